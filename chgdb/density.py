@@ -1,0 +1,251 @@
+"""Crystal and Density: the one value that everything in chgdb passes around.
+
+Conventions, once for the whole package: lengths in Å; rows of `cell` are lattice vectors; positions are fractional;
+densities in e/Å^3; grid arrays have the shape (nx, ny, nz) and grid point i sits at the fractional coordinate i/n.
+Values may be negative: a pseudo-density is, near some cores, and a magnetisation anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .elements import SYMBOLS, atomic_number, reduced_formula
+from .errors import DensityError, require
+
+if TYPE_CHECKING:
+    import ase
+    import pymatgen.core
+    import pymatgen.io.vasp
+    import xarray
+
+#: Channels of a density by how many blocks the file has, in the file's order.
+CHANNELS: dict[int, tuple[str, ...]] = {
+    1: ("total",),
+    2: ("total", "magnetization"),
+    4: ("total", "magnetization_x", "magnetization_y", "magnetization_z"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Crystal:
+    """A periodic structure.
+
+    cell: (3, 3) float64, rows are lattice vectors in Å.
+    positions: (n, 3) float64, fractional, as given (not wrapped).
+    numbers: (n,) int64, atomic numbers, in the file's order.
+
+    Raises `DensityError` where shapes disagree, a number is not finite, an element is unknown or the volume is zero.
+
+    >>> Crystal(np.eye(3) * 4.0, [[0, 0, 0]], [14]).formula
+    'Si'
+    """
+
+    cell: np.ndarray
+    positions: np.ndarray
+    numbers: np.ndarray
+
+    def __post_init__(self) -> None:
+        cell = _frozen(self.cell, float, "cell")
+        positions = _frozen(self.positions, float, "positions")
+        if positions.size == 0:
+            positions = _frozen(np.zeros((0, 3)), float, "positions")
+        numbers = _frozen(self.numbers, np.int64, "numbers")
+        if cell.shape != (3, 3):
+            raise DensityError(f"cell has the shape {cell.shape}, expected (3, 3)")
+        if positions.ndim != 2 or positions.shape[1] != 3 or numbers.shape != positions.shape[:1]:
+            raise DensityError(f"{numbers.size} atomic numbers do not go with positions of the shape {positions.shape}")
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= len(SYMBOLS)):
+            raise DensityError(f"atomic numbers must lie between 0 and {len(SYMBOLS) - 1}")
+        volume = abs(float(np.linalg.det(cell)))
+        if not volume > 1e-6:
+            raise DensityError(f"the cell has the volume {volume:.3g} Å^3: its lattice vectors are not independent")
+        for name, value in (("cell", cell), ("positions", positions), ("numbers", numbers)):
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return int(self.numbers.size)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Crystal):
+            return NotImplemented
+        return (
+            np.array_equal(self.cell, other.cell)
+            and np.array_equal(self.positions, other.positions)
+            and np.array_equal(self.numbers, other.numbers)
+        )
+
+    @property
+    def volume(self) -> float:
+        """Cell volume in Å^3."""
+        return abs(float(np.linalg.det(self.cell)))
+
+    @property
+    def symbols(self) -> list[str]:
+        """Chemical symbol of each atom."""
+        return [SYMBOLS[number] for number in self.numbers]
+
+    @property
+    def formula(self) -> str:
+        """Reduced formula, e.g. 'LiCoO2'."""
+        return reduced_formula(self.numbers)
+
+    def to_ase(self) -> ase.Atoms:
+        """The structure as `ase.Atoms` (periodic in all directions)."""
+        atoms = require("ase", "interop", "Crystal.to_ase")
+        return atoms.Atoms(numbers=self.numbers, scaled_positions=self.positions, cell=self.cell, pbc=True)
+
+    def to_pymatgen(self) -> pymatgen.core.Structure:
+        """The structure as `pymatgen.core.Structure`."""
+        core = require("pymatgen.core", "interop", "Crystal.to_pymatgen")
+        return core.Structure(self.cell, self.symbols, self.positions)
+
+    @classmethod
+    def from_ase(cls, atoms: ase.Atoms) -> Crystal:
+        """From `ase.Atoms` with three lattice vectors."""
+        return cls(np.array(atoms.cell), atoms.get_scaled_positions(wrap=False), atoms.numbers)
+
+    @classmethod
+    def from_pymatgen(cls, structure: pymatgen.core.Structure) -> Crystal:
+        """From an ordered `pymatgen.core.Structure`; raises `DensityError` where a site is partially occupied."""
+        if not structure.is_ordered:
+            raise DensityError(f"{structure.formula}: partially occupied sites have no density; order the structure first")
+        numbers = [atomic_number(site.specie.symbol if hasattr(site.specie, "symbol") else str(site.specie))
+                   for site in structure]
+        return cls(np.array(structure.lattice.matrix), np.array(structure.frac_coords), numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """An electronic charge density on a periodic grid, with the crystal it belongs to.
+
+    crystal: the structure.
+    channels: name -> (nx, ny, nz) float array in e/Å^3. The keys are those of `CHANNELS`: "total" first, then
+        "magnetization" (collinear, μB/Å^3 up minus down) or "magnetization_x/y/z" (noncollinear).
+    extras: what a file held beside the values and must be written back (see `formats`), e.g. the augmentation
+        occupancies of a CHGCAR; opaque to everything else.
+
+    Raises `DensityError` where a value is not finite, shapes disagree or the channels are not one of `CHANNELS`.
+    """
+
+    crystal: Crystal
+    channels: Mapping[str, np.ndarray]
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = tuple(self.channels)
+        if names != CHANNELS.get(len(names)):
+            expected = " or ".join(", ".join(known) for known in CHANNELS.values())
+            raise DensityError(f"channels are {', '.join(names) or 'missing'}; expected {expected}")
+        checked = {}
+        for name, values in self.channels.items():
+            values = np.asarray(values)
+            if values.dtype not in (np.float32, np.float64):
+                values = values.astype(float)
+            if values.ndim != 3 or values.size == 0:
+                raise DensityError(f"channel {name} has the shape {values.shape}, expected (nx, ny, nz)")
+            # One pass without a temporary the size of the grid: a sum is finite only where every term is.
+            if not np.isfinite(values.sum()) and not np.isfinite(values).all():
+                where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+                raise DensityError(f"channel {name} is {values[where]} at grid point {where}; expected finite numbers")
+            checked[name] = values
+        shapes = {values.shape for values in checked.values()}
+        if len(shapes) > 1:
+            raise DensityError(f"channels have different grids: {sorted(shapes)}")
+        object.__setattr__(self, "channels", checked)
+
+    @property
+    def total(self) -> np.ndarray:
+        """The total density, (nx, ny, nz) in e/Å^3."""
+        return self.channels["total"]
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Grid points along each lattice vector."""
+        nx, ny, nz = self.total.shape
+        return nx, ny, nz
+
+    @property
+    def n_electrons(self) -> float:
+        """Integral of the total density over the cell."""
+        return float(self.total.mean(dtype=float)) * self.crystal.volume
+
+    def resample(self, grid: tuple[int, int, int]) -> Density:
+        """The same density on another grid, by Fourier interpolation; the electron count is kept exactly.
+
+        `extras` are kept: they belong to the atoms, not to the grid.
+        """
+        from .grids import resample
+
+        return replace(self, channels={name: resample(values, grid) for name, values in self.channels.items()})
+
+    def to_xarray(self) -> xarray.Dataset:
+        """One variable per channel, dims (a, b, c) with fractional coordinates; cell and atoms in the attributes."""
+        import xarray
+
+        coords = {
+            axis: (axis, np.arange(n) / n, {"long_name": f"fractional coordinate along {axis}", "units": "1"})
+            for axis, n in zip("abc", self.grid, strict=True)
+        }
+        variables = {
+            name: (
+                tuple("abc"),
+                values,
+                {
+                    "units": "e/angstrom^3" if name == "total" else "mu_B/angstrom^3",
+                    "long_name": "electronic charge density" if name == "total" else name.replace("_", " ", 1),
+                },
+            )
+            for name, values in self.channels.items()
+        }
+        attributes = {
+            "cell": self.crystal.cell.tolist(),
+            "cell_units": "angstrom",
+            "positions": self.crystal.positions.tolist(),
+            "numbers": self.crystal.numbers.tolist(),
+            "formula": self.crystal.formula,
+        }
+        return xarray.Dataset(variables, coords, attributes)
+
+    def to_ase(self) -> tuple[ase.Atoms, np.ndarray]:
+        """(`ase.Atoms`, total density in e/Å^3), the pair that `ase.io.cube.write_cube` and others take."""
+        return self.crystal.to_ase(), self.total
+
+    @classmethod
+    def from_ase(cls, atoms: ase.Atoms, total: np.ndarray) -> Density:
+        """From `ase.Atoms` and a grid in e/Å^3."""
+        return cls(Crystal.from_ase(atoms), {"total": total})
+
+    def to_pymatgen(self) -> pymatgen.io.vasp.Chgcar:
+        """A pymatgen `Chgcar` (which holds ρ·V); noncollinear magnetisation goes to its diff_x, diff_y, diff_z."""
+        outputs = require("pymatgen.io.vasp", "interop", "Density.to_pymatgen")
+        names = {"magnetization": "diff"} | {f"magnetization_{axis}": f"diff_{axis}" for axis in "xyz"}
+        data = {names.get(name, name): values * self.crystal.volume for name, values in self.channels.items()}
+        poscar = outputs.Poscar(self.crystal.to_pymatgen())
+        return outputs.Chgcar(poscar, data)
+
+    @classmethod
+    def from_pymatgen(cls, volumetric: pymatgen.io.vasp.Chgcar) -> Density:
+        """From a pymatgen `Chgcar` or another of its VolumetricData that holds ρ·V."""
+        crystal = Crystal.from_pymatgen(volumetric.structure)
+        data = volumetric.data
+        names = ["total"] + [key for key in ("diff", "diff_x", "diff_y", "diff_z") if key in data]
+        if "diff_x" in data and "diff" in names:  # pymatgen adds a signed norm of its own making; the vector is the data
+            names.remove("diff")
+        channels = {key.replace("diff", "magnetization"): np.asarray(data[key]) / crystal.volume for key in names}
+        return cls(crystal, channels)
+
+
+def _frozen(values: Any, dtype: type, name: str) -> np.ndarray:
+    """A read-only copy, so that a value shared between objects cannot change under one of them."""
+    try:
+        array = np.array(values, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise DensityError(f"{name}: {error}") from None
+    if not np.isfinite(array).all():
+        raise DensityError(f"{name} holds a number that is not finite")
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,62 @@
+"""Chemical symbols by atomic number. Nothing else about the elements belongs here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .errors import DensityError
+
+#: SYMBOLS[Z] is the symbol of the element with atomic number Z; SYMBOLS[0] is the dummy "X".
+SYMBOLS: tuple[str, ...] = tuple(
+    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr "
+    "Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt "
+    "Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv "
+    "Ts Og".split()
+)
+
+#: Pauling electronegativity by atomic number, 0 where none is tabulated (values of the CRC Handbook, as in pymatgen).
+ELECTRONEGATIVITY: tuple[float, ...] = tuple(
+    float(value)
+    for value in """
+0 2.2 0 0.98 1.57 2.04 2.55 3.04 3.44 3.98 0 0.93 1.31 1.61 1.9 2.19 2.58 3.16 0 0.82 1 1.36 1.54 1.63 1.66 1.55
+1.83 1.88 1.91 1.9 1.65 1.81 2.01 2.18 2.55 2.96 3 0.82 0.95 1.22 1.33 1.6 2.16 1.9 2.2 2.28 2.2 1.93 1.69 1.78
+1.96 2.05 2.1 2.66 2.6 0.79 0.89 1.1 1.12 1.13 1.14 1.13 1.17 1.2 1.2 1.1 1.22 1.23 1.24 1.25 1.1 1.27 1.3 1.5
+2.36 1.9 2.2 2.2 2.28 2.54 2 1.62 2.33 2.02 2 2.2 2.2 0.7 0.9 1.1 1.3 1.5 1.38 1.36 1.28 1.3 1.3 1.3 1.3 1.3 1.3
+1.3 1.3 1.3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+""".split()
+)
+
+_NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS)}
+
+
+def atomic_number(symbol: str) -> int:
+    """Atomic number of a chemical symbol.
+
+    Raises `DensityError` for anything that is not a symbol of the periodic table.
+
+    >>> atomic_number("Si")
+    14
+    """
+    try:
+        return _NUMBERS[symbol]
+    except KeyError:
+        raise DensityError(f"{symbol!r} is not a chemical symbol") from None
+
+
+def reduced_formula(numbers: Iterable[int]) -> str:
+    """Formula with the smallest whole-number ratios, elements by electronegativity-like convention: metals first.
+
+    The order follows the group of the periodic table's usual formula order (Pauling electronegativity, then symbol),
+    the convention of Materials Project and pymatgen.
+
+    >>> reduced_formula([8, 8, 14])
+    'SiO2'
+    """
+    from math import gcd
+
+    counts: dict[int, int] = {}
+    for number in numbers:
+        counts[int(number)] = counts.get(int(number), 0) + 1
+    divisor = gcd(*counts.values()) if counts else 1
+    ordered = sorted(counts, key=lambda z: (ELECTRONEGATIVITY[z] if ELECTRONEGATIVITY[z] > 0 else 9.0, SYMBOLS[z]))
+    return "".join(SYMBOLS[z] + (str(counts[z] // divisor) if counts[z] != divisor else "") for z in ordered)

@@ -1,0 +1,59 @@
+"""Exceptions a user can cause.
+
+Every one derives from `ChgdbError` and from the builtin that users already catch; the message is one line that says
+what was wrong, where, and what to do. The command line prints that line and exits with code 1.
+"""
+
+from __future__ import annotations
+
+
+class ChgdbError(Exception):
+    """Base class of every error that chgdb raises on purpose."""
+
+    def __str__(self) -> str:  # KeyError would show the message in quotes
+        return " ".join(str(a) for a in self.args)
+
+
+class FormatError(ChgdbError, ValueError):
+    """A file is not what its format says. The message names file, line and what was expected."""
+
+
+class DensityError(ChgdbError, ValueError):
+    """Values that cannot be an electronic charge density on a periodic grid (NaN, zero volume, wrong shape)."""
+
+
+class CodecError(ChgdbError, ValueError):
+    """A record that cannot be decoded, or a density that cannot be encoded as asked."""
+
+
+class ChecksumError(CodecError):
+    """Stored bytes do not match their checksum."""
+
+
+class StoreError(ChgdbError, OSError):
+    """A store is missing, incomplete, of a newer format version, or cannot be written."""
+
+
+class UnknownMaterialError(ChgdbError, KeyError):
+    """No record with this id; the message lists close matches."""
+
+
+class MissingExtraError(ChgdbError, ImportError):
+    """An optional package is not installed; the message says which extra brings it."""
+
+
+def require(module: str, extra: str, purpose: str):
+    """Import an optional module, or say in one line what to install.
+
+    >>> require("math", "plot", "drawing").pi > 3
+    True
+    """
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.split(".")[0]
+        raise MissingExtraError(
+            f"{purpose} needs {package}, which is not installed: run pip install 'chgdb[{extra}]'"
+        ) from error
