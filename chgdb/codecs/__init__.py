@@ -1,0 +1,160 @@
+"""Codecs: a Density to the bytes of a record and back. One file per codec.
+
+A payload is self-contained: grid, crystal, channels and coefficients. Its first byte is the `CODEC_ID` of the module
+that wrote it; a new codec is a new module in this folder with
+
+    CODEC_ID: int                                                   unique, never reused
+    encode(density, tolerance, prior=None, **options) -> bytes
+    decode(payload, prior=None, grid=None) -> Density
+    header(payload) -> Header
+
+and nothing else anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..density import Crystal, Density
+from ..errors import CodecError
+
+if TYPE_CHECKING:
+    from .atoms import Prior
+
+#: Largest NMAE of a record unless the caller asks otherwise: 0.01 %.
+DEFAULT_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a payload says of itself without decoding the grid."""
+
+    codec: str
+    crystal: Crystal
+    grid: tuple[int, int, int]
+    channels: tuple[str, ...]
+    prior_id: int  # 0 where the payload decodes without a prior
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Error of decoded values against the original, measured on the density's own grid.
+
+    nmae: per channel, sum |n' - n| / sum |n_total|: a fraction, relative to the total density for every channel.
+    max_error: largest |n' - n| over all channels, e/Å^3.
+    min_density: smallest decoded value of the total density, e/Å^3 (negative values are physical in pseudo-densities).
+    n_electrons: integral of the decoded total density.
+    """
+
+    nmae: dict[str, float]
+    max_error: float
+    min_density: float
+    n_electrons: float
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A payload with the error measured by decoding it."""
+
+    payload: bytes
+    tolerance: float  # 0.0 where lossless
+    quality: Quality
+
+
+def measure(original: Density, decoded: Density) -> Quality:
+    """Compare two densities on the same grid; see `Quality`. Raises `CodecError` where grid or channels differ."""
+    if original.grid != decoded.grid or tuple(original.channels) != tuple(decoded.channels):
+        raise CodecError(
+            f"cannot compare {decoded.grid} {', '.join(decoded.channels)} with {original.grid} "
+            f"{', '.join(original.channels)}: resample one of them first"
+        )
+    norm = float(np.abs(original.total).sum(dtype=float)) or 1.0
+    nmae, largest = {}, 0.0
+    for name, values in original.channels.items():
+        difference = np.subtract(decoded.channels[name], values, dtype=float)
+        np.abs(difference, out=difference)
+        nmae[name] = float(difference.sum()) / norm
+        largest = max(largest, float(difference.max()))
+    return Quality(nmae, largest, float(decoded.total.min()), decoded.n_electrons)
+
+
+def encode(
+    density: Density,
+    tolerance: float = DEFAULT_TOLERANCE,
+    *,
+    codec: str = "fourier",
+    prior: Prior | None = None,
+    **options: Any,
+) -> Encoded:
+    """Encode and verify: the bytes are decoded again and the NMAE of every channel measured.
+
+    tolerance: largest NMAE allowed for each channel (a fraction); 0 asks for the `lossless` codec.
+    Raises `CodecError` where the tolerance is not a number from 0 to 1, the codec does not exist, or the decoded
+    values miss the tolerance.
+    """
+    if not 0 <= tolerance < 1:
+        raise CodecError(f"tolerance {tolerance!r} is not a fraction from 0 to 1; 1e-4 means 0.01 %")
+    module = get(codec if tolerance else "lossless")
+    payload = module.encode(density, tolerance, prior=prior, **options)
+    quality = measure(density, decode(payload, prior=prior))
+    worst = max(quality.nmae.values())
+    if not worst <= tolerance:
+        raise CodecError(f"{codec} reaches an NMAE of {worst:.3g} where {tolerance:.3g} was asked for: use tolerance=0")
+    return Encoded(payload, tolerance, quality)
+
+
+def decode(payload: bytes, *, prior: Prior | None = None, grid: tuple[int, int, int] | None = None) -> Density:
+    """Density of a payload, on its native grid or straight from the coefficients on another.
+
+    Raises `CodecError` for bytes that are no payload, a codec of a later version, or a missing or different prior.
+    """
+    return _module_of(payload).decode(payload, prior=prior, grid=grid)
+
+
+def header(payload: bytes) -> Header:
+    """Crystal, grid and channels of a payload, in microseconds. Raises `CodecError` as `decode` does."""
+    return _module_of(payload).header(payload)
+
+
+@cache
+def _modules() -> dict[str, ModuleType]:
+    names = (info.name for info in iter_modules(__path__))
+    modules = {name: import_module(f".{name}", __name__) for name in names if name in _CODEC_FILES()}
+    return modules
+
+
+@cache
+def _CODEC_FILES() -> frozenset[str]:
+    """Modules of this folder that declare a CODEC_ID, found without importing any (torch must not load by accident)."""
+    from importlib.resources import files
+
+    folder = files(__name__)
+    return frozenset(
+        entry.name.removesuffix(".py")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".py") and "\nCODEC_ID" in entry.read_text(encoding="utf-8")
+    )
+
+
+def get(name: str) -> ModuleType:
+    """The module of a codec by name. Raises `CodecError` with the names there are."""
+    if name not in _CODEC_FILES():
+        raise CodecError(f"there is no codec {name!r}; there are {', '.join(sorted(_CODEC_FILES()))}")
+    return import_module(f".{name}", __name__)
+
+
+def _module_of(payload: bytes) -> ModuleType:
+    if not payload:
+        raise CodecError("the payload is empty")
+    for name in sorted(_CODEC_FILES()):
+        module = get(name)
+        if module.CODEC_ID == payload[0]:
+            return module
+    raise CodecError(f"codec number {payload[0]} is unknown: the record is damaged or from a later version of chgdb")

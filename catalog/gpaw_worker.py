@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""One structure in, one density out: the GPAW recipe of this catalog, run as a process of its own.
+
+    python3 gpaw_worker.py JOB.json RESULT.npz
+
+Needs GPAW, ASE and numpy, and nothing of chgdb: it runs under whichever interpreter has GPAW.  JOB.json holds
+`record` (`cell` rows in Angstrom, `symbols`, `frac`) and optionally `settings` (see `DEFAULTS`).  RESULT.npz holds the
+grids `total` and, for a spin-polarised run, `magnetization`, (nx, ny, nz) float64 in e/A^3 with point i at i/N, and
+`meta`, a JSON text.  It appears under its name only when complete.
+
+A run that fails writes RESULT.npz.failure.json with `reason` and `detail` and ends with exit code 3.
+
+The recipe: PAW-PBE, plane waves to 400 eV, Gamma-centred k-points of density 2.5 per 1/A, Fermi-Dirac 0.1 eV;
+Cr, Mn, Fe, Co and Ni from a ferromagnetic start, everything else not spin-polarised; structures as given.
+The grid holds what VASP writes to a CHGCAR: the smooth pseudo valence density plus soft compensation charges that
+restore the multipole moments inside the PAW spheres, so that it integrates to the number of valence electrons.
+"""
+
+import json
+import os
+import sys
+import time
+import traceback
+
+import numpy as np
+
+INITIAL_MOMENT = {"Cr": 3, "Mn": 4, "Fe": 3, "Co": 2, "Ni": 1.5}  # muB; these elements are run spin-polarised
+
+# What a retry may change.  None leaves GPAW's own choice, which is what the recipe uses.
+DEFAULTS = {"maxiter": 100, "smearing_eV": 0.1, "bands_factor": None, "mixer_beta": None}
+
+
+def calculator(atoms, settings, log):
+    """The GPAW calculator of the recipe; `settings` as in `DEFAULTS`, `log` is where GPAW's text goes."""
+    from gpaw import GPAW, PW, FermiDirac, Mixer, MixerDif
+
+    parameters = dict(
+        mode=PW(400),
+        xc="PBE",
+        kpts={"density": 2.5, "gamma": True},
+        occupations=FermiDirac(settings["smearing_eV"]),
+        maxiter=settings["maxiter"],
+        convergence={"density": 2e-4, "energy": 5e-4, "eigenstates": 1e-6},
+        txt=log,
+    )
+    spin_polarised = bool(set(atoms.symbols) & set(INITIAL_MOMENT))
+    if spin_polarised:
+        atoms.set_initial_magnetic_moments([INITIAL_MOMENT.get(s, 0.0) for s in atoms.symbols])
+        parameters["spinpol"] = True
+    if settings["bands_factor"] is not None:
+        parameters["nbands"] = f"{round(100 * settings['bands_factor'])}%"
+    if settings["mixer_beta"] is not None:
+        mixer = MixerDif if spin_polarised else Mixer
+        parameters["mixer"] = mixer(beta=settings["mixer_beta"], nmaxold=5, weight=100.0)
+    return GPAW(**parameters)
+
+
+def valence_density(calc, magnetization=False):
+    """(nx, ny, nz) array in e/A^3 (or the spin density, muB/A^3) on GPAW's fine grid, grid point i at i/N."""
+    from ase.units import Bohr
+    from gpaw.spherical_harmonics import Y
+
+    d = calc.density
+    pd3 = d.pd3
+    coarse = d.nt_sG[0] - d.nt_sG[1] if magnetization else d.nt_sG.sum(0) - d.nct_G * d.nspins
+    smooth, _ = d.pd2.interpolate(coarse, pd3)
+    G = pd3.get_reciprocal_vectors(add_q=False)
+    G2 = (G**2).sum(1)
+    compensation = np.zeros(len(G), complex)
+    for a, setup in enumerate(d.setups):
+        D = d.D_asp[a]
+        Q = (D[0] - D[1] if magnetization else D.sum(0)) @ setup.Delta_pL  # valence multipole moments of the sphere
+        width = max(setup.rcut_j) / 2  # Bohr
+        shape = np.zeros(len(G), complex)
+        for L, q in enumerate(Q[:9]):
+            ell = int(np.sqrt(L))
+            shape += 4 * np.pi * (-1j) ** ell / (1.0, 3.0, 15.0)[ell] * q * Y(L, *G.T)
+        R = calc.spos_ac[a] @ d.finegd.cell_cv
+        compensation += np.exp(-1j * (G @ R)) * shape * np.exp(-G2 * width**2 / 4)
+    return (smooth + pd3.ifft(compensation / d.finegd.dv)) / Bohr**3
+
+
+def band_gap(calc):
+    """Band gap in eV from the k-points used, 0 for a metal."""
+    from ase.dft.bandgap import bandgap
+
+    return float(bandgap(calc, output=None)[0])
+
+
+def compute(record, settings, log):
+    """(meta, {channel: grid}) of one structure."""
+    import gpaw
+    from ase import Atoms
+
+    atoms = Atoms(record["symbols"], scaled_positions=record["frac"], cell=record["cell"], pbc=True)
+    started = time.time()
+    calc = calculator(atoms, settings, log)
+    atoms.calc = calc
+    energy = float(atoms.get_potential_energy())
+    spin_polarised = calc.get_number_of_spins() == 2
+    grids = {"total": valence_density(calc)}
+    if spin_polarised:
+        grids["magnetization"] = valence_density(calc, magnetization=True)
+    volume = abs(float(np.linalg.det(np.array(record["cell"]))))
+    meta = {
+        "grid": list(grids["total"].shape),
+        "n_electrons": round(float(calc.setups.nvalence), 6),
+        "charge": float(grids["total"].mean() * volume),
+        "energy_eV": energy,
+        "fermi_eV": float(calc.get_fermi_level()),
+        "band_gap_eV": band_gap(calc),
+        "spin_polarised": spin_polarised,
+        "magnetic_moment_muB": float(calc.get_magnetic_moment()) if spin_polarised else 0.0,
+        "n_kpoints_irreducible": len(calc.get_ibz_k_points()),
+        "converged": bool(calc.scf.converged),
+        "iterations": int(calc.scf.niter),
+        "code": f"GPAW {gpaw.__version__}",
+        "settings": settings,
+        "setups": sorted({f"{s.symbol} {s.fingerprint}" for s in calc.setups}),
+        "wall_s": round(time.time() - started, 1),
+    }
+    if meta["n_electrons"] == int(meta["n_electrons"]):
+        meta["n_electrons"] = int(meta["n_electrons"])
+    return meta, grids
+
+
+def write_atomically(path, write):
+    """Call `write(file)` on a temporary neighbour of `path` and rename it: a reader never sees half a file."""
+    temporary = f"{path}.tmp{os.getpid()}"
+    with open(temporary, "wb") as f:
+        write(f)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(temporary, path)
+
+
+def explain(error):
+    """(reason, detail) of a failure; `reason` is one of a few words that can be counted."""
+    kind = type(error).__name__
+    if isinstance(error, MemoryError):
+        reason = "memory"
+    elif kind == "KohnShamConvergenceError":
+        reason = "not converged"
+    elif isinstance(error, FileNotFoundError) and "setup" in str(error).lower():
+        reason = "no setup"
+    else:
+        reason = "error"
+    return reason, f"{kind}: {str(error).strip() or traceback.format_exc(limit=-2).strip()}"[:500]
+
+
+def main(job_path, result_path):
+    with open(job_path) as f:
+        job = json.load(f)
+    settings = {**DEFAULTS, **job.get("settings", {})}
+    unknown = set(settings) - set(DEFAULTS)
+    if unknown:
+        sys.exit(f"unknown settings {sorted(unknown)}; known: {sorted(DEFAULTS)}")
+    try:
+        meta, grids = compute(job["record"], settings, result_path + ".log")
+    except Exception as error:  # the process boundary: every failure becomes a recorded reason
+        reason, detail = explain(error)
+        text = json.dumps({"reason": reason, "detail": detail}).encode()
+        write_atomically(result_path + ".failure.json", lambda f: f.write(text))
+        return 3
+    text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    write_atomically(result_path, lambda f: np.savez(f, meta=text, **grids))
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: gpaw_worker.py JOB.json RESULT.npz")
+    sys.exit(main(sys.argv[1], sys.argv[2]))
