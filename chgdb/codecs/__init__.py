@@ -124,14 +124,7 @@ def header(payload: bytes) -> Header:
 
 
 @cache
-def _modules() -> dict[str, ModuleType]:
-    names = (info.name for info in iter_modules(__path__))
-    modules = {name: import_module(f".{name}", __name__) for name in names if name in _CODEC_FILES()}
-    return modules
-
-
-@cache
-def _CODEC_FILES() -> frozenset[str]:
+def _codec_names() -> frozenset[str]:
     """Modules of this folder that declare a CODEC_ID, found without importing any (torch must not load by accident)."""
     from importlib.resources import files
 
@@ -145,15 +138,15 @@ def _CODEC_FILES() -> frozenset[str]:
 
 def get(name: str) -> ModuleType:
     """The module of a codec by name. Raises `CodecError` with the names there are."""
-    if name not in _CODEC_FILES():
-        raise CodecError(f"there is no codec {name!r}; there are {', '.join(sorted(_CODEC_FILES()))}")
+    if name not in _codec_names():
+        raise CodecError(f"there is no codec {name!r}; there are {', '.join(sorted(_codec_names()))}")
     return import_module(f".{name}", __name__)
 
 
 def _module_of(payload: bytes) -> ModuleType:
     if not payload:
         raise CodecError("the payload is empty")
-    for name in sorted(_CODEC_FILES()):
+    for name in sorted(_codec_names()):
         module = get(name)
         if module.CODEC_ID == payload[0]:
             return module

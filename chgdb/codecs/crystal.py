@@ -1,0 +1,216 @@
+"""A Crystal in as few bits as its numbers hold, bit for bit.
+
+Lattice vectors and positions are seldom 64 random bits: they are decimals of a few places, fractions such as 1/3, a few
+units in the last place off a fraction after some program's arithmetic, or a repetition (up to sign, 1 - x, x + 1/2) of
+a number that came before. Each number takes the cheapest of these forms; whatever fits none is stored raw.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+
+import numpy as np
+
+from ..density import Crystal
+from ..errors import CodecError
+from .bits import BitReader, BitWriter
+
+_MAX_ULPS = 3
+_MAX_DECIMALS = 15
+_MAX_ATOMS = 1 << 20
+_DENOMINATOR = 24
+# How a position may follow from an earlier one: index -> function. The order is part of the format.
+_RELATIONS = (
+    lambda x: x,
+    lambda x: -x,
+    lambda x: 1.0 - x,
+    lambda x: x + 0.5,
+    lambda x: 0.5 - x,
+    lambda x: x - 0.5,
+    lambda x: 1.5 - x,
+    lambda x: 2.0 * x,
+)
+_HISTORY = 16  # how many distinct earlier numbers can be referred to
+
+
+def write_crystal(out: BitWriter, crystal: Crystal) -> None:
+    """Append a crystal to a bit stream, exactly."""
+    numbers = crystal.numbers.tolist()
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][0] == number:
+            runs[-1][1] += 1
+        else:
+            runs.append([number, 1])
+    out.write_gamma(len(runs))
+    for number, count in runs:
+        out.write(number, 7)
+        out.write_gamma(count - 1)
+    _write_numbers(out, crystal.cell.ravel().tolist(), fractions=False)
+    _write_numbers(out, crystal.positions.ravel().tolist(), fractions=True)
+
+
+def read_crystal(source: BitReader) -> Crystal:
+    """The crystal that `write_crystal` wrote. Raises `CodecError` or `DensityError` for damaged bytes."""
+    numbers: list[int] = []
+    for _ in range(source.read_gamma()):
+        number = source.read(7)
+        count = source.read_gamma() + 1
+        if len(numbers) + count > _MAX_ATOMS:
+            raise CodecError("the payload claims more than a million atoms: the record is damaged")
+        numbers += [number] * count
+    cell = np.array(_read_numbers(source, 9, fractions=False)).reshape(3, 3)
+    positions = np.array(_read_numbers(source, 3 * len(numbers), fractions=True)).reshape(-1, 3)
+    return Crystal(cell, positions, numbers)
+
+
+def _write_numbers(out: BitWriter, values: list[float], fractions: bool) -> None:
+    """Each value as one of: 0 fraction or zero, 10 relation to an earlier one, 110 decimal, 111 raw (64 bits)."""
+    # All decimals of a list share their number of places; the cheapest choice is found by trying them all.
+    trials = []
+    for places in range(_MAX_DECIMALS + 1):
+        trial = BitWriter()
+        trial.write(places, 4)
+        _write_with_places(trial, values, fractions, places)
+        trials.append(trial)
+        if not any(_needs_decimals(value, fractions) for value in values):
+            break
+    out.append(min(trials, key=len))
+
+
+def _needs_decimals(value: float, fractions: bool) -> bool:
+    return _as_fraction(value) is None if fractions else value != 0
+
+
+def _write_with_places(out: BitWriter, values: list[float], fractions: bool, places: int) -> None:
+    history: list[float] = []
+    for value in values:
+        if fractions:
+            fraction = _as_fraction(value)
+        else:
+            fraction = (0, 0) if value == 0 and math.copysign(1, value) > 0 else None
+        if fraction:
+            out.write(0, 1)
+            if fractions:
+                out.write(fraction[0], 5)
+                _write_ulps(out, fraction[1])
+            continue
+        relation = _as_relation(value, history)
+        decimal = _as_decimal(abs(value), places)
+        if relation:
+            out.write(0b10, 2)
+            out.write(relation[0], 4)
+            out.write(relation[1], 3)
+            _write_ulps(out, relation[2])
+        elif decimal:
+            out.write(0b110, 3)
+            out.write(decimal[0].bit_length(), 6)
+            out.write(int(math.copysign(1, value) < 0), 1)
+            out.write(decimal[0], decimal[0].bit_length())
+            _write_ulps(out, decimal[1])
+        else:
+            out.write(0b111, 3)
+            out.write(int.from_bytes(struct.pack(">d", value), "big"), 64)
+        _remember(history, value)
+
+
+def _read_numbers(source: BitReader, count: int, fractions: bool) -> list[float]:
+    shared = source.read(4)
+    history: list[float] = []
+    values: list[float] = []
+    for _ in range(count):
+        if not source.read(1):
+            value = _ulps(source.read(5) / _DENOMINATOR, _read_ulps(source)) if fractions else 0.0
+            values.append(value)
+            continue
+        if not source.read(1):
+            index = source.read(4)
+            if index >= len(history):
+                raise CodecError("the payload refers to a number that is not there: the record is damaged")
+            value = _RELATIONS[source.read(3)](history[index])
+            value = _ulps(value, _read_ulps(source))
+        elif not source.read(1):
+            width = source.read(6)
+            sign = -1.0 if source.read(1) else 1.0
+            value = _from_decimal(source.read(width), shared)
+            value = sign * _ulps(value, _read_ulps(source))
+        else:
+            value = struct.unpack(">d", source.read(64).to_bytes(8, "big"))[0]
+        _remember(history, value)
+        values.append(value)
+    return values
+
+
+def _remember(history: list[float], value: float) -> None:
+    if value not in history:
+        history.insert(0, value)
+        del history[_HISTORY:]
+
+
+def _from_decimal(scaled: int, places: int) -> float:
+    return scaled / 10**places  # int / int is correctly rounded in Python, whatever the sizes
+
+
+def _as_decimal(value: float, places: int) -> tuple[int, int] | None:
+    """(m, ulps) with value = m / 10**places plus so many units in the last place; None where raw bits are cheaper."""
+    numerator, denominator = value.as_integer_ratio()
+    scaled = (2 * numerator * 10**places + denominator) // (2 * denominator)
+    if scaled.bit_length() > 52:
+        return None
+    ulps = _ulps_between(_from_decimal(scaled, places), value)
+    return None if ulps is None else (scaled, ulps)
+
+
+def _as_fraction(value: float) -> tuple[int, int] | None:
+    """(k, ulps) with value = k/24 plus so many units in the last place, 0 <= k < 32."""
+    k = round(value * _DENOMINATOR) if abs(value) < 2 else -1
+    if not 0 <= k < 32 or (value == 0 and math.copysign(1, value) < 0):
+        return None
+    ulps = _ulps_between(k / _DENOMINATOR, value)
+    return None if ulps is None else (k, ulps)
+
+
+def _as_relation(value: float, history: list[float]) -> tuple[int, int, int] | None:
+    """(index in history, relation, ulps), the one with the fewest ulps."""
+    best = None
+    for index, earlier in enumerate(history):
+        for kind, relate in enumerate(_RELATIONS):
+            guess = relate(earlier)
+            if guess and abs(guess - value) < 1e-14:
+                ulps = _ulps_between(guess, value)
+                if ulps is not None and (best is None or abs(ulps) < abs(best[2])):
+                    best = index, kind, ulps
+                    if ulps == 0:
+                        return best
+    return best
+
+
+def _ulps(value: float, count: int) -> float:
+    target = math.inf if count > 0 else -math.inf
+    for _ in range(abs(count)):
+        value = math.nextafter(value, target)
+    return value
+
+
+def _ulps_between(start: float, value: float) -> int | None:
+    for count in range(_MAX_ULPS + 1):
+        for signed in (count, -count):
+            # 0.0 next to a tiny denormal is not meant: there the raw number is right
+            if _ulps(start, signed) == value and (start or not count):
+                return signed
+    return None
+
+
+def _write_ulps(out: BitWriter, count: int) -> None:
+    out.write(int(count != 0), 1)
+    if count:
+        out.write(int(count < 0), 1)
+        out.write(abs(count), 2)
+
+
+def _read_ulps(source: BitReader) -> int:
+    if not source.read(1):
+        return 0
+    sign = -1 if source.read(1) else 1
+    return sign * source.read(2)
