@@ -1,1 +1,84 @@
-"""Pure functions on periodic grids."""
+"""Pure functions on periodic grids. Arrays are (nx, ny, nz); grid point i sits at the fractional coordinate i/n."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .errors import DensityError
+
+
+def resample(values: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
+    """Fourier interpolation to another grid: the trigonometric polynomial through the values, on more or fewer points.
+
+    values: (nx, ny, nz) float. Returns float64 of the shape `grid`; the mean, hence the electron count, is kept to
+    the last bits. Coefficients beyond the coarser grid are dropped. A coefficient at the Nyquist frequency of an even
+    axis stands for the mean of +n/2 and -n/2: it is split evenly between both when the axis grows, and both are added
+    up when it shrinks, so that real values stay real and going up and down again gives the values back.
+
+    Raises `DensityError` where a length of the grid is not a positive whole number.
+    """
+    shape = tuple(int(n) for n in grid)
+    if len(shape) != 3 or min(shape) < 1 or any(n != m for n, m in zip(shape, grid, strict=True)):
+        raise DensityError(f"{tuple(grid)} is not a grid: expected three whole numbers of at least 1")
+    result = np.asarray(values, dtype=float)
+    mean = result.mean()
+    if result.shape == shape:
+        return result.copy()
+    # Axes that shrink first: the work on the others is then on smaller arrays.
+    for axis in sorted(range(3), key=lambda axis: shape[axis] / result.shape[axis]):
+        result = _resample_axis(result, axis, shape[axis])
+    result += mean - result.mean()
+    return np.ascontiguousarray(result)
+
+
+def _resample_axis(values: np.ndarray, axis: int, size: int) -> np.ndarray:
+    old = values.shape[axis]
+    if size == old:
+        return values
+    coefficients = np.fft.rfft(values, axis=axis)
+    low = min(old, size)
+    kept = np.take(coefficients, range(low // 2 + 1), axis=axis)
+    if low % 2 == 0:
+        # irfft counts the last coefficient of an even length once and all others twice (as ±k).
+        nyquist = [slice(None)] * 3
+        nyquist[axis] = slice(low // 2, None)
+        kept[tuple(nyquist)] *= 0.5 if size > old else 2.0
+    return np.fft.irfft(kept, n=size, axis=axis) * (size / old)
+
+
+def spacing_grid(cell: np.ndarray, spacing: float) -> tuple[int, int, int]:
+    """The smallest grid with points at most `spacing` Å apart along each lattice vector.
+
+    Lengths are even and have no prime factors but 2, 3, 5 and 7, for which Fourier transforms are fast.
+    Raises `DensityError` where the spacing is not a positive number, or would need more than 10,000 points an axis.
+
+    >>> spacing_grid(np.eye(3) * 4.0, 0.05)
+    (80, 80, 80)
+    """
+    lengths = np.linalg.norm(np.asarray(cell, dtype=float), axis=1)
+    if not 0 < spacing < np.inf:
+        raise DensityError(f"spacing {spacing!r} Å is not a positive number")
+    if lengths.max() / spacing > 10_000:
+        raise DensityError(f"a spacing of {spacing} Å needs more than 10,000 points along an axis: use a larger one")
+    # A length that is a whole multiple of the spacing up to rounding needs no further point.
+    nx, ny, nz = (fast_length(int(np.ceil(length / spacing - 1e-9))) for length in lengths)
+    return nx, ny, nz
+
+
+def fast_length(smallest: int) -> int:
+    """The smallest even number of at least `smallest` whose prime factors are 2, 3, 5 and 7.
+
+    >>> fast_length(97)
+    98
+    """
+    size = max(2, smallest + smallest % 2)
+    while not _is_smooth(size):
+        size += 2
+    return size
+
+
+def _is_smooth(number: int) -> bool:
+    for prime in (2, 3, 5, 7):
+        while number % prime == 0:
+            number //= prime
+    return number == 1

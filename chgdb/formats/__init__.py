@@ -1,0 +1,99 @@
+"""Files to and from `Density`. One file per format.
+
+A format is a module in this folder with
+
+    NAMES: tuple[str, ...]                             patterns of file names (without .gz, .bz2, .xz), as in a shell
+    recognises(head: bytes) -> bool                    whether a file that begins with these bytes is of this format
+    read(reader, *, elements=None) -> Density          from a `streams.Reader`
+    write(stream, density)                             to a binary stream; absent where the format is only read
+
+and nothing else anywhere. Modules without NAMES are tools of the others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+
+from ..density import Density
+from ..errors import FormatError
+from .chgcar import text_bytes
+from .extras import pack_extras, unpack_extras
+from .streams import bare_name, open_reader, open_writer
+
+__all__ = ["formats", "pack_extras", "read", "text_bytes", "unpack_extras", "write"]
+
+_HEAD = 4096  # bytes by which a format is recognised
+
+
+@cache
+def formats() -> dict[str, ModuleType]:
+    """Name -> module of every format there is."""
+    modules = {entry.name: import_module(f".{entry.name}", __name__) for entry in iter_modules(__path__)}
+    return {name: module for name, module in sorted(modules.items()) if hasattr(module, "NAMES")}
+
+
+def read(
+    path: str | os.PathLike[str], *, format: str | None = None, elements: Sequence[str] | None = None
+) -> Density:
+    """Read a density; plain, gzip, bzip2 or xz.
+
+    format: a name of `formats()`; guessed from the file's name, else from its content.
+    elements: symbol of each species, for CHGCARs of VASP 4, which do not name them.
+    Raises `FormatError`: one line with file, line and what was expected.
+
+    >>> density = read("CHGCAR.gz")                   # doctest: +SKIP
+    """
+    with open_reader(path) as reader:
+        module = _by_name(path) if format is None else _module(format)
+        if module is None:
+            head = reader.peek(_HEAD)
+            if not head:
+                raise reader.error("the file is empty", 1)
+            module = next((known for known in formats().values() if known.recognises(head)), None)
+        if module is None:
+            known = ", ".join(formats())
+            raise FormatError(f"{reader.name}: neither name nor content tell the format; pass format= (one of {known})")
+        return module.read(reader, elements=elements)
+
+
+def write(path: str | os.PathLike[str], density: Density, *, format: str | None = None) -> None:
+    """Write a density; compressed where the name ends in .gz, .bz2 or .xz. The file appears only when complete.
+
+    format: a name of `formats()`; guessed from the file's name.
+    Raises `FormatError` for a folder, a name that tells no format, and a format that is only read.
+
+    >>> write("CHGCAR", density)                      # doctest: +SKIP
+    """
+    module = _by_name(path) if format is None else _module(format)
+    writable = {name: known for name, known in formats().items() if hasattr(known, "write")}
+    if module is None:
+        patterns = ", ".join(pattern for known in writable.values() for pattern in known.NAMES)
+        if os.path.isdir(path):
+            raise FormatError(f"{os.fspath(path)}: is a folder; name the file to write")
+        raise FormatError(f"{os.fspath(path)}: the name tells no format ({patterns}); pass format=")
+    if module not in writable.values():
+        name = module.__name__.rpartition(".")[2]
+        raise FormatError(f"{os.fspath(path)}: the format {name} is only read; write one of {', '.join(writable)}")
+    with open_writer(path) as stream:
+        module.write(stream, density)
+
+
+def _by_name(path: str | os.PathLike[str]) -> ModuleType | None:
+    name = bare_name(path)
+    for module in formats().values():
+        if any(fnmatchcase(name, pattern) for pattern in module.NAMES):
+            return module
+    return None
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return formats()[name]
+    except KeyError:
+        raise FormatError(f"there is no format {name!r}; there are {', '.join(formats())}") from None

@@ -1,0 +1,431 @@
+"""VASP's CHGCAR and its kin: CHG, AECCAR0/1/2, PARCHG.
+
+A header like a POSCAR, then for each channel a line with the grid and ρ·V at its points, x fastest, and in a CHGCAR the
+augmentation occupancies of each ion and, before a magnetisation block, one line with a value per ion. Values here are
+ρ = (ρ·V)/V in e/Å^3; this is the only place that knows of ρ·V.
+
+Extras (see `extras`), each only where the file has it:
+    comment             first line, without its end
+    species             [label, count] in the order of the file, e.g. ["Ti_pv", 2]
+    selective_dynamics  the three flags of each atom, e.g. "TTF"
+    after               channel -> text between its values and the next block or the end: augmentation occupancies and
+                        per-ion lines, byte for byte
+    line_end            "\\r\\n"
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, localcontext
+from itertools import groupby
+from typing import IO, Any
+
+import numpy as np
+
+from ..density import CHANNELS, Crystal, Density
+from ..elements import SYMBOLS, atomic_number
+from ..errors import DensityError
+from .numbers import FIELD, PER_LINE, FixedWriter, describe, parse_number, read_values
+from .streams import Reader
+
+NAMES = ("CHGCAR*", "*CHGCAR", "CHG", "CHG[._-]*", "*.CHG", "AECCAR*", "*.AECCAR?", "PARCHG*", "*.PARCHG", "*.vasp")
+
+_INTEGER = re.compile(rb"[+-]?\d{1,9}")
+_SECTION = re.compile(rb"\s*augmentation occupancies\s*(\(imaginary part\))?(.*?)\s*", re.DOTALL)
+_DIGITS = 60  # decimal digits of header arithmetic: products of two tokens are exact
+
+
+def recognises(head: bytes) -> bool:
+    """Whether text begins like a POSCAR: a scale on line 2 and three lattice vectors."""
+    lines = head.split(b"\n")[1:5]
+    try:
+        rows = [[parse_number(token) for token in line.split()] for line in lines]
+    except ValueError:
+        return False
+    return [len(row) for row in rows] in ([1, 3, 3, 3], [3, 3, 3, 3])
+
+
+def text_bytes(density: Density) -> int:
+    """Bytes of the density blocks as VASP writes them: grid lines, values and line ends of all channels."""
+    lines, rest = divmod(density.total.size, PER_LINE)
+    block = lines * (PER_LINE * FIELD + 1) + (rest * FIELD + 3 if rest else 0)
+    return len(density.channels) * (len(_grid_line(density.grid)) + 1 + block)
+
+
+# Reading ------------------------------------------------------------------------------------------------------------
+
+
+def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
+    """A density from an open CHGCAR.
+
+    elements: symbol of each species in the file's order, for files of VASP 4, which do not name them. Where the file
+        names them, it wins.
+    Raises `FormatError` with file and line for anything that is not a complete, finite density.
+    """
+    crystal, extras = _read_header(reader, elements)
+    grid = _read_grid(reader)
+    count = int(np.prod(grid, dtype=object))
+    blocks: list[np.ndarray] = []
+    after: list[bytes] = []
+    while True:
+        _check_size(reader, grid, count)
+        values = read_values(reader, count, crystal.volume)
+        blocks.append(_to_grid(values, grid))
+        del values
+        text, following = _read_after(reader, len(crystal))
+        after.append(text)
+        if following is None:
+            break
+        if following != grid:
+            shapes = ["x".join(map(str, shape)) for shape in (following, grid)]
+            raise reader.error(f"this block has the grid {shapes[0]}, the first one {shapes[1]}")
+        if len(blocks) == max(CHANNELS):
+            raise reader.error(f"more than {max(CHANNELS)} blocks; expected one, two (spin) or four (noncollinear)")
+    names = CHANNELS.get(len(blocks))
+    if names is None:
+        raise reader.error(f"the file ends after {len(blocks)} blocks; expected one, two (spin) or four (noncollinear)")
+    texts = {name: _text(part) for name, part in zip(names, after, strict=True) if part.strip()}
+    if texts:
+        extras["after"] = texts
+    try:
+        return Density(crystal, dict(zip(names, blocks, strict=True)), extras)
+    except DensityError as error:
+        raise reader.error(str(error)) from None
+
+
+def _read_header(reader: Reader, elements: Sequence[str] | None) -> tuple[Crystal, dict[str, Any]]:
+    comment = reader.readline()
+    if not comment:
+        raise reader.error("the file is empty", 1)
+    extras: dict[str, Any] = {"comment": _text(comment.rstrip(b"\r\n"))}
+    if comment.endswith(b"\r\n"):
+        extras["line_end"] = "\r\n"
+    scale = _decimals(reader, (1, 3), "the scale factor, or three")
+    vectors = [_decimals(reader, (3,), "a lattice vector: three numbers") for _ in range(3)]
+    factors = _scale_factors(reader, scale, vectors)
+    cell = np.array([[float(factor * x) for factor, x in zip(factors, row, strict=True)] for row in vectors])
+    labels, counts = _read_species(reader, elements)
+    numbers_of = [_element(reader, label) for label in labels]
+    line = _header_line(reader, "'Direct' or 'Cartesian'")
+    selective = line[:1] in b"Ss"
+    if selective:
+        line = _header_line(reader, "'Direct' or 'Cartesian'")
+    cartesian = line[:1] in b"CcKk"
+    if not cartesian and line[:1] not in b"Dd":
+        shown = line[:24].decode("ascii", "replace")
+        raise reader.error(f"expected 'Direct' or 'Cartesian', found {shown!r}")
+    positions: list[list[float]] = []
+    flags: list[str] = []
+    numbers: list[int] = []
+    for number, repeat in zip(numbers_of, counts, strict=True):
+        for _ in range(repeat):
+            tokens = _header_line(reader, "the position of an atom").split()
+            positions.append(_floats(reader, tokens[:3], "a position: three numbers"))
+            if selective:
+                flags.append(_flags(reader, tokens[3:6]))
+            numbers.append(number)
+    fractional = np.array(positions)
+    try:
+        if cartesian:  # a common factor of lattice and positions cancels; a volume or three factors do as well
+            Crystal(cell, np.zeros((0, 3)), np.zeros(0))
+            fractional = np.linalg.solve(np.array(vectors, dtype=float).T, fractional.T).T
+        crystal = Crystal(cell, fractional, numbers)
+    except DensityError as error:
+        raise reader.error(str(error), 3) from None
+    extras["species"] = [[label, count] for label, count in zip(labels, counts, strict=True)]
+    if flags:
+        extras["selective_dynamics"] = flags
+    return crystal, extras
+
+
+def _header_line(reader: Reader, expected: str) -> bytes:
+    line = reader.readline()
+    if not line:
+        raise reader.error(f"the file ends where {expected} should follow: it is truncated", reader.line + 1)
+    stripped = line.strip()
+    if not stripped:
+        raise reader.error(f"expected {expected}, found an empty line")
+    return stripped
+
+
+def _floats(reader: Reader, tokens: list[bytes], expected: str) -> list[float]:
+    if len(tokens) != 3:
+        raise reader.error(f"expected {expected}, found {len(tokens)} of them")
+    try:
+        return [parse_number(token) for token in tokens]
+    except ValueError as error:
+        raise reader.error(f"expected {expected}: {error}") from None
+
+
+def _decimals(reader: Reader, lengths: tuple[int, ...], expected: str) -> list[Decimal]:
+    """The numbers at the start of the next line, exactly as written; words after them are a comment."""
+    values = []
+    for token in _header_line(reader, expected).split()[: max(lengths)]:
+        try:
+            value = parse_number(token)
+            if value and not 1e-30 < abs(value) < 1e30:
+                raise ValueError(f"{value} is out of range for a length")
+        except ValueError as error:
+            if len(values) in lengths:
+                break
+            raise reader.error(f"expected {expected}: {error}") from None
+        text = token.decode("ascii").replace("D", "E").replace("d", "E")
+        values.append(Decimal(re.sub(r"(?<=[\d.])(?=[+-])", "E", text)))
+    if len(values) not in lengths:
+        if min(lengths) <= len(values):
+            return values[: min(lengths)]
+        raise reader.error(f"expected {expected}, found {len(values)} of them")
+    return values
+
+
+def _scale_factors(reader: Reader, scale: list[Decimal], vectors: list[list[Decimal]]) -> list[Decimal]:
+    """Factor of each Cartesian component; a single negative scale is the volume of the cell in Å^3."""
+    with localcontext() as context:
+        context.prec = _DIGITS
+        if any(factor == 0 for factor in scale) or (len(scale) == 3 and min(scale) < 0):
+            raise reader.error("expected a scale factor that is not zero, or three positive ones", 2)
+        if len(scale) == 3:
+            return scale
+        if scale[0] > 0:
+            return scale * 3
+        a, b, c = vectors
+        cross = [b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]]
+        volume = abs(sum(x * y for x, y in zip(a, cross, strict=True)))
+        if not volume:
+            raise reader.error("the cell has no volume: its lattice vectors are not independent", 3)
+        return [(-scale[0] / volume) ** (Decimal(1) / 3)] * 3
+
+
+def _read_species(reader: Reader, elements: Sequence[str] | None) -> tuple[list[str], list[int]]:
+    line = _header_line(reader, "the species or their counts")
+    tokens = line.split()
+    if _INTEGER.fullmatch(tokens[0]):  # VASP 4
+        counts = _integers(reader, tokens, 0)
+        if elements is None:
+            raise reader.error(
+                f"a file of VASP 4, which does not name its {len(counts)} species: pass elements, one symbol each, "
+                "in the order of the file"
+            )
+        if len(elements) != len(counts):
+            raise reader.error(f"{len(counts)} species but {len(elements)} elements were passed: {', '.join(elements)}")
+        return list(elements), counts
+    counts = _integers(reader, _header_line(reader, "the number of atoms of each species").split(), 0)
+    labels = [_text(token) for token in tokens]
+    if len(labels) != len(counts):
+        raise reader.error(f"{len(counts)} numbers of atoms for {len(labels)} species")
+    return labels, counts
+
+
+def _integers(reader: Reader, tokens: list[bytes], smallest: int) -> list[int]:
+    values = []
+    for token in tokens:
+        if not _INTEGER.fullmatch(token) or int(token) < smallest:
+            shown = token[:24].decode("ascii", "replace")
+            raise reader.error(f"expected whole numbers of at least {smallest}, found {shown!r}")
+        values.append(int(token))
+    return values
+
+
+def _element(reader: Reader, label: str) -> int:
+    """Atomic number of a label such as Ti, Ti_pv, Fe/0123abcd or H1.25."""
+    symbol = re.match(r"[A-Za-z]*", label)[0]  # type: ignore[index]
+    try:
+        return atomic_number(symbol)
+    except DensityError:
+        raise reader.error(f"{label[:24]!r} names no element", reader.line - 1) from None
+
+
+def _flags(reader: Reader, tokens: list[bytes]) -> str:
+    letters = "".join(_text(token.strip(b".")[:1]).upper() for token in tokens)
+    if not re.fullmatch("[TF]{3}", letters):
+        raise reader.error("expected three flags T or F after the position (selective dynamics)")
+    return letters
+
+
+def _read_grid(reader: Reader) -> tuple[int, int, int]:
+    line = b""
+    while not line.strip():
+        line = reader.readline()
+        if not line:
+            raise reader.error("the file ends where the grid should follow: it is truncated", reader.line + 1)
+    tokens = line.split()
+    if len(tokens) != 3:
+        shown = line[:40].decode("ascii", "replace").strip()
+        raise reader.error(f"expected the grid, three whole numbers, found {shown!r}")
+    nx, ny, nz = _integers(reader, tokens, 1)
+    return nx, ny, nz
+
+
+def _check_size(reader: Reader, grid: tuple[int, int, int], count: int) -> None:
+    """Refuse before reading what cannot be there: a value takes a digit and a blank."""
+    remaining = reader.remaining()
+    if remaining is not None and remaining < 2 * count - 1:
+        shape = "x".join(map(str, grid))
+        raise reader.error(f"a grid of {shape} has {count} points, but only {remaining} bytes follow: file truncated?")
+
+
+def _to_grid(flat: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
+    """Fortran order to (nx, ny, nz) in C order, eight planes at a time: a cache line of the result."""
+    nx, ny, nz = grid
+    planes = flat.reshape(nz, ny, nx)
+    values = np.empty(grid)
+    for start in range(0, nz, 8):
+        values[:, :, start : start + 8] = planes[start : start + 8].T
+    return values
+
+
+def _read_after(reader: Reader, n_atoms: int) -> tuple[bytes, tuple[int, int, int] | None]:
+    """Text up to the next grid line, and that grid; None at the end of the file.
+
+    Raises `FormatError` for text that is neither augmentation occupancies nor per-ion values, and where some are
+    missing.
+    """
+    parts: list[bytes] = []
+    expected = found = 0  # values of the open section
+    section, last_ion, per_ion, start = 0, 0, 0, 0
+    while line := reader.readline():
+        tokens = line.split()
+        match = _SECTION.fullmatch(line)
+        if found < expected:
+            if match or not all(_is_number(token) for token in tokens):
+                raise reader.error(_missing(section, found, expected))
+            found += len(tokens)
+            if found > expected:
+                raise reader.error(_missing(section, found, expected))
+        elif match:
+            last_ion, expected = _section(reader, match, last_ion)
+            section, found = reader.line, 0
+        elif len(tokens) == 3 and all(_INTEGER.fullmatch(token) for token in tokens):
+            if per_ion not in (0, n_atoms):
+                raise reader.error(f"{per_ion} values for {n_atoms} atoms, or more than the grid has points", start)
+            nx, ny, nz = _integers(reader, tokens, 1)
+            return b"".join(parts), (nx, ny, nz)
+        elif tokens:
+            bad = next((token for token in tokens if not _is_number(token)), None)
+            if bad is not None:
+                raise reader.error(
+                    f"expected augmentation occupancies, a further block or the end of the file: {describe(bad)}"
+                )
+            start = start or reader.line
+            per_ion += len(tokens)
+            if per_ion > n_atoms:
+                raise reader.error(f"more values than the grid has points, or than there are atoms ({n_atoms})", start)
+        parts.append(line)
+    if found < expected:
+        raise reader.error(f"the file ends here: {_missing(section, found, expected)}")
+    if per_ion:
+        raise reader.error("a further block should follow this line: the file is truncated or its grid is wrong", start)
+    if last_ion and last_ion < n_atoms:
+        raise reader.error(f"augmentation occupancies of {last_ion} of {n_atoms} atoms: the file is truncated")
+    if parts and last_ion and not parts[-1].endswith(b"\n"):
+        tokens = b" ".join(parts[-2:]).split()
+        if len(tokens[-1].partition(b".")[2]) != len(tokens[-2].partition(b".")[2]):
+            raise reader.error("the file ends inside a number: it is truncated")
+    return b"".join(parts), None
+
+
+def _section(reader: Reader, match: re.Match[bytes], last_ion: int) -> tuple[int, int]:
+    """Ion and number of values of `augmentation occupancies   1  33`; their four columns each may run together."""
+    rest = match[2]
+    tokens = rest.split() if len(rest.split()) == 2 else [rest[:-4], rest[-4:]]
+    count, ion = tokens[-1].strip(), tokens[0].strip()
+    if not _INTEGER.fullmatch(count) or int(count) < 0 or not ion:
+        raise reader.error("expected 'augmentation occupancies', the number of an atom and how many values follow")
+    return (int(ion) if _INTEGER.fullmatch(ion) else last_ion + 1), int(count)
+
+
+def _missing(section: int, found: int, expected: int) -> str:
+    return f"{found} of the {expected} augmentation occupancies announced on line {section}"
+
+
+def _is_number(token: bytes) -> bool:
+    """Also stars: an occupancy that overflowed its field is kept as it is, nothing here computes with it."""
+    if token.strip(b"*") == b"":
+        return True
+    try:
+        parse_number(token)
+    except ValueError:
+        return False
+    return True
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+# Writing ------------------------------------------------------------------------------------------------------------
+
+
+def write(stream: IO[bytes], density: Density) -> None:
+    """Write a CHGCAR of VASP 5: scale 1, direct coordinates, blocks as VASP prints them, extras as they were.
+
+    Atoms keep their order: where atoms of an element are not in one group, the element is named once per group.
+    Extras that belong to other atoms (the crystal was replaced) are left out.
+    """
+    extras = _matching_extras(density)
+    line_end = extras.get("line_end", "\n")
+    header = line_end.join(_header(density, extras)) + line_end
+    stream.write(header.encode("utf-8", "surrogateescape"))
+    writer = FixedWriter(line_end.encode("ascii"))
+    for name, values in density.channels.items():
+        stream.write((_grid_line(density.grid) + line_end).encode("ascii"))
+        rest = np.empty(0)
+        for flat in _flat_pieces(values, density.crystal.volume):
+            flat = np.concatenate([rest, flat]) if rest.size else flat
+            whole = flat.size - flat.size % PER_LINE
+            for block in writer.blocks(flat[:whole]):
+                stream.write(block)
+            rest = flat[whole:].copy()
+        for block in writer.blocks(rest):
+            stream.write(block)
+        stream.write(extras.get("after", {}).get(name, "").encode("utf-8", "surrogateescape"))
+
+
+def _flat_pieces(values: np.ndarray, volume: float) -> Iterator[np.ndarray]:
+    """ρ·V in Fortran order, eight planes at a time."""
+    for start in range(0, values.shape[2], 8):
+        planes = np.empty(values[:, :, start : start + 8].shape[::-1])
+        np.multiply(values[:, :, start : start + 8].T, volume, out=planes, dtype=float)
+        yield planes.reshape(-1)
+
+
+def _matching_extras(density: Density) -> dict[str, Any]:
+    """The extras without those that were made for other atoms."""
+    extras = dict(density.extras)
+    try:
+        labels = [label for label, count in extras.get("species", []) for _ in range(count)]
+        elements = [SYMBOLS.index(re.match(r"[A-Za-z]*", label)[0]) for label in labels]  # type: ignore[index]
+    except (TypeError, ValueError):
+        elements = []
+    if elements != density.crystal.numbers.tolist():
+        for key in ("species", "selective_dynamics", "after"):
+            extras.pop(key, None)
+    return extras
+
+
+def _header(density: Density, extras: dict[str, Any]) -> list[str]:
+    crystal = density.crystal
+    species = extras.get("species") or [[symbol, len(list(group))] for symbol, group in groupby(crystal.symbols)]
+    comment = str(extras.get("comment", crystal.formula)).splitlines() or [""]
+    lines = [comment[0], "   1.00000000000000"]
+    lines += [" " + "".join(_decimal(x) for x in row) for row in crystal.cell]
+    lines.append("".join(f" {label:>4}" for label, _ in species))
+    lines.append("".join(f" {count:>5}" for _, count in species))
+    flags = extras.get("selective_dynamics")
+    if flags:
+        lines.append("Selective dynamics")
+    lines.append("Direct")
+    for index, position in enumerate(crystal.positions):
+        lines.append("".join(_decimal(x) for x in position) + ("  " + "  ".join(flags[index]) if flags else ""))
+    return [*lines, " "]
+
+
+def _decimal(value: float) -> str:
+    """The shortest of a fixed-point and the shortest exact form that reads back as the same float64."""
+    fixed = f"{value:.16f}"
+    return f" {fixed if float(fixed) == value else repr(float(value)):>22}"
+
+
+def _grid_line(grid: tuple[int, int, int]) -> str:
+    return "".join(f"{n:5d}" if n < 10_000 else f" {n}" for n in grid)

@@ -1,0 +1,54 @@
+"""What a file holds beside crystal and values: packed to bytes and back, without loss.
+
+`Density.extras` is a mapping of plain JSON values (text, numbers, true and false, lists, mappings with text keys).
+Bytes of a file that are not UTF-8 are kept as surrogate escapes in the text, and so are written back as they were.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import FormatError
+
+_VERSION = b"\x01"
+_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 0, "pb": 0}]
+_LARGEST = 1 << 30  # bytes of text that packed extras may unfold to
+
+
+def pack_extras(extras: Mapping[str, Any]) -> bytes:
+    """Extras as compressed bytes, b"" for none; the same extras always give the same bytes.
+
+    Raises `FormatError` for a value that JSON does not hold.
+
+    >>> unpack_extras(pack_extras({"comment": "silicon"}))
+    {'comment': 'silicon'}
+    """
+    if not extras:
+        return b""
+    try:
+        text = json.dumps(dict(extras), separators=(",", ":"), sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"extras cannot be stored: {error}; use text, numbers, lists and mappings only") from None
+    return _VERSION + lzma.compress(text.encode("ascii"), lzma.FORMAT_RAW, filters=_FILTERS)
+
+
+def unpack_extras(data: bytes) -> dict[str, Any]:
+    """Extras of the bytes of `pack_extras`. Raises `FormatError` for damaged bytes or a later version."""
+    if not data:
+        return {}
+    if data[:1] != _VERSION:
+        raise FormatError(f"packed extras have the version {data[0]}, expected {_VERSION[0]}: from a later chgdb?")
+    try:
+        decompressor = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
+        text = decompressor.decompress(data[1:], max_length=_LARGEST)
+        if not decompressor.eof or decompressor.unused_data:
+            raise FormatError("packed extras are incomplete or followed by other bytes")
+        extras = json.loads(text)
+    except (lzma.LZMAError, ValueError, EOFError) as error:
+        raise FormatError(f"packed extras are damaged: {error}") from None
+    if not isinstance(extras, dict):
+        raise FormatError("packed extras are damaged: not a mapping")
+    return extras

@@ -1,0 +1,396 @@
+"""Decimal text of grid values to float64 and back, exact to the last digit and vectorised.
+
+Reading: a token is an integer mantissa below 2^53 and a power of ten. Where that power is at most 10^22 both are exact
+in float64, so one multiplication or division gives the correctly rounded value (W. D. Clinger, PLDI 1990). All other
+tokens go through Python's `float`, which is correctly rounded as well.
+
+Writing: 11 significant digits as Fortran's `1X,E17.11` prints them. The scaled value x·10^k carries a relative error
+below 2^-51, that is 5·10^-5 in units of the last digit; where it lies within 10^-4 of a half, the digits come from
+Python's correctly rounded formatting instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..errors import FormatError
+from .streams import Reader
+
+#: Characters of one value as VASP writes it, and values a line.
+FIELD = 18
+PER_LINE = 5
+
+_ROWS = 3200  # lines handled at once: temporaries stay in the processor's cache
+_CHUNK = 1 << 18  # bytes of free-format text handled at once
+_FIRST = 1 << 16  # values allocated before any was read
+_LONGEST = 64  # characters of a token that may still be a number
+_BARE_EXPONENT = re.compile(rb"([+-]?(?:\d+\.?\d*|\.\d+))([+-]\d+)")
+_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+
+
+def parse_number(token: bytes) -> float:
+    """One token as Fortran may print it: `0.12E+02`, `0.12D+02`, `-.12E-03`, `0.123-100` (the E gave way to a digit).
+
+    Raises `ValueError` for anything else, NaN and infinity included.
+
+    >>> parse_number(b"0.123-100")
+    1.23e-101
+    """
+    if len(token) <= _LONGEST:
+        token = token.replace(b"D", b"E").replace(b"d", b"E")
+        bare = _BARE_EXPONENT.fullmatch(token)
+        if bare:
+            token = bare[1] + b"E" + bare[2]
+        if _NUMBER.fullmatch(token):
+            value = float(token)
+            if np.isfinite(value):
+                return value
+    raise ValueError(describe(token))
+
+
+def describe(token: bytes) -> str:
+    """A token that is no number, with its likely cause, for messages."""
+    shown = repr(token[:24].decode("ascii", "replace")) + ("..." if len(token) > 24 else "")
+    if token.strip(b"*") == b"":
+        return f"{shown} stands where a number did not fit its field: the value is lost, write the file again"
+    return f"{shown} is not a finite number"
+
+
+# Reading ------------------------------------------------------------------------------------------------------------
+
+def read_values(reader: Reader, count: int, divisor: float = 1.0) -> np.ndarray:
+    """The next `count` numbers of a text, each float(token) / divisor, as a flat float64 array.
+
+    Consumes whole lines. Memory follows the numbers really there, not `count`. Raises `FormatError` with the line for
+    a token that is no finite number, for a line that holds more than the rest of the count, and at an early end.
+    """
+    values = np.empty(min(count, _FIRST))
+    filled = 0
+    layout = _FixedLayout.of(reader.peek(512), count)
+    previous = b""
+    while filled < count:
+        if layout is not None and (rows := min((count - filled) // layout.per_line, _ROWS)):
+            data = reader.take(rows * layout.width)
+            part = layout.parse(data, reader)
+            if part is not None:
+                reader.line += rows
+                previous = data[layout.width - FIELD - 2 : layout.width].split()[-1]
+            else:
+                reader.give_back(data)
+                layout = None
+                continue
+        else:
+            part, previous = _read_free(reader, count, filled, previous)
+        if filled + part.size > values.size:
+            values.resize(min(count, max(2 * values.size, filled + part.size)), refcheck=False)
+        with np.errstate(over="ignore"):
+            np.divide(part, divisor, out=values[filled : filled + part.size])
+        filled += part.size
+    return values
+
+
+def _read_free(reader: Reader, count: int, filled: int, previous: bytes) -> tuple[np.ndarray, bytes]:
+    """Numbers separated by blanks from the next piece of text, and the last token. See `read_values`."""
+    left = count - filled
+    data = reader.take(_CHUNK)
+    at_end = len(data) < _CHUNK
+    if not at_end:
+        cut = max(data.rfind(b"\n"), data.rfind(b" ")) + 1
+        if not cut:
+            raise reader.error("no blank in 256 kB of text: not a file of this format", reader.line + 1)
+        reader.give_back(data[cut:])
+        data = data[:cut]
+    tokens = data.split()
+    if len(tokens) > left:
+        end = _end_of_values(reader, data, left)
+        at_end = False
+        reader.give_back(data[end:])
+        data, tokens = data[:end], tokens[:left]
+    try:
+        if b"_" in data:  # Python reads 1_000 as a number
+            raise ValueError
+        values = np.array(list(map(float, tokens)), dtype=float)
+        suspect = not np.isfinite(values).all()
+    except ValueError:
+        suspect = True
+    if suspect:
+        values = _parse_each(reader, data, tokens, count, filled)
+    if at_end and tokens and not data[-1:].isspace():
+        _check_complete(reader, tokens[-1], tokens[-2] if len(tokens) > 1 else previous, data)
+    reader.line += data.count(b"\n")
+    if at_end and len(tokens) < left:
+        raise reader.error(
+            f"the file ends after {filled + len(tokens)} of {count} values: it is truncated or its grid line is wrong",
+            reader.line + (not data.endswith(b"\n")),
+        )
+    return values, (tokens or [previous])[-1]
+
+
+def _end_of_values(reader: Reader, data: bytes, left: int) -> int:
+    """Offset behind the line that holds the last of `left` tokens."""
+    end = 0
+    for number, line in enumerate(data.split(b"\n"), 1):
+        end += len(line) + 1
+        left -= len(line.split())
+        if left < 0:
+            raise reader.error("more values than the grid has points", reader.line + number)
+        if left == 0:
+            break
+    return min(end, len(data))
+
+
+def _parse_each(reader: Reader, data: bytes, tokens: list[bytes], count: int, filled: int) -> np.ndarray:
+    """Token by token, for text that holds something unusual; raises with the line of the first that is no number."""
+    values = np.empty(len(tokens))
+    for index, token in enumerate(tokens):
+        try:
+            values[index] = parse_number(token)
+        except ValueError as error:
+            counts = np.cumsum([len(line.split()) for line in data.split(b"\n")])
+            number = int(np.searchsorted(counts, index, side="right")) + 1
+            message = f"{error} (value {filled + index + 1} of {count})"
+            raise reader.error(message, reader.line + number) from None
+    return values
+
+
+def _check_complete(reader: Reader, last: bytes, previous: bytes, data: bytes) -> None:
+    """A file cut inside its last number still ends in a number; it shows in the number of digits."""
+    tail, expected = last.partition(b".")[2], previous.partition(b".")[2]
+    if re.search(rb"\d[EeDd][+-]\d+$", expected) and len(tail) != len(expected):
+        line = reader.line + data.count(b"\n") + 1
+        shown = last.decode("ascii", "replace")
+        raise reader.error(f"the file ends inside the number {shown!r}: it is truncated", line)
+
+
+def _u64(byte: int) -> np.uint64:
+    return np.uint64(int.from_bytes(bytes([byte] * 8), "little"))
+
+
+class _FixedLayout:
+    """Lines of equal width with fields of 18 characters: ` 0.12345678901E+02` (VASP) or `  1.2345678901E+01` (C's %E).
+
+    Digits are converted eight at a time inside 64-bit words, see `parse`.
+    """
+
+    _VASP = re.compile(rb"(?: [ 0-]\.\d{11}(?:E[+-]\d\d|[+-]\d{3}))+")
+    _C = re.compile(rb"(?: [ -]\d\.\d{10}E[+-]\d\d)+")
+
+    def __init__(self, per_line: int, line_end: bytes, leading_digit: bool) -> None:
+        self.per_line = per_line
+        self.line_end = np.frombuffer(line_end, np.uint8)
+        self.width = per_line * FIELD + len(line_end)
+        self.leading_digit = leading_digit
+        # Divisor by exponent e (0 to 99) and sign (0 for "+", 6 for "-", see `parse`): the value is mantissa / divisor.
+        # NaN where the mantissa has to be multiplied or the divisor is not exact: those go the slow way.
+        self.divisors = np.full(7 * 128, np.nan)
+        digits = 10 if leading_digit else 11
+        for exponent in range(100):
+            if 0 <= digits - exponent <= 22:
+                self.divisors[exponent] = 10.0 ** (digits - exponent)
+            if digits + exponent <= 22:
+                self.divisors[6 * 128 + exponent] = 10.0 ** (digits + exponent)
+
+    @classmethod
+    def of(cls, head: bytes, count: int) -> _FixedLayout | None:
+        """The layout of a text that begins with `head`, or None where it is another one."""
+        line, end, _ = head.partition(b"\n")
+        line_end = b"\r\n" if line.endswith(b"\r") else b"\n"
+        line = line.removesuffix(b"\r")
+        if not end or not line or len(line) % FIELD or count < len(line) // FIELD:
+            return None
+        if cls._VASP.fullmatch(line):
+            return cls(len(line) // FIELD, line_end, leading_digit=False)
+        if cls._C.fullmatch(line):
+            return cls(len(line) // FIELD, line_end, leading_digit=True)
+        return None
+
+    def parse(self, data: bytes, reader: Reader) -> np.ndarray | None:
+        """Values of whole lines, or None where the lines are not of this layout (then the text is free format).
+
+        A field is read as the words [0:2] blank and sign, [2:6] point and three digits, [6:14] eight digits, [14:18]
+        exponent. Subtracting the expected characters leaves digits as bytes of 0 to 9; adding 6 to each overflows
+        into the upper half of the byte where it was no digit.
+        """
+        rows = len(data) // self.width
+        if rows * self.width != len(data):
+            return None
+        text = np.frombuffer(data, np.uint8).reshape(rows, self.width)
+        if not (text[:, self.per_line * FIELD :] == self.line_end).all():
+            return None
+
+        def words(offset: int, kind: str) -> np.ndarray:
+            shape, strides = (rows, self.per_line), (self.width, FIELD)
+            return np.ndarray(shape, kind, data, offset, strides)
+
+        lead = np.ascontiguousarray(words(0, "<u2"))
+        negative = lead == 0x2D20  # " -"
+        good = negative | (lead == 0x2020)  # "  "
+        if not self.leading_digit:
+            good |= lead == 0x3020  # " 0"
+
+        eight = words(6, "<u8") ^ _u64(0x30)
+        bad = eight + _u64(0x06)
+        bad |= eight
+        good &= (bad & _u64(0xF0)) == 0
+        shifted = eight >> np.uint64(8)
+        eight *= np.uint64(10)
+        eight += shifted
+        np.right_shift(eight, np.uint64(16), out=shifted)
+        pairs = np.uint64(0x000000FF000000FF)
+        eight &= pairs
+        shifted &= pairs
+        eight *= np.uint64(0x000F424000000064)
+        shifted *= np.uint64(0x0000271000000001)
+        eight += shifted
+        eight >>= np.uint64(32)
+
+        if self.leading_digit:  # digit, point, digit, digit
+            three = words(2, "<u4") ^ np.uint32(0x30302E30)
+            good &= ((three | (three + np.uint32(0x06060F06))) & np.uint32(0xF0F0F0F0)) == 0
+            mantissa = (three & np.uint32(0xFF)) * np.uint32(100)
+            mantissa += ((three >> np.uint32(16)) & np.uint32(0xFF)) * np.uint32(10)
+        else:  # point, digit, digit, digit
+            three = words(2, "<u4") ^ np.uint32(0x3030302E)
+            good &= ((three | (three + np.uint32(0x0606060F))) & np.uint32(0xF0F0F0F0)) == 0
+            mantissa = ((three >> np.uint32(8)) & np.uint32(0xFF)) * np.uint32(100)
+            mantissa += ((three >> np.uint32(16)) & np.uint32(0xFF)) * np.uint32(10)
+        mantissa += three >> np.uint32(24)
+        total = mantissa.astype(np.uint64)
+        total *= np.uint64(100_000_000)
+        total += eight
+
+        # "E+02": the sign becomes 0 for "+" and 6 for "-"; others in between are NaN in the table.
+        exponent = words(14, "<u4") ^ np.uint32(0x30302B45)
+        good &= ((exponent | (exponent + np.uint32(0x0606090F))) & np.uint32(0xF0F0F0F0)) == 0
+        index = (exponent >> np.uint32(8)) & np.uint32(0x0F)
+        index <<= np.uint32(7)
+        index += ((exponent >> np.uint32(16)) & np.uint32(0x0F)) * np.uint32(10)
+        index += (exponent >> np.uint32(24)) & np.uint32(0x0F)
+        values = total.view(np.int64).astype(float)
+        values /= self.divisors.take(index, mode="clip")
+        good &= values == values  # NaN: an exponent that the table leaves to the slow way
+        np.negative(values, out=values, where=negative)
+        if not good.all() and not self._repair(data, values, good, reader):
+            return None
+        return values.reshape(-1)
+
+    def _repair(self, data: bytes, values: np.ndarray, good: np.ndarray, reader: Reader) -> bool:
+        """Parse the fields that were not of the plain form one by one; False where a field is not one token."""
+        for row, column in np.argwhere(~good):
+            start = row * self.width + column * FIELD
+            tokens = data[start : start + FIELD].split()
+            if len(tokens) != 1 or data[start : start + 1] != b" ":
+                return False
+            try:
+                values[row, column] = parse_number(tokens[0])
+            except ValueError as error:
+                raise reader.error(f"{error} (column {column + 1})", reader.line + int(row) + 1) from None
+        return True
+
+
+# Writing ------------------------------------------------------------------------------------------------------------
+
+def _ascii(texts: Iterator[str], kind: str) -> np.ndarray:
+    return np.frombuffer("".join(texts).encode("ascii"), kind)
+
+
+class FixedWriter:
+    """Lines of five values as VASP writes them: ` 0.12345678901E+02`, ` -.12345678901E+02`, ` 0.12345678901-100`.
+
+    line_end: b"\\n" or b"\\r\\n".
+    """
+
+    # Value 1000 is what 999.9999999996 rounds to; its exponent goes up by one.
+    _THREE = _ascii((f".{n:03d}" if n < 1000 else ".100" for n in range(1001)), "<u4")
+    _FOUR = _ascii((f"{n:04d}" for n in range(10_000)), "<u4")
+    _EXPONENT_0 = 340  # index of exponent 0 in the tables by decimal exponent
+    _EXPONENT = _ascii((f"E{e:+03d}" if abs(e) < 100 else f"{e:+04d}" for e in range(-340, 341)), "<u4")
+    # By decimal exponent e: 10^(11 - e), correctly rounded; infinite where it overflows.
+    _SCALE = np.array([float(f"1e{11 - e}") for e in range(-340, 341)])
+    #: Below this a scale would not be a finite number or the value would be denormal; zero apart, such values are
+    #: formatted one by one.
+    _SMALLEST = 1e-290
+
+    def __init__(self, line_end: bytes = b"\n") -> None:
+        self._line_end = line_end
+        self._width = PER_LINE * FIELD + len(line_end)
+        self._buffer = np.empty((_ROWS, self._width), np.uint8)
+        self._buffer[:, PER_LINE * FIELD :] = np.frombuffer(line_end, np.uint8)
+        # By binary exponent: the decimal exponent at the lower end of the binade, and the power of ten inside it.
+        lower = np.array([0.0] + [2.0 ** (b - 1023) for b in range(1, 2047)] + [np.inf])
+        powers = np.array([float(f"1e{e}") for e in range(-330, 309)])  # 0.1·10^e is the smallest value of exponent e
+        position = np.searchsorted(powers, lower, side="right")
+        self._lower_exponent = (position - 330 + self._EXPONENT_0).astype(np.int64)
+        self._lower_exponent[0] = self._EXPONENT_0  # zero is printed with exponent 0
+        self._step = np.append(powers, np.inf)[position]
+        self._step[0] = np.inf
+
+    def blocks(self, values: np.ndarray) -> Iterator[memoryview]:
+        """Text of a flat array, its last line padded as VASP does; each piece is valid until the next is asked for.
+
+        Raises `FormatError` for a value that is not finite.
+        """
+        whole = values.size - values.size % PER_LINE
+        for start in range(0, whole, _ROWS * PER_LINE):
+            yield self._rows(values[start : min(start + _ROWS * PER_LINE, whole)])
+        rest = values.size - whole
+        if rest:
+            padded = np.zeros(PER_LINE)
+            padded[:rest] = values[whole:]
+            yield memoryview(bytes(self._rows(padded))[: rest * FIELD] + b"  " + self._line_end)
+
+    def _rows(self, values: np.ndarray) -> memoryview:
+        rows = values.size // PER_LINE
+        size = np.abs(values)
+        binary = size.view(np.int64) >> 52
+        if binary.max() == 2047:
+            raise FormatError(f"{values[binary == 2047][0]} cannot be written; expected finite numbers")
+        exponent = self._lower_exponent.take(binary)
+        exponent += size >= self._step.take(binary)
+        scaled = size * self._SCALE.take(exponent)
+        tiny = (size < self._SMALLEST) & (size != 0)
+        scaled[tiny] = 0.5  # a half is doubtful
+        rounded = np.rint(scaled)
+        doubtful = np.abs(scaled - rounded) > 0.4999
+        total = rounded.astype(np.uint64)
+        upper = total // np.uint64(10_000)
+        low = (total - upper * np.uint64(10_000)).astype(np.int64)
+        upper = upper.astype(np.uint32)
+        high = upper // np.uint32(10_000)
+        middle = (upper - high * np.uint32(10_000)).astype(np.int64)
+        exponent += high == 1000
+
+        buffer = self._buffer[:rows]
+
+        def put(offset: int, words: np.ndarray) -> None:
+            shape, strides = (rows, PER_LINE), (self._width, FIELD)
+            np.ndarray(shape, words.dtype, buffer, offset, strides)[...] = words.reshape(shape)
+
+        put(0, np.where(np.signbit(values), np.uint16(0x2D20), np.uint16(0x3020)))
+        put(2, self._THREE.take(high))
+        put(6, self._FOUR.take(middle))
+        put(10, self._FOUR.take(low))
+        put(14, self._EXPONENT.take(exponent))
+        for index in np.flatnonzero(doubtful):
+            row, column = divmod(int(index), PER_LINE)
+            text = format_number(float(values[index])).encode("ascii")
+            buffer[row, column * FIELD : (column + 1) * FIELD] = np.frombuffer(text, np.uint8)
+        return memoryview(buffer).cast("B")
+
+
+def format_number(value: float) -> str:
+    """One value as Fortran's `1X,E17.11` prints it, correctly rounded: 18 characters.
+
+    >>> format_number(-12.5), format_number(1e-101)
+    (' -.12500000000E+02', ' 0.10000000000-100')
+    """
+    if not np.isfinite(value):
+        raise FormatError(f"{value} cannot be written; expected finite numbers")
+    mantissa, _, exponent = f"{abs(value):.10e}".partition("e")
+    shifted = int(exponent) + 1 if value else 0
+    sign = "-" if np.signbit(value) else "0"
+    tail = f"E{shifted:+03d}" if abs(shifted) < 100 else f"{shifted:+04d}"
+    return f" {sign}.{mantissa[0]}{mantissa[2:]}{tail}"
