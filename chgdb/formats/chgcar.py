@@ -26,7 +26,7 @@ import numpy as np
 from ..density import CHANNELS, Crystal, Density
 from ..elements import SYMBOLS, atomic_number
 from ..errors import DensityError
-from .numbers import FIELD, PER_LINE, FixedWriter, describe, parse_number, read_values
+from .numbers import FIELD, PER_LINE, describe, lines_of_five, parse_number, read_values
 from .streams import Reader
 
 NAMES = ("CHGCAR*", "*CHGCAR", "CHG", "CHG[._-]*", "*.CHG", "AECCAR*", "*.AECCAR?", "PARCHG*", "*.PARCHG", "*.vasp")
@@ -69,7 +69,6 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     blocks: list[np.ndarray] = []
     after: list[bytes] = []
     while True:
-        _check_size(reader, grid, count)
         values = read_values(reader, count, crystal.volume)
         blocks.append(_to_grid(values, grid))
         del values
@@ -257,14 +256,6 @@ def _read_grid(reader: Reader) -> tuple[int, int, int]:
     return nx, ny, nz
 
 
-def _check_size(reader: Reader, grid: tuple[int, int, int], count: int) -> None:
-    """Refuse before reading what cannot be there: a value takes a digit and a blank."""
-    remaining = reader.remaining()
-    if remaining is not None and remaining < 2 * count - 1:
-        shape = "x".join(map(str, grid))
-        raise reader.error(f"a grid of {shape} has {count} points, but only {remaining} bytes follow: file truncated?")
-
-
 def _to_grid(flat: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
     """Fortran order to (nx, ny, nz) in C order, eight planes at a time: a cache line of the result."""
     nx, ny, nz = grid
@@ -367,18 +358,10 @@ def write(stream: IO[bytes], density: Density) -> None:
     line_end = extras.get("line_end", "\n")
     header = line_end.join(_header(density, extras)) + line_end
     stream.write(header.encode("utf-8", "surrogateescape"))
-    writer = FixedWriter(line_end.encode("ascii"))
     for name, values in density.channels.items():
         stream.write((_grid_line(density.grid) + line_end).encode("ascii"))
-        rest = np.empty(0)
-        for flat in _flat_pieces(values, density.crystal.volume):
-            flat = np.concatenate([rest, flat]) if rest.size else flat
-            whole = flat.size - flat.size % PER_LINE
-            for block in writer.blocks(flat[:whole]):
-                stream.write(block)
-            rest = flat[whole:].copy()
-        for block in writer.blocks(rest):
-            stream.write(block)
+        for text in lines_of_five(_flat_pieces(values, density.crystal.volume), line_end.encode("ascii")):
+            stream.write(text)
         stream.write(extras.get("after", {}).get(name, "").encode("utf-8", "surrogateescape"))
 
 

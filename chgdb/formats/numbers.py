@@ -12,7 +12,9 @@ Python's correctly rounded formatting instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -61,12 +63,17 @@ def describe(token: bytes) -> str:
 
 # Reading ------------------------------------------------------------------------------------------------------------
 
+
 def read_values(reader: Reader, count: int, divisor: float = 1.0) -> np.ndarray:
     """The next `count` numbers of a text, each float(token) / divisor, as a flat float64 array.
 
     Consumes whole lines. Memory follows the numbers really there, not `count`. Raises `FormatError` with the line for
-    a token that is no finite number, for a line that holds more than the rest of the count, and at an early end.
+    a token that is no finite number, for a line that holds more than the rest of the count, and at an early end (at
+    once where the file is too short for the count).
     """
+    remaining = reader.remaining()
+    if remaining is not None and remaining < 2 * count - 1:  # a value takes a digit and a blank
+        raise reader.error(f"the grid has {count} points, but only {remaining} bytes follow: truncated or a wrong grid")
     values = np.empty(min(count, _FIRST))
     filled = 0
     layout = _FixedLayout.of(reader.peek(512), count)
@@ -293,92 +300,114 @@ class _FixedLayout:
 
 # Writing ------------------------------------------------------------------------------------------------------------
 
-def _ascii(texts: Iterator[str], kind: str) -> np.ndarray:
-    return np.frombuffer("".join(texts).encode("ascii"), kind)
+_EXPONENT_0 = 340  # index of exponent 0 in the tables by decimal exponent
+#: Below this the scale 10^(11 - e) would overflow or the value would be denormal: zero apart, such values are formatted
+#: one by one.
+_SMALLEST = 1e-290
 
 
-class FixedWriter:
-    """Lines of five values as VASP writes them: ` 0.12345678901E+02`, ` -.12345678901E+02`, ` 0.12345678901-100`.
+@dataclass(frozen=True)
+class _Tables:
+    """Pieces of text as integers of two and four characters, by number; and powers of ten by exponent."""
 
-    line_end: b"\\n" or b"\\r\\n".
+    three: np.ndarray
+    four: np.ndarray
+    exponent: np.ndarray
+    scale: np.ndarray
+    lower_exponent: np.ndarray
+    step: np.ndarray
+
+
+@cache
+def _tables() -> _Tables:
+    exponents = range(-_EXPONENT_0, _EXPONENT_0 + 1)
+    # By binary exponent: the decimal exponent e at the lower end of the binade (0.1·10^e is the smallest value with
+    # exponent e), and the power of ten inside the binade, from which on the exponent is one higher.
+    lower = np.append(np.ldexp(1.0, np.arange(-1023, 1024)), np.inf)
+    powers = np.array([float(f"1e{e}") for e in range(-330, 309)])
+    position = np.searchsorted(powers, lower, side="right")
+    lower_exponent = position - 330 + _EXPONENT_0
+    step = np.append(powers, np.inf)[position]
+    lower_exponent[0], step[0] = _EXPONENT_0, np.inf  # zero is printed with exponent 0
+    return _Tables(
+        # Entry 1000 is what 999.9999999996 rounds to; its exponent goes up by one.
+        three=_words(f".{n:03d}" if n < 1000 else ".100" for n in range(1001)),
+        four=_words(f"{n:04d}" for n in range(10_000)),
+        exponent=_words(f"E{e:+03d}" if abs(e) < 100 else f"{e:+04d}" for e in exponents),
+        scale=np.array([float(f"1e{11 - e}") for e in exponents]),
+        lower_exponent=lower_exponent,
+        step=step,
+    )
+
+
+def _words(texts: Iterable[str]) -> np.ndarray:
+    return np.frombuffer("".join(texts).encode("ascii"), "<u4")
+
+
+def put_numbers(values: np.ndarray, text: np.ndarray) -> None:
+    """Print each value in 18 characters as Fortran's `1X,E17.11` does, correctly rounded.
+
+    values: (rows, columns) float64. text: (rows, at least 18·columns) uint8, contiguous along the rows' characters,
+    into whose first columns the characters go. Raises `FormatError` for a value that is not finite.
     """
+    tables = _tables()
+    rows, columns = values.shape
+    negative = np.signbit(values)
+    size = np.abs(values)
+    binary = size.view(np.int64) >> 52
+    if binary.max() == 2047:
+        raise FormatError(f"{values[binary == 2047][0]} cannot be written; expected finite numbers")
+    exponent = tables.lower_exponent.take(binary)
+    exponent += size >= tables.step.take(binary)
+    scaled = tables.scale.take(exponent)
+    tiny = (size < _SMALLEST) & (size != 0)
+    scaled[tiny] = 0
+    scaled *= size
+    rounded = np.rint(scaled)
+    scaled -= rounded
+    np.abs(scaled, out=scaled)
+    doubtful = scaled > 0.4999
+    doubtful |= tiny
+    total = rounded.astype(np.uint64)
+    upper = total // np.uint64(10_000)
+    total -= upper * np.uint64(10_000)
+    upper = upper.astype(np.uint32)
+    high = upper // np.uint32(10_000)
+    upper -= high * np.uint32(10_000)
+    exponent += high == 1000
 
-    # Value 1000 is what 999.9999999996 rounds to; its exponent goes up by one.
-    _THREE = _ascii((f".{n:03d}" if n < 1000 else ".100" for n in range(1001)), "<u4")
-    _FOUR = _ascii((f"{n:04d}" for n in range(10_000)), "<u4")
-    _EXPONENT_0 = 340  # index of exponent 0 in the tables by decimal exponent
-    _EXPONENT = _ascii((f"E{e:+03d}" if abs(e) < 100 else f"{e:+04d}" for e in range(-340, 341)), "<u4")
-    # By decimal exponent e: 10^(11 - e), correctly rounded; infinite where it overflows.
-    _SCALE = np.array([float(f"1e{11 - e}") for e in range(-340, 341)])
-    #: Below this a scale would not be a finite number or the value would be denormal; zero apart, such values are
-    #: formatted one by one.
-    _SMALLEST = 1e-290
+    def put(offset: int, words: np.ndarray) -> None:
+        np.ndarray((rows, columns), words.dtype, text, offset, (text.strides[0], FIELD))[...] = words
 
-    def __init__(self, line_end: bytes = b"\n") -> None:
-        self._line_end = line_end
-        self._width = PER_LINE * FIELD + len(line_end)
-        self._buffer = np.empty((_ROWS, self._width), np.uint8)
-        self._buffer[:, PER_LINE * FIELD :] = np.frombuffer(line_end, np.uint8)
-        # By binary exponent: the decimal exponent at the lower end of the binade, and the power of ten inside it.
-        lower = np.array([0.0] + [2.0 ** (b - 1023) for b in range(1, 2047)] + [np.inf])
-        powers = np.array([float(f"1e{e}") for e in range(-330, 309)])  # 0.1·10^e is the smallest value of exponent e
-        position = np.searchsorted(powers, lower, side="right")
-        self._lower_exponent = (position - 330 + self._EXPONENT_0).astype(np.int64)
-        self._lower_exponent[0] = self._EXPONENT_0  # zero is printed with exponent 0
-        self._step = np.append(powers, np.inf)[position]
-        self._step[0] = np.inf
+    put(0, np.where(negative, np.uint16(0x2D20), np.uint16(0x3020)))  # " -" or " 0", little endian as all words here
+    put(2, tables.three.take(high))
+    put(6, tables.four.take(upper))
+    put(10, tables.four.take(total.view(np.int64)))
+    put(14, tables.exponent.take(exponent))
+    for row, column in np.argwhere(doubtful):
+        characters = format_number(float(values[row, column])).encode("ascii")
+        text[row, column * FIELD : (column + 1) * FIELD] = np.frombuffer(characters, np.uint8)
 
-    def blocks(self, values: np.ndarray) -> Iterator[memoryview]:
-        """Text of a flat array, its last line padded as VASP does; each piece is valid until the next is asked for.
 
-        Raises `FormatError` for a value that is not finite.
-        """
-        whole = values.size - values.size % PER_LINE
+def lines_of_five(pieces: Iterable[np.ndarray], line_end: bytes = b"\n") -> Iterator[memoryview]:
+    """Text of flat arrays, one after the other, as VASP prints them: five values a line, two blanks after a short one.
+
+    Each piece of text is valid until the next is asked for.
+    """
+    text = np.empty((_ROWS, PER_LINE * FIELD + len(line_end)), np.uint8)
+    text[:, PER_LINE * FIELD :] = np.frombuffer(line_end, np.uint8)
+    rest = np.empty(0)
+    for piece in pieces:
+        flat = np.concatenate([rest, piece]) if rest.size else piece
+        whole = flat.size - flat.size % PER_LINE
         for start in range(0, whole, _ROWS * PER_LINE):
-            yield self._rows(values[start : min(start + _ROWS * PER_LINE, whole)])
-        rest = values.size - whole
-        if rest:
-            padded = np.zeros(PER_LINE)
-            padded[:rest] = values[whole:]
-            yield memoryview(bytes(self._rows(padded))[: rest * FIELD] + b"  " + self._line_end)
-
-    def _rows(self, values: np.ndarray) -> memoryview:
-        rows = values.size // PER_LINE
-        size = np.abs(values)
-        binary = size.view(np.int64) >> 52
-        if binary.max() == 2047:
-            raise FormatError(f"{values[binary == 2047][0]} cannot be written; expected finite numbers")
-        exponent = self._lower_exponent.take(binary)
-        exponent += size >= self._step.take(binary)
-        scaled = size * self._SCALE.take(exponent)
-        tiny = (size < self._SMALLEST) & (size != 0)
-        scaled[tiny] = 0.5  # a half is doubtful
-        rounded = np.rint(scaled)
-        doubtful = np.abs(scaled - rounded) > 0.4999
-        total = rounded.astype(np.uint64)
-        upper = total // np.uint64(10_000)
-        low = (total - upper * np.uint64(10_000)).astype(np.int64)
-        upper = upper.astype(np.uint32)
-        high = upper // np.uint32(10_000)
-        middle = (upper - high * np.uint32(10_000)).astype(np.int64)
-        exponent += high == 1000
-
-        buffer = self._buffer[:rows]
-
-        def put(offset: int, words: np.ndarray) -> None:
-            shape, strides = (rows, PER_LINE), (self._width, FIELD)
-            np.ndarray(shape, words.dtype, buffer, offset, strides)[...] = words.reshape(shape)
-
-        put(0, np.where(np.signbit(values), np.uint16(0x2D20), np.uint16(0x3020)))
-        put(2, self._THREE.take(high))
-        put(6, self._FOUR.take(middle))
-        put(10, self._FOUR.take(low))
-        put(14, self._EXPONENT.take(exponent))
-        for index in np.flatnonzero(doubtful):
-            row, column = divmod(int(index), PER_LINE)
-            text = format_number(float(values[index])).encode("ascii")
-            buffer[row, column * FIELD : (column + 1) * FIELD] = np.frombuffer(text, np.uint8)
-        return memoryview(buffer).cast("B")
+            values = flat[start : min(start + _ROWS * PER_LINE, whole)].reshape(-1, PER_LINE)
+            put_numbers(values, text[: len(values)])
+            yield memoryview(text[: len(values)]).cast("B")
+        rest = flat[whole:].copy()
+    if rest.size:
+        put_numbers(rest.reshape(1, -1), text[:1])
+        yield memoryview(text[0, : rest.size * FIELD].tobytes() + b"  " + line_end)
 
 
 def format_number(value: float) -> str:
@@ -387,8 +416,6 @@ def format_number(value: float) -> str:
     >>> format_number(-12.5), format_number(1e-101)
     (' -.12500000000E+02', ' 0.10000000000-100')
     """
-    if not np.isfinite(value):
-        raise FormatError(f"{value} cannot be written; expected finite numbers")
     mantissa, _, exponent = f"{abs(value):.10e}".partition("e")
     shifted = int(exponent) + 1 if value else 0
     sign = "-" if np.signbit(value) else "0"
