@@ -2,131 +2,396 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from .density import Crystal, Density
+from .elements import atomic_number, reduced_formula
+from .errors import ChgdbError, CodecError, DensityError, StoreError, UnknownMaterialError
+from .store import Location, Store
+from .store_files import locate
 
 if TYPE_CHECKING:
     import xarray
 
+T = TypeVar("T")
 
-def open_catalog(path_or_url: str | None = None) -> Catalog:
+
+def open_catalog(path_or_url: str | os.PathLike[str] | None = None) -> Catalog:
     """Open a catalog read-only.
 
-    path_or_url: None for the embedded one; the name of an installed catalog (entry-point group `chgdb.catalogs`);
-        a store's folder; a .zip of one; or any URL that fsspec knows.
+    path_or_url: None for the embedded one; a store's folder; a .zip of one; any URL that fsspec knows; or the name of
+        an installed catalog (entry-point group `chgdb.catalogs`).
     Raises `StoreError` where there is no store, it is incomplete, or its format version is newer than this library's.
+
+    >>> open_catalog()["mp-149"].formula     # doctest: +SKIP
+    'Si'
     """
-    raise NotImplementedError
+    if path_or_url is None:
+        import chgdb_catalog
+
+        return Catalog(chgdb_catalog.path())
+    text = os.fspath(path_or_url)
+    if "://" not in text and "::" not in text and os.sep not in text and not os.path.exists(text):
+        return Catalog(_installed(text))
+    return Catalog(text)
+
+
+def _installed(name: str) -> str:
+    """Path of a catalog that an installed package offers by name."""
+    from importlib.metadata import entry_points
+
+    offered = {point.name: point for point in entry_points(group="chgdb.catalogs")}
+    if name not in offered:
+        known = ", ".join(sorted(offered)) or "none"
+        raise StoreError(f"{name}: no such store here, and no installed catalog has this name (installed: {known})")
+    found = offered[name].load()
+    return os.fspath(found() if callable(found) else found)
 
 
 class Catalog:
-    """A read-only view of a store: a mapping from material id to `Record`, in the store's order."""
+    """A read-only mapping from material id to `Record`, in the store's order.
 
-    path: str  # folder or URL
-    format_version: int
+    Where a writer replaces the store meanwhile, every call still answers from one version of it, old or new.
+    """
+
+    def __init__(self, path_or_url: str | os.PathLike[str]) -> None:
+        self._store = Store(locate(path_or_url))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Catalog, (self.path,)
+
+    def __repr__(self) -> str:
+        return f"<chgdb.Catalog {self.path}: {len(self)} materials>"
+
+    @property
+    def path(self) -> str:
+        """The store's folder or URL."""
+        return self._store.location
+
+    @property
+    def format_version(self) -> int:
+        return self._store.format_version
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Root attributes of the store: title, licence and what else its maker wrote."""
+        return dict(self._store.attributes)
+
+    def _consistent(self, read: Callable[[Store], T]) -> T:
+        """Result of `read` on one version of the store: again with the new one where it was replaced meanwhile."""
+        for attempt in range(100):
+            store = self._store
+            try:
+                value = read(store)
+            except ChgdbError:
+                if attempt == 99 or not self._refresh(store):
+                    raise
+            else:
+                if store.token == store.files.token():
+                    return value
+                self._refresh(store)
+        raise StoreError(f"{self.path} keeps being replaced while it is read: try again when its writer has finished")
+
+    def _refresh(self, store: Store) -> bool:
+        """Open the store's new version, if there is one. Where folders cannot be exchanged in one step, a swap leaves
+        a moment without any."""
+        for _ in range(50):
+            token = store.files.token()
+            if token == store.token:
+                return False
+            if token is not None:
+                self._store = Store(store.files)
+                return True
+            time.sleep(0.02)
+        raise StoreError(f"{self.path} is gone")
+
+    # Mapping -----------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        raise NotImplementedError
+        return self._store.n_materials
 
     def __contains__(self, material_id: object) -> bool:
-        raise NotImplementedError
+        return isinstance(material_id, str) and self._consistent(lambda store: store.find(material_id)) is not None
 
     def __getitem__(self, material_id: str) -> Record:
         """Raises `UnknownMaterialError` with close matches."""
-        raise NotImplementedError
+        if not isinstance(material_id, str):
+            raise TypeError(f"a catalog is indexed by material ids, strings, not by {type(material_id).__name__}")
+        self._consistent(lambda store: self._locate(store, material_id))
+        return Record(self, material_id)
 
     def __iter__(self) -> Iterator[Record]:
-        raise NotImplementedError
+        return (Record(self, material_id) for material_id in self.ids)
 
     @property
     def ids(self) -> list[str]:
         """Material ids in the store's order."""
-        raise NotImplementedError
+        return [str(i) for i in self.column("material_id")]
+
+    def _locate(self, store: Store, material_id: str) -> Location:
+        location = store.find(material_id)
+        if location is None:
+            from difflib import get_close_matches
+
+            close = get_close_matches(material_id, [str(i) for i in store.column("material_id")], 3, 0.6)
+            hint = f"; close matches: {', '.join(close)}" if close else f" among its {store.n_materials} materials"
+            raise UnknownMaterialError(f"{self.path} has no material {material_id!r}{hint}")
+        return location
+
+    # Columns -----------------------------------------------------------------------------------------------------
 
     @property
     def columns(self) -> dict[str, dict[str, Any]]:
-        """Name of every column -> its attributes (`units`, `long_name`)."""
-        raise NotImplementedError
+        """Name of every column -> its attributes (`long_name`, `units`)."""
+        return {name: dict(self._store.arrays[name].attributes) for name in _column_names(self._store)}
 
-    def search(self, **criteria: Any) -> list[str]:
-        """Ids of the materials that meet all criteria, in the store's order."""
-        raise NotImplementedError
+    def column(self, name: str) -> np.ndarray:
+        """A whole column: numbers, or texts as Python strings. Raises `StoreError` with the names there are."""
+        return self._consistent(lambda store: store.column(_known(store, name)))
+
+    def search(
+        self,
+        *,
+        elements: str | Iterable[str] | None = None,
+        chemical_system: str | Iterable[str] | None = None,
+        formula: str | None = None,
+        **criteria: Any,
+    ) -> list[str]:
+        """Ids of the materials that meet all criteria, in the store's order.
+
+        elements: all of these occur ("Li,O", "Li-O" or a list). chemical_system: these and no others.
+        formula: the same reduced formula in any order of the elements ("O2Si", "Si2O4").
+        criteria: column=value, or column=(low, high) with both ends included and None for an open end; a list means
+            any of its values. A material without a value never matches.
+        Raises `StoreError` for a column that does not exist, `DensityError` for a symbol or formula that cannot be.
+
+        >>> catalog.search(elements="Li,O", band_gap=(1, None))     # doctest: +SKIP
+        ['mp-2352', 'mp-22526']
+        """
+        wanted = [(name, value) for name, value in criteria.items() if value is not None]
+
+        def matching(store: Store) -> list[str]:
+            keep = np.ones(store.n_materials, bool)
+            for name, value in wanted:
+                keep &= _matches(store.column(_known(store, name)), value, name)
+            if elements is not None:
+                symbols = _symbols(elements)
+                keep &= np.array([symbols <= set(text.split()) for text in store.column("elements")], bool)
+            if chemical_system is not None:
+                symbols = _symbols(chemical_system)
+                keep &= np.array([symbols == set(text.split()) for text in store.column("elements")], bool)
+            if formula is not None:
+                keep &= store.column("formula") == _reduced(formula)
+            return [str(i) for i in store.column("material_id")[keep]]
+
+        return self._consistent(matching)
 
     def info(self) -> dict[str, Any]:
-        """path, title, licence, n_materials, format_version, generator, stored_bytes, payload_bytes, text_bytes."""
-        raise NotImplementedError
+        """path, n_materials, format_version, stored_bytes (all files of the store), payload_bytes and text_bytes (sums
+        over the records), and the store's title, licence and generator where it has them."""
+
+        def facts(store: Store) -> dict[str, Any]:
+            return {
+                "path": store.location,
+                "n_materials": store.n_materials,
+                "format_version": store.format_version,
+                "stored_bytes": store.stored_bytes,
+                "payload_bytes": int(store.column("stored_bytes").sum()),
+                "text_bytes": int(store.column("text_bytes").sum()),
+                "largest_nmae": float(store.column("nmae").max(initial=0.0)),
+            } | {key: value for key, value in store.attributes.items() if key in ("title", "licence", "generator")}
+
+        return self._consistent(facts)
 
     def to_xarray(self) -> xarray.Dataset:
-        """Every column as a lazy `xarray.Dataset` along the dimension `material`."""
-        raise NotImplementedError
+        """Every column as a lazy `xarray.Dataset` along the dimension `material`, indexed by id."""
+        import xarray
+
+        dataset = xarray.open_zarr(self._store.files.zarr_store(), consolidated=True)
+        return dataset.set_index(material="material_id")
 
 
 class Record:
-    """One material of a catalog; nothing is read before it is asked for."""
+    """One material of a catalog; nothing is read before it is asked for.
 
-    material_id: str
-    catalog: Catalog
+    Columns are attributes of `metadata`; the ones every record has are properties as well.
+    """
+
+    def __init__(self, catalog: Catalog, material_id: str) -> None:
+        self.catalog = catalog
+        self.material_id = material_id
+        self._density: tuple[Store, Density] | None = None
+
+    def __repr__(self) -> str:
+        return f"<chgdb.Record {self.material_id} in {self.catalog.path}>"
+
+    def _read(self, read: Callable[[Store, Location], T]) -> T:
+        locate = self.catalog._locate
+        return self.catalog._consistent(lambda store: read(store, locate(store, self.material_id)))
+
+    def _value(self, name: str) -> Any:
+        return self._read(lambda store, location: _plain(store.value(_known(store, name), location.row)))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Every column's value, by column name. What is not known is NaN, "" or (true-false columns) -1."""
+        return self._read(
+            lambda store, location: {n: _plain(store.value(n, location.row)) for n in _column_names(store)}
+        )
 
     @property
     def payload(self) -> bytes:
         """The encoded density. Raises `ChecksumError` where the stored bytes are damaged."""
-        raise NotImplementedError
+        return self._read(lambda store, location: store.record_bytes(self.material_id, location))[0]
+
+    @property
+    def extras(self) -> bytes:
+        """What its file held beside the density, packed by `formats.pack_extras`. Raises `ChecksumError`."""
+        return self._read(lambda store, location: store.record_bytes(self.material_id, location))[1]
 
     @property
     def crystal(self) -> Crystal:
-        raise NotImplementedError
+        """The structure, exact, from the payload."""
+        from .codecs import header
 
-    @property
-    def formula(self) -> str:
-        raise NotImplementedError
+        return header(self.payload).crystal
 
-    @property
-    def grid(self) -> tuple[int, int, int]:
-        raise NotImplementedError
+    def decode(self, grid: tuple[int, int, int] | None = None) -> Density:
+        """Decode on the native grid, or straight from the coefficients on another; extras are put back.
 
-    @property
-    def channels(self) -> tuple[str, ...]:
-        raise NotImplementedError
+        Raises `ChecksumError` where the stored bytes are damaged, `CodecError` where they cannot be decoded.
+        """
+        return self._read(lambda store, location: self._decoded(store, location, grid))
 
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """Every column's value of this material, by column name; missing numbers are NaN, missing texts ""."""
-        raise NotImplementedError
+    def _decoded(self, store: Store, location: Location, grid: tuple[int, int, int] | None) -> Density:
+        from .codecs import decode, header
+
+        payload, extras = store.record_bytes(self.material_id, location)
+        try:
+            identifier = header(payload).prior_id
+            density = decode(payload, prior=store.prior(identifier) if identifier else None, grid=grid)
+            if extras:
+                from .formats import unpack_extras
+
+                density = replace(density, extras=unpack_extras(extras))
+        except CodecError as error:
+            raise type(error)(f"{self.material_id} in {store.location}: {error}") from error
+        return density
 
     @property
     def density(self) -> Density:
-        """Decoded on the native grid, with the extras of its file; kept after the first use."""
-        raise NotImplementedError
+        """Decoded on the native grid; kept after the first use."""
+        store = self.catalog._store
+        if self._density is None or self._density[0] is not store:
+            self._density = store, self.decode()
+        return self._density[1]
 
-    def decode(self, grid: tuple[int, int, int] | None = None) -> Density:
-        """Decode on the native grid, or straight from the coefficients on another."""
-        raise NotImplementedError
+    @property
+    def formula(self) -> str:
+        """Reduced formula."""
+        return self._value("formula")
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Grid points along each lattice vector."""
+        nx, ny, nz = self._value("grid")
+        return nx, ny, nz
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return tuple(self._value("channels").split())
 
     @property
     def n_electrons(self) -> float:
-        raise NotImplementedError
+        """Integral of the total density over the cell."""
+        return self._value("n_electrons")
 
     @property
     def tolerance(self) -> float:
-        raise NotImplementedError
+        """Largest NMAE that was allowed for each channel; 0 if lossless."""
+        return self._value("tolerance")
 
     @property
     def nmae(self) -> float:
-        """Largest NMAE of its channels, measured when it was encoded."""
-        raise NotImplementedError
+        """NMAE of its worst channel, measured when it was encoded."""
+        return self._value("nmae")
 
     @property
     def max_error(self) -> float:
-        raise NotImplementedError
+        """Largest absolute error, e/Å^3, measured when it was encoded."""
+        return self._value("max_error")
 
     @property
     def stored_bytes(self) -> int:
         """Bytes of the payload and the extras."""
-        raise NotImplementedError
+        return self._value("stored_bytes")
 
     @property
     def text_bytes(self) -> int:
         """Bytes of the density blocks as VASP writes them."""
-        raise NotImplementedError
+        return self._value("text_bytes")
+
+
+def _column_names(store: Store) -> list[str]:
+    return [n for n, info in store.arrays.items() if "/" not in n and info.dimensions[:1] == ("material",)]
+
+
+def _known(store: Store, name: str) -> str:
+    names = _column_names(store)
+    if name not in names:
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, names, 3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(sorted(names))}"
+        raise StoreError(f"{store.location} has no column {name!r}; {hint}")
+    return name
+
+
+def _plain(value: Any) -> Any:
+    """Python numbers, strings and nested lists."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _matches(values: np.ndarray, wanted: Any, name: str) -> np.ndarray:
+    """Rows of a column that meet one criterion; see `Catalog.search`."""
+    if values.ndim > 1:
+        raise StoreError(f"column {name} holds {values.shape[1:]} values a material and cannot be searched")
+    if isinstance(wanted, list | set | frozenset):
+        return np.isin(values, list(wanted))
+    if not isinstance(wanted, tuple):
+        if values.dtype == object or not isinstance(wanted, float):
+            return np.asarray(values == wanted, bool)
+        return np.isclose(values, wanted, rtol=1e-9, atol=0)
+    if len(wanted) != 2:
+        raise StoreError(f"a range for {name} is (low, high), not {wanted!r}; give a list for any of several values")
+    if values.dtype == object:
+        raise StoreError(f"column {name} holds texts: search for a value or a list of them, not for a range")
+    low, high = (-math.inf if wanted[0] is None else wanted[0], math.inf if wanted[1] is None else wanted[1])
+    return (values >= low) & (values <= high)
+
+
+def _symbols(elements: str | Iterable[str]) -> set[str]:
+    symbols = [s for s in re.split(r"[\s,;-]+", elements) if s] if isinstance(elements, str) else list(elements)
+    for symbol in symbols:
+        atomic_number(symbol)  # says which one is no element
+    return set(symbols)
+
+
+def _reduced(formula: str) -> str:
+    """Reduced formula of any way to write one, parentheses included."""
+    text, numbers = formula.replace(" ", ""), []
+    while match := re.search(r"\(([A-Za-z0-9]+)\)(\d*)", text):
+        text = text.replace(match[0], match[1] * int(match[2] or 1), 1)
+    if not re.fullmatch(r"([A-Z][a-z]?\d{0,4})+", text) or len(text) > 1000:
+        raise DensityError(f"{formula!r} is not a chemical formula such as SiO2 or Ca(OH)2")
+    for symbol, count in re.findall(r"([A-Z][a-z]?)(\d*)", text):
+        numbers += [atomic_number(symbol)] * int(count or 1)
+    return reduced_formula(numbers)

@@ -1,0 +1,385 @@
+"""The store format, reading side: metadata, columns, the index, payload bytes, checksums and repair.
+
+A store is a Zarr v3 group (docs/format.md). This module reads it without importing zarr, whose import would take
+longer than all the rest of a cold `chgdb fetch`; writing goes through zarr (`store_layout`), and `xarray.open_zarr`
+reads the same files. Beside the Zarr files lie
+
+    checksums.txt   one line "crc32c size key" per file, and at the end the crc32c of the lines before
+    parity.bin      the exclusive or of all files but the payload's, each padded with zeros: any one of them that is
+                    damaged can be computed from the others
+
+so that a damaged byte outside the payload costs nothing, and one in the payload costs that record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import google_crc32c
+import numpy as np
+
+from .errors import ChecksumError, StoreError
+from .store_files import ROOT, Files
+
+if TYPE_CHECKING:
+    from .codecs.atoms import Prior
+
+#: Version of the store format that this library writes, and the newest that it reads.
+FORMAT_VERSION = 1
+CHECKSUMS = "checksums.txt"
+PARITY = "parity.bin"
+PAYLOAD = "payload"
+LOOKUP = "index/lookup"
+#: One row of the index, little-endian; `hash` is ascending.
+LOOKUP_DTYPE = np.dtype(
+    [("hash", "<u8"), ("offset", "<u8"), ("row", "<u4"), ("length", "<u4"), ("extras", "<u4"), ("crc32c", "<u4")]
+)
+
+
+def crc32c(data: bytes | bytearray | memoryview) -> int:
+    """CRC-32C (Castagnoli), the checksum of Zarr's crc32c codec."""
+    return int(google_crc32c.value(bytes(data)))
+
+
+def id_hash(material_id: str) -> int:
+    """Hash of an id in the index: BLAKE2b with 8 bytes of output over its UTF-8 text, read big-endian."""
+    return int.from_bytes(blake2b(material_id.encode(), digest_size=8).digest(), "big")
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a record lies: its row in the columns and its bytes in the payload (extras follow the payload proper)."""
+
+    row: int
+    offset: int
+    length: int
+    extras: int
+    crc32c: int
+
+
+@dataclass(frozen=True)
+class ArrayInfo:
+    """Zarr metadata of one array, as far as chgdb uses it."""
+
+    name: str
+    shape: tuple[int, ...]
+    chunk_rows: int
+    dtype: np.dtype | None  # None for text
+    codecs: tuple[Mapping[str, Any], ...]
+    fill_value: Any
+    dimensions: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+    def key(self, chunk: int) -> str:
+        return "/".join([self.name, "c", str(chunk), *("0" for _ in self.shape[1:])])
+
+
+class Store:
+    """One version of a store; everything read from it is consistent or raises.
+
+    Raises `StoreError` where the folder is no store, is incomplete or has a newer format version.
+    """
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        for attempt in range(100):  # until no writer has swapped versions between the two files
+            self.token = files.token()
+            try:
+                self._read_root()
+            except (StoreError, ChecksumError):
+                if files.token() == self.token or attempt == 99:
+                    raise
+            else:
+                if files.token() == self.token:
+                    break
+        self.format_version = int(self.attributes["chgdb_format"])
+        self._chunks: dict[tuple[str, int], np.ndarray] = {}
+        self._priors: dict[int, Prior] = {}
+
+    @property
+    def location(self) -> str:
+        return self.files.location
+
+    def _read_root(self) -> None:
+        self.repaired: dict[str, bytes] = {}
+        try:
+            checksums = self.files.read(CHECKSUMS)
+        except KeyError:
+            checksums = b""
+        try:
+            self.checksums = parse_checksums(checksums)
+        except ValueError:
+            self.checksums = {}  # damaged; `verify` reports it, the codecs' own checksums remain
+        try:
+            root = json.loads(self.read(ROOT))
+        except KeyError:
+            raise StoreError(f"{self.location}: not a chgdb store (it has no {ROOT})") from None
+        except (ValueError, RecursionError) as error:
+            raise StoreError(f"{self.location}: {ROOT} is damaged ({error}); get a fresh copy of the store") from None
+        attributes = root.get("attributes", {}) if isinstance(root, dict) else {}
+        version = attributes.get("chgdb_format") if isinstance(attributes, dict) else None
+        if not isinstance(version, int):
+            raise StoreError(f"{self.location}: a Zarr group, but not a chgdb store (it has no attribute chgdb_format)")
+        if version > FORMAT_VERSION:
+            raise StoreError(
+                f"{self.location}: store format {version}, but this chgdb reads up to format {FORMAT_VERSION}: "
+                "run pip install --upgrade chgdb"
+            )
+        if not checksums:  # without them a missing chunk would read as fill values
+            raise StoreError(f"{self.location}: incomplete, {CHECKSUMS} is missing; get a fresh copy of the store")
+        try:
+            members = root["consolidated_metadata"]["metadata"]
+            self.arrays = {n: _array_info(n, m) for n, m in members.items() if m["node_type"] == "array"}
+            self.n_materials = self.arrays["material_id"].shape[0]
+            lookup = self.arrays[LOOKUP].shape, self.arrays[PAYLOAD].shape
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise StoreError(f"{self.location}: {ROOT} lacks what a store needs ({error!r})") from None
+        if lookup[0] != (self.n_materials, 8):
+            raise StoreError(f"{self.location}: the index has {lookup[0][0]} rows for {self.n_materials} materials")
+        self.attributes = attributes
+
+    # Files -------------------------------------------------------------------------------------------------------
+
+    def read(self, key: str) -> bytes:
+        """A whole file, checked and where necessary repaired.
+
+        Raises `KeyError` where the store has no such file, `ChecksumError` where it is damaged beyond repair.
+        """
+        if key in self.repaired:
+            return self.repaired[key]
+        expected = self.checksums.get(key)
+        try:
+            data = self.files.read(key)
+        except KeyError:
+            if expected is None:
+                raise
+            data = b""
+        if expected is not None and (len(data), crc32c(data)) != (expected[1], expected[0]):
+            data = self.repaired[key] = self._repair(key)
+        return data
+
+    def _repair(self, key: str) -> bytes:
+        """Compute a damaged file from the parity and all other files."""
+        checksum, size = self.checksums[key]
+        try:
+            total = np.frombuffer(self.files.read(PARITY), np.uint8).copy()
+            for other in self.checksums:
+                if other != key and is_protected(other):
+                    data = np.frombuffer(self.files.read(other), np.uint8)
+                    total[: data.size] ^= data
+        except (KeyError, ValueError):
+            total = np.zeros(0, np.uint8)
+        data = total[:size].tobytes()
+        if not is_protected(key) or (len(data), crc32c(data)) != (size, checksum):
+            raise ChecksumError(f"{self.location}: {key} is damaged or missing; get a fresh copy of the store")
+        return data
+
+    # Arrays ------------------------------------------------------------------------------------------------------
+
+    def chunk(self, name: str, index: int) -> np.ndarray:
+        """One chunk of an array along its first axis, kept after the first use. Raises `ChecksumError`."""
+        if (name, index) not in self._chunks:
+            info = self.arrays[name]
+            rows = min(info.chunk_rows, info.shape[0] - index * info.chunk_rows)
+            try:
+                data = self.read(info.key(index))
+            except KeyError:  # by the Zarr specification; a chunk that should be there is in the checksums
+                shape = (rows, *info.shape[1:])
+                values = np.full(shape, info.fill_value, object if info.dtype is None else info.dtype)
+            else:
+                try:
+                    values = _decode_chunk(data, info)[:rows]
+                except (ValueError, RuntimeError, TypeError) as error:
+                    raise ChecksumError(f"{self.location}: column {name} is damaged: {error}") from None
+            values.flags.writeable = False
+            self._chunks[name, index] = values
+        return self._chunks[name, index]
+
+    def column(self, name: str) -> np.ndarray:
+        """A whole array."""
+        info = self.arrays[name]
+        count = -(-info.shape[0] // info.chunk_rows)
+        if count == 1:
+            return self.chunk(name, 0)
+        chunks = [self.chunk(name, i) for i in range(count)]
+        empty = np.empty(info.shape, object if info.dtype is None else info.dtype)
+        return np.concatenate(chunks) if chunks else empty
+
+    def value(self, name: str, row: int) -> Any:
+        """One row of a column."""
+        chunk, offset = divmod(row, self.arrays[name].chunk_rows)
+        return self.chunk(name, chunk)[offset]
+
+    # Records -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _whole_lookup(self) -> np.ndarray:
+        return np.frombuffer(self.read(self.arrays[LOOKUP].key(0)), LOOKUP_DTYPE)
+
+    def find(self, material_id: str) -> Location | None:
+        """Where a material's record lies, or None. Reads a small window of the index."""
+        wanted = id_hash(material_id)
+        found = self._search_window(wanted)
+        if found is None:  # absent, or the index is damaged: only now is the checked, repaired whole worth reading
+            found = _bisect(self._whole_lookup, wanted)
+        return found
+
+    def find_checked(self, material_id: str) -> Location | None:
+        """As `find`, from the whole index, checked and where necessary repaired."""
+        return _bisect(self._whole_lookup, id_hash(material_id))
+
+    def _search_window(self, wanted: int) -> Location | None:
+        # Hashes are uniform, so the row is binomial around n·h/2^64; four standard deviations, and a few rows more.
+        if "_whole_lookup" in self.__dict__:
+            return _bisect(self._whole_lookup, wanted)
+        centre = self.n_materials * wanted >> 64
+        reach = int(2 * self.n_materials**0.5) + 8
+        start, stop = max(0, centre - reach), min(self.n_materials, centre + reach)
+        size = LOOKUP_DTYPE.itemsize
+        try:
+            window = self.files.read_range(self.arrays[LOOKUP].key(0), start * size, stop * size)
+        except KeyError:
+            return None
+        return _bisect(np.frombuffer(window[: len(window) // size * size], LOOKUP_DTYPE), wanted)
+
+    def record_bytes(self, material_id: str, location: Location) -> tuple[bytes, bytes]:
+        """Payload and extras of a record. Raises `ChecksumError` naming material and store."""
+        data = self._payload_range(location.offset, location.offset + location.length + location.extras)
+        if crc32c(data) != location.crc32c:
+            checked = self.find_checked(material_id)  # the index may be what is damaged
+            if checked is None or checked == location:
+                raise ChecksumError(
+                    f"{material_id} in {self.location}: its {len(data)} stored bytes do not match their checksum; "
+                    "the other records are not affected; get a fresh copy of the store"
+                )
+            return self.record_bytes(material_id, checked)
+        return data[: location.length], data[location.length :]
+
+    def _payload_range(self, start: int, stop: int) -> bytes:
+        """Bytes of the payload array. Its inner chunks lie uncompressed, in order and without gaps in each shard."""
+        info = self.arrays[PAYLOAD]
+        pieces = []
+        stop = min(stop, info.shape[0])
+        while start < stop:
+            shard, within = divmod(start, info.chunk_rows)
+            size = min(stop - start, info.chunk_rows - within)
+            try:
+                pieces.append(self.files.read_range(info.key(shard), within, within + size))
+            except KeyError:
+                pieces.append(b"")  # the checksum of the record tells
+            start += size
+        return b"".join(pieces)
+
+    def prior(self, identifier: int) -> Prior:
+        """The atomic prior with this identifier. Raises `StoreError` where the store has none such."""
+        if identifier not in self._priors:
+            from .codecs.atoms import Prior
+
+            prefix = f"prior/{identifier:08x}/"
+            arrays = {n.removeprefix(prefix): self.column(n) for n in self.arrays if n.startswith(prefix)}
+            if not arrays:
+                raise StoreError(f"{self.location}: the prior {identifier:08x} that a record needs is missing")
+            self._priors[identifier] = Prior.from_arrays(arrays)
+        return self._priors[identifier]
+
+    @property
+    def prior_ids(self) -> list[int]:
+        """Identifiers of the priors in the store, in the order they were added."""
+        ids = {int(n.split("/")[1], 16) for n in self.arrays if n.startswith("prior/")}
+        known = [int(i) for i in self.attributes.get("priors", [])]
+        return [i for i in known if i in ids]
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of all files of the store."""
+        return sum(size for _, size in self.checksums.values()) + len(format_checksums(self.checksums))
+
+
+def is_protected(key: str) -> bool:
+    """Whether the parity covers a file: all but the payload (which is most of the bytes) and the two beside Zarr."""
+    return not key.startswith(PAYLOAD + "/c/") and key not in (CHECKSUMS, PARITY)
+
+
+def format_checksums(checksums: Mapping[str, tuple[int, int]]) -> bytes:
+    """Text of checksums.txt: "crc32c size key" a line, keys ascending; then the crc32c of the lines before."""
+    lines = "".join(f"{crc:08x} {size} {key}\n" for key, (crc, size) in sorted(checksums.items()))
+    return f"{lines}{crc32c(lines.encode()):08x}\n".encode()
+
+
+def parse_checksums(data: bytes) -> dict[str, tuple[int, int]]:
+    """Inverse of `format_checksums`. Raises `ValueError` where its own checksum does not match."""
+    body, end = data[:-9], data[-9:]
+    if end != f"{crc32c(body):08x}\n".encode():
+        raise ValueError("the checksums do not match their own checksum")
+    checksums = {}
+    for line in body.decode().splitlines():
+        crc, size, key = line.split(" ", 2)
+        checksums[key] = int(crc, 16), int(size)
+    return checksums
+
+
+def _bisect(table: np.ndarray, wanted: int) -> Location | None:
+    i = int(np.searchsorted(table["hash"], np.uint64(wanted)))
+    if i == table.size or int(table["hash"][i]) != wanted:
+        return None
+    _, offset, row, length, extras, checksum = table[i].item()
+    return Location(row, offset, length, extras, checksum)
+
+
+def _array_info(name: str, metadata: Mapping[str, Any]) -> ArrayInfo:
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise ValueError(f"array name {name!r}")
+    kind = metadata["data_type"]
+    if kind != "string" and kind not in _DTYPES:
+        raise ValueError(f"{name} has the data type {kind!r}")
+    shape = tuple(int(n) for n in metadata["shape"])
+    chunks = [int(n) for n in metadata["chunk_grid"]["configuration"]["chunk_shape"]]
+    if len(chunks) != len(shape) or chunks[0] < 1 or any(c < n for c, n in zip(chunks[1:], shape[1:], strict=True)):
+        raise ValueError(f"{name} has chunks of the shape {chunks} for {shape}")
+    return ArrayInfo(
+        name,
+        shape,
+        chunks[0],
+        None if kind == "string" else np.dtype(kind).newbyteorder("<"),
+        tuple(metadata["codecs"]),
+        metadata["fill_value"],
+        tuple(metadata.get("dimension_names") or ()),
+        metadata.get("attributes", {}),
+    )
+
+
+_DTYPES = frozenset(
+    ["bool", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))]
+)
+
+
+def _decode_chunk(data: bytes, info: ArrayInfo) -> np.ndarray:
+    """Undo the codecs of an array's metadata; raises `ValueError` where bytes or codecs are not what we write."""
+    for codec in reversed(info.codecs):
+        name = codec["name"]
+        if name == "crc32c":
+            if len(data) < 4 or crc32c(data[:-4]) != int.from_bytes(data[-4:], "little"):
+                raise ValueError("a chunk does not match its checksum")
+            data = data[:-4]
+        elif name == "blosc":
+            from numcodecs.blosc import decompress
+
+            data = decompress(data)
+        elif name == "zstd":
+            from numcodecs.zstd import decompress
+
+            data = decompress(data)
+        elif name == "vlen-utf8":
+            from numcodecs.vlen import VLenUTF8
+
+            return np.asarray(VLenUTF8().decode(data), dtype=object)
+        elif name == "bytes":
+            return np.frombuffer(data, info.dtype).reshape(-1, *info.shape[1:])
+        else:
+            raise ValueError(f"the codec {name!r} is not one of a chgdb store; open it with xarray.open_zarr")
+    raise ValueError("its codecs do not end in bytes")

@@ -1,0 +1,178 @@
+"""The files of a store, wherever they are: a folder, a .zip, or any file system that fsspec knows.
+
+A key is a path inside the store with forward slashes. Every class reads whole files and byte ranges, raises `KeyError`
+for a key that is not there, and gives a token that changes when the store is replaced by a new version.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from .errors import MissingExtraError, StoreError
+
+if TYPE_CHECKING:
+    import zarr.abc.store
+
+#: The root metadata: the last file of a store to be believed, the first to be read.
+ROOT = "zarr.json"
+
+
+class Files(Protocol):
+    """Read access to a store's files."""
+
+    location: str  # folder, file or URL, as a user would write it
+
+    def read(self, key: str) -> bytes: ...
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes: ...
+
+    def token(self) -> object: ...
+
+    def keys(self) -> Iterator[str]: ...
+
+    def zarr_store(self) -> zarr.abc.store.Store | str: ...
+
+
+class FolderFiles:
+    """A store in a local folder."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.location = os.fspath(folder)
+
+    def _path(self, key: str) -> str:
+        if ".." in key.split("/") or key.startswith("/"):
+            raise KeyError(key)  # a damaged or hostile store must not name files outside itself
+        return os.path.join(self.location, key)
+
+    def read(self, key: str) -> bytes:
+        try:
+            with open(self._path(key), "rb") as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise KeyError(key) from None
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        try:
+            with open(self._path(key), "rb", buffering=0) as file:
+                file.seek(start)
+                return file.read(stop - start)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise KeyError(key) from None
+
+    def token(self) -> object:
+        """Identity of the root metadata file: a new version of the store brings a new file."""
+        try:
+            status = os.stat(os.path.join(self.location, ROOT))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+    def keys(self) -> Iterator[str]:
+        for folder, _, names in os.walk(self.location):
+            for name in names:
+                yield os.path.relpath(os.path.join(folder, name), self.location).replace(os.sep, "/")
+
+    def zarr_store(self) -> str:
+        return self.location
+
+
+class ZipFiles:
+    """A store in a .zip file, at its top level or in one folder of it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        import zipfile
+
+        self.location = os.fspath(path)
+        try:
+            self._zip = zipfile.ZipFile(self.location)
+        except zipfile.BadZipFile as error:
+            raise StoreError(f"{self.location}: not a zip file ({error})") from None
+        roots = [name for name in self._zip.namelist() if name == ROOT or name.endswith("/" + ROOT)]
+        self._prefix = min(roots, key=len, default=ROOT).removesuffix(ROOT)
+
+    def read(self, key: str) -> bytes:
+        import zipfile
+        import zlib
+
+        try:
+            return self._zip.read(self._prefix + key)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise StoreError(f"{self.location}: {key} is damaged ({error}); get a fresh copy") from None
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        return self.read(key)[start:stop]
+
+    def token(self) -> object:
+        return None  # the open file is a snapshot: a replaced zip is another file
+
+    def keys(self) -> Iterator[str]:
+        for name in self._zip.namelist():
+            if name.startswith(self._prefix) and not name.endswith("/"):
+                yield name.removeprefix(self._prefix)
+
+    def zarr_store(self) -> zarr.abc.store.Store:
+        if self._prefix:
+            raise StoreError(f"{self.location}: the store lies in the folder {self._prefix} of it: unpack it first")
+        from zarr.storage import ZipStore
+
+        return ZipStore(self.location, mode="r")
+
+
+class RemoteFiles:
+    """A store behind a URL that fsspec understands (https, s3, gs, github, memory, zip::...)."""
+
+    def __init__(self, url: str) -> None:
+        import fsspec
+
+        self.location = url
+        try:
+            self._system, self._root = fsspec.url_to_fs(url)
+        except ImportError as error:
+            raise MissingExtraError(f"{url}: {error}; or run pip install 'chgdb[remote]'") from error
+        except ValueError as error:
+            raise StoreError(f"{url}: {error}") from None
+        self._root = self._root.rstrip("/")
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}" if self._root else key
+
+    def _cat(self, key: str, start: int | None, stop: int | None) -> bytes:
+        try:
+            return bytes(self._system.cat_file(self._path(key), start=start, end=stop))
+        except (FileNotFoundError, KeyError):
+            raise KeyError(key) from None
+        except OSError as error:
+            raise StoreError(f"{self.location}: cannot read {key}: {error}") from error
+
+    def read(self, key: str) -> bytes:
+        return self._cat(key, None, None)
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        return self._cat(key, start, stop)
+
+    def token(self) -> object:
+        return None  # asking costs a request; a changed store shows in its checksums
+
+    def keys(self) -> Iterator[str]:
+        prefix = self._system._strip_protocol(self._root).rstrip("/")
+        for path in self._system.find(self._root):
+            yield path.removeprefix(prefix).lstrip("/")
+
+    def zarr_store(self) -> str:
+        return self.location
+
+
+def locate(path_or_url: str | os.PathLike[str]) -> Files:
+    """The files of the store at a path or URL. Raises `StoreError` where a local path does not exist."""
+    text = os.fspath(path_or_url)
+    if "://" in text or "::" in text:
+        return RemoteFiles(text)
+    if os.path.isdir(text):
+        return FolderFiles(text)
+    if os.path.isfile(text):
+        if text.endswith(".zip"):
+            return ZipFiles(text)
+        raise StoreError(f"{text} is a file; a store is a folder, a .zip of one, or a URL")
+    raise StoreError(f"{text}: there is no such store")

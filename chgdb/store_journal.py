@@ -1,0 +1,142 @@
+"""The journal of a build: every finished record on disk at once, so that a build killed at any moment resumes.
+
+One append-only file beside the store. An entry is
+
+    "CHGJ"  lengths of header, payload and extras (3 x uint32)  header (JSON)  payload  extras  crc32c of all before
+
+with little-endian numbers. What follows the last whole entry (a torn write) is cut off when the journal is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from .errors import StoreError
+from .store import crc32c
+from .store_swap import beside, recover
+from .store_table import Finished
+
+_START = struct.Struct("<4sIII")
+_MAGIC = b"CHGJ"
+_FLUSH_SECONDS = 1.0
+
+
+class Journal:
+    """Finished records by key, on disk and in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.finished: dict[str, Finished] = {}
+        self._file: IO[bytes] = open(folder / "records.log", "a+b")  # noqa: SIM115 (kept open for the whole build)
+        end = 0
+        self._file.seek(0)
+        data = self._file.read()
+        while entry := _parse(data, end):
+            key, record, end = entry
+            self.finished[key] = record
+        self._file.truncate(end)
+        self._file.seek(end)
+        self._flushed = time.monotonic()
+
+    def add(self, key: str, record: Finished) -> None:
+        """Write an entry. It survives a kill at once, a power failure within a second."""
+        header = json.dumps({"key": key, "material_id": record.material_id, "values": dict(record.values)}).encode()
+        start = _START.pack(_MAGIC, len(header), len(record.payload), len(record.extras))
+        body = b"".join([start, header, record.payload, record.extras])
+        self._file.write(body + struct.pack("<I", crc32c(body)))
+        self._file.flush()
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            os.fsync(self._file.fileno())
+            self._flushed = time.monotonic()
+        self.finished[key] = record
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _parse(data: bytes, start: int) -> tuple[str, Finished, int] | None:
+    """The entry at a position and where it ends; None where there is no whole one."""
+    if start + _START.size > len(data):
+        return None
+    magic, header, payload, extras = _START.unpack_from(data, start)
+    first = start + _START.size
+    end = first + header + payload + extras
+    if magic != _MAGIC or end + 4 > len(data) or data[end : end + 4] != struct.pack("<I", crc32c(data[start:end])):
+        return None
+    facts = json.loads(data[first : first + header])
+    middle = first + header + payload
+    record = Finished(facts["material_id"], data[first + header : middle], data[middle:end], facts["values"])
+    return facts["key"], record, end + 4
+
+
+@contextmanager
+def open_journal(store: Path) -> Iterator[Journal]:
+    """The journal of the build of a store, locked against a second build; removed when the build ends well.
+
+    Raises `StoreError` where another build of the same store is running.
+    """
+    folder = beside(store, "journal")
+    with _locked(store, folder):
+        recover(store)
+        journal = Journal(folder)
+        try:
+            yield journal
+        except BaseException:
+            journal.close()
+            raise
+        journal.close()
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _locked(store: Path, folder: Path) -> Iterator[None]:
+    """Hold the lock file of a journal. The system lets go of it when the process ends, however it ends."""
+    path = folder / "lock"
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = open(path, "a+b")  # noqa: SIM115 (held over the yield)
+        except FileNotFoundError:
+            continue  # removed by a build that ended just now
+        try:
+            if not _try_lock(file):
+                raise StoreError(f"{store}: another build of this store is running; wait for it to end")
+            # A build that ended between our open and our lock took the folder along: then the lock protects nothing.
+            if _is(path, file):
+                yield
+                return
+        finally:
+            file.close()
+
+
+def _is(path: Path, file: IO[bytes]) -> bool:
+    """Whether an open file still lies at a path."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return False
+    opened = os.fstat(file.fileno())
+    return (status.st_dev, status.st_ino) == (opened.st_dev, opened.st_ino)
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

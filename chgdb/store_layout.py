@@ -1,0 +1,305 @@
+"""The store format, writing side: which columns there are, their types, units and codecs, and how a table is written.
+
+Nothing here decides when a store is replaced (`ingest`) or how it is read (`store`).
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import StoreError
+from .store import (
+    CHECKSUMS,
+    FORMAT_VERSION,
+    LOOKUP,
+    LOOKUP_DTYPE,
+    PARITY,
+    PAYLOAD,
+    crc32c,
+    format_checksums,
+    id_hash,
+    is_protected,
+)
+
+if TYPE_CHECKING:
+    from .store_table import Table
+
+#: Rows of a column in one chunk: a store of thousands is one file a column, one of 150,000 is still opened piecewise.
+CHUNK_ROWS = 8192
+#: Bytes of the payload that plain Zarr readers fetch at a time, and in one file.
+INNER_BYTES, SHARD_BYTES = 1 << 14, 1 << 24
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """Data type, trailing dimensions and attributes of a column; `missing` stands where a material has no value."""
+
+    dtype: str  # a numpy name, or "string"
+    long_name: str
+    units: str = ""
+    dimensions: tuple[tuple[str, int], ...] = ()
+    missing: Any = ""
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        return {"long_name": self.long_name} | ({"units": self.units} if self.units else {})
+
+
+NAN = float("nan")
+#: The columns of every store, in order.
+COLUMNS: dict[str, ColumnType] = {
+    "material_id": ColumnType("string", "material id"),
+    "formula": ColumnType("string", "reduced formula"),
+    "elements": ColumnType("string", "chemical symbols of the elements, by atomic number, separated by spaces"),
+    "space_group": ColumnType("int16", "number of the space group, 0 where unknown", missing=0),
+    "n_atoms": ColumnType("int32", "atoms in the cell", "1", missing=0),
+    "cell": ColumnType(
+        "float64", "lattice vectors, one a row", "angstrom", (("vector", 3), ("cartesian", 3)), missing=NAN
+    ),
+    "volume": ColumnType("float64", "cell volume", "angstrom^3", missing=NAN),
+    "n_electrons": ColumnType("float64", "integral of the total density over the cell", "e", missing=NAN),
+    "grid": ColumnType("int32", "grid points along each lattice vector", "1", (("vector", 3),), missing=0),
+    "channels": ColumnType("string", "channels of the density, separated by spaces"),
+    "tolerance": ColumnType("float64", "largest NMAE allowed for each channel, 0 if lossless", "1", missing=NAN),
+    "nmae": ColumnType(
+        "float64", "normalised mean absolute error after decoding, worst channel", "1", missing=NAN
+    ),
+    "channel_nmae": ColumnType(
+        "float32", "normalised mean absolute error of each channel, if several", "1", (("channel", 4),), missing=NAN
+    ),
+    "max_error": ColumnType("float32", "largest absolute error after decoding", "e/angstrom^3", missing=NAN),
+    "min_density": ColumnType("float32", "smallest decoded total density", "e/angstrom^3", missing=NAN),
+    "text_bytes": ColumnType("int64", "size of the density blocks as VASP writes them", "byte", missing=0),
+    "stored_bytes": ColumnType("uint32", "size of the payload and the extras", "byte", missing=0),
+    "payload_offset": ColumnType("uint64", "first byte of the record in payload", "byte", missing=0),
+    "extras_length": ColumnType("uint32", "bytes of the extras at the end of the record", "byte", missing=0),
+    "record_crc32c": ColumnType("uint32", "CRC-32C of the record's bytes in payload", missing=0),
+    "atom_offset": ColumnType("uint64", "first row of the material in atom_number and atom_position", missing=0),
+    "source_crc32c": ColumnType("uint32", "CRC-32C of the file or grid the record was encoded from", missing=0),
+    "code": ColumnType("string", "program that computed the density"),
+    "functional": ColumnType("string", "exchange-correlation functional"),
+    "energy_cutoff": ColumnType("float64", "plane-wave cutoff energy", "eV", missing=NAN),
+    "structure_source": ColumnType("string", "where the structure comes from"),
+    "licence": ColumnType("string", "licence of the density"),
+}
+#: Columns whose values come from the record itself; all others are the caller's to give.
+MEASURED = frozenset(COLUMNS) - {"space_group", "code", "functional", "energy_cutoff", "structure_source", "licence"}
+#: Names in a store that are not columns, or will not be.
+RESERVED = frozenset(["atom_number", "atom_position", "payload", "index", "prior", "latent", "view", "material"])
+
+
+def write_table(folder: Path, table: Table) -> None:
+    """Write a whole store into a new folder, checksums last. The folder is not visible to readers yet."""
+    import zarr
+
+    records = [data for data, _ in table.records]
+    lengths = np.array([len(data) for data in records], np.uint64)
+    extras = np.array([length for _, length in table.records], np.uint64)
+    ends = np.cumsum(lengths)
+    n_atoms = table.columns["n_atoms"].astype(np.uint64)
+    derived = {
+        "payload_offset": ends - lengths,
+        "extras_length": extras,
+        "stored_bytes": lengths,
+        "record_crc32c": np.array([crc32c(data) for data in records]),
+        "atom_offset": np.cumsum(n_atoms) - n_atoms,
+    }
+    columns = table.columns | {n: v.astype(table.types[n].dtype) for n, v in derived.items()}
+    root_attributes = {
+        "chgdb_format": FORMAT_VERSION,
+        "coordinates": "material_id",  # xarray shows the ids as a coordinate
+        **table.attributes,
+        "priors": list(table.priors),
+    }
+    # Compact JSON: the metadata of fifty columns is most of a small store.
+    with zarr.config.set({"json_indent": None}), warnings.catch_warnings():
+        # Consolidated metadata is not in the Zarr v3 specification yet; every reader may ignore it.
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        root = zarr.create_group(str(folder), zarr_format=3, attributes=root_attributes)
+        for name, kind in table.types.items():
+            _write_column(root, name, columns[name], kind)
+        for group in ["index", "prior", *(f"prior/{identifier:08x}" for identifier in table.priors)]:
+            root.create_group(group)
+        _write_atoms(root, table)
+        _write_payload(root, records, int(ends[-1]) if len(ends) else 0)
+        _write_lookup(root, columns)
+        for identifier, arrays in table.priors.items():
+            for name, values in arrays.items():
+                _write_plain(root, f"prior/{identifier:08x}/{name}", np.asarray(values))
+        zarr.consolidate_metadata(str(folder))
+    seal(folder)
+
+
+def _write_column(root: Any, name: str, values: np.ndarray, kind: ColumnType) -> None:
+    constant = _constant(values, kind)
+    dimensions = ["material", *(dimension for dimension, _ in kind.dimensions)]
+    _create(root, name, values, dimensions, kind.missing if constant is None else constant, kind.attributes)
+
+
+def _constant(values: np.ndarray, kind: ColumnType) -> Any:
+    """The one value that a column holds everywhere, or None. Written as the fill value, it takes no chunk at all."""
+    first = values.reshape(-1)[:1]
+    if not first.size:
+        return None
+    same = (values == first[0]) | (values != values) if first[0] != first[0] else values == first[0]
+    if not bool(np.all(same)) or (first[0] == 0 and kind.dtype.startswith("float") and np.signbit(values).any()):
+        return None
+    return str(first[0]) if kind.dtype == "string" else first[0].item()
+
+
+def _write_atoms(root: Any, table: Table) -> None:
+    attributes = {"long_name": "atomic number of each atom, material after material"}
+    _create(root, "atom_number", table.numbers.astype(np.uint8), ["atom"], 0, attributes, CHUNK_ROWS * 8)
+    attributes = {"long_name": "fractional coordinates of each atom", "units": "1"}
+    _create(root, "atom_position", table.positions, ["atom", "vector"], NAN, attributes, CHUNK_ROWS * 8)
+
+
+def _create(
+    root: Any,
+    name: str,
+    values: np.ndarray,
+    dimensions: list[str],
+    fill_value: Any,
+    attributes: Mapping[str, Any],
+    chunk_rows: int = CHUNK_ROWS,
+) -> None:
+    from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+    from zarr.dtype import VariableLengthUTF8
+
+    text = values.dtype == object
+    # Byte shuffling is what makes numbers of the same magnitude compress; texts and single bytes have none.
+    shuffled = not text and values.dtype.itemsize > 1
+    codec = BloscCodec(cname="zstd", clevel=9, shuffle="shuffle") if shuffled else ZstdCodec(level=15)
+    array = root.create_array(
+        name,
+        shape=values.shape,
+        dtype=VariableLengthUTF8() if text else values.dtype,
+        chunks=(max(1, min(chunk_rows, values.shape[0])), *values.shape[1:]),
+        compressors=[codec, Crc32cCodec()],
+        fill_value=fill_value,
+        dimension_names=dimensions,
+        attributes=dict(attributes),
+    )
+    array[...] = values
+
+
+def _write_plain(root: Any, name: str, values: np.ndarray) -> None:
+    """An array that is not a column; its dimensions belong to it alone. A scalar becomes an array of one."""
+    values = np.atleast_1d(values)
+    own = name.rsplit("/", 1)[-1]
+    dimensions = [f"{own}_{i}" for i in range(values.ndim)]
+    _create(root, name, values, dimensions, 0, {}, max(1, values.shape[0]))
+
+
+def _write_payload(root: Any, records: Iterable[bytes], size: int) -> None:
+    """Records one after the other. Uncompressed (they are already), so that a record is a byte range of one file."""
+    inner = max(1, min(INNER_BYTES, size))
+    shard = min(SHARD_BYTES, max(1, -(-size // inner)) * inner)
+    array = root.create_array(
+        PAYLOAD,
+        shape=(size,),
+        dtype=np.uint8,
+        chunks=(inner,),
+        shards=(shard,),
+        compressors=None,
+        filters=None,
+        fill_value=0,
+        dimension_names=["byte"],
+        attributes={"long_name": "encoded densities, one record after the other: see payload_offset, stored_bytes"},
+        config={"write_empty_chunks": True},  # a left-out chunk would shift the ones after it in the file
+    )
+    start = 0
+    for block in _blocks(records, shard):
+        array[start : start + len(block)] = np.frombuffer(block, np.uint8)
+        start += len(block)
+
+
+def _blocks(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+    buffer = bytearray()
+    for piece in pieces:
+        buffer += piece
+        while len(buffer) >= size:
+            yield bytes(buffer[:size])
+            del buffer[:size]
+    if buffer:
+        yield bytes(buffer)
+
+
+def _write_lookup(root: Any, columns: Mapping[str, np.ndarray]) -> None:
+    """The index by hash of the id: enough to read a record from one small window of it."""
+    table = np.zeros(len(columns["material_id"]), LOOKUP_DTYPE)
+    table["hash"] = [id_hash(i) for i in columns["material_id"]]
+    table["row"] = np.arange(table.size)
+    table["offset"] = columns["payload_offset"]
+    table["length"] = columns["stored_bytes"] - columns["extras_length"]
+    table["extras"] = columns["extras_length"]
+    table["crc32c"] = columns["record_crc32c"]
+    table.sort(order="hash")
+    clash = np.flatnonzero(table["hash"][1:] == table["hash"][:-1])
+    if clash.size:
+        rows = table["row"][clash[0] : clash[0] + 2]
+        first, second = (columns["material_id"][row] for row in rows)
+        raise StoreError(f"the ids {first} and {second} are the same or have the same hash: rename one of them")
+    values = table.view("<u4").reshape(-1, 8)
+    array = root.create_array(
+        LOOKUP,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=(max(1, len(values)), 8),
+        compressors=None,
+        filters=None,
+        fill_value=0,
+        dimension_names=["slot", "word"],
+        attributes={
+            "long_name": "index of the records, ascending by hash of the material id",
+            "words": "hash low, hash high, offset low, offset high, row, payload length, extras length, crc32c",
+        },
+        config={"write_empty_chunks": True},
+    )
+    array[...] = values
+
+
+def seal(folder: Path) -> None:
+    """Write parity.bin and checksums.txt, and flush everything to the disk."""
+    checksums: dict[str, tuple[int, int]] = {}
+    parity = np.zeros(0, np.uint8)
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        key = path.relative_to(folder).as_posix()
+        if key in (CHECKSUMS, PARITY):
+            continue
+        data = path.read_bytes()
+        checksums[key] = crc32c(data), len(data)
+        if is_protected(key):
+            if len(data) > parity.size:
+                parity = np.concatenate([parity, np.zeros(len(data) - parity.size, np.uint8)])
+            parity[: len(data)] ^= np.frombuffer(data, np.uint8)
+        _flush(path)
+    _write_flushed(folder / PARITY, parity.tobytes())
+    checksums[PARITY] = crc32c(parity.tobytes()), parity.size
+    _write_flushed(folder / CHECKSUMS, format_checksums(checksums))
+    for path in [folder, *(p for p in folder.rglob("*") if p.is_dir())]:
+        _flush(path)
+
+
+def _flush(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open a folder to flush it
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_flushed(path: Path, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
