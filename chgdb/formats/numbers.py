@@ -344,11 +344,11 @@ def _words(texts: Iterable[str]) -> np.ndarray:
     return np.frombuffer("".join(texts).encode("ascii"), "<u4")
 
 
-def put_numbers(values: np.ndarray, text: np.ndarray) -> None:
+def put_numbers(values: np.ndarray, text: np.ndarray, start: int = 0) -> None:
     """Print each value in 18 characters as Fortran's `1X,E17.11` does, correctly rounded.
 
-    values: (rows, columns) float64. text: (rows, at least 18·columns) uint8, contiguous along the rows' characters,
-    into whose first columns the characters go. Raises `FormatError` for a value that is not finite.
+    values: (rows, columns) float64. text: (at least rows, width) uint8, C-contiguous; the characters of row r go to
+    text[r, start : start + 18·columns]. Raises `FormatError` for a value that is not finite.
     """
     tables = _tables()
     rows, columns = values.shape
@@ -377,7 +377,7 @@ def put_numbers(values: np.ndarray, text: np.ndarray) -> None:
     exponent += high == 1000
 
     def put(offset: int, words: np.ndarray) -> None:
-        np.ndarray((rows, columns), words.dtype, text, offset, (text.strides[0], FIELD))[...] = words
+        np.ndarray((rows, columns), words.dtype, text, start + offset, (text.shape[1], FIELD))[...] = words
 
     put(0, np.where(negative, np.uint16(0x2D20), np.uint16(0x3020)))  # " -" or " 0", little endian as all words here
     put(2, tables.three.take(high))
@@ -386,7 +386,7 @@ def put_numbers(values: np.ndarray, text: np.ndarray) -> None:
     put(14, tables.exponent.take(exponent))
     for row, column in np.argwhere(doubtful):
         characters = format_number(float(values[row, column])).encode("ascii")
-        text[row, column * FIELD : (column + 1) * FIELD] = np.frombuffer(characters, np.uint8)
+        text[row, start + column * FIELD : start + (column + 1) * FIELD] = np.frombuffer(characters, np.uint8)
 
 
 def lines_of_five(pieces: Iterable[np.ndarray], line_end: bytes = b"\n") -> Iterator[memoryview]:
@@ -402,11 +402,11 @@ def lines_of_five(pieces: Iterable[np.ndarray], line_end: bytes = b"\n") -> Iter
         whole = flat.size - flat.size % PER_LINE
         for start in range(0, whole, _ROWS * PER_LINE):
             values = flat[start : min(start + _ROWS * PER_LINE, whole)].reshape(-1, PER_LINE)
-            put_numbers(values, text[: len(values)])
+            put_numbers(values, text)
             yield memoryview(text[: len(values)]).cast("B")
         rest = flat[whole:].copy()
     if rest.size:
-        put_numbers(rest.reshape(1, -1), text[:1])
+        put_numbers(rest.reshape(1, -1), text)
         yield memoryview(text[0, : rest.size * FIELD].tobytes() + b"  " + line_end)
 
 

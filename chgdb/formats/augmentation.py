@@ -1,0 +1,76 @@
+"""Augmentation occupancies as VASP prints them, to and from arrays by ion (the form that pymatgen holds).
+
+Reading and writing a CHGCAR does not pass through here: there the text is kept byte for byte.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..errors import FormatError
+from .numbers import parse_number
+
+_HEADER = re.compile(r"\s*augmentation occupancies\s*(\(imaginary part\))?\s*(\d{1,4})\s*(\d{1,4})\s*")
+
+
+def to_arrays(text: str) -> dict[int, np.ndarray]:
+    """Occupancies by ion, counted from 1; complex where the text has imaginary parts. Per-ion lines are left out.
+
+    Raises `FormatError` for text that VASP would not have written.
+
+    >>> to_arrays("augmentation occupancies   1   2\\n  0.1000000E+01 -0.2000000E+00\\n")
+    {1: array([ 1. , -0.2])}
+    """
+    arrays: dict[int, np.ndarray] = {}
+    lines = iter(text.splitlines())
+    for line in lines:
+        header = _HEADER.fullmatch(line)
+        if not header:
+            continue
+        ion, count = int(header[2]), int(header[3])
+        values: list[float] = []
+        while len(values) < count:
+            try:
+                values += [parse_number(token.encode()) for token in next(lines, "").split() or ["the end of the text"]]
+            except ValueError as error:
+                raise FormatError(f"augmentation occupancies of ion {ion}: {error}") from None
+        if not header[1]:
+            arrays[ion] = np.array(values)
+        elif ion in arrays and len(arrays[ion]) == len(values):
+            arrays[ion] = arrays[ion] + 1j * np.array(values)
+        else:
+            raise FormatError(f"augmentation occupancies of ion {ion}: an imaginary part that fits no real one")
+    return arrays
+
+
+def to_text(arrays: Mapping[int, np.ndarray]) -> str:
+    """The text of a CHGCAR for occupancies by ion, seven significant digits as VASP has them.
+
+    VASP writes the imaginary parts of all ions after the real ones.
+
+    >>> to_text({1: np.array([1.0, -0.2])})
+    'augmentation occupancies   1   2\\n  0.1000000E+01 -0.2000000E+00\\n'
+    """
+    ions = {ion: np.asarray(arrays[ion]).reshape(-1) for ion in sorted(arrays)}
+    parts = [("", {ion: values.real for ion, values in ions.items()})]
+    if any(np.iscomplexobj(values) for values in ions.values()):
+        parts.append((" (imaginary part)", {ion: values.imag for ion, values in ions.items()}))
+    lines = []
+    for name, real in parts:
+        for ion, values in real.items():
+            lines.append(f"augmentation occupancies{name}{ion:4d}{values.size:4d}")
+            fields = [_field(float(value)) for value in values]
+            lines += ["".join(fields[start : start + 5]) for start in range(0, len(fields), 5)]
+    return "".join(line + "\n" for line in lines)
+
+
+def _field(value: float) -> str:
+    """Fortran's E15.7."""
+    mantissa, _, exponent = f"{abs(value):.6e}".partition("e")
+    shifted = int(exponent) + 1 if value else 0
+    sign = "-" if np.signbit(value) else " "
+    tail = f"E{shifted:+03d}" if abs(shifted) < 100 else f"{shifted:+04d}"
+    return f" {sign}0.{mantissa[0]}{mantissa[2:]}{tail}"

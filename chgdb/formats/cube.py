@@ -1,0 +1,152 @@
+"""Gaussian cube files: one scalar field, here the total density in e/bohr^3, with lengths in bohr.
+
+Two comment lines; number of atoms and origin; per axis the number of voxels and the voxel's vector; per atom the
+atomic number, a charge and the position; then the values, z fastest. See https://paulbourke.net/dataformats/cube.
+
+The format has no notion of a periodic cell: the cell is taken to be voxels times voxel vector, as ASE and VESTA do, and
+positions are moved by the origin, so that grid point 0 is the fractional coordinate 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+import numpy as np
+
+from ..density import Crystal, Density
+from ..errors import DensityError
+from .numbers import FIELD, parse_number, put_numbers, read_values
+from .streams import Reader
+
+NAMES = ("*.cube", "*.cub", "*.CUBE")
+
+#: Bohr radius in Å, CODATA 2018.
+BOHR = 0.529177210903
+
+_PER_LINE = 6
+_INTEGER = re.compile(rb"[+-]?\d{1,9}")
+
+
+def recognises(head: bytes) -> bool:
+    """Whether lines 3 to 6 are a whole number and three real ones each."""
+    rows = [line.split() for line in head.split(b"\n")[2:6]]
+    if len(rows) < 4 or any(len(row) < 4 or not _INTEGER.fullmatch(row[0]) for row in rows):
+        return False
+    try:
+        return all(np.isfinite(parse_number(token)) for row in rows for token in row[1:4])
+    except ValueError:
+        return False
+
+
+def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
+    """A density from an open cube file; `elements` is of no use here, the file names them by number.
+
+    A negative number of voxels means lengths in Å, a negative number of atoms a line that numbers the data sets.
+    Raises `FormatError` for several data sets in one file and for molecular orbitals: neither is a density.
+    """
+    comments = [reader.readline() for _ in range(2)]
+    n_atoms, rest = _row(reader, "the number of atoms and the origin", 3)
+    origin = np.array(rest[:3])
+    if rest[3:] not in ([], [1.0]):
+        raise reader.error(f"{rest[3]:g} values at each point; a density has one: split the file first")
+    axes = [_row(reader, f"the voxels along {axis} and the voxel's vector", 3) for axis in "xyz"]
+    grid = tuple(abs(n) for n, _ in axes)
+    if 0 in grid:
+        raise reader.error(f"a grid of {'x'.join(map(str, grid))} has no points")
+    in_angstrom = min(n for n, _ in axes) < 0
+    length = 1.0 if in_angstrom else BOHR
+    cell = np.array([abs(n) * np.array(vector[:3]) * length for n, vector in axes])
+    numbers, positions = [], []
+    for _ in range(abs(n_atoms)):
+        number, row = _row(reader, "an atom: its number, a charge and three coordinates", 4)
+        numbers.append(number)
+        positions.append(row[1:4])
+    try:
+        crystal = Crystal(cell, np.zeros((0, 3)), np.zeros(0))
+        if numbers:
+            cartesian = (np.array(positions) - origin) * length
+            crystal = Crystal(cell, np.linalg.solve(cell.T, cartesian.T).T, numbers)
+    except DensityError as error:
+        raise reader.error(str(error)) from None
+    if n_atoms < 0:
+        _check_data_sets(reader, comments)
+    values = read_values(reader, grid[0] * grid[1] * grid[2], BOHR**3)
+    while line := reader.readline():
+        if line.strip():
+            raise reader.error("more values than the grid has points")
+    comment = comments[0].decode("utf-8", "surrogateescape").rstrip("\r\n")
+    try:
+        return Density(crystal, {"total": values.reshape(grid)}, {"comment": comment})
+    except DensityError as error:
+        raise reader.error(str(error)) from None
+
+
+def _row(reader: Reader, expected: str, reals: int) -> tuple[int, list[float]]:
+    """A whole number and at least `reals` others, on the next line."""
+    line = reader.readline()
+    if not line:
+        raise reader.error(f"the file ends where {expected} should follow: it is truncated", reader.line + 1)
+    tokens = line.split()[:6]
+    if len(tokens) <= reals or not _INTEGER.fullmatch(tokens[0]):
+        shown = line[:40].decode("ascii", "replace").strip()
+        raise reader.error(f"expected {expected}, found {shown!r}")
+    try:
+        values = [parse_number(token) for token in tokens[1:]]
+        if max(map(abs, values)) > 1e30:
+            raise ValueError(f"{max(map(abs, values))} is out of range for a length")
+    except ValueError as error:
+        raise reader.error(f"expected {expected}: {error}") from None
+    return int(tokens[0]), values
+
+
+def _check_data_sets(reader: Reader, comments: list[bytes]) -> None:
+    """The line after the atoms where their number is negative: how many data sets, and their identifiers."""
+    tokens = reader.readline().split()
+    if not tokens or not _INTEGER.fullmatch(tokens[0]):
+        raise reader.error("expected the number of data sets, as the number of atoms is negative")
+    count = int(tokens[0])
+    if count != 1 or len(tokens) != 2 or any(b"MO coefficients" in comment for comment in comments):
+        raise reader.error(f"{count} molecular orbital(s), not a density: write the density to a cube file instead")
+
+
+def write(stream: IO[bytes], density: Density) -> None:
+    """Write the total density; a cube file has no place for the magnetisation.
+
+    Lengths and values have 11 significant digits and more, so columns are wider than Gaussian's own; every reader that
+    separates by blanks (ASE, VESTA, VMD, Jmol, pymatgen) takes them.
+    """
+    crystal = density.crystal
+    comment = str(density.extras.get("comment", "")).splitlines() or [""]
+    lines = [comment[0].strip() or crystal.formula, "Total electronic charge density, e/bohr^3; z fastest"]
+    lines.append(_line(len(crystal), [0.0, 0.0, 0.0]))
+    lines += [_line(n, row / n / BOHR) for n, row in zip(density.grid, crystal.cell, strict=True)]
+    positions = crystal.positions @ crystal.cell / BOHR
+    lines += [
+        _line(number, [float(number), *position]) for number, position in zip(crystal.numbers, positions, strict=True)
+    ]
+    stream.write("".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape"))
+    for text in _rows(density.total):
+        stream.write(text)
+
+
+def _line(number: int, values: Sequence[float] | np.ndarray) -> str:
+    return f"{number:5d}" + "".join(f" {value + 0.0:19.14f}" for value in values)
+
+
+def _rows(values: np.ndarray) -> Iterator[memoryview]:
+    """Lines of six values; each row along z begins a new one. Valid until the next is asked for."""
+    nz = values.shape[2]
+    starts = range(0, nz, _PER_LINE)
+    text = np.empty((max(1, (1 << 14) // nz), nz * FIELD + len(starts)), np.uint8)
+    rows = values.reshape(-1, nz)
+    for first in range(0, len(rows), len(text)):
+        part = rows[first : first + len(text)].astype(float) * BOHR**3
+        offset = 0
+        for start in starts:
+            columns = part[:, start : start + _PER_LINE]
+            put_numbers(columns, text, offset)
+            offset += columns.shape[1] * FIELD + 1
+            text[: len(part), offset - 1] = ord("\n")
+        yield memoryview(text[: len(part)]).cast("B")
