@@ -1,0 +1,194 @@
+r"""The prior: a density is nearly a superposition of atomic densities (SAED, the idea of arXiv 2510.00788).
+
+    F_prior(G) = 1/V sum_a f_Z(a)(|G|) exp(-i G.r_a)
+
+with one radial form factor f_Z per element, a cubic B-spline in |G| / 2 pi fitted by least squares to the densities of
+a catalog. G = 0 is never taken from the prior: the electron count of every record is stored.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..density import Crystal, Density
+from ..errors import CodecError
+
+#: Distance of the spline's knots, 1/Å, and how many coefficients an element has: they reach |G| / 2 pi = 6.125 1/Å.
+SPACING = 0.125
+COEFFICIENTS = 52
+_REACH = SPACING * (COEFFICIENTS - 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """Radial form factors of elements.
+
+    numbers: (n,) int64, atomic numbers, ascending.
+    coefficients: (n, `COEFFICIENTS`) float32, cubic B-spline coefficients of f_Z in electrons.
+    """
+
+    numbers: np.ndarray
+    coefficients: np.ndarray
+
+    def __post_init__(self) -> None:
+        numbers = np.asarray(self.numbers, np.int64)
+        coefficients = np.ascontiguousarray(self.coefficients, "<f4")
+        if coefficients.shape != (len(numbers), COEFFICIENTS) or not np.isfinite(coefficients).all():
+            raise CodecError(f"a prior of {len(numbers)} elements has coefficients of the shape {coefficients.shape}")
+        object.__setattr__(self, "numbers", numbers)
+        object.__setattr__(self, "coefficients", coefficients)
+
+    @property
+    def identifier(self) -> int:
+        """16 bits that name this prior in a payload; never 0, which means "without a prior"."""
+        return zlib.crc32(self.numbers.astype("<i8").tobytes() + self.coefficients.tobytes()) % 65535 + 1
+
+    def covers(self, crystal: Crystal) -> bool:
+        """Whether every element of the crystal has a form factor."""
+        return bool(np.isin(crystal.numbers, self.numbers).all())
+
+    def form_factor(self, number: int, s: np.ndarray) -> np.ndarray:
+        """f_Z at s = |G| / 2 pi (1/Å), in electrons; zero beyond the last knot."""
+        row = int(np.searchsorted(self.numbers, number))
+        if row >= len(self.numbers) or self.numbers[row] != number:
+            raise CodecError(f"the prior has no form factor for the element with atomic number {number}")
+        first, weights = spline_basis(s)
+        padded = np.append(self.coefficients[row].astype(float), np.zeros(4))
+        return sum(padded[first + k] * weights[k] for k in range(4))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Arrays that `from_arrays` takes back."""
+        return {"numbers": self.numbers, "coefficients": self.coefficients}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Prior:
+        """Raises `CodecError` where arrays are missing or have the wrong shape."""
+        try:
+            return cls(arrays["numbers"], arrays["coefficients"])
+        except KeyError as error:
+            raise CodecError(f"the prior lacks its array {error}") from None
+
+
+def spline_basis(s: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """(first, four weights): the cubic B-spline is the sum of weights[k] * coefficients[first + k].
+
+    Beyond the last knot `first` points behind the coefficients.
+    """
+    x = np.minimum(s, _REACH) / SPACING
+    first = x.astype(np.int64)
+    t = x - first
+    first[s >= _REACH] = COEFFICIENTS
+    u = 1 - t
+    square, cube = t * t, t * t * t
+    weights = (u * u * u / 6, (3 * cube - 6 * square + 4) / 6, (-3 * cube + 3 * square + 3 * t + 1) / 6, cube / 6)
+    return first, weights
+
+
+def structure_factors(crystal: Crystal, reach: tuple[int, int, int]) -> dict[int, np.ndarray]:
+    """sum_a exp(-2 pi i h.x_a) per element, on |h1| <= reach[0], |h2| <= reach[1], 0 <= h3 <= reach[2].
+
+    Each array has the shape (2 reach[0] + 1, 2 reach[1] + 1, reach[2] + 1), indices starting at the most negative h.
+    """
+    axes = [np.arange(-reach[0], reach[0] + 1), np.arange(-reach[1], reach[1] + 1), np.arange(reach[2] + 1)]
+    factors = {}
+    for number in sorted(set(crystal.numbers.tolist())):
+        positions = crystal.positions[crystal.numbers == number]
+        waves = [np.exp(-2j * np.pi * np.outer(axis, x)) for axis, x in zip(axes, positions.T, strict=True)]
+        plane = waves[0][:, None, :] * waves[1][None, :, :]
+        factors[number] = plane @ waves[2].T
+    return factors
+
+
+def evaluate(prior: Prior, crystal: Crystal, h: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """F_prior at Miller indices h, (n, 3), with s = |G| / 2 pi in 1/Å, (n,): (n,) complex in e/Å^3."""
+    total = np.zeros(len(h), complex)
+    for number in sorted(set(crystal.numbers.tolist())):
+        phases = h.astype(float) @ crystal.positions[crystal.numbers == number].T
+        total += np.exp(-2j * np.pi * phases).sum(axis=1) * prior.form_factor(number, s)
+    return total / crystal.volume
+
+
+def fit(densities: Iterable[Density], passes: int = 2) -> Prior:
+    """Form factors of all elements of some densities.
+
+    densities: iterated `passes` times, so a sequence or another re-iterable; only the total density is used.
+    The first pass is plain least squares on n / mean n; the next ones weigh each shell of |G| by the inverse of the
+    standard deviation that the previous fit left there, nearer to what the entropy coder pays.
+    """
+    prior = None
+    for _ in range(passes):
+        prior = _fit_once(densities, prior)
+    if prior is None:
+        raise CodecError("a prior needs at least one pass over the densities")
+    return prior
+
+
+def _fit_once(densities: Iterable[Density], previous: Prior | None) -> Prior:
+    blocks: dict[tuple[int, int], np.ndarray] = {}
+    right: dict[int, np.ndarray] = {}
+    for density in densities:
+        _accumulate(density, previous, blocks, right)
+    numbers = sorted(right)
+    size = COEFFICIENTS
+    matrix = np.zeros((len(numbers) * size, len(numbers) * size))
+    for (a, b), block in blocks.items():
+        i, j = numbers.index(a) * size, numbers.index(b) * size
+        matrix[i : i + size, j : j + size] = block
+    # An element seen in few densities leaves coefficients undetermined: smoothness settles them, at no cost elsewhere.
+    bend = np.diff(np.eye(size), 2, axis=0)
+    for k in range(len(numbers)):
+        part = slice(k * size, (k + 1) * size)
+        scale = np.trace(matrix[part, part]) / size
+        matrix[part, part] += scale * (1e-6 * bend.T @ bend + 1e-9 * np.eye(size))
+    solution = np.linalg.solve(matrix, np.concatenate([right[z] for z in numbers])) if numbers else np.zeros(0)
+    return Prior(np.array(numbers, np.int64), solution.reshape(-1, size))
+
+
+def _accumulate(density: Density, previous: Prior | None, blocks: dict, right: dict) -> None:
+    """Add one density to the normal equations."""
+    crystal = density.crystal
+    values = np.fft.rfftn(density.total) / density.total.size
+    nx, ny, nz = density.grid
+    reach = ((nx - 1) // 2, (ny - 1) // 2, (nz - 1) // 2)
+    h = np.stack(
+        np.meshgrid(np.arange(-reach[0], reach[0] + 1), np.arange(-reach[1], reach[1] + 1), np.arange(reach[2] + 1),
+                    indexing="ij"), axis=-1,
+    ).reshape(-1, 3)  # fmt: skip
+    s = np.sqrt(((h @ np.linalg.inv(crystal.cell).T) ** 2).sum(axis=1))
+    keep = (s < _REACH) & (s > 0)
+    h, s = h[keep], s[keep]
+    target = values[h[:, 0], h[:, 1], h[:, 2]]
+    structure = {z: S.reshape(-1)[keep] / crystal.volume for z, S in structure_factors(crystal, reach).items()}
+    mean = abs(float(values[0, 0, 0].real)) or 1.0
+    weight = np.full(len(s), 1 / mean**2)
+    if previous is not None:
+        left = target - sum(S * previous.form_factor(z, s) for z, S in structure.items())
+        shell = (s / SPACING).astype(np.int64)
+        power = np.bincount(shell, np.abs(left) ** 2) / np.maximum(np.bincount(shell), 1)
+        weight = 1 / (mean * np.sqrt(power[shell] + (1e-5 * mean / np.sqrt(len(s))) ** 2))
+    weight = weight * np.where(h[:, 2] == 0, 1, 2)
+    first, basis = spline_basis(s)
+    size = COEFFICIENTS
+    for a, Sa in structure.items():
+        projected = (Sa.conj() * target).real * weight
+        vector = right.setdefault(a, np.zeros(size))
+        for k in range(4):
+            vector += np.bincount(first + k, projected * basis[k], size + 4)[:size]
+        for b, Sb in structure.items():
+            if b < a:
+                continue
+            overlap = (Sa.conj() * Sb).real * weight
+            block = np.zeros((size, size))
+            for k in range(4):
+                for j in range(4):
+                    band = np.bincount(first + k, overlap * basis[k] * basis[j], size + 4)[:size]
+                    rows = np.arange(size)
+                    ok = (rows + j - k >= 0) & (rows + j - k < size)
+                    block[rows[ok], rows[ok] + j - k] += band[ok]
+            blocks[a, b] = blocks.get((a, b), 0) + block
+            if a != b:
+                blocks[b, a] = blocks.get((b, a), 0) + block.T

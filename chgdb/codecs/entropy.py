@@ -1,0 +1,324 @@
+r"""An adaptive range coder (rANS) for quantised coefficients ordered by |G|.
+
+Every probability comes from integer arithmetic, so that a record decodes to the same integers on every machine and
+with every version of every library. The scale of the next value is predicted from the values before it:
+
+    m <- m * 2**(-DECAY * (|G| - |G previous|))          densities fall off with |G|
+    m <- m + (|q| - m) / 8                               after each value
+
+|q| is coded under a mixture of geometric distributions of mean m; large values send their low bits, and all values
+their sign, as plain bits. rANS: Duda, arXiv 1311.2540. The coder's bytes are written so that the decoder reads them
+from the end of the payload backwards, while plain bits are read forwards: neither needs a length.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import cache
+
+import numpy as np
+
+from ..errors import CodecError
+from .bits import BitReader
+
+_PRECISION = 14  # bits of a probability
+_TOTAL = 1 << _PRECISION
+_LOWER = 1 << 24  # states stay in [_LOWER, 256 * _LOWER): four bytes, so a decoder knows how many to read first
+_SYMBOLS = 32  # 0 to 30, and 31 for "31 or more", continued as a gamma code
+_ESCAPE = _SYMBOLS - 1
+_ONE = 1 << 12  # m is counted in units of 1 / _ONE
+_FLOOR = 82  # m is never below 0.02
+_DECAY = 3 * 256  # 1/256 octaves per 1/Å
+#: Mean of each geometric distribution of the mixture in units of m, and its weight: fitted on the catalog's residuals.
+_MIXTURE = ((2, 5, 6), (9, 10, 9), (2, 1, 5))  # (numerator, denominator, weight / 20)
+#: Values coded side by side: one for small records (no overhead), many where vectorised decoding pays.
+LANES = (1, 32, 256)
+_CHUNK = 16  # plain bits coded at once
+_MAX_SHIFT = 40
+_POWERS = [round(65536 * 2 ** (-i / 256)) for i in range(256)]
+INITIAL_SCALES = 48  # choices for m at the start, half an octave apart
+
+
+def choose_lanes(count: int) -> int:
+    """Index into `LANES` for so many values."""
+    return 0 if count < 8192 else 1 if count < 262144 else 2
+
+
+def initial_scale(values: np.ndarray) -> int:
+    """Index of the start value of m that suits the first magnitudes."""
+    if not len(values):
+        return 0
+    mean = float(np.abs(values[:4]).mean()) + 0.3
+    return int(np.clip(round(2 * np.log2(mean * _ONE / _FLOOR)), 0, INITIAL_SCALES - 1))
+
+
+def _initial(index: int) -> int:
+    return (_FLOOR << (index >> 1)) * (181 if index & 1 else 128) >> 7  # 181/128 is the square root of 2
+
+
+def octaves(norms: np.ndarray) -> list[int]:
+    """|G| of each value in units of 1/256 octave of the expected decay, from |G|^2 in units of 2^-24 Å^-2."""
+    # The square root of an integer below 2^52 is correctly rounded, so its floor is the same everywhere.
+    return ((np.floor(np.sqrt(norms.astype(float))).astype(np.int64) * _DECAY) >> 12).tolist()
+
+
+@cache
+def _table(index: int) -> tuple[list[int], list[int]]:
+    """(frequencies, cumulative frequencies) of the symbols for a class of m, by integers only."""
+    octave, quarter = divmod(index, 4)
+    numerator, denominator = (9 + 2 * quarter) << octave, 8 * (_ONE >> 6)  # middle of [1 + quarter/4, +1/4) * 2^(octave+6)
+    weights = [0] * _SYMBOLS
+    for up, down, weight in _MIXTURE:
+        a, b = numerator * up, denominator * down  # mean of this geometric distribution: a / b
+        rest = (weight << 50) // 20
+        for k in range(_ESCAPE):
+            tail = rest * a // (a + b)
+            weights[k] += rest - tail
+            rest = tail
+        weights[_ESCAPE] += rest
+    frequencies = [1 + (w * (_TOTAL - _SYMBOLS) >> 50) for w in weights]
+    frequencies[0] += _TOTAL - sum(frequencies)
+    cumulative = [0]
+    for f in frequencies:
+        cumulative.append(cumulative[-1] + f)
+    return frequencies, cumulative
+
+
+def _classify(m: int) -> tuple[int, int]:
+    """(class of the table, number of low bits sent plainly) for a scale m."""
+    octave = m.bit_length() - 1
+    shift = max(0, octave - 14)  # tables reach means of 4 to 8; beyond, low bits go plainly
+    return 4 * (octave - shift - 6) + ((m >> (octave - 2)) & 3), shift
+
+
+def _decayed(m: int, steps: int) -> int:
+    m = (m * _POWERS[steps & 255] >> 16) >> (steps >> 8)
+    return m if m > _FLOOR else _FLOOR
+
+
+class Encoder:
+    """Collects lists of values; `finish` gives the bytes. The decoder must ask for the same lists in the same order."""
+
+    def __init__(self, lanes: int) -> None:
+        self._lanes = LANES[lanes]
+        self._operations: list[tuple] = []  # (symbols of a group, its table) or (plain bits, their number)
+
+    def encode(self, values: np.ndarray, norms: np.ndarray, initial: int) -> None:
+        """Append values, (n,) int64, with their |G|^2, (n,) int64; `initial` is the index of `initial_scale`."""
+        magnitudes = np.abs(values)
+        shifts = self._symbols(magnitudes, octaves(norms), initial)
+        highs = magnitudes >> shifts
+        for high in highs[highs >= _ESCAPE].tolist():
+            width = (high - _ESCAPE + 1).bit_length()
+            for _ in range(width - 1):  # bit by bit, as it is read
+                self._plain(0, 1)
+            self._plain(1, 1)
+            self._plain(high - _ESCAPE + 1 - (1 << (width - 1)), width - 1)
+        for position in np.flatnonzero(shifts).tolist():
+            shift = int(shifts[position])
+            self._plain(int(magnitudes[position]) & ((1 << shift) - 1), shift)
+        negative = (values < 0)[values != 0]
+        if len(negative):
+            self._plain(int("".join("1" if n else "0" for n in negative), 2), len(negative))
+
+    def _plain(self, value: int, width: int) -> None:
+        while width > _CHUNK:
+            width -= _CHUNK
+            self._operations.append((value >> width, _CHUNK))
+            value &= (1 << width) - 1
+        if width:
+            self._operations.append((value, width))
+
+    def _symbols(self, magnitudes: np.ndarray, positions: list[int], initial: int) -> np.ndarray:
+        m = _initial(initial)
+        shifts = np.zeros(len(magnitudes), np.int64)
+        before = positions[0] if positions else 0
+        for start in range(0, len(magnitudes), self._lanes):
+            if positions[start] != before:
+                m = _decayed(m, positions[start] - before)
+                before = positions[start]
+            index, shift = _classify(m)
+            group = slice(start, start + self._lanes)
+            shifts[group] = shift
+            symbols = np.minimum(magnitudes[group] >> shift, _ESCAPE)
+            self._operations.append((symbols, index))
+            m = _updated(m, int(symbols.sum()), len(symbols), shift, self._lanes)
+        return shifts
+
+    def finish(self) -> bytes:
+        """The coder's bytes; they must end the payload."""
+        # One lane starts from 1 and wastes nothing: where the bytes end, so does its decoder.
+        states = np.full(self._lanes, 1 if self._lanes == 1 else _LOWER, np.int64)
+        pieces: list[np.ndarray] = []
+        for symbols, index in reversed(self._operations):
+            if isinstance(symbols, int):
+                x, precision = states[:1], index
+                frequencies = np.ones(1, np.int64)
+                start = np.array([symbols])
+            else:
+                x, precision = states[: len(symbols)], _PRECISION
+                all_frequencies, cumulative = _arrays(index)
+                frequencies, start = all_frequencies[symbols], cumulative[symbols]
+            limit = ((_LOWER >> precision) << 8) * frequencies
+            once = x >= limit
+            twice = once & ((x >> 8) >= limit)
+            # The decoder takes, lane by lane, a first byte where needed, then a second: here in reverse.
+            pieces.append((x[twice] & 255)[::-1])
+            x[twice] >>= 8
+            pieces.append((x[once] & 255)[::-1])
+            x[once] >>= 8
+            x[:] = ((x // frequencies) << precision) + x % frequencies + start
+        if self._lanes == 1:
+            state = int(states[0])
+            pieces.append(np.frombuffer(state.to_bytes((state.bit_length() + 7) // 8, "little"), np.uint8))
+        else:
+            pieces += [((states >> (8 * byte)) & 255)[::-1] for byte in range(4)]
+        return np.concatenate(pieces).astype(np.uint8).tobytes()
+
+
+def _updated(m: int, total: int, count: int, shift: int, lanes: int) -> int:
+    """Scale after a group of `count` symbols with sum `total`."""
+    mean = ((total << shift) * _ONE + ((1 << shift) >> 1) * _ONE * count) // count
+    m = m + ((mean - m) >> 3) if lanes == 1 else (m + 3 * mean) >> 2
+    return m if m > _FLOOR else _FLOOR
+
+
+class Decoder:
+    """Reads lists of values from the end of `data` backwards. Raises `CodecError` where the bytes make no sense.
+
+    data: the coder's bytes alone.
+    """
+
+    def __init__(self, data: bytes, lanes: int) -> None:
+        if lanes >= len(LANES):
+            raise CodecError("the payload names an unknown coder: the record is damaged")
+        self._lanes = LANES[lanes]
+        self._data = data
+        self._left = len(data)
+        if self._lanes == 1:
+            self._state = 0
+            self._refill()
+        else:
+            if self._left < 4 * self._lanes:
+                raise CodecError("the payload ends too early: the record is damaged")
+            self._bytes = np.frombuffer(data, np.uint8)[::-1].astype(np.int64)
+            head = self._bytes[: 4 * self._lanes].reshape(4, self._lanes)
+            self._states = (head[0] << 24) | (head[1] << 16) | (head[2] << 8) | head[3]
+            self._taken = 4 * self._lanes
+
+    def decode(self, norms: np.ndarray, initial: int) -> np.ndarray:
+        """As many values as there are `norms`, (n,) int64; the counterpart of `Encoder.encode`."""
+        positions = octaves(norms)
+        magnitudes, shifts = self._one(positions, initial) if self._lanes == 1 else self._many(positions, initial)
+        for position in np.flatnonzero(magnitudes == _ESCAPE).tolist():
+            magnitudes[position] += BitReader.read_gamma(self)  # type: ignore[arg-type]
+        if shifts.any():
+            if int(shifts.max()) > _MAX_SHIFT or int(magnitudes.max()) >> 22:
+                raise CodecError("the payload holds an impossible number: the record is damaged")
+            for position in np.flatnonzero(shifts).tolist():
+                shift = int(shifts[position])
+                magnitudes[position] = (int(magnitudes[position]) << shift) | self.read(shift)
+        nonzero = np.flatnonzero(magnitudes)
+        packed = self.read(len(nonzero)) << (-len(nonzero) & 7)
+        signs = np.frombuffer(packed.to_bytes((len(nonzero) + 7) // 8, "big"), np.uint8)
+        negative = nonzero[np.unpackbits(signs)[: len(nonzero)].astype(bool)]
+        magnitudes[negative] *= -1
+        return magnitudes
+
+    def read(self, width: int) -> int:
+        """Plain bits, the interface of `BitReader`."""
+        digits = []
+        while width > 0:
+            chunk = min(width, _CHUNK)
+            width -= chunk
+            state = self._state if self._lanes == 1 else int(self._states[0])
+            digits.append(format(state & ((1 << chunk) - 1), f"0{chunk}b"))
+            state >>= chunk
+            if self._lanes == 1:
+                self._state = state
+                self._refill()
+            else:
+                while state < _LOWER:
+                    if self._taken >= len(self._bytes):
+                        raise CodecError("the payload ends too early: the record is damaged")
+                    state = (state << 8) | int(self._bytes[self._taken])
+                    self._taken += 1
+                self._states[0] = state
+        return int("".join(digits), 2) if digits else 0
+
+    def close(self) -> None:
+        """Raises `CodecError` unless every byte was used and the coder is back where the encoder began."""
+        if self._lanes == 1:
+            intact = self._state == 1 and not self._left
+        else:
+            intact = bool((self._states == _LOWER).all()) and self._taken == len(self._bytes)
+        if not intact:
+            raise CodecError("the payload's coefficients do not add up: the record is damaged")
+
+    def _refill(self) -> None:
+        while self._state < _LOWER and self._left:
+            self._left -= 1
+            self._state = (self._state << 8) | self._data[self._left]
+
+    def _one(self, positions: list[int], initial: int) -> tuple[np.ndarray, np.ndarray]:
+        data, left, state = self._data, self._left, self._state
+        m = _initial(initial)
+        before = positions[0] if positions else 0
+        symbols, shifts = [], []
+        mask = _TOTAL - 1
+        for position in positions:  # the innermost loop of decoding: no calls that can be avoided
+            if position != before:
+                m = _decayed(m, position - before)
+                before = position
+            octave = m.bit_length() - 1
+            shift = octave - 14 if octave > 14 else 0
+            frequencies, cumulative = _table(4 * (octave - shift - 6) + ((m >> (octave - 2)) & 3))
+            slot = state & mask
+            symbol = bisect_right(cumulative, slot) - 1
+            state = frequencies[symbol] * (state >> _PRECISION) + slot - cumulative[symbol]
+            while state < _LOWER and left:
+                left -= 1
+                state = (state << 8) | data[left]
+            symbols.append(symbol)
+            shifts.append(shift)
+            m += (((symbol << shift) * _ONE + ((1 << shift) >> 1) * _ONE) - m) >> 3
+            if m < _FLOOR:
+                m = _FLOOR
+        self._left, self._state = left, state
+        return np.array(symbols, np.int64), np.array(shifts, np.int64)
+
+    def _many(self, positions: list[int], initial: int) -> tuple[np.ndarray, np.ndarray]:
+        m = _initial(initial)
+        before = positions[0] if positions else 0
+        symbols = np.empty(len(positions), np.int64)
+        shifts = np.zeros(len(positions), np.int64)
+        for start in range(0, len(positions), self._lanes):
+            if positions[start] != before:
+                m = _decayed(m, positions[start] - before)
+                before = positions[start]
+            index, shift = _classify(m)
+            frequencies, cumulative = _arrays(index)
+            n = min(self._lanes, len(positions) - start)
+            x = self._states[:n]
+            slot = x & (_TOTAL - 1)
+            found = cumulative.searchsorted(slot, "right") - 1
+            x[:] = frequencies[found] * (x >> _PRECISION) + slot - cumulative[found]
+            for _ in range(2):
+                low = np.flatnonzero(x < _LOWER)
+                if not len(low):
+                    break
+                fresh = self._bytes[self._taken : self._taken + len(low)]
+                if len(fresh) < len(low):
+                    raise CodecError("the payload ends too early: the record is damaged")
+                x[low] = (x[low] << 8) | fresh
+                self._taken += len(low)
+            symbols[start : start + n] = found
+            shifts[start : start + n] = shift
+            m = _updated(m, int(found.sum()), n, shift, self._lanes)
+        return symbols, shifts
+
+
+@cache
+def _arrays(index: int) -> tuple[np.ndarray, np.ndarray]:
+    frequencies, cumulative = _table(index)
+    return np.array(frequencies, np.int64), np.array(cumulative, np.int64)

@@ -1,0 +1,354 @@
+r"""Space-group operations in exact integers, and the orbits of reciprocal vectors under them.
+
+An operation {W|w} maps the fractional point r to W r + w (column vectors, as in the International Tables). A density
+with n(W r + w) = n(r) has the Fourier coefficients
+
+    n(r) = sum_h F(h) exp(2 pi i h.r),        F(W^T h) = F(h) exp(2 pi i h.w)
+
+so one coefficient per orbit of h under W^T is enough. Translations are integers in units of 1/`UNITS` about an origin
+that is stored with the group; products, inverses and phases are then exact, and a decoder needs neither spglib nor a
+tolerance to rebuild the group from its generators.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from .density import Crystal
+from .errors import CodecError
+
+#: Translations are multiples of 1/5040: all of the space groups (1/2, 1/3, 1/4, 1/6, 1/8) and centrings of supercells.
+UNITS = 5040
+_MAX_ORDER = 48 * 125  # a 5x5x5 supercell of a cubic primitive cell; more is damage
+
+
+@dataclass(frozen=True, eq=False)
+class SpaceGroup:
+    """Operations of a crystal in its own basis, the identity first.
+
+    rotations: (n, 3, 3) int64, W.
+    translations: (n, 3) int64, w in units of 1/`UNITS`, from 0 to `UNITS` - 1, about `origin`.
+    origin: (3,) float64, fractional coordinates of the point the operations are written about.
+    """
+
+    rotations: np.ndarray
+    translations: np.ndarray
+    origin: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rotations)
+
+    @classmethod
+    def trivial(cls) -> SpaceGroup:
+        """The identity alone."""
+        return cls(np.eye(3, dtype=np.int64)[None], np.zeros((1, 3), np.int64), np.zeros(3))
+
+    @classmethod
+    def generate(cls, rotations: np.ndarray, translations: np.ndarray, origin: np.ndarray) -> SpaceGroup:
+        """The group that some operations generate. Raises `CodecError` where that is not a finite space group."""
+        generators = [(tuple(map(tuple, W)), tuple(w)) for W, w in zip(rotations.tolist(), translations.tolist(), strict=True)]
+        operations = _closure(tuple(generators))
+        return cls(
+            np.array([W for W, _ in operations], np.int64), np.array([w for _, w in operations], np.int64), origin
+        )
+
+    def generators(self) -> tuple[np.ndarray, np.ndarray]:
+        """A few operations that generate the group: (rotations, translations). Empty for the trivial group."""
+        chosen: list[int] = []
+        reached = 1
+        # Greedy: the operation that enlarges the group most. Elements of high order first keeps the trials few.
+        while reached < len(self):
+            best = None
+            have = {(W.tobytes(), w.tobytes()) for W, w in zip(*self._generated(chosen), strict=True)}
+            for index in range(1, len(self)):
+                if (self.rotations[index].tobytes(), self.translations[index].tobytes()) in have:
+                    continue
+                size = len(self._generated([*chosen, index])[0])
+                if best is None or size > best[0]:
+                    best = size, index
+                if size == len(self):
+                    break
+            if best is None:
+                raise CodecError("the operations do not form a group")
+            reached = best[0]
+            chosen.append(best[1])
+        return self.rotations[chosen], self.translations[chosen]
+
+    def _generated(self, indices: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        group = SpaceGroup.generate(self.rotations[indices], self.translations[indices], self.origin)
+        return group.rotations, group.translations
+
+    def subgroup(self, allowed: np.ndarray) -> SpaceGroup:
+        """The largest group found within the operations marked in `allowed` ((n,) bool), the earlier ones preferred."""
+        index = {
+            (W.tobytes(), w.tobytes()): i for i, (W, w) in enumerate(zip(self.rotations, self.translations, strict=True))
+        }
+        members = {0}
+        generators: list[int] = []
+        for i in np.flatnonzero(allowed):
+            if int(i) in members:
+                continue
+            trial = SpaceGroup.generate(
+                self.rotations[[*generators, i]], self.translations[[*generators, i]], self.origin
+            )
+            inside = {index[W.tobytes(), w.tobytes()] for W, w in zip(trial.rotations, trial.translations, strict=True)}
+            if all(allowed[j] for j in inside):
+                members, generators = inside, [*generators, int(i)]
+        chosen = sorted(members)
+        return SpaceGroup(self.rotations[chosen], self.translations[chosen], self.origin)
+
+
+@lru_cache(maxsize=512)
+def _closure(generators: tuple) -> tuple:
+    """All products of the generators, in a fixed order."""
+    identity = (((1, 0, 0), (0, 1, 0), (0, 0, 1)), (0, 0, 0))
+    found = {identity: None}
+    frontier = [identity]
+    while frontier:
+        new = []
+        for V, v in frontier:
+            for W, w in generators:
+                product = (
+                    tuple(tuple(sum(W[i][k] * V[k][j] for k in range(3)) for j in range(3)) for i in range(3)),
+                    tuple((sum(W[i][k] * v[k] for k in range(3)) + w[i]) % UNITS for i in range(3)),
+                )
+                if product not in found:
+                    found[product] = None
+                    new.append(product)
+                    if len(found) > _MAX_ORDER:
+                        raise CodecError("the operations generate no finite space group: the record is damaged")
+        frontier = new
+    return tuple(found)
+
+
+def find(crystal: Crystal, symprec: float = 1e-3) -> SpaceGroup:
+    """Space group of a structure by spglib, its translations made exact about the standard origin.
+
+    symprec: Å. Operations whose translation is no multiple of 1/`UNITS` about the origin are left out, so the result
+    can be a subgroup. The trivial group where spglib finds nothing (no atoms, atoms too close).
+    """
+    if not len(crystal):
+        return SpaceGroup.trivial()
+    dataset = _dataset(crystal, symprec)
+    if dataset is None:
+        return SpaceGroup.trivial()
+    origin = -np.linalg.solve(dataset.transformation_matrix, dataset.origin_shift)
+    origin -= np.rint(origin)
+    origin[np.abs(origin - np.rint(origin * 24) / 24) < 1e-5] = np.rint(origin * 24)[
+        np.abs(origin - np.rint(origin * 24) / 24) < 1e-5
+    ] / 24
+    W = dataset.rotations.astype(np.int64)
+    w = dataset.translations + (W - np.eye(3, dtype=np.int64)) @ origin
+    # A rational origin moves into the translations: nothing needs to be stored for it.
+    if np.all(origin * UNITS == np.rint(origin * UNITS)):
+        origin, w = np.zeros(3), dataset.translations
+    # The atoms sit on special positions only to within their printed digits, so translations are rounded to the
+    # fractions of space groups first, and to the finer ones of supercells where that does not fit.
+    coarse = np.rint(w * 24) / 24
+    fine = np.rint(w * UNITS) / UNITS
+    exact = np.where(np.abs(w - coarse) < 2e-3, coarse, fine)
+    keep = np.all(np.abs(w - exact) < 2e-3, axis=1)
+    translations = np.rint(exact * UNITS).astype(np.int64) % UNITS
+    return _largest_consistent(W[keep], translations[keep], origin)
+
+
+def _dataset(crystal: Crystal, symprec: float):
+    import spglib
+
+    cell = (crystal.cell, crystal.positions, crystal.numbers)
+    try:
+        return spglib.get_symmetry_dataset(cell, symprec=symprec)
+    except spglib.error.SpglibError:  # raised by spglib >= 2.7 where older ones return None
+        return None
+
+
+def number(crystal: Crystal, symprec: float = 1e-3) -> int:
+    """Space-group number (1 to 230) of a structure by spglib; 1 where spglib finds none."""
+    dataset = _dataset(crystal, symprec) if len(crystal) else None
+    return 1 if dataset is None else int(dataset.number)
+
+
+def _largest_consistent(rotations: np.ndarray, translations: np.ndarray, origin: np.ndarray) -> SpaceGroup:
+    """Rounding can break closure where a structure is only nearly symmetric: keep the part that is a group."""
+    if not len(rotations):
+        return SpaceGroup.trivial()
+    known = {(W.tobytes(), w.tobytes()) for W, w in zip(rotations, translations, strict=True)}
+    generators: list[int] = []
+    group = SpaceGroup.trivial()
+    for i in range(len(rotations)):
+        reached = {(W.tobytes(), w.tobytes()) for W, w in zip(group.rotations, group.translations, strict=True)}
+        if (rotations[i].tobytes(), translations[i].tobytes()) in reached:
+            continue
+        try:
+            trial = SpaceGroup.generate(rotations[[*generators, i]], translations[[*generators, i]], origin)
+        except CodecError:
+            continue
+        if all(
+            (W.tobytes(), w.tobytes()) in known for W, w in zip(trial.rotations, trial.translations, strict=True)
+        ):
+            group, generators = trial, [*generators, i]
+    return SpaceGroup(group.rotations, group.translations, origin)
+
+
+def integer_metric(cell: np.ndarray) -> np.ndarray:
+    """Reciprocal metric (3, 3) int64 with |G|^2 / (2 pi)^2 = h.M.h / `METRIC_UNITS`, in 1/Å^2.
+
+    Computed in exact integers from the bits of the cell, so that order and ties of |G| are the same on every machine.
+    Raises `CodecError` for a cell whose metric does not fit (a lattice vector far below 0.01 Å or a flat cell).
+    """
+    scale = 60
+    A = [[int(float(x) * 2.0**scale) for x in row] for row in cell]
+    g = [[sum(A[i][k] * A[j][k] for k in range(3)) for j in range(3)] for i in range(3)]
+
+    def minor(i: int, j: int) -> int:
+        a, b = [k for k in range(3) if k != i]
+        c, d = [k for k in range(3) if k != j]
+        return (-1) ** (i + j) * (g[a][c] * g[b][d] - g[a][d] * g[b][c])
+
+    determinant = sum(g[0][j] * minor(0, j) for j in range(3))
+    numerators = [[minor(j, i) * METRIC_UNITS << (2 * scale) for j in range(3)] for i in range(3)]
+    metric = [[(2 * x + determinant) // (2 * determinant) for x in row] for row in numerators]
+    if max(abs(x) for row in metric for x in row) >= 1 << 38:
+        raise CodecError("the cell is too small or too flat for the Fourier codec: use tolerance=0 (lossless)")
+    return np.array(metric, np.int64)
+
+
+#: |G|^2 / (2 pi)^2 is counted in units of 2^-24 Å^-2.
+METRIC_UNITS = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class Orbits:
+    """Reciprocal vectors of a grid within a sphere, sorted into orbits by |G|; G = 0 is not among them.
+
+    representatives: (n, 3) int64 Miller indices, one per orbit.
+    norms: (n,) int64, |G|^2 in units of `METRIC_UNITS`, ascending.
+    multiplicity: (n,) int64, vectors of the orbit in the whole sphere (both halves of reciprocal space).
+    freedom: (n,) int64, real numbers the coefficient holds: 0 (extinct), 1 (phase fixed by symmetry) or 2.
+    phase: (n,) complex128, where freedom is 1 the coefficient is a real number times this; 1 elsewhere.
+    members: (m, 3) int64 Miller indices of all vectors in one half of reciprocal space.
+    orbit: (m,) int64, orbit of each member.
+    factor: (m,) complex128; conjugate: (m,) bool: F(member) = factor * (conj F if conjugate else F)(representative).
+    """
+
+    representatives: np.ndarray
+    norms: np.ndarray
+    multiplicity: np.ndarray
+    freedom: np.ndarray
+    phase: np.ndarray
+    members: np.ndarray
+    orbit: np.ndarray
+    factor: np.ndarray
+    conjugate: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.norms)
+
+    def unfold(self, coefficients: np.ndarray) -> np.ndarray:
+        """Coefficients of all members, (m,) complex, from those of the representatives, (n,) complex."""
+        values = coefficients[self.orbit]
+        np.conjugate(values, out=values, where=self.conjugate)
+        values *= self.factor
+        return values
+
+    def fold(self, values: np.ndarray) -> np.ndarray:
+        """Mean coefficient of each orbit, (n,) complex, brought to its representative: the projection on the symmetry.
+
+        values: (m,) complex, at `members`.
+        """
+        values = values * self.factor.conj()  # |factor| = 1
+        np.conjugate(values, out=values, where=self.conjugate)
+        counts = np.bincount(self.orbit, minlength=len(self))
+        mean = np.bincount(self.orbit, values.real, len(self)) + 1j * np.bincount(self.orbit, values.imag, len(self))
+        mean /= counts
+        fixed = self.freedom == 1
+        mean[fixed] = (mean[fixed] * self.phase[fixed].conj()).real * self.phase[fixed]
+        mean[self.freedom == 0] = 0
+        return mean
+
+
+def orbits(grid: tuple[int, int, int], metric: np.ndarray, limit: int, group: SpaceGroup) -> Orbits:
+    """Orbits of the vectors with h.M.h <= `limit` that the grid resolves (|h_i| < n_i / 2; Nyquist terms are left out).
+
+    metric: (3, 3) int64 of `integer_metric`. Vectors of an orbit that lie outside the grid are dropped from it.
+    """
+    half = [(n - 1) // 2 for n in grid]
+    # No vector within the sphere has |h_i| above sqrt(limit * (M^-1)_ii): a smaller box to search than the grid's.
+    inverse = np.linalg.inv(metric.astype(float))
+    reach = [min(h, int(np.sqrt(max(limit * inverse[i, i], 0.0)) + 1e-6) + 1) for i, h in enumerate(half)]
+    axes = [np.arange(-reach[0], reach[0] + 1), np.arange(-reach[1], reach[1] + 1), np.arange(0, reach[2] + 1)]
+    h = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    norms = np.einsum("ni,ij,nj->n", h, metric, h) if len(h) < 64 else ((h @ metric) * h).sum(axis=1)
+    inside = norms <= limit
+    h, norms = h[inside], norms[inside]
+    # A linear key orders the vectors (h3 first, then h2, then h1), unique also for images outside the grid; it is
+    # positive on one half of reciprocal space, and that of an image under W^T is again linear: key(W^T h) = h.(W s).
+    span = 2 * int(np.abs(group.rotations).sum(axis=1).max()) * max(max(reach), 1) + 1
+    s = np.array([1, span, span * span], float)
+    if span**3 >= 1 << 52:
+        raise CodecError(f"a grid of {grid[0]} x {grid[1]} x {grid[2]} points is too large for the Fourier codec")
+    hf = h.astype(float)
+    own = hf @ s
+    positive = own > 0
+    h, hf, own, norms = h[positive], hf[positive], own[positive], norms[positive]
+    if not len(h):
+        empty = np.zeros(0, np.int64)
+        none = np.zeros((0, 3), np.int64)
+        return Orbits(none, empty, empty, empty, empty.astype(complex), none, empty, empty.astype(complex), empty > 0)
+    functionals = (group.rotations @ s.astype(np.int64)).T.astype(float)
+    keys = hf @ functionals  # (m, n_ops), exact: all are whole numbers below 2^53
+    best = np.abs(keys).argmax(axis=1)
+    canonical = keys[np.arange(len(keys)), best]
+    conjugate = canonical < 0
+    canonical = np.abs(canonical)
+    # F(h) = F(g) exp(-2 pi i h.w) with g = W^T h, conjugated where the image is -g.
+    turns = (h * group.translations[best]).sum(axis=1) % UNITS
+    # Orbits by (|G|^2, key of the representative). The rounded metric is not exactly invariant, so an orbit takes the
+    # smallest norm of its members.
+    unique, orbit = np.unique(canonical, return_inverse=True)
+    orbit_norm = np.full(len(unique), np.iinfo(np.int64).max)
+    np.minimum.at(orbit_norm, orbit, norms)
+    order = np.lexsort((unique, orbit_norm))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    orbit = rank[orbit]
+    representatives = _from_keys(unique[order].astype(np.int64), span)
+    multiplicity = 2 * np.bincount(orbit, minlength=len(unique))
+    freedom, phase = _site_symmetry(representatives, group, s, functionals)
+    return Orbits(
+        representatives, orbit_norm[order], multiplicity, freedom, phase,
+        h, orbit, _UNIT_CIRCLE[-turns % UNITS], conjugate,
+    )  # fmt: skip
+
+
+def _from_keys(keys: np.ndarray, span: int) -> np.ndarray:
+    """Miller indices of linear keys: digits of a balanced number system."""
+    digits = np.empty((len(keys), 3), np.int64)
+    for axis in range(3):
+        digits[:, axis] = (keys + span // 2) % span - span // 2
+        keys = (keys - digits[:, axis]) // span
+    return digits
+
+
+def _site_symmetry(g: np.ndarray, group: SpaceGroup, s: np.ndarray, functionals: np.ndarray):
+    """Which coefficients symmetry forces to zero, or to a fixed phase: see `Orbits.freedom` and `Orbits.phase`."""
+    gf = g.astype(float)
+    own = (gf @ s)[:, None]
+    images = gf @ functionals
+    turns = (g @ group.translations.T) % UNITS
+    extinct = ((images == own) & (turns != 0)).any(axis=1)
+    inverted = images == -own
+    # conj F = F exp(2 pi i g.w): F is real times exp(-pi i g.w), the same for all such operations or F vanishes.
+    first = inverted.argmax(axis=1)
+    turn = np.take_along_axis(turns, first[:, None], axis=1)[:, 0]
+    fixed = inverted.any(axis=1)
+    extinct |= (inverted & (turns != turn[:, None])).any(axis=1)
+    freedom = np.where(extinct, 0, np.where(fixed, 1, 2))
+    half_turn = np.exp(-1j * np.pi * np.where(fixed & ~extinct, turn, 0) / UNITS)
+    return freedom, half_turn
+
+
+_UNIT_CIRCLE = np.exp(2j * np.pi * np.arange(UNITS) / UNITS)
