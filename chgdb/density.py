@@ -112,10 +112,9 @@ class Crystal:
     def from_pymatgen(cls, structure: pymatgen.core.Structure) -> Crystal:
         """From an ordered `pymatgen.core.Structure`; raises `DensityError` where a site is partially occupied."""
         if not structure.is_ordered:
-            raise DensityError(f"{structure.formula}: partially occupied sites have no density; order the structure first")
-        numbers = [atomic_number(site.specie.symbol if hasattr(site.specie, "symbol") else str(site.specie))
-                   for site in structure]
-        return cls(np.array(structure.lattice.matrix), np.array(structure.frac_coords), numbers)
+            raise DensityError(f"{structure.formula}: partially occupied sites have no density; order them first")
+        numbers = [atomic_number(getattr(site.specie, "symbol", None) or str(site.specie)) for site in structure]
+        return cls(np.array(structure.lattice.matrix), np.array(structure.frac_coords), np.array(numbers))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +147,9 @@ class Density:
             if values.ndim != 3 or values.size == 0:
                 raise DensityError(f"channel {name} has the shape {values.shape}, expected (nx, ny, nz)")
             # One pass without a temporary the size of the grid: a sum is finite only where every term is.
-            if not np.isfinite(values.sum()) and not np.isfinite(values).all():
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = values.sum()
+            if not np.isfinite(total) and not np.isfinite(values).all():
                 where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
                 raise DensityError(f"channel {name} is {values[where]} at grid point {where}; expected finite numbers")
             checked[name] = values
@@ -220,23 +221,45 @@ class Density:
         return cls(Crystal.from_ase(atoms), {"total": total})
 
     def to_pymatgen(self) -> pymatgen.io.vasp.Chgcar:
-        """A pymatgen `Chgcar` (which holds ρ·V); noncollinear magnetisation goes to its diff_x, diff_y, diff_z."""
+        """A pymatgen `Chgcar` (which holds ρ·V), with comment and augmentation occupancies of a CHGCAR.
+
+        Noncollinear magnetisation goes to its diff_x, diff_y and diff_z, and diff is what pymatgen makes of them: their
+        norm with the sign of a fixed direction.
+        """
+        from .formats import augmentation
+
         outputs = require("pymatgen.io.vasp", "interop", "Density.to_pymatgen")
         names = {"magnetization": "diff"} | {f"magnetization_{axis}": f"diff_{axis}" for axis in "xyz"}
         data = {names.get(name, name): values * self.crystal.volume for name, values in self.channels.items()}
-        poscar = outputs.Poscar(self.crystal.to_pymatgen())
-        return outputs.Chgcar(poscar, data)
+        if "diff_x" in data:
+            vector = [data[f"diff_{axis}"] for axis in "xyz"]
+            sign = np.sign(vector[0] * 1.01 + vector[1] * 1.02 + vector[2] * 1.03)
+            data["diff"] = np.sqrt(sum(component**2 for component in vector)) * sign
+        after = self.extras.get("after", {})
+        data_aug = {names.get(name, name): augmentation.to_arrays(after.get(name, "")) for name in self.channels}
+        poscar = outputs.Poscar(self.crystal.to_pymatgen(), comment=self.extras.get("comment"))
+        return outputs.Chgcar(poscar, data, data_aug=data_aug)
 
     @classmethod
     def from_pymatgen(cls, volumetric: pymatgen.io.vasp.Chgcar) -> Density:
         """From a pymatgen `Chgcar` or another of its VolumetricData that holds ρ·V."""
+        from .formats import augmentation
+
         crystal = Crystal.from_pymatgen(volumetric.structure)
         data = volumetric.data
         names = ["total"] + [key for key in ("diff", "diff_x", "diff_y", "diff_z") if key in data]
-        if "diff_x" in data and "diff" in names:  # pymatgen adds a signed norm of its own making; the vector is the data
+        if "diff_x" in data and "diff" in names:  # a signed norm of pymatgen's making; the vector is the data
             names.remove("diff")
         channels = {key.replace("diff", "magnetization"): np.asarray(data[key]) / crystal.volume for key in names}
-        return cls(crystal, channels)
+        occupancies = volumetric.data_aug or {}
+        after = {key.replace("diff", "magnetization"): augmentation.block_text(occupancies.get(key)) for key in names}
+        extras: dict[str, Any] = {}
+        if any(after.values()):
+            extras["after"] = {name: text for name, text in after.items() if text}
+        comment = getattr(volumetric, "name", None)
+        if comment:
+            extras["comment"] = str(comment)
+        return cls(crystal, channels, extras)
 
 
 def _frozen(values: Any, dtype: type, name: str) -> np.ndarray:

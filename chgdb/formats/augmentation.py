@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,15 @@ def to_arrays(text: str) -> dict[int, np.ndarray]:
         else:
             raise FormatError(f"augmentation occupancies of ion {ion}: an imaginary part that fits no real one")
     return arrays
+
+
+def block_text(block: Any) -> str:
+    """The text of one channel as pymatgen holds it: arrays by ion, or lines of text in its older versions."""
+    if not block:
+        return ""
+    if isinstance(block, Mapping):
+        return to_text({int(ion): values for ion, values in block.items()})
+    return "".join(line if line.endswith("\n") else line + "\n" for line in map(str, block))
 
 
 def to_text(arrays: Mapping[int, np.ndarray]) -> str:

@@ -129,7 +129,7 @@ def _read_header(reader: Reader, elements: Sequence[str] | None) -> tuple[Crysta
         if cartesian:  # a common factor of lattice and positions cancels; a volume or three factors do as well
             Crystal(cell, np.zeros((0, 3)), np.zeros(0))
             fractional = np.linalg.solve(np.array(vectors, dtype=float).T, fractional.T).T
-        crystal = Crystal(cell, fractional, numbers)
+        crystal = Crystal(cell, fractional, np.array(numbers))
     except DensityError as error:
         raise reader.error(str(error), 3) from None
     extras["species"] = [[label, count] for label, count in zip(labels, counts, strict=True)]
@@ -159,7 +159,7 @@ def _floats(reader: Reader, tokens: list[bytes], expected: str) -> list[float]:
 
 def _decimals(reader: Reader, lengths: tuple[int, ...], expected: str) -> list[Decimal]:
     """The numbers at the start of the next line, exactly as written; words after them are a comment."""
-    values = []
+    values: list[Decimal] = []
     for token in _header_line(reader, expected).split()[: max(lengths)]:
         try:
             value = parse_number(token)
@@ -190,7 +190,7 @@ def _scale_factors(reader: Reader, scale: list[Decimal], vectors: list[list[Deci
             return scale * 3
         a, b, c = vectors
         cross = [b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]]
-        volume = abs(sum(x * y for x, y in zip(a, cross, strict=True)))
+        volume = abs(sum((x * y for x, y in zip(a, cross, strict=True)), Decimal(0)))
         if not volume:
             raise reader.error("the cell has no volume: its lattice vectors are not independent", 3)
         return [(-scale[0] / volume) ** (Decimal(1) / 3)] * 3
@@ -376,8 +376,10 @@ def _flat_pieces(values: np.ndarray, volume: float) -> Iterator[np.ndarray]:
 def _matching_extras(density: Density) -> dict[str, Any]:
     """The extras without those that were made for other atoms."""
     extras = dict(density.extras)
+    if "species" not in extras:
+        return extras
     try:
-        labels = [label for label, count in extras.get("species", []) for _ in range(count)]
+        labels = [label for label, count in extras["species"] for _ in range(count)]
         elements = [SYMBOLS.index(re.match(r"[A-Za-z]*", label)[0]) for label in labels]  # type: ignore[index]
     except (TypeError, ValueError):
         elements = []

@@ -67,7 +67,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
         crystal = Crystal(cell, np.zeros((0, 3)), np.zeros(0))
         if numbers:
             cartesian = (np.array(positions) - origin) * length
-            crystal = Crystal(cell, np.linalg.solve(cell.T, cartesian.T).T, numbers)
+            crystal = Crystal(cell, np.linalg.solve(cell.T, cartesian.T).T, np.array(numbers))
     except DensityError as error:
         raise reader.error(str(error)) from None
     if n_atoms < 0:
@@ -149,4 +149,4 @@ def _rows(values: np.ndarray) -> Iterator[memoryview]:
             put_numbers(columns, text, offset)
             offset += columns.shape[1] * FIELD + 1
             text[: len(part), offset - 1] = ord("\n")
-        yield memoryview(text[: len(part)]).cast("B")
+        yield text[: len(part)].data.cast("B")

@@ -79,7 +79,8 @@ def _density(chgcar: dict[str, Any]) -> Density:
     structure = chgcar["poscar"]["structure"] if "poscar" in chgcar else chgcar["structure"]
     sites = structure["sites"]
     numbers = [_number(site["species"]) for site in sites]
-    crystal = Crystal(structure["lattice"]["matrix"], [site["abc"] for site in sites], numbers)
+    positions = np.array([site["abc"] for site in sites], dtype=float)
+    crystal = Crystal(np.array(structure["lattice"]["matrix"], dtype=float), positions, np.array(numbers))
     data = chgcar["data"]
     names = [name for name in _CHANNELS if name in data]
     if "diff_x" in names and "diff" in names:  # pymatgen adds a signed norm of its own making
@@ -91,7 +92,6 @@ def _density(chgcar: dict[str, Any]) -> Density:
         extras["comment"] = comment
     texts = {_CHANNELS[name]: _occupancies((chgcar.get("data_aug") or {}).get(name)) for name in names}
     if any(texts.values()):
-        extras["species"] = _groups(crystal.symbols)
         extras["after"] = {name: text for name, text in texts.items() if text}
     return Density(crystal, channels, extras)
 
@@ -100,16 +100,6 @@ def _number(species: list[dict[str, Any]]) -> int:
     if len(species) != 1 or species[0].get("occu", 1) != 1:
         raise FormatError("a partially occupied site has no density")
     return atomic_number(species[0]["element"])
-
-
-def _groups(symbols: list[str]) -> list[list[Any]]:
-    groups: list[list[Any]] = []
-    for symbol in symbols:
-        if groups and groups[-1][0] == symbol:
-            groups[-1][1] += 1
-        else:
-            groups.append([symbol, 1])
-    return groups
 
 
 def _array(values: Any, name: str) -> np.ndarray:
@@ -130,10 +120,8 @@ def _plain(values: Any, name: str) -> Any:
 
 def _occupancies(block: Any) -> str:
     """Text of augmentation occupancies, from lines or from arrays by ion; a complex array is [real, imaginary]."""
-    if not block:
-        return ""
-    if isinstance(block, list):
-        return "".join(line if line.endswith("\n") else line + "\n" for line in block)
+    if not isinstance(block, dict):
+        return augmentation.block_text(block)
     arrays = {}
     for ion, values in block.items():
         if isinstance(values, dict) and str(values.get("dtype", "")).startswith("complex"):

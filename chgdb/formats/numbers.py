@@ -403,7 +403,7 @@ def lines_of_five(pieces: Iterable[np.ndarray], line_end: bytes = b"\n") -> Iter
         for start in range(0, whole, _ROWS * PER_LINE):
             values = flat[start : min(start + _ROWS * PER_LINE, whole)].reshape(-1, PER_LINE)
             put_numbers(values, text)
-            yield memoryview(text[: len(values)]).cast("B")
+            yield text[: len(values)].data.cast("B")
         rest = flat[whole:].copy()
     if rest.size:
         put_numbers(rest.reshape(1, -1), text)
