@@ -1,17 +1,40 @@
-"""Many densities into a store: parallel, resumable, with a report of what was refused."""
+"""Many densities into a store: parallel, resumable, with a report of what was refused.
+
+A build encodes every density in a process pool, writes each finished record to a journal beside the store, and at the
+end writes the next version of the store whole and swaps it in (docs/decisions/0001-a-store-is-replaced-whole.md).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .codecs import DEFAULT_TOLERANCE
+import numpy as np
+
+from . import __version__
+from .catalog import open_catalog
+from .codecs import DEFAULT_TOLERANCE, encode, header
 from .density import Density
+from .errors import ChgdbError, StoreError
+from .formats import pack_extras, read, text_bytes
+from .inputs import Names, Properties, check_id, find_files, read_properties
+from .store import Store, crc32c
+from .store_files import FolderFiles
+from .store_journal import Journal, open_journal
+from .store_layout import write_table
+from .store_swap import beside, swap_in
+from .store_table import Finished, check_column_name, from_finished, from_store, merge
+from .work import Outcome, reporting, run
 
 if TYPE_CHECKING:
     from .codecs.atoms import Prior
+
+Progress = bool | Callable[[int, int, str], None]
+OnDuplicate = Literal["refuse", "replace"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +57,72 @@ class BuildReport:
         return not self.refused
 
 
+@dataclass(frozen=True)
+class Task:
+    """One density to encode. source: its path, or its id where a function loads it; key: what its record depends on."""
+
+    material_id: str
+    source: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Everything a worker needs: from a task to a finished record. Picklable."""
+
+    load: Callable[[str], tuple[Density, Mapping[str, Any]]] | None  # None: sources are paths
+    tolerance: float
+    codec: str
+    prior: Mapping[str, np.ndarray] | None
+    keep_extras: bool
+
+    def __call__(self, task: Task) -> Finished:
+        given: Mapping[str, Any] = {}
+        if self.load is None:
+            density = read(task.source)
+            checksum = crc32c(Path(task.source).read_bytes())
+        else:
+            density, given = self.load(task.source)
+            checksum = crc32c(np.ascontiguousarray(density.total).tobytes())
+        encoded = encode(density, self.tolerance, codec=self.codec, prior=_prior(self.prior))
+        quality = encoded.quality
+        values: dict[str, Any] = {
+            "tolerance": encoded.tolerance,
+            "nmae": max(quality.nmae.values()),
+            "max_error": quality.max_error,
+            "min_density": quality.min_density,
+            "n_electrons": quality.n_electrons,
+            "text_bytes": text_bytes(density),
+            "source_crc32c": checksum,
+        }
+        if len(quality.nmae) > 1:
+            values["channel_nmae"] = [*quality.nmae.values(), *[float("nan")] * (4 - len(quality.nmae))]
+        for name, value in given.items():
+            check_column_name(name)
+            values[name] = value.item() if isinstance(value, np.generic) else value
+        if values.get("space_group") is None:
+            from .symmetry import number
+
+            values["space_group"] = number(density.crystal)
+        extras = pack_extras(density.extras) if self.keep_extras else b""
+        return Finished(task.material_id, encoded.payload, extras, values)
+
+
+_PRIORS: dict[int, Prior] = {}
+
+
+def _prior(arrays: Mapping[str, np.ndarray] | None) -> Prior | None:
+    """The prior of these arrays, made once a process."""
+    if arrays is None:
+        return None
+    from .codecs.atoms import Prior
+
+    if id(arrays) not in _PRIORS:
+        _PRIORS.clear()
+        _PRIORS[id(arrays)] = Prior.from_arrays(arrays)
+    return _PRIORS[id(arrays)]
+
+
 def build(
     out: str | Path,
     inputs: str | Path | Iterable[str | Path],
@@ -41,24 +130,64 @@ def build(
     ids: str | Path | Mapping[str, str] | None = None,
     properties: str | Path | None = None,
     tolerance: float = DEFAULT_TOLERANCE,
+    codec: str = "fourier",
     workers: int | None = None,
-    on_duplicate: Literal["refuse", "replace"] = "refuse",
+    on_duplicate: OnDuplicate = "refuse",
     append: bool = True,
     prior: Prior | Literal["auto", "fit"] | None = "auto",
-    provenance: Mapping[str, str] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    attributes: Mapping[str, Any] | None = None,
     keep_extras: bool = True,
-    progress: bool | Callable[[int, int, str], None] = False,
+    progress: Progress = False,
 ) -> BuildReport:
-    """Pack density files into a store at `out`.
+    """Pack density files into a store at the folder `out`; call it again after any interruption to resume.
 
     inputs: files, folders (searched recursively) and glob patterns.
-    ids: how to name materials: a mapping or a CSV (columns `path` and `material_id`); otherwise from the file or folder.
+    ids: names of the materials: a mapping path -> id, or a CSV with the columns `path` and `material_id`; otherwise
+        the file's name, or its folder's where the file is called CHGCAR.
     properties: a CSV joined by its column `material_id` (or `id`, or the first); units come from headers such as
         `bulk_modulus_GPa` or `bulk_modulus [GPa]`.
-    append: add to a store that is already at `out`; False refuses one.
-    progress: True for a progress bar, or a callable (done, total, id).
+    tolerance: largest NMAE allowed for each channel; 0 for lossless.
+    workers: processes; the cores of this machine unless given.
+    on_duplicate: what to do with an id that the store holds already from another file or with other settings.
+    append: add to a store that is already at `out`; False refuses to.
+    prior: the atomic densities to subtract: "auto" those of the store, else of the embedded catalog; "fit" to all
+        inputs; a `Prior`; None for none.
+    provenance: column -> value for all of these materials: code, functional, energy_cutoff, structure_source, licence.
+    attributes: root attributes of the store (title, licence...).
+    keep_extras: keep augmentation occupancies and whatever else the files hold beside the density.
+    progress: True for a progress bar on standard error, or a callable (done, total, id).
+
+    Files that cannot be packed are in the report; raises `StoreError` where the store as a whole cannot be written,
+    another build of it is running, or an input matches nothing.
     """
-    raise NotImplementedError
+    files = find_files(inputs)
+    name_of = Names(ids)
+    joined = read_properties(properties) if properties is not None else Properties({}, {})
+    common = dict(provenance or {})
+    for name in common:
+        check_column_name(name)
+    refused: list[tuple[str, str]] = []
+    sources: dict[str, str] = {}
+    for path in files:
+        try:
+            material_id = name_of(path)
+        except StoreError as error:
+            refused.append((str(path), str(error)))
+            continue
+        if material_id in sources:
+            refused.append((str(path), f"{sources[material_id]} has the id {material_id} already; name it with ids="))
+        else:
+            sources[material_id] = str(path)
+
+    def metadata(material_id: str) -> dict[str, Any]:
+        return common | dict(joined.values.get(material_id, {}))
+
+    build_ = _Build(
+        Path(out), sources, _file_state, None, metadata, joined.attributes, dict(attributes or {}), tolerance, codec,
+        workers, on_duplicate, append, prior, keep_extras, progress, refused,
+    )  # fmt: skip
+    return build_.run()
 
 
 def build_from(
@@ -69,15 +198,201 @@ def build_from(
     columns: Mapping[str, Mapping[str, str]] | None = None,
     attributes: Mapping[str, Any] | None = None,
     tolerance: float = DEFAULT_TOLERANCE,
+    codec: str = "fourier",
     workers: int | None = None,
-    on_duplicate: Literal["refuse", "replace"] = "refuse",
+    on_duplicate: OnDuplicate = "refuse",
     append: bool = True,
     prior: Prior | Literal["auto", "fit"] | None = "auto",
-    progress: bool | Callable[[int, int, str], None] = False,
+    keep_extras: bool = True,
+    progress: Progress = False,
 ) -> BuildReport:
-    """Pack densities that a function returns: `load(id) -> (density, metadata)`, picklable for parallel workers.
+    """Pack densities that a function returns; otherwise as `build`.
 
-    metadata: column name -> number, text or bool; columns: column name -> attributes (`units`, `long_name`).
-    attributes: root attributes of the store (title, licence, ...).
+    load: id -> (density, metadata), with metadata column name -> number, text, bool or None. With several workers it
+        must be picklable (a function of a module) and is called in the workers, once per density and once more for
+        `prior="fit"`. A call that raises a `ChgdbError` refuses that material.
+    columns: attributes (`units`, `long_name`) of the metadata's columns.
     """
-    raise NotImplementedError
+    refused = []
+    sources: dict[str, str] = {}
+    for material_id in ids:
+        try:
+            check_id(material_id)
+            if material_id in sources:
+                raise StoreError(f"the id {material_id} is given twice")
+            sources[material_id] = material_id
+        except StoreError as error:
+            refused.append((material_id, str(error)))
+    build_ = _Build(
+        Path(out), sources, lambda source: "", load, lambda material_id: {}, dict(columns or {}),
+        dict(attributes or {}), tolerance, codec, workers, on_duplicate, append, prior, keep_extras, progress, refused,
+    )  # fmt: skip
+    return build_.run()
+
+
+def _file_state(source: str) -> str:
+    """What tells that a file has changed since its record was journalled."""
+    status = os.stat(source)
+    return f"{os.path.abspath(source)} {status.st_size} {status.st_mtime_ns}"
+
+
+@dataclass
+class _Build:
+    """One build, from sources by id to a report."""
+
+    out: Path
+    sources: dict[str, str]
+    state_of: Callable[[str], str]
+    load: Callable[[str], tuple[Density, Mapping[str, Any]]] | None
+    metadata: Callable[[str], Mapping[str, Any]]
+    columns: Mapping[str, Mapping[str, str]]
+    attributes: dict[str, Any]
+    tolerance: float
+    codec: str
+    workers: int | None
+    on_duplicate: OnDuplicate
+    append: bool
+    prior: Any
+    keep_extras: bool
+    progress: Progress
+    refused: list[tuple[str, str]]
+    skipped: list[str] = field(default_factory=list)
+
+    def run(self) -> BuildReport:
+        if self.on_duplicate not in ("refuse", "replace"):
+            raise StoreError(f"on_duplicate is {self.on_duplicate!r}; expected 'refuse' or 'replace'")
+        try:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            with open_journal(self.out) as journal:
+                return self._run(journal)
+        except OSError as error:
+            if isinstance(error, ChgdbError):
+                raise
+            raise StoreError(f"{self.out}: {error}; finished records are kept, build again") from error
+
+    def _run(self, journal: Journal) -> BuildReport:
+        store = self._existing()
+        prior = self._choose_prior(store, journal)
+        arrays = None if prior is None else prior.to_arrays()
+        encoder = Encoder(self.load, self.tolerance, self.codec, arrays, self.keep_extras)
+        tasks = self._plan(store, journal, 0 if prior is None else prior.identifier)
+        waiting = [task for task in tasks if task.key not in journal.finished]
+        done = len(tasks) - len(waiting)
+        with reporting(self.progress, "Packing", done, len(tasks)) as step:
+            for outcome in run(encoder, waiting, self.workers):
+                self._take(outcome, journal)
+                step(outcome.task.material_id)
+        finished = [journal.finished[task.key] for task in tasks if task.key in journal.finished]
+        held = set() if store is None else set(store.column("material_id"))
+        if finished:
+            self._commit(store, finished, prior)
+        new = [record.material_id for record in finished]
+        return BuildReport(
+            str(self.out),
+            tuple(i for i in new if i not in held),
+            tuple(i for i in new if i in held),
+            tuple(self.skipped),
+            tuple(self.refused),
+        )
+
+    def _existing(self) -> Store | None:
+        if not os.path.lexists(self.out):
+            return None
+        if not self.append:
+            raise StoreError(f"{self.out} exists already; choose another folder, or append to it")
+        if self.out.is_dir() and not any(self.out.iterdir()):
+            self.out.rmdir()
+            return None
+        if not self.out.is_dir():
+            raise StoreError(f"{self.out} is a file; a store is written to a folder")
+        return Store(FolderFiles(self.out))
+
+    def _choose_prior(self, store: Store | None, journal: Journal) -> Prior | None:
+        if self.prior is None or self.tolerance == 0:
+            return None
+        if self.prior == "fit":
+            return self._fit_prior(journal)
+        if self.prior != "auto":
+            return self.prior
+        if store is not None:
+            return store.prior(store.prior_ids[-1]) if store.prior_ids else None
+        try:
+            embedded = open_catalog()._store
+        except StoreError:  # built without a data package: encode without a prior
+            return None
+        return embedded.prior(embedded.prior_ids[-1]) if embedded.prior_ids else None
+
+    def _fit_prior(self, journal: Journal) -> Prior:
+        """Fitted over all sources, and kept in the journal: finished records depend on it."""
+        from .codecs.atoms import Prior, fit
+
+        path = journal.folder / "prior.npz"
+        if path.exists():
+            with np.load(path, allow_pickle=False) as stored:
+                return Prior.from_arrays(dict(stored))
+        prior = fit(self._densities())
+        partial = path.with_suffix(".partial")
+        with open(partial, "wb") as file:
+            np.savez(file, **prior.to_arrays())
+        os.replace(partial, path)
+        return prior
+
+    def _densities(self) -> Iterator[Density]:
+        for source in self.sources.values():
+            try:
+                yield read(source) if self.load is None else self.load(source)[0]
+            except ChgdbError:
+                continue  # encoding it raises the same error, which the report then has
+
+    def _plan(self, store: Store | None, journal: Journal, prior_id: int) -> list[Task]:
+        """What is to be in the store that is not; finished or not."""
+        settings = json.dumps([self.tolerance, self.codec, prior_id, self.keep_extras])
+        tasks = []
+        for material_id, source in self.sources.items():
+            try:
+                state = self.state_of(source)
+            except OSError as error:
+                self.refused.append((source, f"cannot be read: {error.strerror}"))
+                continue
+            task = Task(material_id, source, f"{material_id} {settings} {state}")
+            location = None if store is None else store.find(material_id)
+            if store is not None and location is not None:
+                finished = journal.finished.get(task.key)
+                if finished is not None and crc32c(finished.payload + finished.extras) == location.crc32c:
+                    self.skipped.append(material_id)  # killed after the swap, before the journal was removed
+                    continue
+                if self.load is None and self._is_same(store, location.row, source):
+                    self.skipped.append(material_id)
+                    continue
+                if self.on_duplicate == "refuse":
+                    self.refused.append((source, f"{material_id} is already in {self.out}; ask to replace it"))
+                    continue
+            tasks.append(task)
+        return tasks
+
+    def _is_same(self, store: Store, row: int, source: str) -> bool:
+        if store.value("tolerance", row) != self.tolerance:
+            return False
+        return int(store.value("source_crc32c", row)) == crc32c(Path(source).read_bytes())
+
+    def _take(self, outcome: Outcome[Task, Finished], journal: Journal) -> None:
+        if outcome.result is not None:
+            journal.add(outcome.task.key, outcome.result)
+        else:
+            self.refused.append((outcome.task.source, outcome.reason))
+
+    def _commit(self, store: Store | None, finished: list[Finished], prior: Prior | None) -> None:
+        """Write the next version of the store and swap it in."""
+        complete = [
+            Finished(r.material_id, r.payload, r.extras, {**r.values, **self.metadata(r.material_id)}) for r in finished
+        ]
+        table = from_finished(complete, self.columns)
+        if prior is not None and any(header(r.payload).prior_id == prior.identifier for r in finished):
+            table.priors[prior.identifier] = prior.to_arrays()
+        table.attributes = {"generator": f"chgdb {__version__}", **self.attributes}
+        if store is not None:
+            table = merge(from_store(store), table)
+        staging = beside(self.out, "staging")
+        write_table(staging, table)
+        swap_in(staging, self.out)
+
