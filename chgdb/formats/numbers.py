@@ -222,7 +222,7 @@ class _FixedLayout:
         into the upper half of the byte where it was no digit.
         """
         rows = len(data) // self.width
-        if rows * self.width != len(data):
+        if not rows or rows * self.width != len(data):
             return None
         text = np.frombuffer(data, np.uint8).reshape(rows, self.width)
         if not (text[:, self.per_line * FIELD :] == self.line_end).all():
