@@ -4,9 +4,10 @@
     python3 gpaw_worker.py JOB.json RESULT.npz
 
 Needs GPAW, ASE and numpy, and nothing of chgdb: it runs under whichever interpreter has GPAW.  JOB.json holds
-`record` (`cell` rows in Angstrom, `symbols`, `frac`) and optionally `settings` (see `DEFAULTS`).  RESULT.npz holds the
-grids `total` and, for a spin-polarised run, `magnetization`, (nx, ny, nz) float64 in e/A^3 with point i at i/N, and
-`meta`, a JSON text.  It appears under its name only when complete.
+`record` (`cell` rows in Angstrom, `symbols`, `frac`) and optionally `settings` (see `DEFAULTS`) and `setups`, a folder
+of PAW setups for elements that GPAW's own data lack.  RESULT.npz holds the grids `total` and, for a spin-polarised run,
+`magnetization`, (nx, ny, nz) float64 in e/A^3 with point i at i/N, and `meta`, a JSON text.  It appears under its name
+only when complete.
 
 A run that fails writes RESULT.npz.failure.json with `reason` and `detail` and ends with exit code 3.
 
@@ -27,12 +28,12 @@ import numpy as np
 INITIAL_MOMENT = {"Cr": 3, "Mn": 4, "Fe": 3, "Co": 2, "Ni": 1.5}  # muB; these elements are run spin-polarised
 
 # What a retry may change.  None leaves GPAW's own choice, which is what the recipe uses.
-DEFAULTS = {"maxiter": 100, "smearing_eV": 0.1, "bands_factor": None, "mixer_beta": None}
+DEFAULTS = {"maxiter": 100, "smearing_eV": 0.1, "bands_factor": None, "mixer_beta": None, "davidson_steps": None}
 
 
 def calculator(atoms, settings, log):
     """The GPAW calculator of the recipe; `settings` as in `DEFAULTS`, `log` is where GPAW's text goes."""
-    from gpaw import GPAW, PW, FermiDirac, Mixer, MixerDif
+    from gpaw import GPAW, PW, Davidson, FermiDirac, Mixer, MixerDif
 
     parameters = dict(
         mode=PW(400),
@@ -52,6 +53,8 @@ def calculator(atoms, settings, log):
     if settings["mixer_beta"] is not None:
         mixer = MixerDif if spin_polarised else Mixer
         parameters["mixer"] = mixer(beta=settings["mixer_beta"], nmaxold=5, weight=100.0)
+    if settings["davidson_steps"] is not None:
+        parameters["eigensolver"] = Davidson(settings["davidson_steps"])
     return GPAW(**parameters)
 
 
@@ -92,7 +95,11 @@ def compute(record, settings, log):
     import gpaw
     from ase import Atoms
 
-    atoms = Atoms(record["symbols"], scaled_positions=record["frac"], cell=record["cell"], pbc=True)
+    cell = np.array(record["cell"], float)
+    if (cell == np.diag(cell.diagonal())).all():
+        # GPAW fails to draw a box of negative length; flipping axes changes nothing in fractional coordinates.
+        cell = np.abs(cell)
+    atoms = Atoms(record["symbols"], scaled_positions=record["frac"], cell=cell, pbc=True)
     started = time.time()
     calc = calculator(atoms, settings, log)
     atoms.calc = calc
@@ -101,7 +108,7 @@ def compute(record, settings, log):
     grids = {"total": valence_density(calc)}
     if spin_polarised:
         grids["magnetization"] = valence_density(calc, magnetization=True)
-    volume = abs(float(np.linalg.det(np.array(record["cell"]))))
+    volume = abs(float(np.linalg.det(cell)))
     meta = {
         "grid": list(grids["total"].shape),
         "n_electrons": round(float(calc.setups.nvalence), 6),
@@ -141,7 +148,7 @@ def explain(error):
         reason = "memory"
     elif kind == "KohnShamConvergenceError":
         reason = "not converged"
-    elif isinstance(error, FileNotFoundError) and "setup" in str(error).lower():
+    elif isinstance(error, FileNotFoundError) and "PAW dataset" in str(error):
         reason = "no setup"
     else:
         reason = "error"
@@ -156,6 +163,10 @@ def main(job_path, result_path):
     if unknown:
         sys.exit(f"unknown settings {sorted(unknown)}; known: {sorted(DEFAULTS)}")
     try:
+        if job.get("setups"):
+            import gpaw
+
+            gpaw.setup_paths.append(job["setups"])  # last: elements that GPAW's own data have stay as they were
         meta, grids = compute(job["record"], settings, result_path + ".log")
     except Exception as error:  # the process boundary: every failure becomes a recorded reason
         reason, detail = explain(error)

@@ -1,0 +1,322 @@
+"""Compute the densities of a queue of structures, check them, and add them to `catalog/sources/`.
+
+    python catalog/compute.py run QUEUE.jsonl.gz RUN      # resumable: kill it at any moment and start it again
+    python catalog/compute.py status QUEUE.jsonl.gz RUN
+    python catalog/compute.py collect RUN                 # accepted densities -> the next batch
+    python catalog/compute.py reproduce --n 5             # recompute densities of the catalog and compare
+
+The same as `python -m chgdb_catalog.compute`.
+"""
+
+from __future__ import annotations
+
+import collections
+import gzip
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from chgdb_catalog import batches, checks, manager, runs
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Compute, check and pack the densities of the catalog.",
+)
+WORKER = Path(__file__).resolve().with_name("gpaw_worker.py")
+# Elements whose PAW setups GPAW 22.8 does not bring.
+LANTHANIDES = frozenset(["La", "Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb", "Lu"])
+SAME = 1e-4  # NMAE within which a recomputed density is the same density
+
+QueueArgument = Annotated[Path, typer.Argument(help="Structures, one JSON object per line (.jsonl or .jsonl.gz).")]
+RunArgument = Annotated[Path, typer.Argument(help="Run folder; made if missing.")]
+SourcesOption = Annotated[Path, typer.Option(help="Folder of the batches.")]
+PythonOption = Annotated[str, typer.Option(envvar="CHGDB_GPAW_PYTHON", help="Interpreter that has GPAW and ASE.")]
+WorkerOption = Annotated[Path, typer.Option(help="Script run as `PYTHON WORKER JOB.json RESULT.npz`.")]
+SetupsOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="CHGDB_SETUPS",
+        help="Folder of further PAW setups, for elements that GPAW's own lack: gpaw_data/setups of the unpacked "
+        "gpaw-data wheel.  Without it, structures that need lanthanide setups wait.",
+    ),
+]
+TimeOption = Annotated[float, typer.Option(min=1, help="Seconds that one attempt may take.")]
+MemoryOption = Annotated[float, typer.Option(min=0.1, help="GB of address space that one attempt may take.")]
+
+
+def read_queue(path: Path) -> list[dict]:
+    """Structures of a `.jsonl` or `.jsonl.gz` file, cheapest first (`relative_cost`); RunError when it is not one."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    records = []
+    try:
+        with opener(path, "rt", encoding="utf-8") as f:
+            for number, line in enumerate(f, 1):
+                if line.strip():
+                    records.append(check_record(json.loads(line), f"{path}, line {number}"))
+    except OSError as error:
+        raise runs.RunError(f"cannot read the queue {path}: {error.strerror or error}") from None
+    except ValueError as error:  # not JSON, not UTF-8
+        raise runs.RunError(f"{path}: not one JSON object per line ({error})") from None
+    twice = [m for m, n in collections.Counter(r["material_id"] for r in records).items() if n > 1]
+    if twice:
+        raise runs.RunError(f"{path}: {twice[0]} comes more than once; an id names one structure")
+    return sorted(records, key=lambda r: r.get("relative_cost", 0))
+
+
+def check_record(record: dict, where: str) -> dict:
+    """`record` itself if it describes a structure, else RunError saying what is wrong and `where`."""
+    missing = [k for k in ("material_id", "cell", "symbols", "frac") if k not in record]
+    if missing:
+        raise runs.RunError(f"{where}: no {', '.join(missing)}")
+    name = record["material_id"]
+    if not isinstance(name, str) or not name or name.startswith(".") or "/" in name:
+        raise runs.RunError(f"{where}: material_id {name!r} cannot name a file")
+    if np.shape(record["cell"]) != (3, 3) or np.shape(record["frac"]) != (len(record["symbols"]), 3):
+        raise runs.RunError(f"{where}: {name} needs a 3 x 3 cell and one position per symbol")
+    return record
+
+
+def check_worker(python: str, worker: Path, setups: Path | None) -> list[str]:
+    """The command that runs the worker; RunError when it cannot."""
+    found = shutil.which(python)
+    if found is None:
+        raise runs.RunError(f"no interpreter {python}: name one that has GPAW with --python")
+    if not worker.exists():
+        raise runs.RunError(f"no worker script {worker}")
+    if setups is not None and not any(setups.glob("*.PBE*")):
+        raise runs.RunError(f"{setups} holds no PBE setups: --setups takes the folder with files like La.PBE.gz")
+    if worker == WORKER:
+        tried = subprocess.run([found, "-c", "import gpaw, ase"], capture_output=True, text=True, check=False)
+        if tried.returncode:
+            why = tried.stderr.strip().splitlines()[-1:]
+            raise runs.RunError(f"{found} cannot import GPAW and ASE ({''.join(why)}); name one that can with --python")
+    return [found, str(worker)]
+
+
+def waits_for_setups(record: dict, setups: Path | None) -> bool:
+    return setups is None and bool(record.get("needs_lanthanide_setups"))
+
+
+def job_of(record: dict, settings: dict, setups: Path | None) -> dict:
+    return {"record": record, "settings": settings, "setups": None if setups is None else str(setups.absolute())}
+
+
+def cluster(address: str) -> Any:
+    """A Dask client of the scheduler at `address`."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise runs.RunError("--scheduler needs Dask: pip install distributed") from None
+    try:
+        return Client(address, timeout=20)
+    except (OSError, ValueError) as error:
+        raise runs.RunError(f"no Dask scheduler at {address}: {error}") from None
+
+
+@app.command()
+def run(
+    queue: QueueArgument,
+    folder: RunArgument,
+    workers: Annotated[int, typer.Option(min=0, help="Structures at a time; 0: one, or all of --scheduler.")] = 0,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:port.")] = None,
+    python: PythonOption = "/usr/bin/python3",
+    worker: WorkerOption = WORKER,
+    setups: SetupsOption = None,
+    time_limit: TimeOption = 3600,
+    memory_limit: MemoryOption = 6,
+    retry_failed: Annotated[bool, typer.Option(help="Try what was given up once more.")] = False,
+    sources: SourcesOption = batches.SOURCES,
+) -> None:
+    """Compute what is left of QUEUE, cheapest first.  Kill it at any moment and start it again."""
+    records = read_queue(queue)
+    command = check_worker(python, worker, setups)
+    state = runs.RunFolder(folder)
+    limits = runs.Limits(time_limit, int(memory_limit * 1e9))
+    in_batches = batches.index(sources)
+    energies = checks.EnergyRange.fit(in_batches.values())
+    client = None if scheduler is None else cluster(scheduler)
+    if retry_failed:
+        for material_id in state.ids("failed"):
+            state.forget_failures(material_id)
+    left = [r for r in records if r["material_id"] not in in_batches and not state.finished(r["material_id"])]
+    todo = [r for r in left if not waits_for_setups(r, setups)]
+
+    def start(record: dict, settings: dict, claim: runs.Claim) -> Any:
+        material_id = record["material_id"]
+        state.write("jobs", material_id, job_of(record, settings, setups))
+        job, result = state.file("jobs", material_id), state.file("raw", material_id)
+        if client is not None:
+            return runs.DaskRun(client, command, job, result, limits)
+        return runs.LocalRun(command, job, result, limits, claim.fd)
+
+    def slots() -> int:
+        if client is None:
+            return workers or 1
+        threads = sum(client.nthreads().values())  # asked every time: clusters grow and shrink
+        return min(workers, threads) if workers else threads
+
+    cost = sum(r.get("relative_cost", 1) for r in todo)
+    with manager.Reporter(state.path / "log", cost, len(todo)) as reporter:
+        loop = manager.Manager(state, todo, start, slots, lambda r: manager.settle(state, r, energies), reporter)
+        reporter.say(f"{len(todo)} structures to do, {len(left) - len(todo)} wait for setups")
+        if energies is None:
+            reporter.say(f"no batch in {sources}: energies are not checked")
+        stop_on_signals(loop, reporter.say)
+        while loop.step():
+            time.sleep(0.2 if loop.running else 2.0)
+        reporter.say("stopped" if loop.pending else "nothing left to do")
+
+
+def stop_on_signals(loop: manager.Manager, say: Callable[[str], None]) -> None:
+    """The first SIGINT or SIGTERM lets running structures finish, the second ends them."""
+
+    def stop(*_: object) -> None:
+        if loop.stopping:
+            loop.kill()
+        else:
+            loop.stopping = True
+            say(f"stopping when {len(loop.running)} running structures are done; once more to stop now")
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+@app.command()
+def status(queue: QueueArgument, folder: RunArgument, setups: SetupsOption = None) -> None:
+    """Count what a run folder holds and what is left of QUEUE."""
+    records = read_queue(queue)
+    state = runs.RunFolder(folder)
+    accepted, aside = state.ids("accepted"), state.ids("aside")
+    why_failed, why_aside = collections.Counter(), collections.Counter()
+    given_up = set()
+    for material_id in state.ids("failed"):
+        attempts = state.attempts(material_id)
+        if runs.given_up(attempts) and material_id not in {*accepted, *aside}:
+            given_up.add(material_id)
+            why_failed[attempts[-1]["reason"]] += 1
+    for material_id in aside:
+        why_aside[(state.read("aside", material_id) or {"reasons": ["?"]})["reasons"][0].split(":")[0]] += 1
+    settled = given_up.union(accepted, aside)
+    left = [r for r in records if r["material_id"] not in settled]
+    waiting = sum(waits_for_setups(r, setups) for r in left)
+    print(f"accepted   {len(accepted)}")
+    for what, total, why in (("set aside", len(aside), why_aside), ("failed", len(given_up), why_failed)):
+        reasons = ", ".join(f"{n} {reason}" for reason, n in why.most_common())
+        print(f"{what:10} {total}" + (f" ({reasons})" if reasons else ""))
+    print(f"left       {len(left)}" + (f", of which {waiting} wait for --setups" if waiting else ""))
+    if state.paused():
+        print(f"paused: remove {state.path / 'pause'} to go on")
+
+
+@app.command()
+def recheck(folder: RunArgument, sources: SourcesOption = batches.SOURCES) -> None:
+    """Judge the densities of a run folder again, with today's checks; those in a batch stay as they are."""
+    state = runs.RunFolder(folder)
+    in_batches = batches.index(sources)
+    energies = checks.EnergyRange.fit(in_batches.values())
+    counts: collections.Counter[str] = collections.Counter()
+    for material_id in sorted({*state.ids("accepted"), *state.ids("aside")} - set(in_batches)):
+        where, remark = manager.rejudge(state, material_id, energies)
+        counts[where] += 1
+        if remark:
+            print(f"{material_id}: {remark}")
+    print(f"{counts['accepted']} accepted, {counts['aside']} set aside")
+
+
+@app.command()
+def collect(folder: RunArgument, sources: SourcesOption = batches.SOURCES) -> None:
+    """Write the accepted densities that no batch holds yet as the next batch of catalog/sources."""
+    state = runs.RunFolder(folder)
+    known = batches.index(sources)
+    new = [m for m in state.ids("accepted") if m not in known and not state.file("aside", m).exists()]
+    entries = (state.read("accepted", m) for m in new)
+    name = batches.append([manager.batch_material(e) for e in entries if e is not None], sources)
+    print(f"{name}: {len(new)} materials" if name else "nothing to collect: every accepted density is in a batch")
+
+
+@app.command()
+def reproduce(
+    n: Annotated[int, typer.Option(min=1, help="How many to recompute.")] = 5,
+    only: Annotated[list[str] | None, typer.Option("--id", help="These instead; repeat the option.")] = None,
+    seed: Annotated[int | None, typer.Option(help="For the same choice again.")] = None,
+    cheapest: Annotated[int, typer.Option(min=0, help="Choose among this many cheapest; 0: among all.")] = 500,
+    python: PythonOption = "/usr/bin/python3",
+    worker: WorkerOption = WORKER,
+    setups: SetupsOption = None,
+    time_limit: TimeOption = 3600,
+    memory_limit: MemoryOption = 6,
+    sources: SourcesOption = batches.SOURCES,
+) -> None:
+    """Recompute densities of the catalog and compare: within 1e-4 NMAE, old and new are one set."""
+    command = check_worker(python, worker, setups)
+    records = batches.index(sources)
+    unknown = [m for m in only or () if m not in records]
+    if unknown or not records:
+        raise runs.RunError(f"no batch in {sources} holds {', '.join(unknown) or 'anything'}")
+    if only:
+        chosen = only
+    else:
+        pool = [r for r in records.values() if setups or not LANTHANIDES.intersection(r["symbols"])]
+        pool = sorted(pool, key=effort)[: cheapest or None]
+        chosen = [r["material_id"] for r in random.Random(seed).sample(pool, min(n, len(pool)))]
+    differing = 0
+    limits = runs.Limits(time_limit, int(memory_limit * 1e9))
+    with tempfile.TemporaryDirectory(prefix="chgdb-reproduce-") as folder:
+        for material_id in chosen:
+            line, same = reproduce_one(material_id, command, Path(folder), limits, setups, sources)
+            print(f"{material_id:12} {records[material_id]['formula']:12} {line}", flush=True)
+            differing += not same
+    if differing:
+        raise runs.RunError(f"{differing} of {len(chosen)} densities differ by {SAME:g} NMAE or more")
+
+
+def reproduce_one(
+    material_id: str, command: list[str], folder: Path, limits: runs.Limits, setups: Path | None, sources: Path
+) -> tuple[str, bool]:
+    """(what to print, whether it is the same density) of one material recomputed."""
+    stored, grids = batches.load(material_id, sources)
+    job, result = folder / f"{material_id}.json", folder / f"{material_id}.npz"
+    record = {k: v for k, v in stored.items() if k != "payload"}
+    job.write_text(json.dumps(job_of(record, stored.get("settings", runs.RECIPE), setups)))
+    attempt = runs.LocalRun(command, job, result, limits)
+    while (outcome := attempt.poll()) is None:
+        time.sleep(0.1)
+    if outcome.reason is not None:
+        return f"{outcome.reason}: {outcome.detail}", False
+    _, computed = manager.read_result(result)
+    if {c: g.shape for c, g in computed.items()} != {c: g.shape for c, g in grids.items()}:
+        return "other channels or another grid than stored", False
+    scale = np.abs(grids["total"]).sum()  # for the magnetization too: its own sum may be nothing
+    errors = {c: float(np.abs(computed[c] - g).sum() / scale) for c, g in grids.items()}
+    text = ", ".join(f"{c} NMAE {e:.1e}" for c, e in errors.items())
+    return f"{text}  ({outcome.wall_s:.0f} s)", max(errors.values()) < SAME
+
+
+def effort(record: dict) -> float:
+    """A rough measure of what computing a material costs."""
+    return float(np.prod(record["grid"])) * record["n_electrons"] * record["n_kpoints_irreducible"]
+
+
+def main() -> None:
+    """The command line; a user's error is one line and exit code 1."""
+    try:
+        app()
+    except (runs.RunError, batches.BatchError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
