@@ -5,7 +5,8 @@ with n(W r + w) = n(r) has the Fourier coefficients
 
     n(r) = sum_h F(h) exp(2 pi i h.r),        F(W^T h) = F(h) exp(2 pi i h.w)
 
-so one coefficient per orbit of h under W^T is enough. Translations are integers in units of 1/`UNITS` about an origin
+so one coefficient per orbit of h under W^T is enough. A magnetisation can change sign under an operation,
+n(W r + w) = -n(r), as antiferromagnets do: such an operation carries a flip. Translations are integers in units of 1/`UNITS` about an origin
 that is stored with the group; products, inverses and phases are then exact, and a decoder needs neither spglib nor a
 tolerance to rebuild the group from its generators.
 """
@@ -31,12 +32,15 @@ class SpaceGroup:
 
     rotations: (n, 3, 3) int64, W.
     translations: (n, 3) int64, w in units of 1/`UNITS`, from 0 to `UNITS` - 1, about `origin`.
-    origin: (3,) float64, fractional coordinates of the point the operations are written about.
+    origin: (3,) float64, fractional coordinates of the point the operations are written about: whole multiples of
+        2^-32.
+    flips: (n,) int64, 1 where the operation changes the sign of the field, else 0.
     """
 
     rotations: np.ndarray
     translations: np.ndarray
     origin: np.ndarray
+    flips: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rotations)
@@ -44,77 +48,82 @@ class SpaceGroup:
     @classmethod
     def trivial(cls) -> SpaceGroup:
         """The identity alone."""
-        return cls(np.eye(3, dtype=np.int64)[None], np.zeros((1, 3), np.int64), np.zeros(3))
+        zeros = np.zeros((1, 3), np.int64)
+        return cls(np.eye(3, dtype=np.int64)[None], zeros, np.zeros(3), zeros[:, 0])
 
     @classmethod
-    def generate(cls, rotations: np.ndarray, translations: np.ndarray, origin: np.ndarray) -> SpaceGroup:
+    def generate(
+        cls, rotations: np.ndarray, translations: np.ndarray, origin: np.ndarray, flips: np.ndarray | None = None
+    ) -> SpaceGroup:
         """The group that some operations generate. Raises `CodecError` where that is not a finite space group."""
-        generators = [(tuple(map(tuple, W)), tuple(w)) for W, w in zip(rotations.tolist(), translations.tolist(), strict=True)]
-        operations = _closure(tuple(generators))
-        return cls(
-            np.array([W for W, _ in operations], np.int64), np.array([w for _, w in operations], np.int64), origin
-        )
+        if flips is None:
+            flips = np.zeros(len(rotations), np.int64)
+        rows = zip(np.reshape(rotations, (-1, 9)).tolist(), translations.tolist(), flips.tolist(), strict=True)
+        table = np.array(_closure(tuple((*W, *w, flip) for W, w, flip in rows)), np.int64)
+        return cls(table[:, :9].reshape(-1, 3, 3), table[:, 9:12], origin, table[:, 12])
 
-    def generators(self) -> tuple[np.ndarray, np.ndarray]:
-        """A few operations that generate the group: (rotations, translations). Empty for the trivial group."""
+    def take(self, chosen: list[int] | np.ndarray) -> SpaceGroup:
+        """Some of the operations; the caller knows that they form a group."""
+        return SpaceGroup(self.rotations[chosen], self.translations[chosen], self.origin, self.flips[chosen])
+
+    def with_flips(self, flips: np.ndarray) -> SpaceGroup:
+        """The same operations with other signs."""
+        return SpaceGroup(self.rotations, self.translations, self.origin, flips)
+
+    def rows(self) -> list[tuple[int, ...]]:
+        """Each operation as a tuple of 13 integers: rotation, translation, flip."""
+        parts = (self.rotations.reshape(-1, 9), self.translations, self.flips[:, None])
+        return [tuple(row) for row in np.hstack(parts).tolist()]
+
+    def generators(self) -> SpaceGroup:
+        """A few operations that generate the group, none for the trivial one."""
+        rows = self.rows()
         chosen: list[int] = []
-        reached = 1
-        # Greedy: the operation that enlarges the group most. Elements of high order first keeps the trials few.
-        while reached < len(self):
-            best = None
-            have = {(W.tobytes(), w.tobytes()) for W, w in zip(*self._generated(chosen), strict=True)}
-            for index in range(1, len(self)):
-                if (self.rotations[index].tobytes(), self.translations[index].tobytes()) in have:
+        reached = {rows[0]}
+        while len(reached) < len(rows):
+            # Greedy: the operation that enlarges the group most; the first that completes it ends the search.
+            best: tuple[int, set] = (-1, reached)
+            for index, row in enumerate(rows):
+                if row in reached:
                     continue
-                size = len(self._generated([*chosen, index])[0])
-                if best is None or size > best[0]:
-                    best = size, index
-                if size == len(self):
+                trial = set(_closure((*(rows[i] for i in chosen), row)))
+                if len(trial) > len(best[1]):
+                    best = index, trial
+                if len(trial) == len(rows):
                     break
-            if best is None:
-                raise CodecError("the operations do not form a group")
-            reached = best[0]
-            chosen.append(best[1])
-        return self.rotations[chosen], self.translations[chosen]
-
-    def _generated(self, indices: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        group = SpaceGroup.generate(self.rotations[indices], self.translations[indices], self.origin)
-        return group.rotations, group.translations
+            chosen.append(best[0])
+            reached = best[1]
+        return self.take(chosen)
 
     def subgroup(self, allowed: np.ndarray) -> SpaceGroup:
-        """The largest group found within the operations marked in `allowed` ((n,) bool), the earlier ones preferred."""
-        index = {
-            (W.tobytes(), w.tobytes()): i for i, (W, w) in enumerate(zip(self.rotations, self.translations, strict=True))
-        }
-        members = {0}
-        generators: list[int] = []
-        for i in np.flatnonzero(allowed):
-            if int(i) in members:
+        """A large group within the operations marked in `allowed` ((n,) bool), the earlier ones preferred."""
+        rows = self.rows()
+        permitted = {row for row, yes in zip(rows, allowed, strict=True) if yes}
+        generators: list[tuple] = []
+        members = {rows[0]}
+        for row in rows:
+            if row in members or row not in permitted:
                 continue
-            trial = SpaceGroup.generate(
-                self.rotations[[*generators, i]], self.translations[[*generators, i]], self.origin
-            )
-            inside = {index[W.tobytes(), w.tobytes()] for W, w in zip(trial.rotations, trial.translations, strict=True)}
-            if all(allowed[j] for j in inside):
-                members, generators = inside, [*generators, int(i)]
-        chosen = sorted(members)
-        return SpaceGroup(self.rotations[chosen], self.translations[chosen], self.origin)
+            try:
+                trial = set(_closure((*generators, row)))
+            except CodecError:  # the rounded operations of a nearly symmetric structure need not close
+                continue
+            if trial <= permitted | {rows[0]}:
+                members, generators = trial, [*generators, row]
+        return self.take([i for i, row in enumerate(rows) if row in members])
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def _closure(generators: tuple) -> tuple:
-    """All products of the generators, in a fixed order."""
-    identity = (((1, 0, 0), (0, 1, 0), (0, 0, 1)), (0, 0, 0))
+    """All products of the generators, rows of 13 integers as in `SpaceGroup.rows`, in a fixed order."""
+    identity = (1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0)
     found = {identity: None}
     frontier = [identity]
     while frontier:
         new = []
-        for V, v in frontier:
-            for W, w in generators:
-                product = (
-                    tuple(tuple(sum(W[i][k] * V[k][j] for k in range(3)) for j in range(3)) for i in range(3)),
-                    tuple((sum(W[i][k] * v[k] for k in range(3)) + w[i]) % UNITS for i in range(3)),
-                )
+        for V in frontier:
+            for W in generators:
+                product = _product(W, V)
                 if product not in found:
                     found[product] = None
                     new.append(product)
@@ -122,6 +131,19 @@ def _closure(generators: tuple) -> tuple:
                         raise CodecError("the operations generate no finite space group: the record is damaged")
         frontier = new
     return tuple(found)
+
+
+def _product(W: tuple[int, ...], V: tuple[int, ...]) -> tuple[int, ...]:
+    """{W|w}{V|v} = {WV | Wv + w}; flips add."""
+    a, b, c, d, e, f, g, h, i, x, y, z, flip = W
+    A, B, C, D, E, F, G, H, K, X, Y, Z, other = V
+    return (
+        a * A + b * D + c * G, a * B + b * E + c * H, a * C + b * F + c * K,
+        d * A + e * D + f * G, d * B + e * E + f * H, d * C + e * F + f * K,
+        g * A + h * D + i * G, g * B + h * E + i * H, g * C + h * F + i * K,
+        (a * X + b * Y + c * Z + x) % UNITS, (d * X + e * Y + f * Z + y) % UNITS, (g * X + h * Y + i * Z + z) % UNITS,
+        flip ^ other,
+    )  # fmt: skip
 
 
 def find(crystal: Crystal, symprec: float = 1e-3) -> SpaceGroup:
@@ -137,9 +159,8 @@ def find(crystal: Crystal, symprec: float = 1e-3) -> SpaceGroup:
         return SpaceGroup.trivial()
     origin = -np.linalg.solve(dataset.transformation_matrix, dataset.origin_shift)
     origin -= np.rint(origin)
-    origin[np.abs(origin - np.rint(origin * 24) / 24) < 1e-5] = np.rint(origin * 24)[
-        np.abs(origin - np.rint(origin * 24) / 24) < 1e-5
-    ] / 24
+    rational = np.rint(origin * 24) / 24
+    origin = np.where(np.abs(origin - rational) < 1e-5, rational, np.rint(origin * 2.0**32) / 2.0**32)
     W = dataset.rotations.astype(np.int64)
     w = dataset.translations + (W - np.eye(3, dtype=np.int64)) @ origin
     # A rational origin moves into the translations: nothing needs to be stored for it.
@@ -152,7 +173,12 @@ def find(crystal: Crystal, symprec: float = 1e-3) -> SpaceGroup:
     exact = np.where(np.abs(w - coarse) < 2e-3, coarse, fine)
     keep = np.all(np.abs(w - exact) < 2e-3, axis=1)
     translations = np.rint(exact * UNITS).astype(np.int64) % UNITS
-    return _largest_consistent(W[keep], translations[keep], origin)
+    group = SpaceGroup(W[keep], translations[keep], origin, np.zeros(int(keep.sum()), np.int64))
+    identity = np.flatnonzero((group.rotations == np.eye(3)).all(axis=(1, 2)) & ~group.translations.any(axis=1))
+    if not len(identity):
+        return SpaceGroup.trivial()
+    group = group.take([*identity[:1], *np.delete(np.arange(len(group)), identity)])
+    return group.subgroup(np.ones(len(group), bool))
 
 
 def _dataset(crystal: Crystal, symprec: float):
@@ -169,28 +195,6 @@ def number(crystal: Crystal, symprec: float = 1e-3) -> int:
     """Space-group number (1 to 230) of a structure by spglib; 1 where spglib finds none."""
     dataset = _dataset(crystal, symprec) if len(crystal) else None
     return 1 if dataset is None else int(dataset.number)
-
-
-def _largest_consistent(rotations: np.ndarray, translations: np.ndarray, origin: np.ndarray) -> SpaceGroup:
-    """Rounding can break closure where a structure is only nearly symmetric: keep the part that is a group."""
-    if not len(rotations):
-        return SpaceGroup.trivial()
-    known = {(W.tobytes(), w.tobytes()) for W, w in zip(rotations, translations, strict=True)}
-    generators: list[int] = []
-    group = SpaceGroup.trivial()
-    for i in range(len(rotations)):
-        reached = {(W.tobytes(), w.tobytes()) for W, w in zip(group.rotations, group.translations, strict=True)}
-        if (rotations[i].tobytes(), translations[i].tobytes()) in reached:
-            continue
-        try:
-            trial = SpaceGroup.generate(rotations[[*generators, i]], translations[[*generators, i]], origin)
-        except CodecError:
-            continue
-        if all(
-            (W.tobytes(), w.tobytes()) in known for W, w in zip(trial.rotations, trial.translations, strict=True)
-        ):
-            group, generators = trial, [*generators, i]
-    return SpaceGroup(group.rotations, group.translations, origin)
 
 
 def integer_metric(cell: np.ndarray) -> np.ndarray:
@@ -305,7 +309,7 @@ def orbits(grid: tuple[int, int, int], metric: np.ndarray, limit: int, group: Sp
     conjugate = canonical < 0
     canonical = np.abs(canonical)
     # F(h) = F(g) exp(-2 pi i h.w) with g = W^T h, conjugated where the image is -g.
-    turns = (h * group.translations[best]).sum(axis=1) % UNITS
+    turns = ((h * group.translations[best]).sum(axis=1) + group.flips[best] * (UNITS // 2)) % UNITS
     # Orbits by (|G|^2, key of the representative). The rounded metric is not exactly invariant, so an orbit takes the
     # smallest norm of its members.
     unique, orbit = np.unique(canonical, return_inverse=True)
@@ -338,7 +342,7 @@ def _site_symmetry(g: np.ndarray, group: SpaceGroup, s: np.ndarray, functionals:
     gf = g.astype(float)
     own = (gf @ s)[:, None]
     images = gf @ functionals
-    turns = (g @ group.translations.T) % UNITS
+    turns = (g @ group.translations.T + group.flips * (UNITS // 2)) % UNITS
     extinct = ((images == own) & (turns != 0)).any(axis=1)
     inverted = images == -own
     # conj F = F exp(2 pi i g.w): F is real times exp(-pi i g.w), the same for all such operations or F vanishes.

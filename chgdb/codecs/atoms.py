@@ -11,16 +11,28 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
 
 import numpy as np
 
 from ..density import Crystal, Density
 from ..errors import CodecError
 
-#: Distance of the spline's knots, 1/Å, and how many coefficients an element has: they reach |G| / 2 pi = 6.125 1/Å.
+#: Distance of the spline's knots, 1/Å, and how many coefficients an element has: they reach |G| / 2 pi = 4.125 1/Å, beyond which
+#: pseudo-densities of usual cutoffs have nothing left.
 SPACING = 0.125
-COEFFICIENTS = 52
+COEFFICIENTS = 36
 _REACH = SPACING * (COEFFICIENTS - 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """values[Z][i] is f_Z at s = i / per_unit, slopes[Z][i] the step to the next."""
+
+    values: dict[int, np.ndarray]
+    slopes: dict[int, np.ndarray]
+    per_unit: ClassVar[int] = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +71,18 @@ class Prior:
         first, weights = spline_basis(s)
         padded = np.append(self.coefficients[row].astype(float), np.zeros(4))
         return sum(padded[first + k] * weights[k] for k in range(4))
+
+    @property
+    def reach(self) -> float:
+        """|G| / 2 pi, in 1/Å, from which on every form factor is zero."""
+        return _REACH
+
+    @cache
+    def table(self) -> Table:
+        """The form factors on a fine uniform grid, for linear interpolation on whole spectra."""
+        s = np.arange(int(_REACH * Table.per_unit) + 2) / Table.per_unit
+        values = {int(z): self.form_factor(int(z), s) for z in self.numbers}
+        return Table(values, {z: np.append(np.diff(f), 0.0) for z, f in values.items()})
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Arrays that `from_arrays` takes back."""
@@ -101,15 +125,6 @@ def structure_factors(crystal: Crystal, reach: tuple[int, int, int]) -> dict[int
         plane = waves[0][:, None, :] * waves[1][None, :, :]
         factors[number] = plane @ waves[2].T
     return factors
-
-
-def evaluate(prior: Prior, crystal: Crystal, h: np.ndarray, s: np.ndarray) -> np.ndarray:
-    """F_prior at Miller indices h, (n, 3), with s = |G| / 2 pi in 1/Å, (n,): (n,) complex in e/Å^3."""
-    total = np.zeros(len(h), complex)
-    for number in sorted(set(crystal.numbers.tolist())):
-        phases = h.astype(float) @ crystal.positions[crystal.numbers == number].T
-        total += np.exp(-2j * np.pi * phases).sum(axis=1) * prior.form_factor(number, s)
-    return total / crystal.volume
 
 
 def fit(densities: Iterable[Density], passes: int = 2) -> Prior:

@@ -9,8 +9,8 @@ from ..errors import CodecError
 from .bits import BitReader, BitWriter
 from .crystal import read_crystal, write_crystal
 
-#: No density file of today comes near: 2048^3 points are 64 GB. A larger claim is damage, refused before allocating.
-MAX_GRID_POINTS = 1 << 33
+#: 645^3 points, 2 GB a channel. A larger claim is taken for damage before anything is allocated.
+MAX_GRID_POINTS = 1 << 28
 
 
 def write_frame(out: BitWriter, crystal: Crystal, grid: tuple[int, int, int], channels: int) -> None:

@@ -1,0 +1,595 @@
+r"""The Fourier codec: a density in about a kilobyte, with the error proven by decoding.
+
+    density -> minus superposition of atomic densities (`atoms`)
+            -> Fourier coefficients, one real number per degree of freedom of each space-group orbit, ordered by |G|
+            -> uniform quantisation in an orthonormal basis, the step found by measuring the decoded NMAE
+            -> adaptive range coder (`entropy`)
+
+The payload holds all that decoding needs but the form factors of the prior: crystal (exact), group generators, mean
+of each channel (the electron count is exact to 2^-41 e), steps and coefficients. `docs/format.md` specifies every bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+import numpy as np
+
+from ..density import Crystal, Density
+from ..errors import CodecError
+from ..symmetry import UNITS, Orbits, SpaceGroup, find, integer_metric, orbits
+from . import Header
+from .atoms import Prior, structure_factors
+from .bits import BitReader, BitWriter
+from .entropy import INITIAL_SCALES, Decoder, Encoder, choose_lanes, initial_scale
+from .frame import read_frame, write_frame
+
+CODEC_ID = 2
+
+_COUNT_UNITS = 1 << 40  # electron counts are stored in units of 2^-40 e
+_STEPS_PER_OCTAVE = 16
+_STEP_BITS = 11
+_STEP_BIAS = 1536  # step = 2^((code - bias) / 16) e/Å^3: from 2^-96 to 2^32
+_LIMIT_MANTISSA = 8
+
+
+@dataclass
+class _Channel:
+    """What a payload holds of one channel."""
+
+    count: int  # integral over the cell in units of 1 / _COUNT_UNITS
+    group: SpaceGroup
+    limit: int = 0  # coded sphere: |G|^2 up to here, in units of METRIC_UNITS; 0 where nothing is coded
+    nyquist: bool = False  # whether the terms with some |h_i| = n_i / 2 are coded too
+    step: int = 0
+    initial: int = 0
+    values: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+# --- geometry shared by both directions ------------------------------------------------------------------------------
+
+
+class _Basis:
+    """Coefficients in an orthonormal symmetry-adapted basis <-> the half spectrum of a real grid.
+
+    One real number per degree of freedom, such that the mean square of the density is the sum of their squares.
+    norms: |G|^2 of each number, ascending but for the Nyquist terms, which follow the others.
+    """
+
+    def __init__(self, grid: tuple[int, int, int], metric: np.ndarray, channel: _Channel) -> None:
+        self.grid = grid
+        self._orbits: Orbits = orbits(grid, metric, channel.limit, channel.group)
+        self._real = np.flatnonzero(self._orbits.freedom > 0)
+        self._imaginary = self._orbits.freedom[self._real] == 2
+        self._nyquist, nyquist_norms, self._free = (
+            _nyquist_terms(grid, metric, channel.limit) if channel.nyquist else _NO_NYQUIST
+        )
+        counts = self._orbits.freedom[self._real]
+        self._first = np.cumsum(counts) - counts
+        self._size = int(counts.sum())
+        self.norms = np.concatenate(
+            [np.repeat(self._orbits.norms[self._real], counts), np.repeat(nyquist_norms, 1 + self._free)]
+        )
+        self._weight = np.sqrt(self._orbits.multiplicity[self._real])
+        self._shift = None
+        if channel.group.origin.any():
+            self._shift = np.exp(2j * np.pi * (self._orbits.members @ channel.group.origin))
+
+    def analyse(self, spectrum: np.ndarray) -> np.ndarray:
+        """Numbers, (n,), of a half spectrum (nx, ny, nz // 2 + 1): the projection on the symmetry."""
+        h = self._orbits.members
+        values = spectrum[h[:, 0], h[:, 1], h[:, 2]]
+        if self._shift is not None:
+            values = values * self._shift
+        mean = self._orbits.fold(values)[self._real] * self._orbits.phase[self._real].conj() * self._weight
+        numbers = np.empty(len(self.norms))
+        numbers[self._first] = mean.real
+        numbers[self._first[self._imaginary] + 1] = mean.imag[self._imaginary]
+        if len(self._nyquist):
+            terms = spectrum[tuple(self._nyquist.T)] * np.where(self._free, np.sqrt(2.0), 1.0)
+            both = np.stack([terms.real, terms.imag], axis=1)
+            numbers[self._size :] = both[np.stack([np.ones_like(self._free), self._free], axis=1)]
+        return numbers
+
+    def synthesise(self, numbers: np.ndarray, spectrum: np.ndarray, grid: tuple[int, int, int]) -> None:
+        """Add the coefficients of `numbers` to a half spectrum of a grid at least as fine in every direction."""
+        coefficients = np.zeros(len(self._orbits), complex)
+        values = numbers[self._first].astype(complex)
+        values.imag[self._imaginary] = numbers[self._first[self._imaginary] + 1]
+        coefficients[self._real] = values * self._orbits.phase[self._real] / self._weight
+        h = self._orbits.members
+        members = self._orbits.unfold(coefficients)
+        if self._shift is not None:
+            members *= self._shift.conj()
+        spectrum[h[:, 0], h[:, 1], h[:, 2]] += members
+        flat = h[:, 2] == 0  # this plane holds both of each pair h, -h
+        spectrum[-h[flat, 0], -h[flat, 1], 0] += members[flat].conj()
+        if len(self._nyquist):
+            if grid != self.grid:
+                raise CodecError("a density with Nyquist terms decodes on its own grid first")
+            both = np.zeros((len(self._nyquist), 2))
+            both[np.stack([np.ones_like(self._free), self._free], axis=1)] = numbers[self._size :]
+            terms = (both[:, 0] + 1j * both[:, 1]) / np.where(self._free, np.sqrt(2.0), 1.0)
+            index = self._nyquist
+            spectrum[tuple(index.T)] += terms
+            n = np.array(grid)
+            paired = self._free & ((2 * index[:, 2]) % n[2] == 0)
+            mirror = -index[paired] % n
+            spectrum[mirror[:, 0], mirror[:, 1], index[paired, 2]] += terms[paired].conj()
+
+
+_NO_NYQUIST = (np.zeros((0, 3), np.int64), np.zeros(0, np.int64), np.zeros(0, bool))
+
+
+def _nyquist_terms(grid: tuple[int, int, int], metric: np.ndarray, limit: int):
+    """(indices into the half spectrum, norms, whether complex) of the terms with some |h_i| = n_i / 2, by |G|.
+
+    Of two conjugate terms of one plane only the first is listed.
+    """
+    n = np.array(grid)
+    axes = [np.arange(n[0]), np.arange(n[1]), np.arange(n[2] // 2 + 1)]
+    index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    index = index[(2 * index == n).any(axis=1)]
+    mirror = -index % n
+    in_plane = mirror[:, 2] == index[:, 2]
+    key, mirror_key = index[:, 0] * n[1] + index[:, 1], mirror[:, 0] * n[1] + mirror[:, 1]
+    keep = ~in_plane | (key <= mirror_key)
+    index, complex_valued = index[keep], (~in_plane | (key != mirror_key))[keep]
+    h = np.where(2 * index > n, index - n, index)
+    norms = ((h @ metric) * h).sum(axis=1)
+    order = np.argsort(norms, kind="stable")
+    order = order[norms[order] <= limit]
+    return index[order], norms[order], complex_valued[order]
+
+
+def _prior_spectrum(prior: Prior, crystal: Crystal, native: tuple[int, int, int], grid: tuple[int, int, int]):
+    """F_prior on the half spectrum of `grid`, limited to what `native` resolves; G = 0 is left out."""
+    reciprocal = np.linalg.inv(crystal.cell).T
+    lengths = np.linalg.norm(crystal.cell, axis=1)
+    reach = [min((n - 1) // 2, int(prior.reach * length) + 1) for n, length in zip(native, lengths, strict=True)]
+    axes = [np.arange(-r, r + 1.0) for r in reach[:2]] + [np.arange(reach[2] + 1.0)]
+    parts = [axis[:, None] * vector for axis, vector in zip(axes, reciprocal, strict=True)]
+    vectors = parts[0][:, None, None, :] + parts[1][None, :, None, :] + parts[2][None, None, :, :]
+    s = np.sqrt(np.einsum("xyzi,xyzi->xyz", vectors, vectors))
+    total = np.zeros(s.shape, complex)
+    table = prior.table()
+    x = np.minimum(s, prior.reach) * table.per_unit
+    first = x.astype(np.intp)
+    x -= first
+    for number, structure in structure_factors(crystal, (reach[0], reach[1], reach[2])).items():
+        values = table.values[number]
+        structure *= (values[first] + x * table.slopes[number][first]) / crystal.volume
+        total += structure
+    total[reach[0], reach[1], 0] = 0
+    spectrum = np.zeros((grid[0], grid[1], grid[2] // 2 + 1), complex)
+    rows = np.arange(-reach[0], reach[0] + 1)
+    columns = np.arange(-reach[1], reach[1] + 1)
+    spectrum[rows[:, None], columns[None, :], : reach[2] + 1] = total
+    return spectrum
+
+
+def _synthesis(channel: _Channel, basis: _Basis | None, numbers: np.ndarray, base: np.ndarray, volume: float,
+               grid: tuple[int, int, int]) -> np.ndarray:  # fmt: skip
+    """Grid values of a channel: mean + base (the prior's spectrum) + coefficients."""
+    spectrum = base.copy()
+    spectrum[0, 0, 0] += channel.count / _COUNT_UNITS / volume
+    if basis is not None:
+        basis.synthesise(numbers, spectrum, grid)
+    return np.fft.irfftn(spectrum, s=grid, axes=(0, 1, 2), norm="forward")
+
+
+# --- encoding --------------------------------------------------------------------------------------------------------
+
+
+def encode(density: Density, tolerance: float, prior: Prior | None = None, symmetry: bool = True) -> bytes:
+    """Payload of a density whose decoded NMAE, of every channel relative to the total density, is within `tolerance`.
+
+    prior: form factors; used where they cover the crystal's elements and make the payload smaller.
+    symmetry: False codes every coefficient on its own (for measurements).
+    Raises `CodecError` where the grid or the cell is beyond the codec, or the tolerance below what floats resolve.
+    """
+    payloads = [_encode(density, tolerance, None, symmetry)]
+    if prior is not None and prior.covers(density.crystal):
+        payloads.append(_encode(density, tolerance, prior, symmetry))
+    return min(payloads, key=len)
+
+
+def _encode(density: Density, tolerance: float, prior: Prior | None, symmetry: bool) -> bytes:
+    crystal, grid = density.crystal, density.grid
+    metric = integer_metric(crystal.cell)
+    group = find(crystal) if symmetry else SpaceGroup.trivial()
+    scale = float(np.abs(density.total).mean(dtype=float))
+    channels = []
+    for name, values in density.channels.items():
+        use = prior if name == "total" else None
+        base = np.zeros((grid[0], grid[1], grid[2] // 2 + 1), complex)
+        if use is not None:
+            base = _prior_spectrum(use, crystal, grid, grid)
+        channels.append(_encode_channel(np.asarray(values, float), base, crystal, metric, group, tolerance * scale))
+    return _write(density, channels, prior)
+
+
+def _encode_channel(values: np.ndarray, base: np.ndarray, crystal: Crystal, metric: np.ndarray, group: SpaceGroup,
+                    allowed: float) -> _Channel:  # fmt: skip
+    """The channel with the coarsest step whose mean absolute error stays within `allowed` (e/Å^3)."""
+    spectrum = np.fft.rfftn(values, norm="forward")
+    count = round(float(spectrum[0, 0, 0].real) * crystal.volume * _COUNT_UNITS)
+    grid = values.shape
+    empty = _Channel(count, SpaceGroup.trivial())
+    nothing = np.zeros(0)
+    if np.abs(_synthesis(empty, None, nothing, base, crystal.volume, grid) - values).mean() <= allowed:
+        return empty
+    residual = spectrum - base
+    residual[0, 0, 0] = 0
+    # First with the symmetry the density has to within the tolerance, then with what it has much better, then with
+    # none and every coefficient there is, which reaches any tolerance that floats resolve.
+    trials = [_symmetry_of(residual, metric, group, share * allowed) for share in (0.6, 0.15)]
+    found = []
+    for index, own in enumerate(trials):
+        channel = _Channel(count, own)
+        if index and len(own) == len(trials[0]):
+            continue
+        if _choose_step(channel, values, base, residual, crystal, metric, allowed):
+            found.append(channel)
+    if not found:
+        channel = _Channel(count, SpaceGroup.trivial(), nyquist=True)
+        if not _choose_step(channel, values, base, residual, crystal, metric, allowed):
+            raise CodecError("the tolerance is below what the Fourier codec resolves: use tolerance=0 (lossless)")
+        found.append(channel)
+    return min(found, key=_cost)
+
+
+def _cost(channel: _Channel) -> float:
+    """Rough number of bits of a channel."""
+    return float(np.log2(1 + np.abs(channel.values)).sum()) * 2 + 0.1 * len(channel.values) + 20 * len(channel.group) ** 0.5
+
+
+def _choose_step(channel: _Channel, values: np.ndarray, base: np.ndarray, residual: np.ndarray, crystal: Crystal,
+                 metric: np.ndarray, allowed: float) -> bool:  # fmt: skip
+    """Fill in sphere, step and values of a channel; whether the mean absolute error got within `allowed`."""
+    grid = values.shape
+    energy = _energy(residual, grid)
+    channel.limit = _MAX_LIMIT if channel.nyquist else _sphere(residual, grid, metric, (0.1 * allowed) ** 2)
+    basis = _Basis(grid, metric, channel)
+    numbers = basis.analyse(residual)
+    lost = max(energy - float((numbers**2).sum()), 0.0)
+    # A sum of many rounding errors is nearly normal: mean |e| = sqrt(2 / pi) rms e. Good enough to start from.
+    code = _step_for(numbers, (allowed / 0.8) ** 2 - lost)
+
+    def error(code: int) -> float:
+        quantised = _quantise(numbers, code)
+        decoded = _synthesis(channel, basis, quantised * _step(code), base, crystal.volume, grid)
+        return float(np.abs(decoded - values).mean())
+
+    reached = error(code)
+    tried = {code: reached}
+    for _ in range(24):
+        if reached <= allowed:
+            if tried.get(code + 1, 0.0) > allowed:
+                break
+            move = max(1, int(_STEPS_PER_OCTAVE * np.log2(allowed / max(reached, allowed / 4))))
+            while move > 1 and tried.get(code + move, 0.0) > allowed:
+                move //= 2
+            code += move
+        else:
+            code -= max(1, int(_STEPS_PER_OCTAVE * np.log2(min(reached / allowed, 4.0))))
+        if not 0 <= code < 1 << _STEP_BITS:
+            return False
+        reached = tried.setdefault(code, -1.0)
+        if reached < 0:
+            reached = tried[code] = error(code)
+    else:
+        return False
+    # Now that the last value that counts is known, the sphere ends there. It must be analysed again: a shell cut in
+    # two by the rounded limit has other members. Rarely the error then needs a step one finer.
+    working = basis
+    while code >= 0:
+        quantised = _quantise(working.analyse(residual), code)
+        last = np.flatnonzero(quantised)
+        channel.limit = _rounded_up(int(working.norms[last].max())) if len(last) else 0
+        basis = _Basis(grid, metric, channel)
+        numbers = basis.analyse(residual)
+        if error(code) <= allowed:
+            channel.step, channel.values = code, _quantise(numbers, code)
+            channel.initial = initial_scale(channel.values)
+            return True
+        code -= 1
+    return False
+
+
+def _step(code: int) -> float:
+    return 2.0 ** ((code - _STEP_BIAS) / _STEPS_PER_OCTAVE)
+
+
+def _step_for(numbers: np.ndarray, target: float) -> int:
+    """Largest step code with a sum of squared errors within `target`."""
+    low, high = 0, (1 << _STEP_BITS) - 1
+    while low < high:
+        code = (low + high + 1) // 2
+        error = _quantise(numbers, code) * _step(code) - numbers
+        if float(error @ error) <= target:
+            low = code
+        else:
+            high = code - 1
+    return low
+
+
+def _quantise(numbers: np.ndarray, code: int) -> np.ndarray:
+    """Whole multiples of the step. Rounding leans towards zero, where values cost less for little more error."""
+    scaled = np.abs(numbers) / _step(code)
+    whole = np.floor(np.minimum(scaled, 2.0**60) + 0.45)
+    whole[scaled < 0.65] = 0
+    return np.copysign(whole, numbers).astype(np.int64)
+
+
+def _energy(spectrum: np.ndarray, grid: tuple[int, ...]) -> float:
+    """Mean square over the grid, from a half spectrum (Parseval)."""
+    return float((np.abs(spectrum) ** 2 * _plane_weights(grid)).sum())
+
+
+def _plane_weights(grid: tuple[int, ...]) -> np.ndarray:
+    """How many terms of the whole spectrum each plane of the half spectrum stands for."""
+    weights = np.full(grid[2] // 2 + 1, 2.0)
+    weights[0] = 1
+    if grid[2] % 2 == 0:
+        weights[-1] = 1
+    return weights
+
+
+def _half_norms(grid: tuple[int, ...], metric: np.ndarray) -> np.ndarray:
+    """|G|^2 of every term of a half spectrum, (nx, ny, nz // 2 + 1) int64."""
+    x, y, z = np.ix_(*(np.fft.fftfreq(n, 1 / n).round().astype(np.int64) for n in grid[:2]), np.arange(grid[2] // 2 + 1))
+    plane = metric[0, 0] * x * x + 2 * metric[0, 1] * x * y + metric[1, 1] * y * y
+    return plane + (2 * (metric[0, 2] * x + metric[1, 2] * y) + metric[2, 2] * z) * z
+
+
+def _sphere(spectrum: np.ndarray, grid: tuple[int, ...], metric: np.ndarray, negligible: float) -> int:
+    """Smallest sphere (rounded up) that leaves out at most `negligible` of the mean square."""
+    energy = (np.abs(spectrum) ** 2 * _plane_weights(grid)).ravel()
+    norms = _half_norms(grid, metric).ravel()
+    shells = (norms >> _SHELL_BITS).astype(np.intp)
+    tail = np.bincount(shells, energy)[::-1].cumsum()[::-1]
+    outside = np.flatnonzero(tail <= negligible)
+    shell = int(outside[0]) if len(outside) else len(tail)
+    return _rounded_up(shell << _SHELL_BITS)
+
+
+_SHELL_BITS = 18  # shells of 1/64 Å^-2 for the search of the working sphere
+_MAX_LIMIT = ((1 << _LIMIT_MANTISSA) - 1) << 50
+
+
+def _rounded_up(limit: int) -> int:
+    """The next limit that `_LIMIT_MANTISSA` bits and an exponent can say."""
+    exponent = max(0, limit.bit_length() - _LIMIT_MANTISSA)
+    mantissa = -(-limit >> exponent)
+    if mantissa >> _LIMIT_MANTISSA:
+        exponent, mantissa = exponent + 1, -(-limit >> (exponent + 1))
+    return mantissa << exponent
+
+
+def _symmetry_of(spectrum: np.ndarray, metric: np.ndarray, group: SpaceGroup, allowed: float) -> SpaceGroup:
+    """The operations of `group` that a real field has, itself or up to sign, with a mean absolute error of `allowed`."""
+    if len(group) == 1:
+        return group
+    grid_z = spectrum.shape[2]
+    grid = (spectrum.shape[0], spectrum.shape[1], 2 * grid_z - 1)  # the planes held; at most the Nyquist plane more
+    h, values = _strongest(spectrum, grid, allowed)
+    if not len(h):
+        return group
+    deviations = np.empty((len(group), 2))
+    for k in range(len(group)):
+        image = h @ group.rotations[k]
+        inside = (np.abs(image) <= (np.array(grid) - 1) // 2).all(axis=1)
+        flipped = image[:, 2] < 0
+        image = np.where(flipped[:, None], -image, image)
+        found = np.zeros(len(h), complex)
+        found[inside] = spectrum[tuple(image[inside].T)]
+        np.conjugate(found, out=found, where=flipped)
+        turn = (h @ group.translations[k]) / UNITS
+        if group.origin.any():  # operations are written about the origin: shift both ends there
+            turn = turn + (h - h @ group.rotations[k]) @ group.origin
+        expected = values * np.exp(2j * np.pi * turn)
+        expected[~inside] = 0
+        deviations[k] = [np.sqrt(2 * (np.abs(found - sign * expected) ** 2).sum()) for sign in (1, -1)]
+    flips = (deviations[:, 1] < deviations[:, 0]).astype(np.int64)
+    # Averaging over the group halves the square of an operation's deviation; 0.8: mean of a normal distribution.
+    near = deviations.min(axis=1) * 0.8 / np.sqrt(2) <= allowed
+    near[0], flips[0] = True, 0
+    return group.with_flips(flips).subgroup(near)
+
+
+def _strongest(spectrum: np.ndarray, grid: tuple[int, int, int], allowed: float) -> tuple[np.ndarray, np.ndarray]:
+    """(h, values) of the strongest terms, those whose symmetry matters: all but a negligible part of the mean square."""
+    power = np.abs(spectrum).ravel() ** 2
+    count = min(len(power), 6000)
+    chosen = np.argpartition(power, -count)[-count:]
+    chosen = chosen[power[chosen] > (0.01 * allowed) ** 2]
+    index = np.stack(np.unravel_index(chosen, spectrum.shape), axis=1)
+    n = np.array(spectrum.shape)
+    h = index.copy()
+    h[:, :2] -= np.where(2 * h[:, :2] >= n[:2], n[:2], 0)
+    inner = (2 * np.abs(h[:, :2]) < n[:2]).all(axis=1)
+    return h[inner], spectrum.ravel()[chosen[inner]]
+
+
+# --- the payload -----------------------------------------------------------------------------------------------------
+
+
+def _write(density: Density, channels: list[_Channel], prior: Prior | None) -> bytes:
+    metric = integer_metric(density.crystal.cell)
+    lanes = choose_lanes(sum(len(channel.values) for channel in channels))
+    out = BitWriter()
+    out.write(CODEC_ID, 8)
+    write_frame(out, density.crystal, density.grid, len(channels))
+    out.write(int(prior is not None), 1)
+    if prior is not None:
+        out.write(prior.identifier, 16)
+    out.write(lanes, 2)
+    coder = Encoder(lanes)
+    previous = None
+    for channel in channels:
+        _write_channel(out, channel, previous)
+        if channel.limit:
+            previous = channel.group
+            coder.encode(channel.values, _Basis(density.grid, metric, channel).norms, channel.initial)
+    return out.to_bytes() + coder.finish()
+
+
+def _write_channel(out: BitWriter, channel: _Channel, previous: SpaceGroup | None) -> None:
+    whole = round(channel.count / _COUNT_UNITS)
+    rest = channel.count - whole * _COUNT_UNITS
+    out.write_signed(whole)
+    out.write(abs(rest).bit_length(), 6)
+    out.write(abs(rest), abs(rest).bit_length())
+    out.write(int(rest < 0), 1)
+    out.write(int(channel.limit > 0), 1)
+    if not channel.limit:
+        return
+    if previous is not None:
+        out.write(int(_same(channel.group, previous)), 1)
+    if previous is None or not _same(channel.group, previous):
+        _write_group(out, channel.group)
+    exponent = max(0, channel.limit.bit_length() - _LIMIT_MANTISSA)
+    out.write(exponent, 6)
+    out.write(channel.limit >> exponent, _LIMIT_MANTISSA)
+    out.write(int(channel.nyquist), 1)
+    out.write(channel.step, _STEP_BITS)
+    out.write(channel.initial, 6)
+
+
+def _read_channel(source: BitReader, previous: SpaceGroup | None) -> _Channel:
+    whole = source.read_signed()
+    rest = source.read(source.read(6))
+    count = whole * _COUNT_UNITS + (-rest if source.read(1) else rest)
+    if not source.read(1):
+        return _Channel(count, SpaceGroup.trivial())
+    group = previous if previous is not None and source.read(1) else _read_group(source)
+    exponent = source.read(6)
+    if exponent > 50:
+        raise CodecError("the payload holds an impossible sphere: the record is damaged")
+    limit = source.read(_LIMIT_MANTISSA) << exponent
+    nyquist = bool(source.read(1))
+    step, initial = source.read(_STEP_BITS), source.read(6)
+    if initial >= INITIAL_SCALES or not limit:
+        raise CodecError("the payload holds an impossible number: the record is damaged")
+    return _Channel(count, group, limit, nyquist, step, initial)
+
+
+def _same(one: SpaceGroup, other: SpaceGroup) -> bool:
+    return one.rows() == other.rows() and bool((one.origin == other.origin).all())
+
+
+_ORIGIN_UNITS = 1 << 32
+_COARSE = UNITS // 24
+
+
+def _write_group(out: BitWriter, group: SpaceGroup) -> None:
+    generators = group.generators()
+    out.write_gamma(len(generators))
+    if not len(generators):
+        return
+    origin = np.rint(group.origin * _ORIGIN_UNITS).astype(np.int64) % _ORIGIN_UNITS
+    out.write(int(origin.any()), 1)
+    if origin.any():
+        for component in origin.tolist():
+            out.write(component, 32)
+    for *rotation, x, y, z, flip in generators.rows():
+        small = max(map(abs, rotation)) <= 1
+        out.write(int(small), 1)
+        if small:
+            out.write(sum((entry + 1) * 3**k for k, entry in enumerate(rotation)), 15)
+        else:
+            for entry in rotation:
+                out.write_signed(entry)
+        out.write(flip, 1)
+        for component in (x, y, z):
+            out.write(int(component > 0), 1)
+            if component:
+                coarse = component % _COARSE == 0
+                out.write(int(coarse), 1)
+                out.write(component // _COARSE if coarse else component, 5 if coarse else 13)
+
+
+def _read_group(source: BitReader) -> SpaceGroup:
+    count = source.read_gamma()
+    if not count:
+        return SpaceGroup.trivial()
+    if count > 16:
+        raise CodecError("the payload holds too many group generators: the record is damaged")
+    origin = np.zeros(3)
+    if source.read(1):
+        origin = np.array([source.read(32) / _ORIGIN_UNITS for _ in range(3)])
+    rotations, translations, flips = [], [], []
+    for _ in range(count):
+        if source.read(1):
+            code = source.read(15)
+            rotation = [code // 3**k % 3 - 1 for k in range(9)]
+        else:
+            rotation = [source.read_signed() for _ in range(9)]
+            if max(map(abs, rotation)) > 64:
+                raise CodecError("the payload holds an impossible rotation: the record is damaged")
+        rotations.append(rotation)
+        flips.append(source.read(1))
+        vector = []
+        for _ in range(3):
+            component = 0
+            if source.read(1):
+                component = source.read(5) * _COARSE if source.read(1) else source.read(13)
+            vector.append(component % UNITS)
+        translations.append(vector)
+    return SpaceGroup.generate(
+        np.array(rotations).reshape(-1, 3, 3), np.array(translations), origin, np.array(flips, np.int64)
+    )
+
+
+def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int] | None = None) -> Density:
+    """The density on its native grid, or straight from the coefficients on another.
+
+    Raises `CodecError` for damaged bytes, or where the payload needs another prior than the one given.
+    """
+    source, crystal, native, names, prior_id = _open(payload)
+    if prior_id and (prior is None or prior.identifier != prior_id):
+        given = "none was given" if prior is None else f"number {prior.identifier} was given"
+        raise CodecError(f"the record needs the prior number {prior_id}, {given}: decode it with its own store")
+    metric = integer_metric(crystal.cell)
+    lanes = source.read(2)
+    channels: list[_Channel] = []
+    previous = None
+    for _ in names:
+        channel = _read_channel(source, previous)
+        previous = channel.group if channel.limit else previous
+        channels.append(channel)
+    # Coarser grids, and Nyquist terms on finer ones, need the rules of resampling.
+    target = grid or native
+    direct = all(t >= n for t, n in zip(target, native, strict=True)) and (
+        target == native or not any(channel.nyquist for channel in channels)
+    )
+    shape = target if direct else native
+    coder = Decoder(payload[source.byte_position() :], lanes)
+    decoded = {}
+    for name, channel in zip(names, channels, strict=True):
+        if name == "total" and prior_id and prior is not None:
+            base = _prior_spectrum(prior, crystal, native, shape)
+        else:
+            base = np.zeros((shape[0], shape[1], shape[2] // 2 + 1), complex)
+        basis, numbers = None, np.zeros(0)
+        if channel.limit:
+            basis = _Basis(native, metric, channel)
+            numbers = coder.decode(basis.norms, channel.initial) * _step(channel.step)
+        decoded[name] = _synthesis(channel, basis, numbers, base, crystal.volume, shape)
+    coder.close()
+    density = Density(crystal, decoded)
+    return density if direct else density.resample(target)
+
+
+def header(payload: bytes) -> Header:
+    """Crystal, grid and channels."""
+    _, crystal, grid, names, prior_id = _open(payload)
+    return Header("fourier", crystal, grid, names, prior_id)
+
+
+def _open(payload: bytes) -> tuple[BitReader, Crystal, tuple[int, int, int], tuple[str, ...], int]:
+    source = BitReader(payload)
+    if source.read(8) != CODEC_ID:
+        raise CodecError("not a payload of the Fourier codec")
+    crystal, grid, names = read_frame(source)
+    return source, crystal, grid, names, source.read(16) if source.read(1) else 0
