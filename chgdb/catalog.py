@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Columns in the order in which a reader wants them; all others follow.
+FIRST_COLUMNS = (
+    *("material_id", "formula", "elements", "space_group", "n_atoms", "cell", "volume", "n_electrons"),
+    *("grid", "channels", "tolerance", "nmae", "channel_nmae", "max_error", "min_density", "text_bytes"),
+    *("stored_bytes", "code", "functional", "energy_cutoff", "structure_source", "licence"),
+)
+
 
 def open_catalog(path_or_url: str | os.PathLike[str] | None = None) -> Catalog:
     """Open a catalog read-only.
@@ -139,9 +146,7 @@ class Catalog:
     def _locate(self, store: Store, material_id: str) -> Location:
         location = store.find(material_id)
         if location is None:
-            from difflib import get_close_matches
-
-            close = get_close_matches(material_id, [str(i) for i in store.column("material_id")], 3, 0.6)
+            close = _close_matches(store, material_id)
             hint = f"; close matches: {', '.join(close)}" if close else f" among its {store.n_materials} materials"
             raise UnknownMaterialError(f"{self.path} has no material {material_id!r}{hint}")
         return location
@@ -340,8 +345,23 @@ class Record:
         return self._value("text_bytes")
 
 
+def _close_matches(store: Store, material_id: str, count: int = 3) -> list[str]:
+    """Ids that a user may have meant: of this formula, with this text in them, or spelled nearly so."""
+    from difflib import get_close_matches
+
+    ids = [str(i) for i in store.column("material_id")]
+    wanted = material_id.casefold()
+    same_formula = [ids[row] for row in np.flatnonzero(store.column("formula") == material_id)[:count]]
+    containing = [i for i in ids if wanted in i.casefold()] if len(wanted) > 2 else []
+    similar = get_close_matches(material_id, ids, count, 0.6)
+    return list(dict.fromkeys(same_formula + sorted(containing, key=len)[:count] + similar))[:count]
+
+
 def _column_names(store: Store) -> list[str]:
-    return [n for n, info in store.arrays.items() if "/" not in n and info.dimensions[:1] == ("material",)]
+    """Columns, chgdb's own first."""
+    names = [n for n, info in store.arrays.items() if "/" not in n and info.dimensions[:1] == ("material",)]
+    order = {name: position for position, name in enumerate(FIRST_COLUMNS)}
+    return sorted(names, key=lambda name: order.get(name, len(order)))
 
 
 def _known(store: Store, name: str) -> str:
@@ -350,8 +370,8 @@ def _known(store: Store, name: str) -> str:
         from difflib import get_close_matches
 
         close = get_close_matches(name, names, 3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(sorted(names))}"
-        raise StoreError(f"{store.location} has no column {name!r}; {hint}")
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise StoreError(f"{store.location} has no column {name!r}; {hint}There are {', '.join(names)}")
     return name
 
 

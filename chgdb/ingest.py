@@ -356,7 +356,7 @@ class _Build:
                 continue
             task = Task(material_id, source, f"{material_id} {settings} {state}")
             location = None if store is None else store.find(material_id)
-            if store is not None and location is not None:
+            if store is not None and location is not None and self.on_duplicate == "refuse":
                 finished = journal.finished.get(task.key)
                 if finished is not None and crc32c(finished.payload + finished.extras) == location.crc32c:
                     self.skipped.append(material_id)  # killed after the swap, before the journal was removed
@@ -364,9 +364,8 @@ class _Build:
                 if self.load is None and self._is_same(store, location.row, source):
                     self.skipped.append(material_id)
                     continue
-                if self.on_duplicate == "refuse":
-                    self.refused.append((source, f"{material_id} is already in {self.out}; ask to replace it"))
-                    continue
+                self.refused.append((source, f"{material_id} is already in {self.out}; ask to replace it"))
+                continue
             tasks.append(task)
         return tasks
 

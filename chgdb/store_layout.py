@@ -140,7 +140,7 @@ def write_table(folder: Path, table: Table) -> None:
 def _write_column(root: Any, name: str, values: np.ndarray, kind: ColumnType) -> None:
     constant = _constant(values, kind)
     dimensions = ["material", *(dimension for dimension, _ in kind.dimensions)]
-    _create(root, name, values, dimensions, kind.missing if constant is None else constant, kind.attributes)
+    _create(root, name, values, dimensions, kind.missing if constant is None else constant, kind.attributes, CHUNK_ROWS)
 
 
 def _constant(values: np.ndarray, kind: ColumnType) -> Any:
@@ -168,7 +168,7 @@ def _create(
     dimensions: list[str],
     fill_value: Any,
     attributes: Mapping[str, Any],
-    chunk_rows: int = CHUNK_ROWS,
+    chunk_rows: int,
 ) -> None:
     from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
     from zarr.dtype import VariableLengthUTF8

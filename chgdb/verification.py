@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from .catalog import Catalog, Record, open_catalog
+from .codecs import header, measure
 from .density import Density
+from .errors import ChecksumError, ChgdbError, StoreError
+from .formats import read
+from .inputs import find_files, id_of
+from .store import CHECKSUMS, LOOKUP, LOOKUP_DTYPE, PAYLOAD, Store, crc32c, id_hash, is_protected, parse_checksums
+from .work import reporting
 
 
 @dataclass(frozen=True)
@@ -19,12 +30,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `verify` found. lost: ids whose density cannot be decoded any more."""
+    """What `verify` found.
+
+    problems: all that is wrong, damaged files first. lost: ids whose density cannot be decoded correctly any more;
+    damage outside the payload loses none, because it is repaired on reading.
+    measured: how many records were compared with their originals.
+    """
 
     path: str
     n_materials: int
     n_files: int
     deep: bool
+    measured: int
     problems: tuple[Problem, ...]
     lost: tuple[str, ...]
 
@@ -34,16 +51,204 @@ class VerifyReport:
 
 
 def verify(
-    store: str | Path,
+    store: str | os.PathLike[str] | None = None,
     *,
     deep: bool = False,
     originals: str | Path | Mapping[str, str | Path] | Callable[[str], Density] | None = None,
     progress: bool | Callable[[int, int, str], None] = False,
 ) -> VerifyReport:
-    """Check a store; damage is reported, not raised. Raises `StoreError` only where there is no store at all.
+    """Check a store (path, URL, name or None as in `open_catalog`); damage is in the report, not raised.
 
-    deep: decode every record as well and compare with the error stored beside it.
-    originals: with `deep`, the files the records came from: a folder (searched as `build` does), id -> path, or a
-        function id -> density; the error is measured again against them.
+    Every file is compared with its checksum, every record with its own, and the index and the columns with the
+    records.
+    deep: decode every record as well, and compare electron count, grid and smallest value with the columns.
+    originals: with `deep`, what the records were made from: a folder (searched as `build` does), id -> path, or a
+        function id -> density (raising `KeyError` where there is none); NMAE and largest error are measured again.
+    Raises `StoreError` where there is no store at all, or none that can be opened.
     """
-    raise NotImplementedError
+    catalog = open_catalog(store)
+    check = _Check(catalog)
+    check.files()
+    check.index()
+    load = _loader(originals) if deep else None
+    ids = check.ids()
+    with reporting(progress, "Verifying", 0, len(ids)) as step:
+        for row, material_id in enumerate(ids):
+            check.record(row, material_id, deep, load)
+            step(material_id)
+    return VerifyReport(
+        catalog.path, len(catalog), check.n_files, deep, check.measured, tuple(check.problems), tuple(check.lost)
+    )
+
+
+class _Check:
+    """The checks of one store, collecting what they find."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.store: Store = catalog._store
+        self.problems: list[Problem] = []
+        self.lost: list[str] = []
+        self.n_files = 0
+        self.measured = 0
+        self._bad_columns: set[str] = set()
+
+    def _report(self, where: str, message: str) -> None:
+        self.problems.append(Problem(where, message))
+
+    def files(self) -> None:
+        """Every file against checksums.txt, and the other way round."""
+        files = self.store.files
+        present = {key for key in files.keys() if key != CHECKSUMS}  # noqa: SIM118 (not a mapping)
+        self.n_files = len(present) + 1
+        try:
+            expected = parse_checksums(files.read(CHECKSUMS))
+        except (KeyError, ValueError) as error:
+            self._report(CHECKSUMS, f"damaged: {error}; every other file is still checked by its content")
+            expected = {}
+        for key, (checksum, size) in sorted(expected.items()):
+            effect = "repaired on reading" if is_protected(key) else "see the records named below, if any"
+            if key not in present:
+                self._report(key, f"missing; {effect}")
+                continue
+            data = files.read(key)
+            if len(data) != size:
+                self._report(key, f"has {len(data)} bytes instead of {size}; {effect}")
+            elif crc32c(data) != checksum:
+                self._report(key, f"does not match its checksum; {effect}")
+        for key in sorted(present - expected.keys()) if expected else ():
+            self._report(key, "does not belong to the store (it is not in its checksums)")
+
+    def ids(self) -> list[str]:
+        try:
+            return [str(i) for i in self.store.column("material_id")]
+        except ChecksumError as error:
+            self._report("material_id", str(error))
+            return []
+
+    def index(self) -> None:
+        """The index against the ids and the columns."""
+        try:
+            table = np.frombuffer(self.store.read(self.store.arrays[LOOKUP].key(0)), LOOKUP_DTYPE)
+        except (KeyError, ChgdbError) as error:
+            self._report(LOOKUP, f"cannot be read: {error}")
+            return
+        ids = self.ids()
+        if len(table) != len(ids) or sorted(table["row"]) != list(range(len(ids))):
+            self._report(LOOKUP, f"{len(table)} entries do not cover the {len(ids)} materials")
+            return
+        table = table[np.argsort(table["row"])]
+        hashes = np.array([id_hash(i) for i in ids], np.uint64)
+        for wrong in np.flatnonzero(table["hash"] != hashes):
+            self._report(ids[wrong], "its entry in the index has the hash of another id")
+        stored = table["length"].astype(np.int64) + table["extras"]
+        checks = {
+            "payload_offset": table["offset"],
+            "stored_bytes": stored,
+            "extras_length": table["extras"],
+            "record_crc32c": table["crc32c"],
+        }
+        for name, values in checks.items():
+            column = self._column(name)
+            if column is not None:
+                for row in np.flatnonzero(column != values):
+                    self._report(ids[row], f"{name} is {column[row]} in its column and {values[row]} in the index")
+        size = self.store.arrays[PAYLOAD].shape[0]
+        if len(ids) and int((table["offset"] + stored.astype(np.uint64)).max()) > size:
+            self._report(PAYLOAD, f"has {size} bytes, fewer than its records need")
+
+    def _column(self, name: str) -> np.ndarray | None:
+        try:
+            return self.store.column(name)
+        except (KeyError, ChgdbError) as error:
+            if name not in self._bad_columns:
+                self._bad_columns.add(name)
+                self._report(name, f"column cannot be read: {error}")
+            return None
+
+    def record(self, row: int, material_id: str, deep: bool, load: Callable[[str], Density] | None) -> None:
+        """One record: its bytes, what they say of themselves, and with `deep` what they decode to."""
+        try:
+            record = self.catalog[material_id]
+            head = header(record.payload)
+            facts = {
+                "formula": head.crystal.formula,
+                "n_atoms": len(head.crystal),
+                "volume": head.crystal.volume,
+                "grid": list(head.grid),
+                "channels": " ".join(head.channels),
+                "cell": head.crystal.cell.tolist(),
+            }
+            density = record.decode() if deep else None
+        except ChgdbError as error:
+            self._report(material_id, str(error))
+            self.lost.append(material_id)
+            return
+        start, count = self._value("atom_offset", row), self._value("n_atoms", row)
+        numbers, positions = self._column("atom_number"), self._column("atom_position")
+        if None not in (start, count) and numbers is not None and positions is not None:
+            atoms = slice(start, start + count)
+            same = np.array_equal(numbers[atoms], head.crystal.numbers)
+            if not same or not np.array_equal(positions[atoms], head.crystal.positions):
+                self._report(material_id, "the atoms in the columns are not those of its record")
+        if density is not None:
+            facts["n_electrons"] = density.n_electrons
+            facts["min_density"] = float(density.total.min())
+        self._compare(material_id, row, facts)
+        if density is not None and load is not None:
+            self._measure(record, row, density, load)
+
+    def _value(self, name: str, row: int) -> object:
+        column = self._column(name)
+        return None if column is None else column[row].tolist() if hasattr(column[row], "tolist") else column[row]
+
+    def _compare(self, material_id: str, row: int, facts: Mapping[str, object]) -> None:
+        for name, value in facts.items():
+            stored = self._value(name, row)
+            if stored is not None and not _same(stored, value):
+                self._report(material_id, f"{name} is {stored} in its column, but {value} in its record")
+
+    def _measure(self, record: Record, row: int, density: Density, load: Callable[[str], Density]) -> None:
+        try:
+            original = load(record.material_id)
+        except KeyError:
+            return
+        except ChgdbError as error:
+            self._report(record.material_id, f"its original cannot be read: {error}")
+            return
+        try:
+            quality = measure(original, density)
+        except ChgdbError as error:
+            self._report(record.material_id, str(error))
+            return
+        self.measured += 1
+        worst = max(quality.nmae.values())
+        tolerance = self._value("tolerance", row)
+        if isinstance(tolerance, float) and worst > tolerance:
+            message = f"NMAE {worst:.4g} against its original, above its tolerance {tolerance:.4g}"
+            self._report(record.material_id, message)
+        self._compare(record.material_id, row, {"nmae": worst, "max_error": quality.max_error})
+
+
+def _same(stored: object, found: object) -> bool:
+    """Equal, numbers to what the last bits of another FFT or of float32 change."""
+    if isinstance(stored, float) and isinstance(found, float):
+        return math.isclose(stored, found, rel_tol=1e-5, abs_tol=1e-9)
+    return stored == found
+
+
+def _loader(
+    originals: str | Path | Mapping[str, str | Path] | Callable[[str], Density] | None,
+) -> Callable[[str], Density] | None:
+    """A function id -> density that raises `KeyError` where there is no original."""
+    if originals is None:
+        return None
+    if callable(originals):
+        return originals
+    if isinstance(originals, str | Path):
+        by_id: Mapping[str, str | Path] = {id_of(path): path for path in find_files(originals)}
+        if not by_id:
+            raise StoreError(f"{originals}: no originals there")
+    else:
+        by_id = originals
+    return lambda material_id: read(by_id[material_id])

@@ -134,9 +134,9 @@ class Encoder:
         shifts = np.zeros(len(magnitudes), np.int64)
         before = positions[0] if positions else 0
         for start in range(0, len(magnitudes), self._lanes):
-            if positions[start] != before:
+            if positions[start] > before:  # Nyquist terms follow the others and start at small |G| again
                 m = _decayed(m, positions[start] - before)
-                before = positions[start]
+            before = positions[start]
             index, shift = _classify(m)
             group = slice(start, start + self._lanes)
             shifts[group] = shift
@@ -267,9 +267,9 @@ class Decoder:
         symbols, shifts = [], []
         mask = _TOTAL - 1
         for position in positions:  # the innermost loop of decoding: no calls that can be avoided
-            if position != before:
+            if position > before:
                 m = _decayed(m, position - before)
-                before = position
+            before = position
             octave = m.bit_length() - 1
             shift = octave - 14 if octave > 14 else 0
             frequencies, cumulative = _table(4 * (octave - shift - 6) + ((m >> (octave - 2)) & 3))
@@ -293,9 +293,9 @@ class Decoder:
         symbols = np.empty(len(positions), np.int64)
         shifts = np.zeros(len(positions), np.int64)
         for start in range(0, len(positions), self._lanes):
-            if positions[start] != before:
+            if positions[start] > before:  # Nyquist terms follow the others and start at small |G| again
                 m = _decayed(m, positions[start] - before)
-                before = positions[start]
+            before = positions[start]
             index, shift = _classify(m)
             frequencies, cumulative = _arrays(index)
             n = min(self._lanes, len(positions) - start)

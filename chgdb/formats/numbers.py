@@ -1,8 +1,10 @@
 """Decimal text of grid values to float64 and back, exact to the last digit and vectorised.
 
 Reading: a token is an integer mantissa below 2^53 and a power of ten. Where that power is at most 10^22 both are exact
-in float64, so one multiplication or division gives the correctly rounded value (W. D. Clinger, PLDI 1990). All other
-tokens go through Python's `float`, which is correctly rounded as well.
+in float64, so one division gives the correctly rounded value (W. D. Clinger, PLDI 1990). For other powers the product
+is formed from two float64 (T. J. Dekker, Numer. Math. 18, 224, 1971) and taken where both ends of its error interval
+round to the same value (A. Ziv, ACM TOMS 17, 410, 1991). All other tokens go through Python's `float`, which is
+correctly rounded as well.
 
 Writing: 11 significant digits as Fortran's `1X,E17.11` prints them. The scaled value x·10^k carries a relative error
 below 2^-51, that is 5·10^-5 in units of the last digit; where it lies within 10^-4 of a half, the digits come from
@@ -14,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -25,7 +28,7 @@ from .streams import Reader
 FIELD = 18
 PER_LINE = 5
 
-_ROWS = 3200  # lines handled at once: temporaries stay in the processor's cache
+_ROWS = 2000  # lines handled at once: temporaries stay in the processor's cache
 _CHUNK = 1 << 18  # bytes of free-format text handled at once
 _FIRST = 1 << 16  # values allocated before any was read
 _LONGEST = 64  # characters of a token that may still be a number
@@ -74,7 +77,8 @@ def read_values(reader: Reader, count: int, divisor: float = 1.0) -> np.ndarray:
     remaining = reader.remaining()
     if remaining is not None and remaining < 2 * count - 1:  # a value takes a digit and a blank
         raise reader.error(f"the grid has {count} points, but only {remaining} bytes follow: truncated or a wrong grid")
-    values = np.empty(min(count, _FIRST))
+    # Without a known size the array grows with what was really there.
+    values = np.empty(count if remaining is not None else min(count, _FIRST))
     filled = 0
     layout = _FixedLayout.of(reader.peek(512), count)
     previous = b""
@@ -172,6 +176,38 @@ def _check_complete(reader: Reader, last: bytes, previous: bytes, data: bytes) -
         raise reader.error(f"the file ends inside the number {shown!r}: it is truncated", line)
 
 
+def _exponent_index(exponent: int) -> int:
+    return abs(exponent) + (6 * 128 if exponent < 0 else 0)
+
+
+@cache
+def _long_powers(digits: int) -> tuple[np.ndarray, np.ndarray]:
+    """10^(exponent - digits) by `_exponent_index` as the sum of two float64, exact to a part in 2^106; else NaN."""
+    high, low = np.full((2, 7 * 128), np.nan)
+    for exponent in range(-99, 100):
+        power = Fraction(10) ** (exponent - digits)
+        index = _exponent_index(exponent)
+        high[index] = float(power)
+        low[index] = float(power - Fraction(high[index]))
+    return high, low
+
+
+def _long_products(mantissa: np.ndarray, index: np.ndarray, digits: int) -> np.ndarray:
+    """Mantissa times power of ten, correctly rounded; NaN where that takes more than twice the precision."""
+    high, low = (table.take(index, mode="clip") for table in _long_powers(digits))
+    product = mantissa * high
+    # 2^27 + 1 cuts a float64 into halves of 26 bits, whose products are exact.
+    split = [134217729.0 * factor for factor in (mantissa, high)]
+    upper = [large - (large - factor) for large, factor in zip(split, (mantissa, high), strict=True)]
+    lower = [factor - half for factor, half in zip((mantissa, high), upper, strict=True)]
+    rest = (upper[0] * upper[1] - product) + upper[0] * lower[1] + lower[0] * upper[1] + lower[0] * lower[1]
+    rest += mantissa * low
+    error = product * 2.0**-100  # the true error is below 2^-103
+    result = product + (rest - error)
+    result[result != product + (rest + error)] = np.nan
+    return result
+
+
 def _u64(byte: int) -> np.uint64:
     return np.uint64(int.from_bytes(bytes([byte] * 8), "little"))
 
@@ -190,15 +226,14 @@ class _FixedLayout:
         self.line_end = np.frombuffer(line_end, np.uint8)
         self.width = per_line * FIELD + len(line_end)
         self.leading_digit = leading_digit
-        # Divisor by exponent e (0 to 99) and sign (0 for "+", 6 for "-", see `parse`): the value is mantissa / divisor.
-        # NaN where the mantissa has to be multiplied or the divisor is not exact: those go the slow way.
+        # Divisor by index, exponent + 128·(0 for "+", 6 for "-"): the value is mantissa / divisor. NaN where the
+        # mantissa has to be multiplied or the divisor is not exact: see `_long_products`.
         self.divisors = np.full(7 * 128, np.nan)
-        digits = 10 if leading_digit else 11
-        for exponent in range(100):
-            if 0 <= digits - exponent <= 22:
-                self.divisors[exponent] = 10.0 ** (digits - exponent)
-            if digits + exponent <= 22:
-                self.divisors[6 * 128 + exponent] = 10.0 ** (digits + exponent)
+        self.digits = 10 if leading_digit else 11
+        for exponent in range(-22 + self.digits, self.digits + 1):
+            self.divisors[_exponent_index(exponent)] = 10.0 ** (self.digits - exponent)
+        kinds = (np.uint64, np.uint64, np.uint16, np.uint32, np.uint32, np.uint32, bool, bool, float, np.int64)
+        self.scratch = [np.empty((_ROWS, per_line), kind) for kind in kinds]
 
     @classmethod
     def of(cls, head: bytes, count: int) -> _FixedLayout | None:
@@ -217,6 +252,8 @@ class _FixedLayout:
     def parse(self, data: bytes, reader: Reader) -> np.ndarray | None:
         """Values of whole lines, or None where the lines are not of this layout (then the text is free format).
 
+        The array is overwritten by the next call.
+
         A field is read as the words [0:2] blank and sign, [2:6] point and three digits, [6:14] eight digits, [14:18]
         exponent. Subtracting the expected characters leaves digits as bytes of 0 to 9; adding 6 to each overflows
         into the upper half of the byte where it was no digit.
@@ -228,57 +265,86 @@ class _FixedLayout:
         if not (text[:, self.per_line * FIELD :] == self.line_end).all():
             return None
 
-        def words(offset: int, kind: str) -> np.ndarray:
+        def load(offset: int, out: np.ndarray) -> np.ndarray:
             shape, strides = (rows, self.per_line), (self.width, FIELD)
-            return np.ndarray(shape, kind, data, offset, strides)
+            np.copyto(out, np.ndarray(shape, out.dtype.newbyteorder("<"), data, offset, strides))
+            return out
 
-        lead = np.ascontiguousarray(words(0, "<u2"))
-        negative = lead == 0x2D20  # " -"
-        good = negative | (lead == 0x2020)  # "  "
-        if not self.leading_digit:
-            good |= lead == 0x3020  # " 0"
+        # Arrays are used again from call to call: fresh ones would cost a page fault every 512 values.
+        wide, wide2, head, short, short2, short3, good, negative, values, index = (a[:rows] for a in self.scratch)
 
-        eight = words(6, "<u8") ^ _u64(0x30)
-        bad = eight + _u64(0x06)
-        bad |= eight
-        good &= (bad & _u64(0xF0)) == 0
-        shifted = eight >> np.uint64(8)
-        eight *= np.uint64(10)
-        eight += shifted
-        np.right_shift(eight, np.uint64(16), out=shifted)
-        pairs = np.uint64(0x000000FF000000FF)
-        eight &= pairs
-        shifted &= pairs
-        eight *= np.uint64(0x000F424000000064)
-        shifted *= np.uint64(0x0000271000000001)
-        eight += shifted
-        eight >>= np.uint64(32)
+        load(0, head)
+        np.equal(head, 0x2D20, out=negative)  # " -"
+        np.equal(head, 0x2020 if self.leading_digit else 0x3020, out=good)  # "  " or " 0"
+        good |= negative
+        if not self.leading_digit and not good.all():
+            good |= head == 0x2020
 
-        if self.leading_digit:  # digit, point, digit, digit
-            three = words(2, "<u4") ^ np.uint32(0x30302E30)
-            good &= ((three | (three + np.uint32(0x06060F06))) & np.uint32(0xF0F0F0F0)) == 0
-            mantissa = (three & np.uint32(0xFF)) * np.uint32(100)
-            mantissa += ((three >> np.uint32(16)) & np.uint32(0xFF)) * np.uint32(10)
-        else:  # point, digit, digit, digit
-            three = words(2, "<u4") ^ np.uint32(0x3030302E)
-            good &= ((three | (three + np.uint32(0x0606060F))) & np.uint32(0xF0F0F0F0)) == 0
-            mantissa = ((three >> np.uint32(8)) & np.uint32(0xFF)) * np.uint32(100)
-            mantissa += ((three >> np.uint32(16)) & np.uint32(0xFF)) * np.uint32(10)
-        mantissa += three >> np.uint32(24)
-        total = mantissa.astype(np.uint64)
-        total *= np.uint64(100_000_000)
-        total += eight
+        # Eight digits: bytes to pairs, pairs to fours, fours to eight, each in one multiplication.
+        np.bitwise_xor(load(6, wide), _u64(0x30), out=wide)
+        np.add(wide, _u64(0x06), out=wide2)
+        wide2 |= wide
+        wide2 &= _u64(0xF0)
+        if wide2.any():
+            good &= wide2 == 0
+        np.right_shift(wide, np.uint64(8), out=wide2)
+        wide *= np.uint64(10)
+        wide += wide2
+        np.right_shift(wide, np.uint64(16), out=wide2)
+        wide &= np.uint64(0x000000FF000000FF)
+        wide2 &= np.uint64(0x000000FF000000FF)
+        wide *= np.uint64(0x000F424000000064)
+        wide2 *= np.uint64(0x0000271000000001)
+        wide += wide2
+        wide >>= np.uint64(32)
 
-        # "E+02": the sign becomes 0 for "+" and 6 for "-"; others in between are NaN in the table.
-        exponent = words(14, "<u4") ^ np.uint32(0x30302B45)
-        good &= ((exponent | (exponent + np.uint32(0x0606090F))) & np.uint32(0xF0F0F0F0)) == 0
-        index = (exponent >> np.uint32(8)) & np.uint32(0x0F)
-        index <<= np.uint32(7)
-        index += ((exponent >> np.uint32(16)) & np.uint32(0x0F)) * np.uint32(10)
-        index += (exponent >> np.uint32(24)) & np.uint32(0x0F)
-        values = total.view(np.int64).astype(float)
-        values /= self.divisors.take(index, mode="clip")
-        good &= values == values  # NaN: an exponent that the table leaves to the slow way
+        # Point and three digits, or a digit, point and two digits.
+        first, second = (0, 16) if self.leading_digit else (8, 16)
+        np.bitwise_xor(load(2, short), np.uint32(0x30302E30 if self.leading_digit else 0x3030302E), out=short)
+        np.add(short, np.uint32(0x06060F06 if self.leading_digit else 0x0606060F), out=short2)
+        short2 |= short
+        short2 &= np.uint32(0xF0F0F0F0)
+        if short2.any():
+            good &= short2 == 0
+        np.right_shift(short, np.uint32(first), out=short2)
+        short2 &= np.uint32(0xFF)
+        short2 *= np.uint32(100)
+        np.right_shift(short, np.uint32(second), out=short3)
+        short3 &= np.uint32(0xFF)
+        short3 *= np.uint32(10)
+        short2 += short3
+        short >>= np.uint32(24)
+        short2 += short
+        np.copyto(wide2, short2)
+        wide2 *= np.uint64(100_000_000)
+        wide += wide2
+
+        # "E+02": the sign becomes 0 for "+" and 6 for "-"; what lies between is NaN in the table.
+        np.bitwise_xor(load(14, short), np.uint32(0x30302B45), out=short)
+        np.add(short, np.uint32(0x0606090F), out=short2)
+        short2 |= short
+        short2 &= np.uint32(0xF0F0F0F0)
+        if short2.any():
+            good &= short2 == 0
+        np.right_shift(short, np.uint32(8), out=short2)
+        short2 &= np.uint32(0x0F)
+        short2 <<= np.uint32(7)
+        np.right_shift(short, np.uint32(16), out=short3)
+        short3 &= np.uint32(0x0F)
+        short3 *= np.uint32(10)
+        short2 += short3
+        short >>= np.uint32(24)
+        short &= np.uint32(0x0F)
+        short2 += short
+        np.copyto(index, short2)
+        mantissa = wide2.view(float)
+        np.copyto(mantissa, wide.view(np.int64))
+        self.divisors.take(index, mode="clip", out=values)
+        np.divide(mantissa, values, out=values)
+        if np.isnan(values.sum()):
+            inexact = np.isnan(values)
+            values[inexact] = _long_products(mantissa[inexact], index[inexact], self.digits)
+            good &= ~np.isnan(values)
         np.negative(values, out=values, where=negative)
         if not good.all() and not self._repair(data, values, good, reader):
             return None
