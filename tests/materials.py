@@ -1,0 +1,76 @@
+"""Small made-up materials for the tests of stores; importable by worker processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chgdb import Crystal, Density
+from chgdb.errors import DensityError
+
+IDS = [f"mat-{i}" for i in range(12)]
+ELEMENTS = [3, 8, 14, 26]
+COLUMNS = {"band_gap": {"units": "eV", "long_name": "band gap"}, "bulk_modulus": {"units": "GPa"}}
+
+
+def density(material_id: str) -> Density:
+    """A different density for each id; every third is spin-polarised."""
+    number = int(material_id.rsplit("-", 1)[1])
+    rng = np.random.default_rng(number)
+    grid = (4 + number % 3, 5, 6)
+    kinds = [ELEMENTS[number % 4], ELEMENTS[(number // 4) % 4]]
+    crystal = Crystal(np.diag([3.0, 3.5, 4.0 + number / 10]), rng.random((2, 3)), kinds)
+    channels = {"total": rng.random(grid)}
+    if number % 3 == 0:
+        channels["magnetization"] = rng.normal(size=grid)
+    return Density(crystal, channels)
+
+
+def load(material_id: str) -> tuple[Density, Mapping[str, Any]]:
+    number = int(material_id.rsplit("-", 1)[1])
+    return density(material_id), {
+        "space_group": 1 + number,
+        "band_gap": None if number == 5 else number / 2,
+        "bulk_modulus": 100.0 + number,
+        "label_source": "table" if number % 2 else "tensor",
+        "magnetic": number % 3 == 0,
+        "code": "made up",
+    }
+
+
+def load_slowly(material_id: str) -> tuple[Density, Mapping[str, Any]]:
+    time.sleep(0.03)
+    return load(material_id)
+
+
+def load_changed(material_id: str) -> tuple[Density, Mapping[str, Any]]:
+    """The same materials, computed again with another result."""
+    old, metadata = load(material_id)
+    return Density(old.crystal, {name: values + 1 for name, values in old.channels.items()}), metadata
+
+
+def load_or_die(material_id: str) -> tuple[Density, Mapping[str, Any]]:
+    """One material kills its process, as the system does when memory runs out; one has no density."""
+    if material_id == "mat-4":
+        os._exit(9)
+    if material_id == "mat-6":
+        raise DensityError("mat-6 has no density")
+    return load(material_id)
+
+
+def same(first: Density, second: Density) -> bool:
+    return (
+        first.crystal == second.crystal
+        and tuple(first.channels) == tuple(second.channels)
+        and all(np.array_equal(first.channels[name], second.channels[name]) for name in first.channels)
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
