@@ -25,8 +25,7 @@ class Thresholds:
     minimum: float = -0.07
     # |energy - composition's| in eV/atom (2.6 in 10-fold cross-validation; 99 % below 1.6)
     energy: float = 3.0
-    # Largest change that packing made to a grid value, in units of the mean density.
-    packing: float = 2e-5
+    packing: float = 1e-5  # NMAE that rounding the coefficients added  (recomputed: 1e-6 to 3e-6)
     symprec: float = 1e-3  # A, for finding the space group
 
 

@@ -57,7 +57,7 @@ MemoryOption = Annotated[float, typer.Option(min=0.1, help="GB of address space 
 
 
 def read_queue(path: Path) -> list[dict]:
-    """Structures of a `.jsonl` or `.jsonl.gz` file, cheapest first (`relative_cost`); RunError when it is not one."""
+    """Structures of a `.jsonl` or `.jsonl.gz` file, cheapest first; RunError when it is not one."""
     opener = gzip.open if path.suffix == ".gz" else open
     records = []
     try:
@@ -72,7 +72,7 @@ def read_queue(path: Path) -> list[dict]:
     twice = [m for m, n in collections.Counter(r["material_id"] for r in records).items() if n > 1]
     if twice:
         raise runs.RunError(f"{path}: {twice[0]} comes more than once; an id names one structure")
-    return sorted(records, key=lambda r: r.get("relative_cost", 0))
+    return sorted(records, key=runs.expected_cost)
 
 
 def check_record(record: dict, where: str) -> dict:
@@ -167,7 +167,7 @@ def run(
         threads = sum(client.nthreads().values())  # asked every time: clusters grow and shrink
         return min(workers, threads) if workers else threads
 
-    cost = sum(r.get("relative_cost", 1) for r in todo)
+    cost = sum(map(runs.expected_cost, todo))
     with manager.Reporter(state.path / "log", cost, len(todo)) as reporter:
         loop = manager.Manager(state, todo, start, slots, lambda r: manager.settle(state, r, energies), reporter)
         reporter.say(f"{len(todo)} structures to do, {len(left) - len(todo)} wait for setups")

@@ -55,16 +55,18 @@ def settle(folder: runs.RunFolder, record: dict, energies: checks.EnergyRange | 
     raw = folder.file("raw", material_id)
     meta, grids = read_result(raw)
     measures, reasons = checks.judge(record, meta, grids, energies)
-    entry: dict[str, Any] = {"record": record, "meta": meta, "checks": measures}
+    # The job says what was asked beyond the recipe; nothing, unless this was a second attempt.
+    settings = (folder.read("jobs", material_id) or {}).get("settings", runs.RECIPE)
+    entry: dict[str, Any] = {"record": record, "settings": settings, "meta": meta, "checks": measures}
     if measures:  # else there is no number in it to pack
         packed, step = batches.pack_channels(grids)
         entry["step"] = step
         entry["packed"] = {channel: base64.b64encode(data).decode("ascii") for channel, data in packed.items()}
-        mean = abs(float(grids["total"].mean()))
-        change = max(float(np.abs(g - grids[c]).max()) for c, g in packed_grids(entry).items()) / mean
+        scale = float(np.abs(grids["total"]).sum())
+        change = max(float(np.abs(g - grids[c]).sum()) for c, g in packed_grids(entry).items()) / scale
         measures["packing_error"] = change
         if not change < checks.DEFAULT.packing:
-            reasons.append(f"packing: changes a value by {change:.1e} of the mean, limit {checks.DEFAULT.packing:.0e}")
+            reasons.append(f"packing: NMAE {change:.1e}, limit {checks.DEFAULT.packing:.0e}")
     where = place(folder, material_id, entry, reasons)
     raw.unlink()
     return where, "; ".join(reasons)
@@ -91,7 +93,7 @@ def rejudge(folder: runs.RunFolder, material_id: str, energies: checks.EnergyRan
     if packing is not None:
         entry["checks"]["packing_error"] = packing
         if not packing < checks.DEFAULT.packing:
-            reasons.append(f"packing: changes a value by {packing:.1e} of the mean")
+            reasons.append(f"packing: NMAE {packing:.1e}, limit {checks.DEFAULT.packing:.0e}")
     return place(folder, material_id, entry, reasons), "; ".join(reasons)
 
 
@@ -103,10 +105,9 @@ def batch_material(entry: dict) -> tuple[dict, dict[str, bytes], float]:
     computed += ("magnetic_moment_muB", "n_kpoints_irreducible", "code")
     line |= {k: meta[k] for k in computed if k in meta}
     line["structure_source"] = record.get("structure_source", "own")
-    # Only what differs from the recipe, that is, the settings of a second attempt.
-    differing = {k: v for k, v in runs.SAFER.items() if meta.get("settings", {}).get(k) == v}
-    if differing:
-        line["settings"] = differing
+    asked = entry.get("settings", runs.RECIPE)
+    if asked != runs.RECIPE:
+        line["settings"] = asked
     try:
         packed = {channel: base64.b64decode(data, validate=True) for channel, data in entry["packed"].items()}
     except binascii.Error as error:
@@ -239,9 +240,8 @@ class Manager:
 
     def _done(self, material_id: str, how: str, note: str) -> None:
         name = self._name(material_id)
-        cost = self.pending.pop(material_id).get("relative_cost", 1)
         self.counts[how] += 1
-        self.reporter.advance(cost, self.counts)
+        self.reporter.advance(runs.expected_cost(self.pending.pop(material_id)), self.counts)
         self.reporter.say(f"{name}: {how} ({note}); {len(self.pending)} to do, {self.reporter.rate()}")
 
     def _name(self, material_id: str) -> str:
@@ -259,7 +259,7 @@ class Manager:
         record = self.pending[material_id]
         if self.folder.finished(material_id):  # by another manager
             del self.pending[material_id]
-            self.reporter.advance(record.get("relative_cost", 1), self.counts, computed=False)
+            self.reporter.advance(runs.expected_cost(record), self.counts, computed=False)
             claim.release()
             return False
         # A raw result was left by a manager that was killed before judging it.
@@ -267,6 +267,6 @@ class Manager:
         if found and self._settle(record, runs.Outcome(None, wall_s=0)).reason is None:
             claim.release()
             return False
-        settings = runs.next_settings(self.folder.attempts(material_id))
+        settings = runs.next_settings(record, self.folder.attempts(material_id))
         self.running[material_id] = (self.start(record, settings, claim), claim, settings)
         return True

@@ -91,6 +91,8 @@ def open_journal(store: Path) -> Iterator[Journal]:
             yield journal
         except BaseException:
             journal.close()
+            if not journal.finished and {p.name for p in folder.iterdir()} == {"lock", "records.log"}:
+                shutil.rmtree(folder)  # nothing worth resuming
             raise
         journal.close()
         shutil.rmtree(folder)

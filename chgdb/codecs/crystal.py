@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,12 +17,14 @@ from ..density import Crystal
 from ..errors import CodecError
 from .bits import BitReader, BitWriter
 
-_MAX_ULPS = 3
+_MAX_ULPS = 63
 _MAX_DECIMALS = 15
 _MAX_ATOMS = 1 << 20
 _DENOMINATOR = 24
-# How a position may follow from an earlier one: index -> function. The order is part of the format.
-_RELATIONS = (
+_ROOT3 = 3.0**0.5
+# How a number may follow from an earlier one, for positions and for cells (hexagonal ones abound): index -> function.
+# The order is part of the format.
+_POSITION_RELATIONS: tuple[Callable[[float], float], ...] = (
     lambda x: x,
     lambda x: -x,
     lambda x: 1.0 - x,
@@ -30,6 +33,16 @@ _RELATIONS = (
     lambda x: x - 0.5,
     lambda x: 1.5 - x,
     lambda x: 2.0 * x,
+)
+_CELL_RELATIONS: tuple[Callable[[float], float], ...] = (
+    lambda x: x,
+    lambda x: -x,
+    lambda x: x / 2,
+    lambda x: -x / 2,
+    lambda x: x * _ROOT3,
+    lambda x: -x * _ROOT3,
+    lambda x: x / _ROOT3,
+    lambda x: -x / _ROOT3,
 )
 _HISTORY = 16  # how many distinct earlier numbers can be referred to
 
@@ -93,14 +106,13 @@ def _write_with_places(out: BitWriter, values: list[float], fractions: bool, pla
         if fraction:
             out.write(0, 1)
             if fractions:
-                out.write(fraction[0], 5)
-                _write_ulps(out, fraction[1])
+                _write_fraction(out, *fraction)
             continue
-        relation = _as_relation(value, history)
+        relation = _as_relation(value, history, _POSITION_RELATIONS if fractions else _CELL_RELATIONS)
         decimal = _as_decimal(abs(value), places)
         if relation:
             out.write(0b10, 2)
-            out.write(relation[0], 4)
+            out.write(relation[0], (len(history) - 1).bit_length())
             out.write(relation[1], 3)
             _write_ulps(out, relation[2])
         elif decimal:
@@ -121,14 +133,13 @@ def _read_numbers(source: BitReader, count: int, fractions: bool) -> list[float]
     values: list[float] = []
     for _ in range(count):
         if not source.read(1):
-            value = _ulps(source.read(5) / _DENOMINATOR, _read_ulps(source)) if fractions else 0.0
-            values.append(value)
+            values.append(_read_fraction(source) if fractions else 0.0)
             continue
         if not source.read(1):
-            index = source.read(4)
+            index = source.read(max(len(history) - 1, 0).bit_length())
             if index >= len(history):
                 raise CodecError("the payload refers to a number that is not there: the record is damaged")
-            value = _RELATIONS[source.read(3)](history[index])
+            value = (_POSITION_RELATIONS if fractions else _CELL_RELATIONS)[source.read(3)](history[index])
             value = _ulps(value, _read_ulps(source))
         elif not source.read(1):
             width = source.read(6)
@@ -171,46 +182,79 @@ def _as_fraction(value: float) -> tuple[int, int] | None:
     return None if ulps is None else (k, ulps)
 
 
-def _as_relation(value: float, history: list[float]) -> tuple[int, int, int] | None:
+def _write_fraction(out: BitWriter, k: int, ulps: int) -> None:
+    """00 zero, 01 one half, 10 a quarter or three, 11 any k / 24; all but zero with units in the last place."""
+    if k == 0 and ulps == 0:
+        out.write(0b00, 2)
+        return
+    if k == 12:
+        out.write(0b01, 2)
+    elif k in (6, 18):
+        out.write(0b10, 2)
+        out.write(int(k == 18), 1)
+    else:
+        out.write(0b11, 2)
+        out.write(k, 5)
+    _write_ulps(out, ulps)
+
+
+def _read_fraction(source: BitReader) -> float:
+    kind = source.read(2)
+    if kind == 0:
+        return 0.0
+    k = 12 if kind == 1 else (18 if source.read(1) else 6) if kind == 2 else source.read(5)
+    return _ulps(k / _DENOMINATOR, _read_ulps(source))
+
+
+def _as_relation(
+    value: float, history: list[float], relations: tuple[Callable[[float], float], ...]
+) -> tuple[int, int, int] | None:
     """(index in history, relation, ulps), the one with the fewest ulps."""
     best = None
     for index, earlier in enumerate(history):
-        for kind, relate in enumerate(_RELATIONS):
+        for kind, relate in enumerate(relations):
             guess = relate(earlier)
-            if guess and abs(guess - value) < 1e-14:
+            if abs(guess - value) < 1e-13:
                 ulps = _ulps_between(guess, value)
                 if ulps is not None and (best is None or abs(ulps) < abs(best[2])):
                     best = index, kind, ulps
-                    if ulps == 0:
-                        return best
     return best
 
 
 def _ulps(value: float, count: int) -> float:
-    target = math.inf if count > 0 else -math.inf
-    for _ in range(abs(count)):
-        value = math.nextafter(value, target)
-    return value
+    """`value` moved by so many units in the last place, away from zero where positive."""
+    if not count:
+        return value
+    bits = struct.unpack(">q", struct.pack(">d", value))[0] + count
+    if not 0 <= bits & _MAGNITUDE < _INFINITY:
+        raise CodecError("the payload holds an impossible number: the record is damaged")
+    return struct.unpack(">d", struct.pack(">q", bits))[0]
+
+
+_MAGNITUDE = (1 << 63) - 1
+_INFINITY = 0x7FF << 52
 
 
 def _ulps_between(start: float, value: float) -> int | None:
-    for count in range(_MAX_ULPS + 1):
-        for signed in (count, -count):
-            # 0.0 next to a tiny denormal is not meant: there the raw number is right
-            if _ulps(start, signed) == value and (start or not count):
-                return signed
-    return None
+    """How many units in the last place `value` lies off `start`; None where too many or of the other sign."""
+    if start == 0 or value == 0:
+        return 0 if struct.pack(">d", start) == struct.pack(">d", value) else None
+    first, last = (struct.unpack(">q", struct.pack(">d", x))[0] for x in (start, value))
+    return last - first if abs(last - first) <= _MAX_ULPS else None
 
 
 def _write_ulps(out: BitWriter, count: int) -> None:
     out.write(int(count != 0), 1)
     if count:
         out.write(int(count < 0), 1)
-        out.write(abs(count), 2)
+        out.write_gamma(abs(count) - 1)
 
 
 def _read_ulps(source: BitReader) -> int:
     if not source.read(1):
         return 0
     sign = -1 if source.read(1) else 1
-    return sign * source.read(2)
+    count = source.read_gamma() + 1
+    if count > _MAX_ULPS:
+        raise CodecError("the payload holds an impossible number: the record is damaged")
+    return sign * count
