@@ -11,6 +11,8 @@ mean density, grid values come back to about 3e-6 of the mean density.
 Needs numpy only.
 """
 
+from __future__ import annotations
+
 import gzip
 import json
 import lzma
@@ -21,19 +23,14 @@ from pathlib import Path
 
 import numpy as np
 
+from chgdb.errors import ChgdbError, UnknownMaterialError
+
 SOURCES = Path(__file__).resolve().parent / "sources"
 RELATIVE_STEP = 1e-7  # of the mean density; rounding then changes a grid value by about 3e-6 of the mean
 
 
-class BatchError(ValueError):
-    """A batch file cannot be read or written as asked; the message says which and why."""
-
-
-class UnknownMaterialError(BatchError, KeyError):
-    """No batch holds this material id."""
-
-    def __str__(self) -> str:  # KeyError would quote the message
-        return str(self.args[0])
+class BatchError(ChgdbError, ValueError):
+    """A batch cannot be read or written as asked; the message says which and why."""
 
 
 def pack(grid: np.ndarray, step: float) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,12 @@ def operations(
     """
     kinds = sorted(set(symbols))
     numbers = [kinds.index(s) + 1 for s in symbols]
-    found = spglib.get_symmetry((np.asarray(cell), np.asarray(frac), numbers), symprec=symprec)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
+        try:
+            found = spglib.get_symmetry((np.asarray(cell), np.asarray(frac), numbers), symprec=symprec)
+        except spglib.error.SpglibError:  # where spglib before 2.8 returned None
+            found = None
     if found is None:
         return np.eye(3, dtype=np.int64)[None], np.zeros((1, 3))
     return found["rotations"].astype(np.int64), found["translations"]

@@ -28,6 +28,8 @@ import numpy as np
 import typer
 from chgdb_catalog import batches, checks, manager, runs
 
+from chgdb.errors import ChgdbError
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -313,7 +315,7 @@ def main() -> None:
     """The command line; a user's error is one line and exit code 1."""
     try:
         app()
-    except (runs.RunError, batches.BatchError) as error:
+    except ChgdbError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 

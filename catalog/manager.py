@@ -17,10 +17,12 @@ from chgdb_catalog import batches, checks, runs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from chgdb.errors import ChgdbError
+
 REQUIRED = ("grid", "n_electrons", "charge", "energy_eV", "converged")  # of a worker's meta
 
 
-class BadResultError(ValueError):
+class BadResultError(ChgdbError, ValueError):
     """A worker's result file does not hold what it must."""
 
 

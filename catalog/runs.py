@@ -31,6 +31,8 @@ from typing import Any
 
 from chgdb_catalog.batches import write_atomically
 
+from chgdb.errors import ChgdbError
+
 RECIPE: dict[str, Any] = {}  # settings of the first attempt: the worker's own
 # The second attempt: more bands, smaller mixing, more work on each band in each iteration.  The smearing stays: 0.05 eV
 # instead of 0.1 moves a metal's density by 2e-4 (Cu) to 5e-4 (Ti) NMAE, the settings below by less than 1e-4.
@@ -44,7 +46,7 @@ NEVER_RETRIED = {"no setup"}
 FOLDERS = ("jobs", "raw", "accepted", "aside", "failed", "claims")
 
 
-class RunError(RuntimeError):
+class RunError(ChgdbError, RuntimeError):
     """Something about a run that the user can mend; the message is one line."""
 
 
