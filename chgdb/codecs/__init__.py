@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from pkgutil import iter_modules
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -89,24 +88,32 @@ def encode(
     density: Density,
     tolerance: float = DEFAULT_TOLERANCE,
     *,
-    codec: str = "fourier",
+    codec: str = "auto",
     prior: Prior | None = None,
     **options: Any,
 ) -> Encoded:
     """Encode and verify: the bytes are decoded again and the NMAE of every channel measured.
 
     tolerance: largest NMAE allowed for each channel (a fraction); 0 asks for the `lossless` codec.
+    codec: a name, or "auto": `fourier` where the grid resolves the density, `realspace` for all-electron files, the
+        smaller of both in between.
     Raises `CodecError` where the tolerance is not a number from 0 to 1, the codec does not exist, or the decoded
     values miss the tolerance.
     """
     if not 0 <= tolerance < 1:
         raise CodecError(f"tolerance {tolerance!r} is not a fraction from 0 to 1; 1e-4 means 0.01 %")
-    module = get(codec if tolerance else "lossless")
-    payload = module.encode(density, tolerance, prior=prior, **options)
+    if not tolerance:
+        candidates = ["lossless"]
+    elif codec == "auto":
+        edge = get("fourier").edge(density)
+        candidates = ["fourier"] * (edge <= 10 * tolerance) + ["realspace"] * (edge > tolerance)
+    else:
+        candidates = [codec]
+    payload = min((get(name).encode(density, tolerance, prior=prior, **options) for name in candidates), key=len)
     quality = measure(density, decode(payload, prior=prior))
     worst = max(quality.nmae.values())
     if not worst <= tolerance:
-        raise CodecError(f"{codec} reaches an NMAE of {worst:.3g} where {tolerance:.3g} was asked for: use tolerance=0")
+        raise CodecError(f"the {candidates[-1]} codec reaches an NMAE of {worst:.3g} where {tolerance:.3g} was asked for: use tolerance=0")
     return Encoded(payload, tolerance, quality)
 
 

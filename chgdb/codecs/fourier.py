@@ -16,19 +16,26 @@ import numpy as np
 
 from ..density import Crystal, Density
 from ..errors import CodecError
-from ..symmetry import UNITS, Orbits, SpaceGroup, find, integer_metric, orbits
+from ..symmetry import UNITS, SpaceGroup, find, integer_metric
 from . import Header
 from .atoms import Prior, structure_factors
+from .basis import Basis, energy, half_norms, plane_weights
 from .bits import BitReader, BitWriter
 from .entropy import INITIAL_SCALES, Decoder, Encoder, choose_lanes, initial_scale
-from .frame import read_frame, write_frame
+from .frame import (
+    COUNT_UNITS,
+    STEP_BITS,
+    STEPS_PER_OCTAVE,
+    quantisation_step,
+    read_count,
+    read_frame,
+    write_count,
+    write_frame,
+)
+from .groups import read_group, same_group, write_group
 
 CODEC_ID = 2
 
-_COUNT_UNITS = 1 << 40  # electron counts are stored in units of 2^-40 e
-_STEPS_PER_OCTAVE = 16
-_STEP_BITS = 11
-_STEP_BIAS = 1536  # step = 2^((code - bias) / 16) e/Å^3: from 2^-96 to 2^32
 _LIMIT_MANTISSA = 8
 
 
@@ -36,7 +43,7 @@ _LIMIT_MANTISSA = 8
 class _Channel:
     """What a payload holds of one channel."""
 
-    count: int  # integral over the cell in units of 1 / _COUNT_UNITS
+    count: int  # integral over the cell in units of 1 / COUNT_UNITS
     group: SpaceGroup
     limit: int = 0  # coded sphere: |G|^2 up to here, in units of METRIC_UNITS; 0 where nothing is coded
     nyquist: bool = False  # whether the terms with some |h_i| = n_i / 2 are coded too
@@ -48,97 +55,8 @@ class _Channel:
 # --- geometry shared by both directions ------------------------------------------------------------------------------
 
 
-class _Basis:
-    """Coefficients in an orthonormal symmetry-adapted basis <-> the half spectrum of a real grid.
-
-    One real number per degree of freedom, such that the mean square of the density is the sum of their squares.
-    norms: |G|^2 of each number, ascending but for the Nyquist terms, which follow the others.
-    """
-
-    def __init__(self, grid: tuple[int, int, int], metric: np.ndarray, channel: _Channel) -> None:
-        self.grid = grid
-        self._orbits: Orbits = orbits(grid, metric, channel.limit, channel.group)
-        self._real = np.flatnonzero(self._orbits.freedom > 0)
-        self._imaginary = self._orbits.freedom[self._real] == 2
-        self._nyquist, nyquist_norms, self._free = (
-            _nyquist_terms(grid, metric, channel.limit) if channel.nyquist else _NO_NYQUIST
-        )
-        counts = self._orbits.freedom[self._real]
-        self._first = np.cumsum(counts) - counts
-        self._size = int(counts.sum())
-        self.norms = np.concatenate(
-            [np.repeat(self._orbits.norms[self._real], counts), np.repeat(nyquist_norms, 1 + self._free)]
-        )
-        self._weight = np.sqrt(self._orbits.multiplicity[self._real])
-        self._shift = None
-        if channel.group.origin.any():
-            self._shift = np.exp(2j * np.pi * (self._orbits.members @ channel.group.origin))
-
-    def analyse(self, spectrum: np.ndarray) -> np.ndarray:
-        """Numbers, (n,), of a half spectrum (nx, ny, nz // 2 + 1): the projection on the symmetry."""
-        h = self._orbits.members
-        values = spectrum[h[:, 0], h[:, 1], h[:, 2]]
-        if self._shift is not None:
-            values = values * self._shift
-        mean = self._orbits.fold(values)[self._real] * self._orbits.phase[self._real].conj() * self._weight
-        numbers = np.empty(len(self.norms))
-        numbers[self._first] = mean.real
-        numbers[self._first[self._imaginary] + 1] = mean.imag[self._imaginary]
-        if len(self._nyquist):
-            terms = spectrum[tuple(self._nyquist.T)] * np.where(self._free, np.sqrt(2.0), 1.0)
-            both = np.stack([terms.real, terms.imag], axis=1)
-            numbers[self._size :] = both[np.stack([np.ones_like(self._free), self._free], axis=1)]
-        return numbers
-
-    def synthesise(self, numbers: np.ndarray, spectrum: np.ndarray, grid: tuple[int, int, int]) -> None:
-        """Add the coefficients of `numbers` to a half spectrum of a grid at least as fine in every direction."""
-        coefficients = np.zeros(len(self._orbits), complex)
-        values = numbers[self._first].astype(complex)
-        values.imag[self._imaginary] = numbers[self._first[self._imaginary] + 1]
-        coefficients[self._real] = values * self._orbits.phase[self._real] / self._weight
-        h = self._orbits.members
-        members = self._orbits.unfold(coefficients)
-        if self._shift is not None:
-            members *= self._shift.conj()
-        spectrum[h[:, 0], h[:, 1], h[:, 2]] += members
-        flat = h[:, 2] == 0  # this plane holds both of each pair h, -h
-        spectrum[-h[flat, 0], -h[flat, 1], 0] += members[flat].conj()
-        if len(self._nyquist):
-            if grid != self.grid:
-                raise CodecError("a density with Nyquist terms decodes on its own grid first")
-            both = np.zeros((len(self._nyquist), 2))
-            both[np.stack([np.ones_like(self._free), self._free], axis=1)] = numbers[self._size :]
-            terms = (both[:, 0] + 1j * both[:, 1]) / np.where(self._free, np.sqrt(2.0), 1.0)
-            index = self._nyquist
-            spectrum[tuple(index.T)] += terms
-            n = np.array(grid)
-            paired = self._free & ((2 * index[:, 2]) % n[2] == 0)
-            mirror = -index[paired] % n
-            spectrum[mirror[:, 0], mirror[:, 1], index[paired, 2]] += terms[paired].conj()
-
-
-_NO_NYQUIST = (np.zeros((0, 3), np.int64), np.zeros(0, np.int64), np.zeros(0, bool))
-
-
-def _nyquist_terms(grid: tuple[int, int, int], metric: np.ndarray, limit: int):
-    """(indices into the half spectrum, norms, whether complex) of the terms with some |h_i| = n_i / 2, by |G|.
-
-    Of two conjugate terms of one plane only the first is listed.
-    """
-    n = np.array(grid)
-    axes = [np.arange(n[0]), np.arange(n[1]), np.arange(n[2] // 2 + 1)]
-    index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    index = index[(2 * index == n).any(axis=1)]
-    mirror = -index % n
-    in_plane = mirror[:, 2] == index[:, 2]
-    key, mirror_key = index[:, 0] * n[1] + index[:, 1], mirror[:, 0] * n[1] + mirror[:, 1]
-    keep = ~in_plane | (key <= mirror_key)
-    index, complex_valued = index[keep], (~in_plane | (key != mirror_key))[keep]
-    h = np.where(2 * index > n, index - n, index)
-    norms = ((h @ metric) * h).sum(axis=1)
-    order = np.argsort(norms, kind="stable")
-    order = order[norms[order] <= limit]
-    return index[order], norms[order], complex_valued[order]
+def _basis(grid: tuple[int, int, int], metric: np.ndarray, channel: _Channel) -> Basis:
+    return Basis(grid, metric, channel.group, channel.limit, channel.nyquist)
 
 
 def _prior_spectrum(prior: Prior, crystal: Crystal, native: tuple[int, int, int], grid: tuple[int, int, int]):
@@ -167,17 +85,33 @@ def _prior_spectrum(prior: Prior, crystal: Crystal, native: tuple[int, int, int]
     return spectrum
 
 
-def _synthesis(channel: _Channel, basis: _Basis | None, numbers: np.ndarray, base: np.ndarray, volume: float,
+def _synthesis(channel: _Channel, basis: Basis | None, numbers: np.ndarray, base: np.ndarray, volume: float,
                grid: tuple[int, int, int]) -> np.ndarray:  # fmt: skip
     """Grid values of a channel: mean + base (the prior's spectrum) + coefficients."""
     spectrum = base.copy()
-    spectrum[0, 0, 0] += channel.count / _COUNT_UNITS / volume
+    spectrum[0, 0, 0] += channel.count / COUNT_UNITS / volume
     if basis is not None:
         basis.synthesise(numbers, spectrum, grid)
     return np.fft.irfftn(spectrum, s=grid, axes=(0, 1, 2), norm="forward")
 
 
 # --- encoding --------------------------------------------------------------------------------------------------------
+
+
+def edge(density: Density) -> float:
+    """What lies near the edge of the grid's spectrum, as a mean absolute density relative to the mean.
+
+    Far below the tolerance where the grid resolves the density. All-electron densities never are: their core peaks
+    alias on any grid of today.
+    """
+    spectrum = np.fft.rfftn(density.total, norm="forward")
+    grid = density.grid
+    outer = np.zeros(spectrum.shape, bool)
+    outer[:, :, int(0.45 * grid[2]) :] = True
+    for axis in (0, 1):
+        high = np.abs(np.fft.fftfreq(grid[axis])) >= 0.45
+        outer |= high.reshape([-1 if k == axis else 1 for k in range(3)])
+    return 0.8 * energy(np.where(outer, spectrum, 0), grid) ** 0.5 / float(np.abs(density.total).mean(dtype=float))
 
 
 def encode(density: Density, tolerance: float, prior: Prior | None = None, symmetry: bool = True) -> bytes:
@@ -212,7 +146,7 @@ def _encode_channel(values: np.ndarray, base: np.ndarray, crystal: Crystal, metr
                     allowed: float) -> _Channel:  # fmt: skip
     """The channel with the coarsest step whose mean absolute error stays within `allowed` (e/Å^3)."""
     spectrum = np.fft.rfftn(values, norm="forward")
-    count = round(float(spectrum[0, 0, 0].real) * crystal.volume * _COUNT_UNITS)
+    count = round(float(spectrum[0, 0, 0].real) * crystal.volume * COUNT_UNITS)
     grid = values.shape
     empty = _Channel(count, SpaceGroup.trivial())
     nothing = np.zeros(0)
@@ -247,17 +181,17 @@ def _choose_step(channel: _Channel, values: np.ndarray, base: np.ndarray, residu
                  metric: np.ndarray, allowed: float) -> bool:  # fmt: skip
     """Fill in sphere, step and values of a channel; whether the mean absolute error got within `allowed`."""
     grid = values.shape
-    energy = _energy(residual, grid)
+    power = energy(residual, grid)
     channel.limit = _MAX_LIMIT if channel.nyquist else _sphere(residual, grid, metric, (0.1 * allowed) ** 2)
-    basis = _Basis(grid, metric, channel)
+    basis = _basis(grid, metric, channel)
     numbers = basis.analyse(residual)
-    lost = max(energy - float((numbers**2).sum()), 0.0)
+    lost = max(power - float((numbers**2).sum()), 0.0)
     # A sum of many rounding errors is nearly normal: mean |e| = sqrt(2 / pi) rms e. Good enough to start from.
     code = _step_for(numbers, (allowed / 0.8) ** 2 - lost)
 
     def error(code: int) -> float:
         quantised = _quantise(numbers, code)
-        decoded = _synthesis(channel, basis, quantised * _step(code), base, crystal.volume, grid)
+        decoded = _synthesis(channel, basis, quantised * quantisation_step(code), base, crystal.volume, grid)
         return float(np.abs(decoded - values).mean())
 
     reached = error(code)
@@ -266,13 +200,13 @@ def _choose_step(channel: _Channel, values: np.ndarray, base: np.ndarray, residu
         if reached <= allowed:
             if tried.get(code + 1, 0.0) > allowed:
                 break
-            move = max(1, int(_STEPS_PER_OCTAVE * np.log2(allowed / max(reached, allowed / 4))))
+            move = max(1, int(STEPS_PER_OCTAVE * np.log2(allowed / max(reached, allowed / 4))))
             while move > 1 and tried.get(code + move, 0.0) > allowed:
                 move //= 2
             code += move
         else:
-            code -= max(1, int(_STEPS_PER_OCTAVE * np.log2(min(reached / allowed, 4.0))))
-        if not 0 <= code < 1 << _STEP_BITS:
+            code -= max(1, int(STEPS_PER_OCTAVE * np.log2(min(reached / allowed, 4.0))))
+        if not 0 <= code < 1 << STEP_BITS:
             return False
         reached = tried.setdefault(code, -1.0)
         if reached < 0:
@@ -286,7 +220,7 @@ def _choose_step(channel: _Channel, values: np.ndarray, base: np.ndarray, residu
         quantised = _quantise(working.analyse(residual), code)
         last = np.flatnonzero(quantised)
         channel.limit = _rounded_up(int(working.norms[last].max())) if len(last) else 0
-        basis = _Basis(grid, metric, channel)
+        basis = _basis(grid, metric, channel)
         numbers = basis.analyse(residual)
         if error(code) <= allowed:
             channel.step, channel.values = code, _quantise(numbers, code)
@@ -296,16 +230,12 @@ def _choose_step(channel: _Channel, values: np.ndarray, base: np.ndarray, residu
     return False
 
 
-def _step(code: int) -> float:
-    return 2.0 ** ((code - _STEP_BIAS) / _STEPS_PER_OCTAVE)
-
-
 def _step_for(numbers: np.ndarray, target: float) -> int:
     """Largest step code with a sum of squared errors within `target`."""
-    low, high = 0, (1 << _STEP_BITS) - 1
+    low, high = 0, (1 << STEP_BITS) - 1
     while low < high:
         code = (low + high + 1) // 2
-        error = _quantise(numbers, code) * _step(code) - numbers
+        error = _quantise(numbers, code) * quantisation_step(code) - numbers
         if float(error @ error) <= target:
             low = code
         else:
@@ -315,39 +245,18 @@ def _step_for(numbers: np.ndarray, target: float) -> int:
 
 def _quantise(numbers: np.ndarray, code: int) -> np.ndarray:
     """Whole multiples of the step. Rounding leans towards zero, where values cost less for little more error."""
-    scaled = np.abs(numbers) / _step(code)
+    scaled = np.abs(numbers) / quantisation_step(code)
     whole = np.floor(np.minimum(scaled, 2.0**60) + 0.45)
     whole[scaled < 0.65] = 0
     return np.copysign(whole, numbers).astype(np.int64)
 
 
-def _energy(spectrum: np.ndarray, grid: tuple[int, ...]) -> float:
-    """Mean square over the grid, from a half spectrum (Parseval)."""
-    return float((np.abs(spectrum) ** 2 * _plane_weights(grid)).sum())
-
-
-def _plane_weights(grid: tuple[int, ...]) -> np.ndarray:
-    """How many terms of the whole spectrum each plane of the half spectrum stands for."""
-    weights = np.full(grid[2] // 2 + 1, 2.0)
-    weights[0] = 1
-    if grid[2] % 2 == 0:
-        weights[-1] = 1
-    return weights
-
-
-def _half_norms(grid: tuple[int, ...], metric: np.ndarray) -> np.ndarray:
-    """|G|^2 of every term of a half spectrum, (nx, ny, nz // 2 + 1) int64."""
-    x, y, z = np.ix_(*(np.fft.fftfreq(n, 1 / n).round().astype(np.int64) for n in grid[:2]), np.arange(grid[2] // 2 + 1))
-    plane = metric[0, 0] * x * x + 2 * metric[0, 1] * x * y + metric[1, 1] * y * y
-    return plane + (2 * (metric[0, 2] * x + metric[1, 2] * y) + metric[2, 2] * z) * z
-
-
 def _sphere(spectrum: np.ndarray, grid: tuple[int, ...], metric: np.ndarray, negligible: float) -> int:
     """Smallest sphere (rounded up) that leaves out at most `negligible` of the mean square."""
-    energy = (np.abs(spectrum) ** 2 * _plane_weights(grid)).ravel()
-    norms = _half_norms(grid, metric).ravel()
+    power = (np.abs(spectrum) ** 2 * plane_weights(grid)).ravel()
+    norms = half_norms(grid, metric).ravel()
     shells = (norms >> _SHELL_BITS).astype(np.intp)
-    tail = np.bincount(shells, energy)[::-1].cumsum()[::-1]
+    tail = np.bincount(shells, power)[::-1].cumsum()[::-1]
     outside = np.flatnonzero(tail <= negligible)
     shell = int(outside[0]) if len(outside) else len(tail)
     return _rounded_up(shell << _SHELL_BITS)
@@ -430,115 +339,41 @@ def _write(density: Density, channels: list[_Channel], prior: Prior | None) -> b
         _write_channel(out, channel, previous)
         if channel.limit:
             previous = channel.group
-            coder.encode(channel.values, _Basis(density.grid, metric, channel).norms, channel.initial)
+            coder.encode(channel.values, _basis(density.grid, metric, channel).norms, channel.initial)
     return out.to_bytes() + coder.finish()
 
 
 def _write_channel(out: BitWriter, channel: _Channel, previous: SpaceGroup | None) -> None:
-    whole = round(channel.count / _COUNT_UNITS)
-    rest = channel.count - whole * _COUNT_UNITS
-    out.write_signed(whole)
-    out.write(abs(rest).bit_length(), 6)
-    out.write(abs(rest), abs(rest).bit_length())
-    out.write(int(rest < 0), 1)
+    write_count(out, channel.count)
     out.write(int(channel.limit > 0), 1)
     if not channel.limit:
         return
     if previous is not None:
-        out.write(int(_same(channel.group, previous)), 1)
-    if previous is None or not _same(channel.group, previous):
-        _write_group(out, channel.group)
+        out.write(int(same_group(channel.group, previous)), 1)
+    if previous is None or not same_group(channel.group, previous):
+        write_group(out, channel.group)
     exponent = max(0, channel.limit.bit_length() - _LIMIT_MANTISSA)
     out.write(exponent, 6)
     out.write(channel.limit >> exponent, _LIMIT_MANTISSA)
     out.write(int(channel.nyquist), 1)
-    out.write(channel.step, _STEP_BITS)
+    out.write(channel.step, STEP_BITS)
     out.write(channel.initial, 6)
 
 
 def _read_channel(source: BitReader, previous: SpaceGroup | None) -> _Channel:
-    whole = source.read_signed()
-    rest = source.read(source.read(6))
-    count = whole * _COUNT_UNITS + (-rest if source.read(1) else rest)
+    count = read_count(source)
     if not source.read(1):
         return _Channel(count, SpaceGroup.trivial())
-    group = previous if previous is not None and source.read(1) else _read_group(source)
+    group = previous if previous is not None and source.read(1) else read_group(source)
     exponent = source.read(6)
     if exponent > 50:
         raise CodecError("the payload holds an impossible sphere: the record is damaged")
     limit = source.read(_LIMIT_MANTISSA) << exponent
     nyquist = bool(source.read(1))
-    step, initial = source.read(_STEP_BITS), source.read(6)
+    step, initial = source.read(STEP_BITS), source.read(6)
     if initial >= INITIAL_SCALES or not limit:
         raise CodecError("the payload holds an impossible number: the record is damaged")
     return _Channel(count, group, limit, nyquist, step, initial)
-
-
-def _same(one: SpaceGroup, other: SpaceGroup) -> bool:
-    return one.rows() == other.rows() and bool((one.origin == other.origin).all())
-
-
-_ORIGIN_UNITS = 1 << 32
-_COARSE = UNITS // 24
-
-
-def _write_group(out: BitWriter, group: SpaceGroup) -> None:
-    generators = group.generators()
-    out.write_gamma(len(generators))
-    if not len(generators):
-        return
-    origin = np.rint(group.origin * _ORIGIN_UNITS).astype(np.int64) % _ORIGIN_UNITS
-    out.write(int(origin.any()), 1)
-    if origin.any():
-        for component in origin.tolist():
-            out.write(component, 32)
-    for *rotation, x, y, z, flip in generators.rows():
-        small = max(map(abs, rotation)) <= 1
-        out.write(int(small), 1)
-        if small:
-            out.write(sum((entry + 1) * 3**k for k, entry in enumerate(rotation)), 15)
-        else:
-            for entry in rotation:
-                out.write_signed(entry)
-        out.write(flip, 1)
-        for component in (x, y, z):
-            out.write(int(component > 0), 1)
-            if component:
-                coarse = component % _COARSE == 0
-                out.write(int(coarse), 1)
-                out.write(component // _COARSE if coarse else component, 5 if coarse else 13)
-
-
-def _read_group(source: BitReader) -> SpaceGroup:
-    count = source.read_gamma()
-    if not count:
-        return SpaceGroup.trivial()
-    if count > 16:
-        raise CodecError("the payload holds too many group generators: the record is damaged")
-    origin = np.zeros(3)
-    if source.read(1):
-        origin = np.array([source.read(32) / _ORIGIN_UNITS for _ in range(3)])
-    rotations, translations, flips = [], [], []
-    for _ in range(count):
-        if source.read(1):
-            code = source.read(15)
-            rotation = [code // 3**k % 3 - 1 for k in range(9)]
-        else:
-            rotation = [source.read_signed() for _ in range(9)]
-            if max(map(abs, rotation)) > 64:
-                raise CodecError("the payload holds an impossible rotation: the record is damaged")
-        rotations.append(rotation)
-        flips.append(source.read(1))
-        vector = []
-        for _ in range(3):
-            component = 0
-            if source.read(1):
-                component = source.read(5) * _COARSE if source.read(1) else source.read(13)
-            vector.append(component % UNITS)
-        translations.append(vector)
-    return SpaceGroup.generate(
-        np.array(rotations).reshape(-1, 3, 3), np.array(translations), origin, np.array(flips, np.int64)
-    )
 
 
 def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int] | None = None) -> Density:
@@ -573,8 +408,8 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
             base = np.zeros((shape[0], shape[1], shape[2] // 2 + 1), complex)
         basis, numbers = None, np.zeros(0)
         if channel.limit:
-            basis = _Basis(native, metric, channel)
-            numbers = coder.decode(basis.norms, channel.initial) * _step(channel.step)
+            basis = _basis(native, metric, channel)
+            numbers = coder.decode(basis.norms, channel.initial) * quantisation_step(channel.step)
         decoded[name] = _synthesis(channel, basis, numbers, base, crystal.volume, shape)
     coder.close()
     density = Density(crystal, decoded)

@@ -1,4 +1,4 @@
-"""What every payload begins with: codec, grid, channels and crystal."""
+"""What payloads have in common: grid, channels and crystal at the start, electron counts, quantisation steps."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from .crystal import read_crystal, write_crystal
 
 #: 645^3 points, 2 GB a channel. A larger claim is taken for damage before anything is allocated.
 MAX_GRID_POINTS = 1 << 28
+
+#: Electron counts are stored in units of 2^-40 e.
+COUNT_UNITS = 1 << 40
+
+#: A quantisation step is 2^((code - 1536) / 16) e/Å^3 with a code of 11 bits: from 2^-96 to 2^32.
+STEPS_PER_OCTAVE = 16
+STEP_BITS = 11
+_STEP_BIAS = 1536
 
 
 def write_frame(out: BitWriter, crystal: Crystal, grid: tuple[int, int, int], channels: int) -> None:
@@ -35,3 +43,26 @@ def read_frame(source: BitReader) -> tuple[Crystal, tuple[int, int, int], tuple[
     if prod((nx, ny, nz)) > MAX_GRID_POINTS:
         raise CodecError(f"the payload claims a grid of {nx} x {ny} x {nz} points: the record is damaged")
     return read_crystal(source), (nx, ny, nz), CHANNELS[(1, 2, 4)[code]]
+
+
+def write_count(out: BitWriter, count: int) -> None:
+    """The integral of a channel over the cell, in units of 1 / `COUNT_UNITS` e: mostly near a whole number."""
+    whole = round(count / COUNT_UNITS)
+    rest = count - whole * COUNT_UNITS
+    out.write_signed(whole)
+    out.write(abs(rest).bit_length(), 6)
+    out.write(abs(rest), abs(rest).bit_length())
+    if rest:
+        out.write(int(rest < 0), 1)
+
+
+def read_count(source: BitReader) -> int:
+    """What `write_count` wrote."""
+    whole = source.read_signed()
+    rest = source.read(source.read(6))
+    return whole * COUNT_UNITS + (-rest if rest and source.read(1) else rest)
+
+
+def quantisation_step(code: int) -> float:
+    """Step of a code, e/Å^3."""
+    return 2.0 ** ((code - _STEP_BIAS) / STEPS_PER_OCTAVE)

@@ -13,8 +13,10 @@ Python's correctly rounded formatting instead.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -28,7 +30,7 @@ from .streams import Reader
 FIELD = 18
 PER_LINE = 5
 
-_ROWS = 4500  # lines handled at once: temporaries stay in the processor's cache
+_ROWS = 16_000  # lines handled at once by a thread: long enough that the interpreter costs nothing beside them
 _CHUNK = 1 << 18  # bytes of free-format text handled at once
 _FIRST = 1 << 16  # values allocated before any was read
 _LONGEST = 64  # characters of a token that may still be a number
@@ -80,26 +82,33 @@ def read_values(reader: Reader, count: int, divisor: float = 1.0) -> np.ndarray:
     # Without a known size the array grows with what was really there.
     values = np.empty(count if remaining is not None else min(count, _FIRST))
     filled = 0
-    layout = _FixedLayout.of(reader.peek(512), count)
+    layouts = _FixedLayout.of(reader.peek(512), count)
     previous = b""
-    while filled < count:
-        if layout is not None and (rows := min((count - filled) // layout.per_line, _ROWS)):
-            data = reader.take(rows * layout.width)
-            part = layout.parse(data, reader)
-            if part is not None:
-                reader.line += rows
-                previous = data[layout.width - FIELD - 2 : layout.width].split()[-1]
+    with ThreadPoolExecutor(max(1, len(layouts))) as pool:
+        while filled < count:
+            rows = (count - filled) // layouts[0].per_line if layouts else 0
+            if rows:
+                starts = range(0, min(rows, _ROWS * len(layouts)), _ROWS)
+                chunks = [reader.take(min(rows - start, _ROWS) * layouts[0].width) for start in starts]
+                lines = [reader.line + 1 + start for start in starts]
+                run = pool.map if len(chunks) > 1 else map
+                parts = list(run(_FixedLayout.parse, layouts, chunks, lines, [reader] * len(chunks)))
+                if any(part is None for part in parts):
+                    reader.give_back(b"".join(chunks))
+                    layouts = []
+                    continue
+                reader.line += sum(len(chunk) for chunk in chunks) // layouts[0].width
+                previous = chunks[-1][-FIELD - 2 :].split()[-1]
             else:
-                reader.give_back(data)
-                layout = None
-                continue
-        else:
-            part, previous = _read_free(reader, count, filled, previous)
-        if filled + part.size > values.size:
-            values.resize(min(count, max(2 * values.size, filled + part.size)), refcheck=False)
-        with np.errstate(over="ignore"):
-            np.divide(part, divisor, out=values[filled : filled + part.size])
-        filled += part.size
+                part, previous = _read_free(reader, count, filled, previous)
+                parts = [part]
+            size = sum(part.size for part in parts)
+            if filled + size > values.size:
+                values.resize(min(count, max(2 * values.size, filled + size)), refcheck=False)
+            for part in parts:
+                with np.errstate(over="ignore"):
+                    np.divide(part, divisor, out=values[filled : filled + part.size])
+                filled += part.size
     return values
 
 
@@ -235,7 +244,7 @@ class _FixedLayout:
     _VASP = re.compile(rb"(?: [ 0-]\.\d{11}(?:E[+-]\d\d|[+-]\d{3}))+")
     _C = re.compile(rb"(?: [ -]\d\.\d{10}E[+-]\d\d)+")
 
-    def __init__(self, per_line: int, line_end: bytes, leading_digit: bool) -> None:
+    def __init__(self, per_line: int, line_end: bytes, leading_digit: bool, rows: int) -> None:
         self.per_line = per_line
         self.line_end = np.frombuffer(line_end, np.uint8)
         self.width = per_line * FIELD + len(line_end)
@@ -247,26 +256,28 @@ class _FixedLayout:
         for exponent in range(-22 + self.digits, self.digits + 1):
             self.divisors[_exponent_index(exponent)] = 10.0 ** (self.digits - exponent)
         kinds = (np.uint64, np.uint64, np.uint16, np.uint32, np.uint32, np.uint32, bool, bool, bool, float, np.int64)
-        self.scratch = [np.empty((_ROWS, per_line), kind) for kind in kinds]
+        self.scratch = [np.empty((rows, per_line), kind) for kind in kinds]
 
     @classmethod
-    def of(cls, head: bytes, count: int) -> _FixedLayout | None:
-        """The layout of a text that begins with `head`, or None where it is another one."""
+    def of(cls, head: bytes, count: int) -> list[_FixedLayout]:
+        """The layout of a text that begins with `head`, once for each thread to use; none where it is another one."""
         line, end, _ = head.partition(b"\n")
         line_end = b"\r\n" if line.endswith(b"\r") else b"\n"
         line = line.removesuffix(b"\r")
-        if not end or not line or len(line) % FIELD or count < len(line) // FIELD:
-            return None
-        if cls._VASP.fullmatch(line):
-            return cls(len(line) // FIELD, line_end, leading_digit=False)
-        if cls._C.fullmatch(line):
-            return cls(len(line) // FIELD, line_end, leading_digit=True)
-        return None
+        per_line = len(line) // FIELD
+        if not end or not per_line or len(line) % FIELD or count < per_line:
+            return []
+        leading_digit = cls._C.fullmatch(line) is not None
+        if not leading_digit and not cls._VASP.fullmatch(line):
+            return []
+        rows = min(count // per_line, _ROWS)
+        threads = 2 if count // per_line > _ROWS and (os.cpu_count() or 1) > 1 else 1
+        return [cls(per_line, line_end, leading_digit, rows) for _ in range(threads)]
 
-    def parse(self, data: bytes, reader: Reader) -> np.ndarray | None:
+    def parse(self, data: bytes, line: int, reader: Reader) -> np.ndarray | None:
         """Values of whole lines, or None where the lines are not of this layout (then the text is free format).
 
-        The array is overwritten by the next call.
+        The array is overwritten by the next call. line: number of the first line, for messages of `reader`.
 
         A field is read as the words [0:2] blank and sign, [2:6] point and three digits, [6:14] eight digits, [14:18]
         exponent. Subtracting the expected characters leaves digits as bytes of 0 to 9; adding 6 to each overflows
@@ -285,7 +296,8 @@ class _FixedLayout:
             return out
 
         # Arrays are used again from call to call: fresh ones would cost a page fault every 512 values.
-        wide, wide2, head, short, short2, short3, good, right, negative, values, index = (a[:rows] for a in self.scratch)
+        arrays = [array[:rows] for array in self.scratch]
+        wide, wide2, head, short, short2, short3, good, right, negative, values, index = arrays
 
         load(0, head)
         np.equal(head, 0x2D20, out=negative)  # " -"
@@ -333,7 +345,7 @@ class _FixedLayout:
         wide2 *= np.uint64(100_000_000)
         wide += wide2
 
-        # "E+02": an index from the bits that differ, see `_exponent_index`; the table of words tells whether all is right.
+        # "E+02": an index from the bits that differ, see `_exponent_index`; the table of words tells whether it is one.
         load(14, short)
         np.bitwise_and(short, np.uint32(0x0F0F0400), out=short2)
         short2 *= np.uint32(1 + (1 << 4) + (1 << 18))
@@ -351,11 +363,11 @@ class _FixedLayout:
             values[inexact] = _long_products(mantissa[inexact], index[inexact], self.digits)
             good &= ~np.isnan(values)
         np.negative(values, out=values, where=negative)
-        if not good.all() and not self._repair(data, values, good, reader):
+        if not good.all() and not self._repair(data, values, good, line, reader):
             return None
         return values.reshape(-1)
 
-    def _repair(self, data: bytes, values: np.ndarray, good: np.ndarray, reader: Reader) -> bool:
+    def _repair(self, data: bytes, values: np.ndarray, good: np.ndarray, line: int, reader: Reader) -> bool:
         """Parse the fields that were not of the plain form one by one; False where a field is not one token."""
         for row, column in np.argwhere(~good):
             start = row * self.width + column * FIELD
@@ -365,12 +377,13 @@ class _FixedLayout:
             try:
                 values[row, column] = parse_number(tokens[0])
             except ValueError as error:
-                raise reader.error(f"{error} (column {column + 1})", reader.line + int(row) + 1) from None
+                raise reader.error(f"{error} (column {column + 1})", line + int(row)) from None
         return True
 
 
 # Writing ------------------------------------------------------------------------------------------------------------
 
+_ROWS_OUT = 3000  # lines handled at once
 _EXPONENT_0 = 340  # index of exponent 0 in the tables by decimal exponent
 #: Below this the scale 10^(11 - e) would overflow or the value would be denormal: zero apart, such values are formatted
 #: one by one.
@@ -465,14 +478,14 @@ def lines_of_five(pieces: Iterable[np.ndarray], line_end: bytes = b"\n") -> Iter
 
     Each piece of text is valid until the next is asked for.
     """
-    text = np.empty((_ROWS, PER_LINE * FIELD + len(line_end)), np.uint8)
+    text = np.empty((_ROWS_OUT, PER_LINE * FIELD + len(line_end)), np.uint8)
     text[:, PER_LINE * FIELD :] = np.frombuffer(line_end, np.uint8)
     rest = np.empty(0)
     for piece in pieces:
         flat = np.concatenate([rest, piece]) if rest.size else piece
         whole = flat.size - flat.size % PER_LINE
-        for start in range(0, whole, _ROWS * PER_LINE):
-            values = flat[start : min(start + _ROWS * PER_LINE, whole)].reshape(-1, PER_LINE)
+        for start in range(0, whole, _ROWS_OUT * PER_LINE):
+            values = flat[start : min(start + _ROWS_OUT * PER_LINE, whole)].reshape(-1, PER_LINE)
             put_numbers(values, text)
             yield text[: len(values)].data.cast("B")
         rest = flat[whole:].copy()

@@ -1,0 +1,124 @@
+"""Fourier coefficients of a real grid in an orthonormal, symmetry-adapted basis, ordered by |G|."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import CodecError
+from ..symmetry import SpaceGroup, orbits
+
+
+class Basis:
+    """Coefficients in an orthonormal symmetry-adapted basis <-> the half spectrum of a real grid.
+
+    One real number per degree of freedom, such that the mean square of the density is the sum of their squares.
+    norms: |G|^2 of each number, ascending but for the Nyquist terms, which follow the others.
+    """
+
+    def __init__(
+        self, grid: tuple[int, int, int], metric: np.ndarray, group: SpaceGroup, limit: int, nyquist: bool
+    ) -> None:
+        self.grid = grid
+        self._orbits = orbits(grid, metric, limit, group)
+        self._real = np.flatnonzero(self._orbits.freedom > 0)
+        self._imaginary = self._orbits.freedom[self._real] == 2
+        self._nyquist, nyquist_norms, self._free = (
+            _nyquist_terms(grid, metric, limit) if nyquist else _NO_NYQUIST
+        )
+        counts = self._orbits.freedom[self._real]
+        self._first = np.cumsum(counts) - counts
+        self._size = int(counts.sum())
+        self.norms = np.concatenate(
+            [np.repeat(self._orbits.norms[self._real], counts), np.repeat(nyquist_norms, 1 + self._free)]
+        )
+        self._weight = np.sqrt(self._orbits.multiplicity[self._real])
+        self._shift = None
+        if group.origin.any():
+            self._shift = np.exp(2j * np.pi * (self._orbits.members @ group.origin))
+
+    def analyse(self, spectrum: np.ndarray) -> np.ndarray:
+        """Numbers, (n,), of a half spectrum (nx, ny, nz // 2 + 1): the projection on the symmetry."""
+        h = self._orbits.members
+        values = spectrum[h[:, 0], h[:, 1], h[:, 2]]
+        if self._shift is not None:
+            values = values * self._shift
+        mean = self._orbits.fold(values)[self._real] * self._orbits.phase[self._real].conj() * self._weight
+        numbers = np.empty(len(self.norms))
+        numbers[self._first] = mean.real
+        numbers[self._first[self._imaginary] + 1] = mean.imag[self._imaginary]
+        if len(self._nyquist):
+            terms = spectrum[tuple(self._nyquist.T)] * np.where(self._free, np.sqrt(2.0), 1.0)
+            both = np.stack([terms.real, terms.imag], axis=1)
+            numbers[self._size :] = both[np.stack([np.ones_like(self._free), self._free], axis=1)]
+        return numbers
+
+    def synthesise(self, numbers: np.ndarray, spectrum: np.ndarray, grid: tuple[int, int, int]) -> None:
+        """Add the coefficients of `numbers` to a half spectrum of a grid at least as fine in every direction."""
+        coefficients = np.zeros(len(self._orbits), complex)
+        values = numbers[self._first].astype(complex)
+        values.imag[self._imaginary] = numbers[self._first[self._imaginary] + 1]
+        coefficients[self._real] = values * self._orbits.phase[self._real] / self._weight
+        h = self._orbits.members
+        members = self._orbits.unfold(coefficients)
+        if self._shift is not None:
+            members *= self._shift.conj()
+        spectrum[h[:, 0], h[:, 1], h[:, 2]] += members
+        flat = h[:, 2] == 0  # this plane holds both of each pair h, -h
+        spectrum[-h[flat, 0], -h[flat, 1], 0] += members[flat].conj()
+        if len(self._nyquist):
+            if grid != self.grid:
+                raise CodecError("a density with Nyquist terms decodes on its own grid first")
+            both = np.zeros((len(self._nyquist), 2))
+            both[np.stack([np.ones_like(self._free), self._free], axis=1)] = numbers[self._size :]
+            terms = (both[:, 0] + 1j * both[:, 1]) / np.where(self._free, np.sqrt(2.0), 1.0)
+            index = self._nyquist
+            spectrum[tuple(index.T)] += terms
+            n = np.array(grid)
+            paired = self._free & ((2 * index[:, 2]) % n[2] == 0)
+            mirror = -index[paired] % n
+            spectrum[mirror[:, 0], mirror[:, 1], index[paired, 2]] += terms[paired].conj()
+
+
+_NO_NYQUIST = (np.zeros((0, 3), np.int64), np.zeros(0, np.int64), np.zeros(0, bool))
+
+
+def _nyquist_terms(grid: tuple[int, int, int], metric: np.ndarray, limit: int):
+    """(indices into the half spectrum, norms, whether complex) of the terms with some |h_i| = n_i / 2, by |G|.
+
+    Of two conjugate terms of one plane only the first is listed.
+    """
+    n = np.array(grid)
+    axes = [np.arange(n[0]), np.arange(n[1]), np.arange(n[2] // 2 + 1)]
+    index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    index = index[(2 * index == n).any(axis=1)]
+    mirror = -index % n
+    in_plane = mirror[:, 2] == index[:, 2]
+    key, mirror_key = index[:, 0] * n[1] + index[:, 1], mirror[:, 0] * n[1] + mirror[:, 1]
+    keep = ~in_plane | (key <= mirror_key)
+    index, complex_valued = index[keep], (~in_plane | (key != mirror_key))[keep]
+    h = np.where(2 * index > n, index - n, index)
+    norms = ((h @ metric) * h).sum(axis=1)
+    order = np.argsort(norms, kind="stable")
+    order = order[norms[order] <= limit]
+    return index[order], norms[order], complex_valued[order]
+
+
+def energy(spectrum: np.ndarray, grid: tuple[int, ...]) -> float:
+    """Mean square over the grid, from a half spectrum (Parseval)."""
+    return float((np.abs(spectrum) ** 2 * plane_weights(grid)).sum())
+
+
+def plane_weights(grid: tuple[int, ...]) -> np.ndarray:
+    """How many terms of the whole spectrum each plane of the half spectrum stands for."""
+    weights = np.full(grid[2] // 2 + 1, 2.0)
+    weights[0] = 1
+    if grid[2] % 2 == 0:
+        weights[-1] = 1
+    return weights
+
+
+def half_norms(grid: tuple[int, ...], metric: np.ndarray) -> np.ndarray:
+    """|G|^2 of every term of a half spectrum, (nx, ny, nz // 2 + 1) int64."""
+    x, y, z = np.ix_(*(np.fft.fftfreq(n, 1 / n).round().astype(np.int64) for n in grid[:2]), np.arange(grid[2] // 2 + 1))
+    plane = metric[0, 0] * x * x + 2 * metric[0, 1] * x * y + metric[1, 1] * y * y
+    return plane + (2 * (metric[0, 2] * x + metric[1, 2] * y) + metric[2, 2] * z) * z
