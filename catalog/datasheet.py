@@ -1,0 +1,150 @@
+"""The datasheet of the embedded catalog, `README.md`: its text, with counts and tables taken from the store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from chgdb.catalog import Catalog, open_catalog
+from chgdb.elements import SYMBOLS
+
+from .batches import write_atomically
+
+#: First space-group number of each crystal system.
+_SYSTEMS = {
+    1: "triclinic", 3: "monoclinic", 16: "orthorhombic", 75: "tetragonal", 143: "trigonal", 168: "hexagonal",
+    195: "cubic",
+}  # fmt: skip
+
+_TEXT = """# The embedded catalog of chgdb
+
+<!-- written by `python catalog/rebuild.py`; change datasheet.py, not this file -->
+
+{n} electronic charge densities of inorganic crystals, each within {tolerance} NMAE of the density that was computed,
+with structures, provenance and elastic, thermal and energetic properties. `chgdb.open()` opens it.
+
+## What is in it
+
+{facts}
+
+{systems}
+
+{origins}
+
+{properties}
+
+Elements ({n_elements}): {elements}
+
+## How it was computed
+
+- Densities: GPAW 22.8 with its PAW-PBE setups (0.9.20000), plane waves to 400 eV, Γ-centred k-points of density 2.5 per
+  1/Å, Fermi-Dirac smearing 0.1 eV. Cr, Mn, Fe, Co and Ni compounds are spin-polarised from a ferromagnetic start, all
+  others not. Structures as given, not relaxed. `gpaw_worker.py` is the recipe; `sources/` holds the densities as they
+  were computed (rounded once, to about 3e-6 of the mean density).
+- What the grid holds is what VASP writes to a CHGCAR: the smooth pseudo valence density plus soft compensation charges
+  that restore the multipole moments inside the PAW spheres. It integrates to the number of valence electrons. It is not
+  the all-electron density, and differs from VASP's own near the nuclei, where both are pseudo-densities.
+- The ids are Materials Project ids of the *structures*. The densities are ours, not the Materials Project's.
+- Compression: the Fourier codec at NMAE <= {tolerance} (docs/format.md), every record decoded and measured when it was
+  written. NMAE = sum |n' - n| / sum |n| on the density's own grid.
+- Moduli, Debye temperatures, formation energies: from the Materials Project by way of the publications that
+  `moduli_source` and the columns' `source` attributes name.
+
+## Known limits
+
+- No augmentation occupancies: a CHGCAR from this catalog is for analysis and plotting and for starting a calculation
+  (ICHARG = 1), not for non-self-consistent runs at fixed density (ICHARG = 11) with VASP's PAW sets.
+- PBE throughout: band gaps are too small, f electrons and correlated oxides are treated without U.
+- One ferromagnetic start: antiferromagnetic ground states are not found.
+- {n_reconstructed} full-Heusler cells (`structure_source` "reconstructed") had their lattice constant recovered from the
+  tabulated Debye temperature and moduli by inverting the Debye formula. Keep them out of any training or test of the
+  Debye temperature.
+- Small cells dominate: {median_atoms:g} atoms in the median, {max_atoms} at most.
+- Labels are missing where the sources have none; a missing number is NaN, a missing text empty.
+
+## Rebuilding it
+
+    python catalog/rebuild.py
+
+reads `sources/` and the table of properties, fits the prior, encodes and verifies every density, and writes this page.
+`chgdb verify` checks every byte of the store against its checksums, `chgdb verify --deep` decodes every record.
+
+## Licence and citation
+
+Data: CC BY 4.0. Please cite chgdb (CITATION.cff), and for structures and labels the Materials Project: A. Jain et al.,
+APL Materials 1, 011002 (2013); for elasticity also M. de Jong et al., Scientific Data 2, 150009 (2015).
+"""
+
+
+def write(path: Path, store: Path) -> None:
+    """Write the datasheet of a store to `path`, atomically."""
+    write_atomically(path, render(open_catalog(store)).encode())
+
+
+def render(catalog: Catalog) -> str:
+    """The datasheet as Markdown."""
+    info = catalog.info()
+    atoms = catalog.column("n_atoms")
+    payload = catalog.column("stored_bytes").astype(float)
+    text = catalog.column("text_bytes").astype(float)
+    nmae = catalog.column("nmae")
+    present = {symbol for row in catalog.column("elements") for symbol in str(row).split()}
+    sources = Counter(str(s) for s in catalog.column("structure_source"))
+    facts = [
+        ("materials", f"{len(catalog):,}"),
+        ("text of their density blocks, as VASP writes them", _size(float(text.sum()))),
+        ("records (structure, symmetry, coefficients)", _size(float(payload.sum()))),
+        ("the whole store, all metadata included", _size(float(info["stored_bytes"]))),
+        ("bytes a record, median / mean / 95 %",
+         f"{np.median(payload):.0f} / {payload.mean():.0f} / {np.percentile(payload, 95):.0f}"),
+        ("text / record, median / mean", f"{np.median(text / payload):,.0f} / {(text / payload).mean():,.0f}"),
+        ("text / whole store", f"{text.sum() / info['stored_bytes']:,.0f}"),
+        ("NMAE, median / largest", f"{np.median(nmae):.2e} / {nmae.max():.2e}"),
+        ("atoms a cell, median / largest", f"{np.median(atoms):g} / {atoms.max()}"),
+        ("spin-polarised", f"{int(np.sum(catalog.column('spin_polarised') == 1)):,}"),
+        ("band gap above 0.1 eV (PBE)", f"{int(np.sum(catalog.column('band_gap') > 0.1)):,}"),
+    ]  # fmt: skip
+    return _TEXT.format(
+        n=f"{len(catalog):,}",
+        tolerance=f"{catalog.column('tolerance').max():.2%}",
+        facts=_table(("", ""), facts),
+        systems=_table(("crystal system", "materials"), _systems(catalog.column("space_group"))),
+        origins=_table(("structure_source", "materials"), [(k, f"{v:,}") for k, v in sources.most_common()]),
+        properties=_table(("property", "unit", "materials"), _properties(catalog)),
+        n_elements=len(present),
+        elements=" ".join(symbol for symbol in SYMBOLS if symbol in present),
+        n_reconstructed=sources["reconstructed"],
+        median_atoms=float(np.median(atoms)),
+        max_atoms=int(atoms.max()),
+    )
+
+
+def _systems(groups: np.ndarray) -> list[tuple[str, str]]:
+    first = np.array(list(_SYSTEMS))
+    counts = Counter(int(first[first <= group].max()) for group in groups if group > 0)
+    return [(name, f"{counts[start]:,}") for start, name in _SYSTEMS.items()]
+
+
+def _properties(catalog: Catalog) -> list[tuple[str, str, str]]:
+    from .rebuild import COLUMNS
+
+    rows = []
+    for name, attributes in COLUMNS.items():
+        values = catalog.column(name)
+        if values.dtype.kind == "f":
+            rows.append((name, attributes.get("units", ""), f"{int(np.isfinite(values).sum()):,}"))
+    return rows
+
+
+def _table(head: tuple[str, ...], rows: list) -> str:
+    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def _size(count: float) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f} bytes"

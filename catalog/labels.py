@@ -1,0 +1,87 @@
+"""Properties of the materials from the Materials Project, by id: `labels.csv` -> columns of the catalog.
+
+Every value keeps the name of what it is and where it came from; the columns' attributes are `COLUMNS`.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from chgdb.errors import FormatError
+
+_MP = "Materials Project, CC BY 4.0"
+_ELASTIC = f"{_MP}, Voigt-Reuss-Hill average; moduli_source says by which publication"
+
+#: column -> attributes
+COLUMNS: dict[str, dict[str, str]] = {
+    "bulk_modulus": {"units": "GPa", "long_name": "bulk modulus K", "source": _ELASTIC},
+    "shear_modulus": {"units": "GPa", "long_name": "shear modulus G", "source": _ELASTIC},
+    "youngs_modulus": {"units": "GPa", "long_name": "Young's modulus E = 9KG / (3K + G)", "source": _ELASTIC},
+    "poisson_ratio": {"units": "1", "long_name": "Poisson's ratio (3K - 2G) / (6K + 2G)", "source": _ELASTIC},
+    "moduli_source": {"long_name": "publication that the moduli were taken from"},
+    "debye_temperature": {
+        "units": "K",
+        "long_name": "Debye temperature from elastic moduli, as published with arXiv 2605.07227",
+        "source": f"arXiv 2605.07227, from {_MP}",
+        "comment": "materials with structure_source 'reconstructed' had their lattice constant recovered from this value: "
+        "keep them out of any training or test of it",
+    },
+    "debye_temperature_from_moduli": {
+        "units": "K",
+        "long_name": "Debye temperature by the same formula, evaluated from K, G and the structure",
+        "source": _ELASTIC,
+    },
+    "energy_vs_atoms": {
+        "units": "eV/atom",
+        "long_name": "energy against free atoms, minus the atomisation energy ('formation energy' in arXiv 2605.07227)",
+        "source": f"arXiv 2605.07227, from {_MP}",
+    },
+    "formation_energy": {
+        "units": "eV/atom",
+        "long_name": "formation energy against the elements (Materials Project 2018)",
+        "source": f"{_MP}, 2018",
+    },
+    "in_paper": {"long_name": "whether the material is in the data set of arXiv 2605.07227"},
+    "paper_split": {"long_name": "part of the autoencoder split of arXiv 2605.07227: train, val, test"},
+}
+
+_NUMBERS = {
+    "bulk_modulus": "bulk_modulus_GPa",
+    "shear_modulus": "shear_modulus_GPa",
+    "youngs_modulus": "young_modulus_GPa",
+    "debye_temperature": "debye_temperature_K",
+    "debye_temperature_from_moduli": "debye_from_moduli_K",
+    "energy_vs_atoms": "energy_vs_atoms_eV_per_atom",
+    "formation_energy": "formation_energy_mp2018_eV_per_atom",
+}
+_TEXTS = {"moduli_source": "moduli_source", "paper_split": "paper_split"}
+
+
+def read(path: Path) -> dict[str, dict[str, float | str | bool]]:
+    """material_id -> {column: value}; values that the file leaves blank are left out.
+
+    Raises `FormatError` where a column is missing or a value is no number, naming the line.
+    """
+    labels: dict[str, dict[str, float | str | bool]] = {}
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = {"material_id", "in_paper", *_NUMBERS.values(), *_TEXTS.values()} - set(reader.fieldnames or ())
+        if missing:
+            raise FormatError(f"{path}: no column {', '.join(sorted(missing))}; is this the labels file?")
+        for row in reader:
+            values: dict[str, float | str | bool] = {"in_paper": row["in_paper"] == "True"}
+            for column, header in _NUMBERS.items():
+                if row[header]:
+                    try:
+                        values[column] = float(row[header])
+                    except ValueError:
+                        raise FormatError(
+                            f"{path}, line {reader.line_num}: {header} is {row[header]!r}, expected a number"
+                        ) from None
+            values |= {column: row[header] for column, header in _TEXTS.items() if row[header]}
+            K, G = values.get("bulk_modulus"), values.get("shear_modulus")
+            if isinstance(K, float) and isinstance(G, float) and 3 * K + G:
+                values["poisson_ratio"] = (3 * K - 2 * G) / (2 * (3 * K + G))
+            labels[row["material_id"]] = values
+    return labels

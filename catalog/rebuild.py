@@ -1,0 +1,130 @@
+"""Rebuild the data package from its sources: `python catalog/rebuild.py`.
+
+    sources/batch-*.bin, .jsonl.gz   the densities, append-only (see `batches.py`)
+    ../shared/labels/labels.csv      properties by Materials Project id (`--labels`)
+        -> chgdb.zarr                the embedded store, with the prior fitted to all of its densities
+        -> README.md                 the datasheet: its counts and tables
+
+Interrupted, it resumes. Only what is older than its sources is rebuilt, unless `--force`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+if not __package__:  # run as a script: the folder is importable as chgdb_catalog once chgdb is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from chgdb_catalog import batches, datasheet, labels
+
+from chgdb.density import Crystal, Density
+from chgdb.elements import atomic_number
+from chgdb.errors import ChgdbError
+from chgdb.ingest import build_from
+
+HERE = Path(__file__).resolve().parent
+STORE = HERE / "chgdb.zarr"
+TOLERANCE = 1e-4
+
+PROVENANCE = {
+    "code": "GPAW 22.8, PAW setups 0.9.20000",
+    "functional": "PBE",
+    "energy_cutoff": 400.0,
+    "licence": "CC BY 4.0",
+}
+ATTRIBUTES = {
+    "title": "chgdb: charge densities of inorganic crystals (GPAW, PAW-PBE)",
+    "licence": "CC BY 4.0",
+    "references": "structures and elastic moduli: Materials Project, Jain et al., APL Materials 1, 011002 (2013); "
+    "de Jong et al., Scientific Data 2, 150009 (2015)",
+    "comment": "pseudo valence densities with soft compensation charges, not relaxed; see the datasheet README.md",
+}
+COLUMNS: dict[str, dict[str, str]] = {
+    "dft_energy": {
+        "units": "eV",
+        "long_name": "total energy per cell (PBE), against spin-paired spherical atoms, GPAW's reference",
+    },
+    "fermi_energy": {"units": "eV", "long_name": "Fermi energy (PBE), on GPAW's energy scale for the cell"},
+    "band_gap": {"units": "eV", "long_name": "band gap (PBE), from the k-points of the density"},
+    "magnetic_moment": {"units": "mu_B", "long_name": "magnetic moment per cell (PBE)"},
+    "spin_polarised": {"long_name": "whether the calculation was spin-polarised"},
+    "n_kpoints": {"units": "1", "long_name": "irreducible k-points of the density"},
+    **labels.COLUMNS,
+}
+
+
+class Loader:
+    """id -> (density, metadata), for `build_from`; picklable, so that workers read the batches themselves."""
+
+    def __init__(self, properties: dict[str, dict[str, Any]]) -> None:
+        self._properties = properties
+
+    def __call__(self, material_id: str) -> tuple[Density, dict[str, Any]]:
+        record, grids = batches.load(material_id)
+        crystal = Crystal(record["cell"], record["frac"], [atomic_number(symbol) for symbol in record["symbols"]])
+        metadata = {
+            **PROVENANCE,
+            "structure_source": record["structure_source"],
+            "space_group": int(record["space_group"]),
+            "dft_energy": float(record["energy_eV"]),
+            "fermi_energy": float(record["fermi_eV"]),
+            "band_gap": float(record["band_gap_eV"]),
+            "magnetic_moment": float(record["magnetic_moment_muB"]),
+            "spin_polarised": bool(record["spin_polarised"]),
+            "n_kpoints": int(record["n_kpoints_irreducible"]),
+            **self._properties.get(material_id, {}),
+        }
+        return Density(crystal, grids), metadata
+
+
+def build_store(out: Path, labels_path: Path, workers: int | None) -> None:
+    """The embedded store, beside the old one and swapped in when complete. Raises `ChgdbError` where a record fails."""
+    fresh = out.with_name(f".{out.name}.rebuild")
+    ids = list(batches.index())
+    report = build_from(
+        fresh, ids, Loader(labels.read(labels_path)), columns=COLUMNS, attributes=ATTRIBUTES, tolerance=TOLERANCE,
+        workers=workers, prior="fit", progress=True,
+    )  # fmt: skip
+    if not report.complete:
+        material_id, reason = report.refused[0]
+        raise ChgdbError(f"{len(report.refused)} of {len(ids)} densities were refused; the first, {material_id}: {reason}")
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    fresh.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def is_stale(target: Path, sources: list[Path]) -> bool:
+    """Whether a file is missing or older than one of its sources."""
+    return not target.exists() or any(source.stat().st_mtime > target.stat().st_mtime for source in sources)
+
+
+def main(
+    labels_path: Annotated[Path, typer.Option("--labels", help="labels.csv with properties by id")] = (
+        HERE.parent.parent / "shared" / "labels" / "labels.csv"
+    ),
+    workers: Annotated[int | None, typer.Option(help="processes; all cores unless given")] = None,
+    force: Annotated[bool, typer.Option("--force", help="rebuild what is up to date too")] = False,
+) -> None:
+    """Rebuild the embedded store and the datasheet from catalog/sources and the labels."""
+    try:
+        if not labels_path.exists():
+            raise ChgdbError(f"{labels_path}: no such file; name the table of properties with --labels")
+        sources = [*sorted(batches.SOURCES.glob("batch-*.jsonl.gz")), labels_path]
+        if force or is_stale(STORE / "zarr.json", sources):
+            build_store(STORE, labels_path, workers)
+        datasheet.write(HERE / "README.md", STORE)
+    except (ChgdbError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    typer.run(main)
