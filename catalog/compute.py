@@ -11,6 +11,7 @@ The same as `python -m chgdb_catalog.compute`.
 from __future__ import annotations
 
 import collections
+import contextlib
 import gzip
 import json
 import random
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -175,13 +176,14 @@ def run(
         reporter.say(f"{len(todo)} structures to do, {len(left) - len(todo)} wait for setups")
         if energies is None:
             reporter.say(f"no batch in {sources}: energies are not checked")
-        stop_on_signals(loop, reporter.say)
-        while loop.step():
-            time.sleep(0.2 if loop.running else 2.0)
+        with stopping_on_signals(loop, reporter.say):
+            while loop.step():
+                time.sleep(0.2 if loop.running else 1.0)
         reporter.say("stopped" if loop.pending else "nothing left to do")
 
 
-def stop_on_signals(loop: manager.Manager, say: Callable[[str], None]) -> None:
+@contextlib.contextmanager
+def stopping_on_signals(loop: manager.Manager, say: Callable[[str], None]) -> Iterator[None]:
     """The first SIGINT or SIGTERM lets running structures finish, the second ends them."""
 
     def stop(*_: object) -> None:
@@ -191,8 +193,12 @@ def stop_on_signals(loop: manager.Manager, say: Callable[[str], None]) -> None:
             loop.stopping = True
             say(f"stopping when {len(loop.running)} running structures are done; once more to stop now")
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @app.command()

@@ -261,12 +261,14 @@ class Manager:
         record = self.pending[material_id]
         if self.folder.finished(material_id):  # by another manager
             del self.pending[material_id]
+            self.folder.file("raw", material_id).unlink(missing_ok=True)
             self.reporter.advance(runs.expected_cost(record), self.counts, computed=False)
             claim.release()
             return False
         # A raw result was left by a manager that was killed before judging it.
         found = self.folder.file("raw", material_id).exists()
         if found and self._settle(record, runs.Outcome(None, wall_s=0)).reason is None:
+            runs.clean_beside(self.folder.file("raw", material_id))
             claim.release()
             return False
         settings = runs.next_settings(record, self.folder.attempts(material_id))

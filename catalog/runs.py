@@ -162,6 +162,12 @@ def expected_cost(record: dict) -> float:
     return factor * record.get("relative_cost", 1)
 
 
+def clean_beside(result: Path) -> None:
+    """Remove what a worker left beside its result file: logs, half-written files."""
+    for path in result.parent.glob(f"{result.name}.*"):
+        path.unlink(missing_ok=True)
+
+
 class LocalRun:
     """One attempt in a process of its own, `command JOB.json RESULT.npz`, polled by the manager.
 
@@ -224,9 +230,8 @@ class LocalRun:
         return Outcome("memory" if starved else "crash", ": ".join([how, *last])[:500], wall)
 
     def clean(self) -> None:
-        """Remove what the attempt left beside its result: logs, half-written files."""
-        for path in self.result.parent.glob(f"{self.result.name}.*"):
-            path.unlink(missing_ok=True)
+        """Remove what the attempt left beside its result."""
+        clean_beside(self.result)
 
 
 def run_remotely(command: list[str], job: dict, seconds: float, memory_bytes: int) -> tuple[dict, bytes]:
