@@ -83,27 +83,35 @@ def from_finished(finished: Sequence[Finished], attributes: Mapping[str, Mapping
     )
 
 
-def from_store(store: Store) -> Table:
-    """Table of a whole store. Raises `ChecksumError` where anything in it is damaged beyond repair."""
+def from_store(store: Store, ids: Iterable[str] | None = None) -> Table:
+    """Table of a whole store, or of some of its materials. Raises `ChecksumError` where anything of it is damaged
+    beyond repair."""
     names = [n for n, info in store.arrays.items() if info.dimensions[:1] == ("material",) and "/" not in n]
     names = [*(n for n in COLUMNS if n in names), *(n for n in names if n not in COLUMNS)]
     columns = {name: store.column(name) for name in names}
     types = {name: COLUMNS.get(name) or _stored_type(store, name) for name in names}
-    records = []
-    for material_id in columns["material_id"]:
+    records, rows = [], []
+    for material_id in columns["material_id"] if ids is None else ids:
         location = store.find(material_id)
         if location is None:
             raise StoreError(f"{store.location}: the index lacks {material_id}; run chgdb verify")
         payload, extras = store.record_bytes(material_id, location)
         records.append((payload + extras, len(extras)))
+        rows.append(location.row)
+    numbers, positions = store.column("atom_number"), store.column("atom_position")
+    if ids is not None:
+        counts = columns["n_atoms"].astype(np.int64)
+        starts = np.cumsum(counts) - counts
+        atoms = np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in rows])
+        numbers, positions = numbers[atoms], positions[atoms]
+        columns = {name: values[rows] for name, values in columns.items()}
+    used = {header(record).prior_id for record, _ in records} if ids is not None else set(store.prior_ids)
     priors: dict[int, dict[str, np.ndarray]] = {}
-    for identifier in store.prior_ids:
+    for identifier in (i for i in store.prior_ids if i in used):
         prefix = f"prior/{identifier:08x}/"
         priors[identifier] = {n.removeprefix(prefix): store.column(n) for n in store.arrays if n.startswith(prefix)}
     attributes = {k: v for k, v in store.attributes.items() if k not in ("chgdb_format", "coordinates", "priors")}
-    return Table(
-        types, columns, store.column("atom_number"), store.column("atom_position"), records, priors, attributes
-    )
+    return Table(types, columns, numbers, positions, records, priors, attributes)
 
 
 def merge(old: Table, new: Table) -> Table:

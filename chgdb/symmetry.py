@@ -197,6 +197,19 @@ def number(crystal: Crystal, symprec: float = 1e-3) -> int:
     return 1 if dataset is None else int(dataset.number)
 
 
+def symbol(number: int) -> str:
+    """Hermann-Mauguin symbol of a space-group number (1 to 230), by spglib.
+
+    >>> symbol(227)
+    'Fd-3m'
+    """
+    import spglib
+
+    # The first of a group's Hall settings is its standard one; there are 530 in all, ascending by number.
+    kinds = (spglib.get_spacegroup_type(hall) for hall in range(1, 531))
+    return next(kind.international_short for kind in kinds if kind is not None and kind.number == number)
+
+
 def integer_metric(cell: np.ndarray) -> np.ndarray:
     """Reciprocal metric (3, 3) int64 with |G|^2 / (2 pi)^2 = h.M.h / `METRIC_UNITS`, in 1/Å^2.
 

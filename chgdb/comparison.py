@@ -1,0 +1,73 @@
+"""How far apart two densities are, on whatever grids they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .codecs import measure
+from .density import Crystal, Density
+from .errors import DensityError
+
+#: Cells whose metric tensors differ by more than this fraction hold different crystals.
+_LARGEST_STRAIN = 0.1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The second density against the first.
+
+    nmae: of the worst channel; channel_nmae: of each that both have: sum |b - a| / sum |a_total|, a fraction.
+    max_error: largest |b - a| over these channels, e/Å^3.
+    grid: where they were compared. cell_difference: largest difference of a component of the lattice vectors, Å.
+    """
+
+    nmae: float
+    channel_nmae: dict[str, float]
+    max_error: float
+    grid: tuple[int, int, int]
+    cell_difference: float
+
+
+def compare(a: Density, b: Density) -> Comparison:
+    """Compare two densities at the same fractional coordinates, on the finer grid along each axis.
+
+    Raises `DensityError` where the cells are too different for that to mean anything (other lattice vectors, a
+    supercell): metric tensors that differ by more than 10 %.
+
+    >>> crystal = Crystal(np.eye(3) * 4, [[0, 0, 0]], [14])
+    >>> flat = Density(crystal, {"total": np.full((4, 4, 4), 0.5)})
+    >>> round(compare(flat, replace(flat, channels={"total": np.full((6, 4, 4), 0.55)})).nmae, 6)
+    0.1
+    """
+    _check_cells(a.crystal, b.crystal)
+    nx, ny, nz = (max(n, m) for n, m in zip(a.grid, b.grid, strict=True))
+    grid = (nx, ny, nz)
+    names = [name for name in a.channels if name in b.channels]
+    if names not in ([*a.channels], [*b.channels]):  # collinear against noncollinear
+        names = ["total"]
+    first, second = (
+        replace(density, channels={name: density.channels[name] for name in names}, extras={}) for density in (a, b)
+    )
+    quality = measure(
+        first if first.grid == grid else first.resample(grid), second if second.grid == grid else second.resample(grid)
+    )
+    return Comparison(
+        max(quality.nmae.values()),
+        quality.nmae,
+        quality.max_error,
+        grid,
+        float(np.abs(a.crystal.cell - b.crystal.cell).max()),
+    )
+
+
+def _check_cells(a: Crystal, b: Crystal) -> None:
+    first, second = (crystal.cell @ crystal.cell.T for crystal in (a, b))  # metric tensors: the same after a rotation
+    scale = np.sqrt(np.outer(np.diag(first), np.diag(first)))
+    if np.abs((second - first) / scale).max() > _LARGEST_STRAIN:
+        lengths = [", ".join(f"{x:.3f}" for x in np.linalg.norm(crystal.cell, axis=1)) for crystal in (a, b)]
+        raise DensityError(
+            f"{a.formula} and {b.formula} have different lattice vectors (lengths {lengths[0]} and {lengths[1]} Å): "
+            "only densities of the same cell can be compared point by point"
+        )

@@ -1,0 +1,119 @@
+"""Options that several commands share, and what their values mean."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from chgdb import Catalog, Density
+
+
+def complete_id(incomplete: str) -> Iterable[str]:
+    """Ids of the embedded catalog, for the completion of a shell."""
+    from chgdb.catalog import open_catalog
+    from chgdb.errors import ChgdbError
+
+    try:
+        return [material_id for material_id in open_catalog().ids if material_id.startswith(incomplete)]
+    except ChgdbError:
+        return []
+
+
+CatalogOption = Annotated[
+    str | None,
+    typer.Option(
+        "--catalog",
+        metavar="STORE",
+        envvar="CHGDB_CATALOG",
+        help="Folder, .zip, URL or installed name of a store. [default: the embedded catalog]",
+    ),
+]
+GridOption = Annotated[
+    str | None, typer.Option("--grid", metavar="NXxNYxNZ", help="Grid to interpolate to, such as 96x96x96.")
+]
+SpacingOption = Annotated[
+    float | None,
+    typer.Option("--spacing", metavar="Å", help="Interpolate to a grid with points at most this far apart."),
+]
+ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Overwrite files that exist.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+
+
+def parse_grid(text: str | None) -> tuple[int, int, int] | None:
+    """
+    >>> parse_grid("96x96x64")
+    (96, 96, 64)
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})[x×,](\d{1,6})[x×,](\d{1,6})", text.strip())
+    if match is None or not all(int(n) for n in match.groups()):
+        raise typer.BadParameter(f"{text!r} is not a grid such as 96x96x96", param_hint="--grid")
+    nx, ny, nz = (int(n) for n in match.groups())
+    return nx, ny, nz
+
+
+def check_resampling(grid: str | None, spacing: float | None) -> tuple[int, int, int] | None:
+    """The grid asked for, if one was. Both options at once are a mistake."""
+    if grid is not None and spacing is not None:
+        raise typer.BadParameter("give either --grid or --spacing", param_hint="--spacing")
+    return parse_grid(grid)
+
+
+def target_grid(
+    cell: np.ndarray, grid: tuple[int, int, int] | None, spacing: float | None
+) -> tuple[int, int, int] | None:
+    """The grid to interpolate to; None for the density's own."""
+    if spacing is None:
+        return grid
+    from chgdb.grids import spacing_grid
+
+    return spacing_grid(cell, spacing)
+
+
+def check_free(path: str | os.PathLike[str], force: bool) -> None:
+    """Raises `StoreError` where something exists under this name; nothing is overwritten unless asked for."""
+    if os.path.lexists(path) and not force:
+        from chgdb.errors import StoreError
+
+        raise StoreError(f"{os.fspath(path)} exists already; choose another name with -o, or overwrite it with --force")
+
+
+def load(source: str, catalog: str | None) -> Density:
+    """Density of a file, or of a material of a catalog where there is no such file."""
+    from chgdb.formats import read
+
+    if os.path.lexists(source) or os.sep in source:
+        return read(source)
+    opened = open_store(catalog)
+    if source not in opened:
+        from chgdb.errors import UnknownMaterialError
+
+        try:
+            opened[source]
+        except UnknownMaterialError as error:
+            raise UnknownMaterialError(f"{source}: there is no such file, and {error}") from None
+    return opened[source].density
+
+
+def open_store(catalog: str | None) -> Catalog:
+    """The store that --catalog names."""
+    from chgdb.catalog import open_catalog
+
+    return open_catalog(catalog)
+
+
+def folder_of(output: Path | None) -> Path | None:
+    """The path if it is meant as a folder: it is one, or ends with a slash."""
+    if output is not None and (output.is_dir() or str(output).endswith(os.sep)):
+        return output
+    return None

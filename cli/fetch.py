@@ -1,0 +1,161 @@
+"""`chgdb fetch`: densities out of a catalog."""
+
+from __future__ import annotations
+
+import enum
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .arguments import (
+    CatalogOption,
+    ForceOption,
+    GridOption,
+    JsonOption,
+    SpacingOption,
+    check_free,
+    check_resampling,
+    complete_id,
+    open_store,
+    target_grid,
+)
+from .output import grid as grid_text
+from .output import percent, print_json, size
+
+if TYPE_CHECKING:
+    from chgdb import Record
+
+
+class Format(enum.StrEnum):
+    chgcar = "chgcar"
+    cube = "cube"
+    npz = "npz"
+
+
+_SUFFIXES = {".cube": Format.cube, ".cub": Format.cube, ".npz": Format.npz}
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        short_help="Densities of a catalog to files, with their error.",
+        epilog="""\b
+Examples:
+  chgdb fetch mp-149 --decode                      writes ./CHGCAR
+  chgdb fetch mp-149 --decode -o Si.cube           the suffix tells the format
+  chgdb fetch mp-149 mp-66 --decode -o densities   writes densities/mp-149/CHGCAR and so on
+  chgdb fetch mp-149 --decode --spacing 0.05       on a grid with points at most 0.05 Å apart
+  chgdb fetch mp-149                               writes ./mp-149.zarr, the record as it is stored""",
+    )(fetch)
+
+
+def fetch(
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Material ids.", autocompletion=complete_id)],
+    decode: Annotated[bool, typer.Option("--decode", help="Decode to a file that other programs read.")] = False,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="PATH", help="File to write; a folder where there are several ids."),
+    ] = None,
+    format: Annotated[
+        Format | None, typer.Option("--format", help="With --decode. [default: by the suffix of PATH, else chgcar]")
+    ] = None,
+    grid: GridOption = None,
+    spacing: SpacingOption = None,
+    catalog: CatalogOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write densities of a catalog to files, and state their error.
+
+    With --decode a CHGCAR, cube or npz file that VASP, VESTA, pymatgen and ASE read; without it the compressed record
+    as a store of its own. Existing files are not overwritten.
+    """
+    points = check_resampling(grid, spacing)
+    if not decode and (format or grid or spacing):
+        raise typer.BadParameter("--format, --grid and --spacing need --decode", param_hint="--decode")
+    ids = list(dict.fromkeys(ids))
+    opened = open_store(catalog)
+    records = [opened[material_id] for material_id in ids]
+    facts = []
+    for record in records:
+        path = _target(record.material_id, output, decode, format, several=len(records) > 1)
+        check_free(path, force)
+        if decode:
+            facts.append(_decode(record, path, format, points, spacing))
+        else:
+            facts.append(_extract(record, path, force))
+    if as_json:
+        print_json(facts if len(facts) > 1 else facts[0])
+    else:
+        print("\n\n".join(_statement(fact) for fact in facts))
+
+
+def _target(material_id: str, output: str | None, decode: bool, format: Format | None, several: bool) -> str:
+    """Where one material goes."""
+    if output is not None and not several and not os.path.isdir(output) and not output.endswith(os.sep):
+        return output
+    kind = format or Format.chgcar
+    if not decode:
+        name = f"{material_id}.zarr"
+    elif kind is Format.chgcar:
+        name = os.path.join(material_id, "CHGCAR") if several else "CHGCAR"
+    else:
+        name = f"{material_id}.{kind.value}"
+    return os.path.join(output or "", name)
+
+
+def _make_parent(path: str) -> None:
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+
+
+def _decode(
+    record: Record, path: str, format: Format | None, points: tuple[int, int, int] | None, spacing: float | None
+) -> dict[str, Any]:
+    from chgdb.formats import write
+
+    if spacing is not None:
+        points = target_grid(record.crystal.cell, None, spacing)
+    density = record.decode(points)
+    _make_parent(path)
+    kind = format or _SUFFIXES.get(os.path.splitext(path.removesuffix(".gz"))[1], Format.chgcar)
+    write(path, density, format=kind.value)
+    return _facts(record, path, density.n_electrons) | {"grid": list(density.grid)}
+
+
+def _extract(record: Record, path: str, force: bool) -> dict[str, Any]:
+    from chgdb.extraction import extract
+
+    _make_parent(path)
+    extract(record.catalog, [record.material_id], path, replace=force)
+    return _facts(record, path, record.n_electrons) | {"grid": list(record.grid)}
+
+
+def _facts(record: Record, path: str, n_electrons: float) -> dict[str, Any]:
+    return {
+        "material_id": record.material_id,
+        "formula": record.formula,
+        "path": path,
+        "native_grid": list(record.grid),
+        "n_electrons": n_electrons,
+        "nmae": record.nmae,
+        "tolerance": record.tolerance,
+        "max_error": record.max_error,
+        "stored_bytes": record.stored_bytes,
+        "text_bytes": record.text_bytes,
+    }
+
+
+def _statement(facts: dict[str, Any]) -> str:
+    """Two lines: what was written, and how wrong it may be."""
+    resampled = facts["grid"] != facts["native_grid"]
+    where = f" (measured on the native grid {grid_text(facts['native_grid'])})" if resampled else ""
+    if facts["tolerance"] == 0:
+        error = "lossless"
+    else:
+        error = f"NMAE {percent(facts['nmae'])} (tolerance {percent(facts['tolerance'])})"
+        error += f", largest error {facts['max_error']:.2g} e/Å^3{where}"
+    return (
+        f"{facts['path']}: {facts['formula']} ({facts['material_id']}), grid {grid_text(facts['grid'])}, "
+        f"{facts['n_electrons']:.6f} electrons\n"
+        f"{error}; stored in {size(facts['stored_bytes'])}"
+    )

@@ -1,0 +1,153 @@
+"""Pictures of densities; matplotlib is imported here and nowhere else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chgdb.errors import FormatError, require
+from chgdb.grids import resample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from chgdb import Density
+
+_EXTENT = 7.0  # Å: smaller cells are drawn repeated until the picture is about so wide
+_RESOLUTION = 0.04  # Å between points of the picture
+_THICKNESS = 0.25  # Å: atoms no farther from the slice are marked as lying on it
+
+
+def draw(
+    density: Density, path: str, *, axis: int, fraction: float | None, channel: str, title: str, dpi: int = 160
+) -> None:
+    """Draw the slice at `fraction` of lattice vector `axis`, and the average over all such slices, to a file.
+
+    fraction: None for a slice through an atom. Raises `FormatError` for a file name matplotlib cannot write,
+    `MissingExtraError` without matplotlib.
+    """
+    figures = require("matplotlib.figure", "plot", "chgdb plot")
+    figure = figures.Figure(figsize=(10, 4.6), layout="constrained")
+    if path.rpartition(".")[2].lower() not in figure.canvas.get_supported_filetypes():
+        raise FormatError(f"{path}: pictures are written as .png, .pdf or .svg")
+    if fraction is None:
+        fraction = _through_an_atom(density, axis)
+    slice_axes, profile_axes = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    label = "ρ (e/Å³)" if channel == "total" else f"{channel.replace('_', ' ')} (μB/Å³)"
+    _draw_slice(slice_axes, density, axis, fraction % 1.0, channel, label)
+    _draw_profile(profile_axes, density, axis, fraction % 1.0, channel, label)
+    figure.suptitle(f"{density.crystal.formula} ({title})" if title != density.crystal.formula else title)
+    figure.savefig(path, dpi=dpi)
+
+
+def _through_an_atom(density: Density, axis: int) -> float:
+    """The coordinate that most atoms share along an axis, the smallest of those."""
+    if not len(density.crystal):
+        return 0.0
+    planes = np.round(density.crystal.positions[:, axis] % 1.0, 3) % 1.0
+    values, counts = np.unique(planes, return_counts=True)
+    return float(values[counts.argmax()])
+
+
+def _smooth(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Fourier interpolation to at least `shape`; the values as they are where that would ring.
+
+    All-electron densities are aliased on their grids: between the points their Fourier series means nothing.
+    """
+    points = tuple(max(n, m) for n, m in zip(values.shape, shape, strict=True))
+    padded = (*points, 1, 1)[:3]
+    fine = resample(values.reshape((*values.shape, 1, 1)[:3]), padded).reshape(points)
+    span = 0.05 * float(np.ptp(values))
+    rings = fine.min() < values.min() - span or fine.max() > values.max() + span
+    return values if rings else fine
+
+
+def _plane_values(values: np.ndarray, axis: int, fraction: float) -> np.ndarray:
+    """Values on the plane at a fraction of an axis, linear between grid planes: (n1, n2)."""
+    size = values.shape[axis]
+    below, share = divmod(fraction * size, 1.0)
+    lower, upper = (values.take(int(below + i) % size, axis=axis) for i in (0, 1))
+    return (1 - share) * lower + share * upper
+
+
+def _draw_slice(axes: Axes, density: Density, axis: int, fraction: float, channel: str, label: str) -> None:
+    """The plane of the two other lattice vectors, undistorted: the first along x, the second at its true angle."""
+    first, second = (i for i in range(3) if i != axis)
+    cell = density.crystal.cell
+    lengths = np.linalg.norm(cell, axis=1)
+    cosine = float(cell[first] @ cell[second] / (lengths[first] * lengths[second]))
+    frame = np.array([[lengths[first], 0], lengths[second] * np.array([cosine, np.sqrt(1 - cosine**2)])])
+    plane = _plane_values(density.channels[channel], axis, fraction)
+    plane = _smooth(plane, tuple(int(np.ceil(lengths[i] / _RESOLUTION)) for i in (first, second)))
+    repeats = [max(1, int(np.ceil(_EXTENT / lengths[i] - 0.3))) for i in (first, second)]
+    plane = np.pad(np.tile(plane, repeats), ((0, 1), (0, 1)), mode="wrap")
+    u, v = np.meshgrid(*(np.linspace(0, r, n) for r, n in zip(repeats, plane.shape, strict=True)), indexing="ij")
+    x, y = u * frame[0, 0] + v * frame[1, 0], v * frame[1, 1]
+    low, high, colours = _range(plane, channel)
+    mesh = axes.pcolormesh(x, y, plane, cmap=colours, vmin=low, vmax=high, shading="gouraud", rasterized=True)
+    axes.contour(x, y, plane, levels=np.linspace(low, high, 12)[1:-1], colors="white", linewidths=0.4, alpha=0.5)
+    beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
+    extend: Any = beyond.get((bool(plane.min() < low), bool(plane.max() > high)), "neither")
+    axes.figure.colorbar(mesh, ax=axes, label=label, extend=extend, shrink=0.85)
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) @ frame
+    axes.plot(*corners.T, color="white", linewidth=1.2)
+    _mark_atoms(axes, density, axis, fraction, frame, repeats)
+    axes.set_aspect("equal")
+    axes.set_xlabel(f"along {'abc'[first]} (Å)")
+    axes.set_ylabel(f"perpendicular to {'abc'[first]}, in the plane of {'abc'[first]} and {'abc'[second]} (Å)")
+    axes.set_title(f"slice at {'abc'[axis]} = {fraction:.3f}", fontsize="medium")
+
+
+def _range(plane: np.ndarray, channel: str) -> tuple[float, float, str]:
+    """Colour limits and map: from zero for a density, symmetric about it for a magnetisation."""
+    if channel != "total":
+        most = float(np.abs(plane).max()) or 1.0
+        return -most, most, "RdBu_r"
+    # All-electron cores are a thousand times denser than bonds: the colours stop short of them.
+    high = float(min(plane.max(), 6 * np.percentile(plane, 90)))
+    low = float(min(0.0, plane.min()))  # negative values of a pseudo-density are shown, not cut off
+    return low, high if high > low else low + 1.0, "viridis"
+
+
+def _mark_atoms(
+    axes: Axes, density: Density, axis: int, fraction: float, frame: np.ndarray, repeats: list[int]
+) -> None:
+    """Symbols of the atoms that lie on the slice, or nearly."""
+    crystal = density.crystal
+    others = [i for i in range(3) if i != axis]
+    normal = np.cross(crystal.cell[others[0]], crystal.cell[others[1]])
+    height = crystal.volume / float(np.linalg.norm(normal))  # Å between neighbouring lattice planes
+    for symbol, position in zip(crystal.symbols, crystal.positions, strict=True):
+        away = (position[axis] - fraction + 0.5) % 1.0 - 0.5
+        if abs(away) * height > _THICKNESS:
+            continue
+        base = np.where(position[others] % 1.0 > 1 - 1e-6, 0.0, position[others] % 1.0)
+        for shift in np.ndindex(repeats[0] + 1, repeats[1] + 1):
+            place = base + shift
+            if np.all(place <= np.array(repeats) + 1e-6):
+                x, y = place @ frame
+                axes.plot(x, y, "o", markersize=11, mfc="white", mec="black", alpha=0.85, clip_on=False)
+                axes.annotate(symbol, (x, y), ha="center", va="center", fontsize=6.5)
+
+
+def _draw_profile(axes: Axes, density: Density, axis: int, fraction: float, channel: str, label: str) -> None:
+    """Average over the planes of the two other lattice vectors, along the third; atoms as ticks on top."""
+    others = tuple(i for i in range(3) if i != axis)
+    average = density.channels[channel].mean(axis=others)
+    length = float(np.linalg.norm(density.crystal.cell[axis]))
+    average = _smooth(average, (int(np.ceil(length / _RESOLUTION)),))
+    axes.plot(np.linspace(0, length, len(average) + 1), np.append(average, average[0]), color="#31688e")
+    if channel == "total":
+        axes.set_ylim(bottom=min(0.0, 1.1 * float(average.min())))
+    else:
+        axes.axhline(0, color="grey", linewidth=0.6)
+    axes.axvline(fraction * length, color="grey", linewidth=0.8, linestyle="--")
+    along = np.unique(np.round(density.crystal.positions[:, axis] % 1.0, 4))
+    axes.plot(along * length, np.full(len(along), 1.0), "v", color="black", markersize=5,
+              transform=axes.get_xaxis_transform(), clip_on=False)  # fmt: skip
+    axes.set_xlim(0, length)
+    axes.set_xlabel(f"along {'abc'[axis]} (Å)")
+    axes.set_ylabel(label)
+    axes.grid(alpha=0.3)
+    axes.set_title(f"average over planes along {'abc'[axis]}", fontsize="medium")

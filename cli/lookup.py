@@ -1,0 +1,290 @@
+"""`chgdb search` and `chgdb info`: what a catalog holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .arguments import CatalogOption, JsonOption, complete_id, open_store
+from .output import grid, percent, print_card, print_json, print_table, size, unit
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from chgdb import Catalog, Record
+
+#: Columns that only the decoder of a store needs.
+_INTERNAL = ("payload_offset", "extras_length", "record_crc32c", "atom_offset")
+_PROVENANCE = ("code", "functional", "energy_cutoff", "structure_source", "licence")
+_SHOWN = ("material_id", "formula", "space_group", "n_atoms", "n_electrons", "nmae", "stored_bytes")
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        short_help="Materials that meet criteria.",
+        epilog="""\b
+Examples:
+  chgdb search --formula SiO2
+  chgdb search --elements Li,O --where band_gap:2..4
+  chgdb search --only Ga,As                            these elements and no others
+  chgdb search --space-group 225 --where volume:..50 --sort volume
+  chgdb search --elements Fe --ids | xargs chgdb fetch --decode -o iron
+  chgdb search --where code:GPAW --json --limit 0      all of them, every column""",
+    )(search)
+    app.command(
+        short_help="What is known of a material or a catalog.",
+        epilog="""\b
+Examples:
+  chgdb info                             the embedded catalog: size, licence, columns
+  chgdb info mp-149                      one material
+  chgdb info mp-149 --json | jq .nmae
+  chgdb info --catalog my.zarr""",
+    )(info)
+
+
+def search(
+    elements: Annotated[
+        str | None, typer.Option("--elements", metavar="El,El", help="All of these elements occur.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="El,El", help="These elements occur and no others.")
+    ] = None,
+    formula: Annotated[
+        str | None, typer.Option("--formula", metavar="FORMULA", help="The same reduced formula, in any order.")
+    ] = None,
+    space_group: Annotated[
+        int | None, typer.Option("--space-group", metavar="NUMBER", min=1, max=230, help="Number of the space group.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where", metavar="COLUMN:RANGE", help="Such as band_gap:1..3, volume:..50, code:GPAW; may be repeated."
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", metavar="COLUMN", help="Ascending by this column; -COLUMN descending.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Show at most so many; 0 for all.")] = 20,
+    ids: Annotated[bool, typer.Option("--ids", help="Print ids only, one a line, and all of them.")] = False,
+    catalog: CatalogOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the materials of a catalog that meet all criteria."""
+    criteria = dict(_criterion(text) for text in where or [])
+    if space_group is not None:
+        criteria["space_group"] = space_group
+    opened = open_store(catalog)
+    found = opened.search(elements=elements, chemical_system=only, formula=formula, **criteria)
+    rows = _rows(opened, found, sort)
+    shown = rows if ids or limit == 0 else rows[:limit]
+    if ids:
+        names = opened.column("material_id")
+        print("".join(f"{names[row]}\n" for row in shown), end="")
+    elif as_json:
+        print_json([_row_facts(opened, row) for row in shown])
+    else:
+        extra = [name for name in criteria if name not in _SHOWN]
+        if sort is not None and sort.lstrip("-") not in (*_SHOWN, *extra):
+            extra.append(sort.lstrip("-"))
+        _print_found(opened, shown, len(rows), [*_SHOWN, *extra])
+
+
+def _criterion(text: str) -> tuple[str, Any]:
+    """
+    >>> _criterion("band_gap:1..3"), _criterion("volume:..50"), _criterion("code:GPAW"), _criterion("n_atoms:2")
+    (('band_gap', (1.0, 3.0)), ('volume', (None, 50.0)), ('code', 'GPAW'), ('n_atoms', 2.0))
+    """
+    name, colon, value = text.partition(":")
+    name, value = name.strip().replace("-", "_"), value.strip()
+    if not colon or not name.isidentifier() or not value:
+        raise typer.BadParameter(f"{text!r} is not COLUMN:RANGE, such as band_gap:1..3", param_hint="--where")
+    low, dots, high = value.partition("..")
+    if dots:
+        try:
+            limits = tuple(float(end) if end.strip() else None for end in (low, high))
+        except ValueError:
+            raise typer.BadParameter(f"{value!r} is not a range such as 1..3", param_hint="--where") from None
+        return name, limits
+    try:
+        return name, float(value)
+    except ValueError:
+        return name, value
+
+
+def _rows(catalog: Catalog, found: list[str], sort: str | None) -> list[int]:
+    """Row numbers of ids, sorted; materials without a value come last."""
+    row_of = {material_id: row for row, material_id in enumerate(catalog.ids)}
+    rows = [row_of[material_id] for material_id in found]
+    if sort is None:
+        return rows
+    values = catalog.column(sort.lstrip("-").replace("-", "_"))
+    if values.ndim > 1:
+        raise typer.BadParameter(f"{sort.lstrip('-')} holds several values a material", param_hint="--sort")
+    known = [row for row in rows if values[row] == values[row]]
+    known.sort(key=lambda row: values[row], reverse=sort.startswith("-"))
+    return known + [row for row in rows if values[row] != values[row]]
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _row_facts(catalog: Catalog, row: int) -> dict[str, Any]:
+    return {name: _plain(catalog.column(name)[row]) for name in catalog.columns if name not in _INTERNAL}
+
+
+def _print_found(catalog: Catalog, rows: list[int], total: int, names: list[str]) -> None:
+    from .output import message
+
+    columns = {name: catalog.column(name) for name in names}
+    headers = [(_heading(catalog, name), columns[name].dtype != object) for name in names]
+    if rows:
+        print_table(headers, [[_cell(name, columns[name], row) for name in names] for row in rows])
+    more = "" if len(rows) == total else f"; {len(rows)} shown, --limit 0 shows all"
+    message(f"{total} of {len(catalog)} materials{more}")
+
+
+_HEADINGS = {
+    "material_id": "id",
+    "n_electrons": "electrons",
+    "n_atoms": "atoms",
+    "nmae": "NMAE",
+    "stored_bytes": "stored",
+}
+
+
+def _heading(catalog: Catalog, name: str) -> str:
+    if name in _HEADINGS:
+        return _HEADINGS[name]
+    units = unit(catalog.columns[name].get("units", ""))
+    return name.replace("_", " ") + (f" ({units})" if units else "")
+
+
+def _cell(name: str, values: np.ndarray, row: int) -> str:
+    value = _plain(values[row])
+    if name == "nmae":
+        return percent(value)
+    if name == "stored_bytes":
+        return size(value)
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    """A value of a column as people read it; a dash where it is not known."""
+    if isinstance(value, list):
+        return " ".join(_text(item) for item in value)
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.6g}"
+    return str(value) or "–"
+
+
+def info(
+    material_id: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="A material; the catalog itself if left out.", autocompletion=complete_id),
+    ] = None,
+    catalog: CatalogOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is known of a material, or of a whole catalog."""
+    opened = open_store(catalog)
+    if material_id is None:
+        facts = opened.info()
+        if as_json:
+            print_json(facts | {"columns": {n: a for n, a in opened.columns.items() if n not in _INTERNAL}})
+        else:
+            _print_catalog(opened, facts)
+        return
+    record = opened[material_id]
+    metadata = {name: value for name, value in record.metadata.items() if name not in _INTERNAL}
+    if as_json:
+        units = {name: a["units"] for name, a in opened.columns.items() if name in metadata and a.get("units")}
+        print_json(metadata | {"catalog": opened.path, "units": units})
+    else:
+        _print_material(record, metadata, opened.columns)
+
+
+def _print_catalog(catalog: Catalog, facts: Mapping[str, Any]) -> None:
+    stored, text = facts["stored_bytes"], facts["text_bytes"]
+    about = [
+        ("Path", facts["path"]),
+        ("Materials", f"{facts['n_materials']:,}"),
+        ("Stored", f"{size(stored)} in all; {size(facts['payload_bytes'])} of it densities"),
+        ("As VASP text", size(text)),
+    ]
+    if facts["payload_bytes"]:
+        about.append(("Compression", f"{text / facts['payload_bytes']:,.0f} times; {text / stored:,.0f} with metadata"))
+    about.append(("Largest NMAE", percent(facts["largest_nmae"])))
+    about.append(("Store format", str(facts["format_version"])))
+    about += [(key.capitalize(), str(facts[key])) for key in ("licence", "generator") if facts.get(key)]
+    columns = []
+    for name, attributes in catalog.columns.items():
+        if name not in _INTERNAL:
+            units = unit(attributes.get("units", ""))
+            columns.append((name, attributes.get("long_name", "") + (f" ({units})" if units else "")))
+    print_card(str(facts.get("title") or "chgdb store"), [("", about), ("Columns", columns)])
+
+
+def _print_material(record: Record, metadata: Mapping[str, Any], columns: Mapping[str, Mapping[str, Any]]) -> None:
+    from chgdb.symmetry import symbol
+
+    number = metadata["space_group"]
+    structure = [
+        ("Space group", f"{symbol(number)} ({number})" if number else "–"),
+        ("Cell", _cell_text(metadata["cell"])),
+        ("Volume", f"{metadata['volume']:.4f} Å^3"),
+        ("Atoms", f"{metadata['n_atoms']} in the cell"),
+    ]
+    density = [
+        ("Grid", grid(metadata["grid"])),
+        ("Channels", metadata["channels"].replace(" ", ", ")),
+        ("Electrons", f"{metadata['n_electrons']:.6f}"),
+        ("Smallest value", f"{metadata['min_density']:.3g} e/Å^3"),
+    ]
+    ratio = metadata["text_bytes"] / max(1, metadata["stored_bytes"])
+    accuracy = [
+        ("NMAE", percent(metadata["nmae"]) + " after decoding, worst channel"),
+        ("Tolerance", percent(metadata["tolerance"]) if metadata["tolerance"] else "lossless"),
+        ("Largest error", f"{metadata['max_error']:.2g} e/Å^3"),
+        ("Stored", f"{size(metadata['stored_bytes'])}, {ratio:,.0f} times less than as VASP text"),
+    ]
+    from chgdb.catalog import FIRST_COLUMNS
+
+    own = {name for name in metadata if name in (*FIRST_COLUMNS, "source_crc32c")} - set(_PROVENANCE)
+    properties, provenance = [], []
+    for name, value in metadata.items():
+        if name in own or value == "" or (isinstance(value, float) and math.isnan(value)):
+            continue
+        label = name.replace("_", " ")
+        units = unit(columns[name].get("units", ""))
+        row = (label[:1].upper() + label[1:], f"{_text(value)} {units}".strip())
+        (provenance if name in _PROVENANCE or isinstance(value, str) else properties).append(row)
+    if metadata.get("source_crc32c"):
+        provenance.append(("Source CRC-32C", f"{metadata['source_crc32c']:08x}"))
+    provenance.append(("Catalog", record.catalog.path))
+    print_card(
+        f"{metadata['formula']} ({record.material_id})",
+        [
+            ("", structure),
+            ("Density", density),
+            ("Error", accuracy),
+            ("Properties", properties),
+            ("Provenance", provenance),
+        ],
+    )
+
+
+def _cell_text(cell: list[list[float]]) -> str:
+    """Lengths and angles of three lattice vectors."""
+    lengths = [math.hypot(*vector) for vector in cell]
+    angles = []
+    for i, j in ((1, 2), (0, 2), (0, 1)):
+        cosine = sum(x * y for x, y in zip(cell[i], cell[j], strict=True)) / (lengths[i] * lengths[j])
+        angles.append(math.degrees(math.acos(max(-1.0, min(1.0, cosine)))))
+    return (
+        "a, b, c = " + ", ".join(f"{x:.4f}" for x in lengths) + " Å; α, β, γ = "
+        + ", ".join(f"{x:.2f}" for x in angles) + "°"
+    )  # fmt: skip

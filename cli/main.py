@@ -1,0 +1,112 @@
+"""The program `chgdb`: its commands, and the one place where errors become a line and an exit code.
+
+Exit codes: 0 done; 1 an error that the line on standard error explains, or not everything went in or verified;
+2 wrong usage; 130 interrupted; 141 the reader of the output went away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from . import fetch, files, lookup, plot, stores
+from .output import message
+
+# Without typer's rich formatting: importing it would take longer than printing the help.
+app = typer.Typer(
+    name="chgdb",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for group in (fetch, lookup, stores, files, plot):
+    group.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from chgdb import __version__
+
+        print(f"chgdb {__version__}")
+        raise typer.Exit()
+
+
+@app.callback(
+    epilog="""\b
+Examples:
+  chgdb fetch mp-149 --decode            the CHGCAR of silicon, in the current folder
+  chgdb search --elements Li,O --where band_gap:2..
+  chgdb info mp-149                      everything known about one material
+  chgdb build my.zarr runs/              pack the CHGCARs below the folder runs
+  chgdb COMMAND --help                   options and examples of a command""",
+)
+def chgdb(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Electronic charge densities in about a kilobyte each, with a stated error."""
+
+
+def run() -> None:
+    """Entry point: run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without Å gets a question mark, not a traceback
+    code = _exit_code()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _gone()
+    sys.exit(code)
+
+
+def _exit_code(arguments: list[str] | None = None) -> int:
+    """Run one command; every error a user can cause becomes one line on standard error."""
+    from chgdb.errors import ChgdbError
+
+    try:
+        result: Any = app(arguments, standalone_mode=False, prog_name="chgdb")
+    except ChgdbError as error:
+        message(f"chgdb: {error}")
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        message("chgdb: interrupted")
+        return 130
+    except BrokenPipeError:
+        return _gone()
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        message(f"chgdb: {where}{error.strerror or error}")
+        return 1
+    except MemoryError:
+        message("chgdb: not enough memory; use a coarser grid or fewer workers")
+        return 1
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # wrong usage, as typer reports it
+            error.show()
+            return int(error.exit_code)
+        if os.environ.get("CHGDB_DEBUG") == "1":
+            raise
+        message(
+            f"chgdb: unexpected {type(error).__name__}: {error}: this is a bug in chgdb, please report it; "
+            "set CHGDB_DEBUG=1 to see where it happened"
+        )
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _gone() -> int:
+    """The reader of standard output has closed it (`| head`): nothing to say, and nobody to say it to."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+    return 141
+
+
+if __name__ == "__main__":
+    run()

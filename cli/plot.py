@@ -1,0 +1,72 @@
+"""`chgdb plot`: a picture of a density."""
+
+from __future__ import annotations
+
+import enum
+import os
+from typing import Annotated
+
+import typer
+
+from .arguments import CatalogOption, ForceOption, check_free, complete_id, load
+
+
+class Axis(enum.StrEnum):
+    a = "a"
+    b = "b"
+    c = "c"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        short_help="A slice and a profile as a picture.",
+        epilog="""\b
+Examples:
+  chgdb plot mp-149                                writes mp-149.png
+  chgdb plot CHGCAR --axis b --at 0.25 -o slice.png
+  chgdb plot CHGCAR --channel magnetization -o spin.pdf""",
+    )(plot)
+
+
+def plot(
+    source: Annotated[
+        str, typer.Argument(metavar="ID|FILE", help="A material id or a file.", autocompletion=complete_id)
+    ],
+    axis: Annotated[
+        Axis, typer.Option(help="Lattice vector of the profile; the slice is spanned by the other two.")
+    ] = Axis.c,
+    at: Annotated[
+        float | None, typer.Option(metavar="FRACTION", help="Where the slice lies along it. [default: through an atom]")
+    ] = None,
+    channel: Annotated[str, typer.Option(help="total, magnetization or magnetization_x, _y, _z.")] = "total",
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="PATH", help="Picture; its suffix tells the format.")
+    ] = None,
+    catalog: CatalogOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Draw a slice of a density and its average over planes along a lattice vector.
+
+    Needs matplotlib: pip install 'chgdb[plot]'.
+    """
+    from .figures import draw
+
+    path = output or _name(source)
+    check_free(path, force)
+    density = load(source, catalog)
+    if channel not in density.channels:
+        raise typer.BadParameter(f"{source} has {', '.join(density.channels)}", param_hint="--channel")
+    draw(density, path, axis="abc".index(axis.value), fraction=at, channel=channel, title=os.path.basename(source))
+    print(path)
+
+
+def _name(source: str) -> str:
+    """Name of the picture, in the current folder.
+
+    >>> _name("mp-149"), _name("runs/Si/CHGCAR.gz"), _name("NaCl.cube")
+    ('mp-149.png', 'CHGCAR.png', 'NaCl.png')
+    """
+    name = os.path.basename(source)
+    for suffix in (".gz", ".bz2", ".xz", ".cube", ".npz", ".json", ".vasp"):
+        name = name.removesuffix(suffix)
+    return name + ".png"

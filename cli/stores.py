@@ -1,0 +1,189 @@
+"""`chgdb build` and `chgdb verify`: stores of one's own."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .arguments import JsonOption, QuietOption
+from .output import message, percent, print_json, size
+
+
+class Prior(enum.StrEnum):
+    auto = "auto"
+    fit = "fit"
+    none = "none"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        short_help="Pack density files into a store.",
+        epilog="""\b
+Examples:
+  chgdb build my.zarr runs/                        every CHGCAR below runs; ids are the folders' names
+  chgdb build my.zarr 'runs/*/CHGCAR.gz' NaCl.cube
+  chgdb build my.zarr runs/ --properties gaps.csv  columns of a CSV, joined by its column material_id
+  chgdb build my.zarr runs/ --tolerance 1e-3       smaller: at most 0.1 % error instead of 0.01 %
+  chgdb build my.zarr runs/ --code VASP --functional PBE --energy-cutoff 520
+  chgdb build my.zarr more/ --replace              add to a store, new versions replace old ones""",
+    )(build)
+    app.command(
+        short_help="Check every byte of a store.",
+        epilog="""\b
+Examples:
+  chgdb verify                                     the embedded catalog: every checksum
+  chgdb verify my.zarr --deep                      decode every record as well
+  chgdb verify my.zarr --deep --originals runs/    and measure its error again""",
+    )(verify)
+
+
+def build(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the store, made or added to.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders and glob patterns.")],
+    tolerance: Annotated[
+        float | None, typer.Option(metavar="NMAE", help="Largest error allowed, as a fraction. [default: 1e-4]")
+    ] = None,
+    lossless: Annotated[bool, typer.Option("--lossless", help="Keep every digit; the same as --tolerance 0.")] = False,
+    ids: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Names of the materials: columns path and material_id.")
+    ] = None,
+    properties: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Columns to store, joined by material_id.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace records of the same id.")] = False,
+    append: Annotated[
+        bool, typer.Option("--append/--no-append", help="Add to a store that exists, or refuse to.")
+    ] = True,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one for each core]")] = None,
+    prior: Annotated[
+        Prior,
+        typer.Option(help="Atomic densities to subtract: the store's or the embedded ones, newly fitted, or none."),
+    ] = Prior.auto,
+    extras: Annotated[
+        bool, typer.Option("--extras/--no-extras", help="Keep augmentation occupancies and per-ion lines.")
+    ] = True,
+    code: Annotated[str | None, typer.Option(help="Program that computed the densities.")] = None,
+    functional: Annotated[str | None, typer.Option(help="Exchange-correlation functional.")] = None,
+    energy_cutoff: Annotated[float | None, typer.Option(metavar="eV", help="Plane-wave cutoff energy.")] = None,
+    structure_source: Annotated[str | None, typer.Option(help="Where the structures come from.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the densities.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the store.")] = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Pack density files into a store; run it again to go on after an interruption.
+
+    Reads CHGCAR, CHG, AECCAR, PARCHG, cube and the Materials Project's JSON, plain or compressed. The error of every
+    record is measured by decoding it. What cannot be packed is listed on standard error, and the exit code is then 1.
+    """
+    from chgdb.codecs import DEFAULT_TOLERANCE
+    from chgdb.ingest import build as build_store
+
+    if lossless and tolerance:
+        raise typer.BadParameter("give either --tolerance or --lossless", param_hint="--lossless")
+    given: dict[str, Any] = {
+        "code": code,
+        "functional": functional,
+        "energy_cutoff": energy_cutoff,
+        "structure_source": structure_source,
+        "licence": licence,
+    }
+    report = build_store(
+        out,
+        inputs,
+        ids=ids,
+        properties=properties,
+        tolerance=0.0 if lossless else DEFAULT_TOLERANCE if tolerance is None else tolerance,
+        workers=workers,
+        on_duplicate="replace" if replace else "refuse",
+        append=append,
+        prior=None if prior is Prior.none else prior.value,
+        provenance={name: value for name, value in given.items() if value is not None},
+        attributes={"title": title} if title else None,
+        keep_extras=extras,
+        progress=not quiet and sys.stderr.isatty(),
+    )
+    for source, reason in report.refused:
+        message(f"refused: {reason}" if source in reason else f"refused: {source}: {reason}")
+    facts: dict[str, Any] = {
+        "path": report.path,
+        "added": list(report.added),
+        "replaced": list(report.replaced),
+        "skipped": list(report.skipped),
+        "refused": [{"source": source, "reason": reason} for source, reason in report.refused],
+    }
+    facts |= _size_of(report.path)
+    if as_json:
+        print_json(facts)
+    else:
+        _print_report(facts)
+    if not report.complete:
+        raise typer.Exit(1)
+
+
+def _size_of(path: str) -> dict[str, Any]:
+    """Size and error of the store, if there is one (there is none where everything was refused)."""
+    from chgdb.catalog import open_catalog
+    from chgdb.errors import StoreError
+
+    try:
+        whole = open_catalog(Path(path).absolute()).info()
+    except StoreError:
+        return {"n_materials": 0}
+    return {key: whole[key] for key in ("n_materials", "stored_bytes", "payload_bytes", "text_bytes", "largest_nmae")}
+
+
+def _print_report(facts: dict[str, Any]) -> None:
+    counts = [f"{len(facts[kind])} {kind}" for kind in ("added", "replaced", "skipped", "refused") if facts[kind]]
+    print(f"{facts['path']}: {', '.join(counts) or 'nothing to do'}")
+    if facts["n_materials"]:
+        print(
+            f"{facts['n_materials']} materials, NMAE at most {percent(facts['largest_nmae'])}; "
+            f"{size(facts['text_bytes'])} of text in {size(facts['payload_bytes'])} "
+            f"({size(facts['stored_bytes'])} with metadata)"
+        )
+
+
+def verify(
+    store: Annotated[
+        str | None, typer.Argument(metavar="STORE", help="Folder, .zip, URL or name; else the embedded catalog.")
+    ] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every record and compare it with its columns.")] = False,
+    originals: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="With --deep: files to measure the error against again.")
+    ] = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every byte of a store; the exit code is 1 where anything is wrong."""
+    from chgdb.verification import verify as verify_store
+
+    if originals is not None and not deep:
+        raise typer.BadParameter("--originals needs --deep", param_hint="--originals")
+    report = verify_store(store, deep=deep, originals=originals, progress=not quiet and sys.stderr.isatty())
+    for problem in report.problems:
+        message(problem.message if problem.where in problem.message else f"{problem.where}: {problem.message}")
+    if as_json:
+        print_json(
+            {
+                "path": report.path,
+                "ok": report.ok,
+                "n_materials": report.n_materials,
+                "n_files": report.n_files,
+                "deep": report.deep,
+                "measured": report.measured,
+                "problems": [{"where": problem.where, "message": problem.message} for problem in report.problems],
+                "lost": list(report.lost),
+            }
+        )
+    else:
+        checked = [f"{report.n_materials} materials", f"{report.n_files} files"]
+        checked += [f"{report.measured} errors measured again"] if originals is not None else []
+        verdict = "all well" if report.ok else f"{len(report.problems)} problems, {len(report.lost)} materials lost"
+        print(f"{report.path}: {', '.join(checked)}: {verdict}")
+    if not report.ok:
+        raise typer.Exit(1)
