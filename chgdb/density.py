@@ -256,7 +256,7 @@ class Density:
         extras: dict[str, Any] = {}
         if any(after.values()):
             extras["after"] = {name: text for name, text in after.items() if text}
-        comment = getattr(volumetric, "name", None)
+        comment = getattr(getattr(volumetric, "poscar", None), "comment", None)
         if comment:
             extras["comment"] = str(comment)
         return cls(crystal, channels, extras)

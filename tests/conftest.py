@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 #: Real VASP files and computed densities, beside the repository; not part of it.
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+# A shared machine pauses tests at will; a hang is the test runner's to notice.
+settings.register_profile("chgdb", deadline=None)
+settings.load_profile("chgdb")
 
 
 @pytest.fixture(scope="session")

@@ -26,14 +26,14 @@ import numpy as np
 from ..density import CHANNELS, Crystal, Density
 from ..elements import SYMBOLS, atomic_number
 from ..errors import DensityError
-from .numbers import FIELD, PER_LINE, describe, lines_of_five, parse_number, read_values
+from .numbers import FIELD, LONGEST, PER_LINE, describe, lines_of_five, parse_number, read_values
 from .streams import Reader
 
 NAMES = ("CHGCAR*", "*CHGCAR", "CHG", "CHG[._-]*", "*.CHG", "AECCAR*", "*.AECCAR?", "PARCHG*", "*.PARCHG", "*.vasp")
 
 _INTEGER = re.compile(rb"[+-]?\d{1,9}")
 _SECTION = re.compile(rb"\s*augmentation occupancies\s*(\(imaginary part\))?(.*?)\s*", re.DOTALL)
-_DIGITS = 60  # decimal digits of header arithmetic: products of two tokens are exact
+_DIGITS = 2 * LONGEST  # decimal digits of header arithmetic: products of two tokens are exact
 
 
 def recognises(head: bytes) -> bool:
@@ -103,7 +103,9 @@ def _read_header(reader: Reader, elements: Sequence[str] | None) -> tuple[Crysta
     scale = _decimals(reader, (1, 3), "the scale factor, or three")
     vectors = [_decimals(reader, (3,), "a lattice vector: three numbers") for _ in range(3)]
     factors = _scale_factors(reader, scale, vectors)
-    cell = np.array([[float(factor * x) for factor, x in zip(factors, row, strict=True)] for row in vectors])
+    with localcontext() as context:
+        context.prec = _DIGITS
+        cell = np.array([[float(factor * x) for factor, x in zip(factors, row, strict=True)] for row in vectors])
     labels, counts = _read_species(reader, elements)
     numbers_of = [_element(reader, label) for label in labels]
     line = _header_line(reader, "'Direct' or 'Cartesian'")
@@ -163,14 +165,14 @@ def _decimals(reader: Reader, lengths: tuple[int, ...], expected: str) -> list[D
     for token in _header_line(reader, expected).split()[: max(lengths)]:
         try:
             value = parse_number(token)
-            if value and not 1e-30 < abs(value) < 1e30:
+            if abs(value) > 1e30:
                 raise ValueError(f"{value} is out of range for a length")
         except ValueError as error:
             if len(values) in lengths:
                 break
             raise reader.error(f"expected {expected}: {error}") from None
         text = token.decode("ascii").replace("D", "E").replace("d", "E")
-        values.append(Decimal(re.sub(r"(?<=[\d.])(?=[+-])", "E", text)))
+        values.append(Decimal(re.sub(r"(?<=[\d.])(?=[+-])", "E", text)) if value else Decimal(0))
     if len(values) not in lengths:
         if min(lengths) <= len(values):
             return values[: min(lengths)]
@@ -369,7 +371,8 @@ def _flat_pieces(values: np.ndarray, volume: float) -> Iterator[np.ndarray]:
     """ρ·V in Fortran order, eight planes at a time."""
     for start in range(0, values.shape[2], 8):
         planes = np.empty(values[:, :, start : start + 8].shape[::-1])
-        np.multiply(values[:, :, start : start + 8].T, volume, out=planes, dtype=float)
+        with np.errstate(over="ignore"):  # what overflows is refused when it is printed
+            np.multiply(values[:, :, start : start + 8].T, volume, out=planes, dtype=float)
         yield planes.reshape(-1)
 
 

@@ -30,10 +30,12 @@ from .streams import Reader
 FIELD = 18
 PER_LINE = 5
 
+#: Characters of a token that may still be a number.
+LONGEST = 64
+
 _ROWS = 16_000  # lines handled at once by a thread: long enough that the interpreter costs nothing beside them
 _CHUNK = 1 << 18  # bytes of free-format text handled at once
 _FIRST = 1 << 16  # values allocated before any was read
-_LONGEST = 64  # characters of a token that may still be a number
 _BARE_EXPONENT = re.compile(rb"([+-]?(?:\d+\.?\d*|\.\d+))([+-]\d+)")
 _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
@@ -46,7 +48,7 @@ def parse_number(token: bytes) -> float:
     >>> parse_number(b"0.123-100")
     1.23e-101
     """
-    if len(token) <= _LONGEST:
+    if len(token) <= LONGEST:
         token = token.replace(b"D", b"E").replace(b"d", b"E")
         bare = _BARE_EXPONENT.fullmatch(token)
         if bare:

@@ -1,0 +1,175 @@
+"""Which format a file has, compression, and what is left behind when writing fails."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+
+import numpy as np
+import pytest
+from vasp_text import chgcar
+
+import chgdb
+from chgdb import Crystal, Density
+from chgdb.errors import ChgdbError, FormatError
+from chgdb.formats import formats, pack_extras, unpack_extras
+
+
+@pytest.fixture
+def density() -> Density:
+    crystal = Crystal(np.diag([3.0, 4.0, 5.0]), [[0, 0, 0], [0.5, 0.5, 0.25]], [11, 17])
+    return Density(crystal, {"total": np.random.default_rng(0).normal(size=(4, 5, 6))}, {"comment": "salt"})
+
+
+def test_every_format_keeps_its_promises():
+    assert set(formats()) >= {"chgcar", "cube", "mp_json", "npz"}
+    for module in formats().values():
+        assert module.NAMES
+        assert callable(module.read)
+        assert not module.recognises(b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        ("CHGCAR", "chgcar"), ("CHGCAR.gz", "chgcar"), ("CHGCAR_total", "chgcar"), ("Si_CHGCAR", "chgcar"),
+        ("CHG", "chgcar"), ("CHG.xz", "chgcar"), ("AECCAR0", "chgcar"), ("AECCAR2.bz2", "chgcar"),
+        ("PARCHG.0012", "chgcar"), ("mp-149.vasp", "chgcar"), ("mp-149.CHGCAR.gz", "chgcar"),
+        ("density.cube", "cube"), ("density.cube.gz", "cube"), ("density.npz", "npz"),
+    ],
+)  # fmt: skip
+def test_format_by_name_there_and_back(tmp_path, density, name, format):
+    chgdb.write(tmp_path / name, density)
+    again = chgdb.read(tmp_path / name)
+    assert np.allclose(again.total, density.total, rtol=1e-10, atol=0)
+    assert np.allclose(again.crystal.cell, density.crystal.cell, rtol=1e-12, atol=0)
+    assert again.crystal.numbers.tolist() == [11, 17]
+    with open(tmp_path / name, "rb") as file:
+        head = file.read(4096)
+    for opener in (gzip.decompress, bz2.decompress, lzma.decompress):
+        if name.endswith({gzip: ".gz", bz2: ".bz2", lzma: ".xz"}[__import__(opener.__module__.strip("_"))]):
+            head = opener((tmp_path / name).read_bytes())[:4096]
+    assert [known for known, module in formats().items() if module.recognises(head)] == [format]
+
+
+@pytest.mark.parametrize("name", ["data", "data.txt", "data.gz"])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])
+def test_content_tells_format_and_compression(tmp_path, name, compress):
+    (tmp_path / name).write_bytes(compress(chgcar(2).encode()))
+    assert tuple(chgdb.read(tmp_path / name).channels) == ("total", "magnetization")
+
+
+def test_a_format_can_be_named(tmp_path, density):
+    chgdb.write(tmp_path / "x", density, format="cube")
+    assert chgdb.read(tmp_path / "x").grid == (4, 5, 6)
+    for call in (chgdb.read, lambda path, **options: chgdb.write(path, density, **options)):
+        with pytest.raises(FormatError, match="no format 'xsf'; there are chgcar, cube"):
+            call(tmp_path / "x", format="xsf")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("", "is a folder"), ("missing", "cannot be read: No such"), ("no/CHGCAR", "cannot be read"), ("a\0b", "cannot")],
+)
+def test_paths_that_cannot_be_read(tmp_path, name, message):
+    with pytest.raises(FormatError, match=message):
+        chgdb.read(f"{tmp_path}/{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("", "is a folder"), ("nowhere/CHGCAR", "cannot be written: No such"), ("x.xyz", "the name tells no format"),
+     ("x.json", "mp_json is only read"), ("folder.cube", "is a folder")],
+)  # fmt: skip
+def test_paths_that_cannot_be_written(tmp_path, density, name, message):
+    (tmp_path / "folder.cube").mkdir()
+    with pytest.raises(FormatError, match=message):
+        chgdb.write(f"{tmp_path}/{name}", density)
+    assert sorted(os.listdir(tmp_path)) == ["folder.cube"]
+
+
+def test_content_of_no_format(tmp_path):
+    (tmp_path / "notes").write_text("These are notes.\nNothing else.\n")
+    with pytest.raises(FormatError, match="neither name nor content tell the format"):
+        chgdb.read(tmp_path / "notes")
+
+
+def test_failed_writing_leaves_the_old_file(tmp_path, density):
+    chgdb.write(tmp_path / "CHGCAR", density)
+    before = (tmp_path / "CHGCAR").read_bytes()
+    broken = Density(density.crystal, {"total": np.full((20, 20, 20), 1e308)})  # times the volume: infinite
+    with pytest.raises(FormatError, match="inf cannot be written"):
+        chgdb.write(tmp_path / "CHGCAR", broken)
+    assert (tmp_path / "CHGCAR").read_bytes() == before
+    assert os.listdir(tmp_path) == ["CHGCAR"]
+
+
+def test_compressed_files_are_reproducible(tmp_path, density):
+    for name in ("a.vasp.gz", "b.vasp.gz"):
+        chgdb.write(tmp_path / name, density)
+    assert (tmp_path / "a.vasp.gz").read_bytes() == (tmp_path / "b.vasp.gz").read_bytes()
+
+
+def test_a_symbolic_link_stays_one(tmp_path, density):
+    (tmp_path / "real.vasp").write_text("old")
+    (tmp_path / "CHGCAR").symlink_to(tmp_path / "real.vasp")
+    chgdb.write(tmp_path / "CHGCAR", density)
+    assert (tmp_path / "CHGCAR").is_symlink()
+    assert chgdb.read(tmp_path / "real.vasp").grid == density.grid
+
+
+def test_new_files_have_the_usual_mode(tmp_path, density):
+    chgdb.write(tmp_path / "CHGCAR", density)
+    (tmp_path / "plain").write_text("")
+    assert (tmp_path / "CHGCAR").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_pipe_can_be_read(tmp_path):
+    import threading
+
+    os.mkfifo(tmp_path / "CHGCAR")
+    writer = threading.Thread(target=lambda: (tmp_path / "CHGCAR").write_text(chgcar(4)))
+    writer.start()
+    assert len(chgdb.read(tmp_path / "CHGCAR").channels) == 4
+    writer.join()
+
+
+# Extras -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_extras_are_packed_without_loss(tmp_path, channels):
+    (tmp_path / "CHGCAR").write_bytes(chgcar(channels).encode().replace(b"a comment", b"\xff\xe9"))
+    extras = chgdb.read(tmp_path / "CHGCAR").extras
+    packed = pack_extras(extras)
+    assert unpack_extras(packed) == extras
+    assert pack_extras(extras) == packed
+
+
+def test_no_extras_are_no_bytes():
+    assert pack_extras({}) == b""
+    assert unpack_extras(b"") == {}
+
+
+def test_damaged_extras():
+    packed = pack_extras({"comment": "x" * 100, "after": {"total": "augmentation" * 20}})
+    for position in range(len(packed)):
+        damaged = bytearray(packed)
+        damaged[position] ^= 0xFF
+        outcome = None
+        try:
+            outcome = unpack_extras(bytes(damaged))
+        except ChgdbError as error:
+            outcome = str(error)
+        assert outcome != unpack_extras(packed)
+    for size in range(1, len(packed)):
+        with pytest.raises(FormatError, match="packed extras"):
+            unpack_extras(packed[:size])
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), {1, 2}, float("nan"), b"bytes"])
+def test_extras_that_cannot_be_stored(value):
+    with pytest.raises(FormatError, match="cannot be stored"):
+        pack_extras({"key": value})
