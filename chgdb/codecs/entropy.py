@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -101,7 +102,8 @@ class Encoder:
 
     def __init__(self, lanes: int) -> None:
         self._lanes = LANES[lanes]
-        self._operations: list[tuple] = []  # (symbols of a group, its table) or (plain bits, their number)
+        # (symbol, or symbols of all lanes; table; bits of precision), or (plain bits; None; their number)
+        self._operations: list[tuple[Any, int | None, int]] = []
 
     def encode(self, values: np.ndarray, norms: np.ndarray, initial: int) -> None:
         """Append values, (n,) int64, with their |G|^2, (n,) int64; `initial` is the index of `initial_scale`."""
@@ -124,41 +126,64 @@ class Encoder:
     def _plain(self, value: int, width: int) -> None:
         while width > _CHUNK:
             width -= _CHUNK
-            self._operations.append((value >> width, _CHUNK))
+            self._operations.append((value >> width, None, _CHUNK))
             value &= (1 << width) - 1
         if width:
-            self._operations.append((value, width))
+            self._operations.append((value, None, width))
 
     def _symbols(self, magnitudes: np.ndarray, positions: list[int], initial: int) -> np.ndarray:
         m = _initial(initial)
         shifts = np.zeros(len(magnitudes), np.int64)
+        single = magnitudes.tolist() if self._lanes == 1 else []
         before = positions[0] if positions else 0
         for start in range(0, len(magnitudes), self._lanes):
             if positions[start] > before:  # Nyquist terms follow the others and start at small |G| again
                 m = _decayed(m, positions[start] - before)
             before = positions[start]
             index, shift = _classify(m)
+            if self._lanes == 1:  # whole numbers of Python are several times faster than arrays of one
+                symbol = min(single[start] >> shift, _ESCAPE)
+                shifts[start] = shift
+                self._operations.append((symbol, index, _PRECISION))
+                m = _updated(m, symbol, 1, shift, 1)
+                continue
             group = slice(start, start + self._lanes)
             shifts[group] = shift
             symbols = np.minimum(magnitudes[group] >> shift, _ESCAPE)
-            self._operations.append((symbols, index))
+            self._operations.append((symbols, index, _PRECISION))
             m = _updated(m, int(symbols.sum()), len(symbols), shift, self._lanes)
         return shifts
 
     def finish(self) -> bytes:
         """The coder's bytes; they must end the payload."""
-        # One lane starts from 1 and wastes nothing: where the bytes end, so does its decoder.
-        states = np.full(self._lanes, 1 if self._lanes == 1 else _LOWER, np.int64)
-        pieces: list[np.ndarray] = []
-        for symbols, index in reversed(self._operations):
-            if isinstance(symbols, int):
-                x, precision = states[:1], index
-                frequencies = np.ones(1, np.int64)
-                start = np.array([symbols])
+        return self._finish_one() if self._lanes == 1 else self._finish_many()
+
+    def _finish_one(self) -> bytes:
+        # It starts from 1 and wastes nothing: where the bytes end, so does the decoder.
+        state = 1
+        out = bytearray()
+        for symbol, index, precision in reversed(self._operations):
+            if index is None:
+                frequency, start = 1, symbol
             else:
-                x, precision = states[: len(symbols)], _PRECISION
+                frequencies, cumulative = _table(index)
+                frequency, start = frequencies[symbol], cumulative[symbol]
+            limit = ((_LOWER >> precision) << 8) * frequency
+            while state >= limit:
+                out.append(state & 255)
+                state >>= 8
+            state = ((state // frequency) << precision) + state % frequency + start
+        return bytes(out) + state.to_bytes((state.bit_length() + 7) // 8, "little")
+
+    def _finish_many(self) -> bytes:
+        states = np.full(self._lanes, _LOWER, np.int64)
+        pieces: list[np.ndarray] = []
+        for symbols, index, precision in reversed(self._operations):
+            if index is None:
+                x, frequencies, start = states[:1], np.ones(1, np.int64), np.array([symbols])
+            else:
                 all_frequencies, cumulative = _arrays(index)
-                frequencies, start = all_frequencies[symbols], cumulative[symbols]
+                x, frequencies, start = states[: len(symbols)], all_frequencies[symbols], cumulative[symbols]
             limit = ((_LOWER >> precision) << 8) * frequencies
             once = x >= limit
             twice = once & ((x >> 8) >= limit)
@@ -168,11 +193,7 @@ class Encoder:
             pieces.append((x[once] & 255)[::-1])
             x[once] >>= 8
             x[:] = ((x // frequencies) << precision) + x % frequencies + start
-        if self._lanes == 1:
-            state = int(states[0])
-            pieces.append(np.frombuffer(state.to_bytes((state.bit_length() + 7) // 8, "little"), np.uint8))
-        else:
-            pieces += [((states >> (8 * byte)) & 255)[::-1] for byte in range(4)]
+        pieces += [((states >> (8 * byte)) & 255)[::-1] for byte in range(4)]
         return np.concatenate(pieces).astype(np.uint8).tobytes()
 
 
