@@ -7,6 +7,7 @@ for a key that is not there, and gives a token that changes when the store is re
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
@@ -164,7 +165,11 @@ class RemoteFiles:
         return self.location
 
 
-def locate(path_or_url: str | os.PathLike[str]) -> Files:
+#: Folders beside a store (see `store_swap.beside`) that show that a new version is being swapped in.
+_WRITING = ("staging", "previous")
+
+
+def locate(path_or_url: str | os.PathLike[str], _retries: int = 25) -> Files:
     """The files of the store at a path or URL. Raises `StoreError` where a local path does not exist."""
     text = os.fspath(path_or_url)
     if "://" in text or "::" in text:
@@ -175,4 +180,8 @@ def locate(path_or_url: str | os.PathLike[str]) -> Files:
         if text.endswith(".zip"):
             return ZipFiles(text)
         raise StoreError(f"{text} is a file; a store is a folder, a .zip of one, or a URL")
+    name = os.path.basename(os.path.normpath(text))
+    if _retries and any(os.path.exists(os.path.join(os.path.dirname(text), f".{name}.{kind}")) for kind in _WRITING):
+        time.sleep(0.02)  # a writer is at work; where it cannot exchange folders, there is a moment without a store
+        return locate(path_or_url, _retries - 1)
     raise StoreError(f"{text}: there is no such store")

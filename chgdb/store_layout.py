@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 #: Rows of a column in one chunk: a store of thousands is one file a column, one of 150,000 is still opened piecewise.
 CHUNK_ROWS = 8192
 #: Bytes of the payload that plain Zarr readers fetch at a time, and in one file.
-INNER_BYTES, SHARD_BYTES = 1 << 14, 1 << 24
+INNER_BYTES, SHARD_BYTES = 1 << 12, 1 << 24
 
 
 @dataclass(frozen=True)
