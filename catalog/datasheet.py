@@ -58,9 +58,9 @@ Elements ({n_elements}): {elements}
   (ICHARG = 1), not for non-self-consistent runs at fixed density (ICHARG = 11) with VASP's PAW sets.
 - PBE throughout: band gaps are too small, f electrons and correlated oxides are treated without U.
 - One ferromagnetic start: antiferromagnetic ground states are not found.
-- {n_reconstructed} full-Heusler cells (`structure_source` "reconstructed") had their lattice constant recovered from the
-  tabulated Debye temperature and moduli by inverting the Debye formula. Keep them out of any training or test of the
-  Debye temperature.
+- {n_reconstructed} full-Heusler cells (`structure_source` "reconstructed") had their lattice constant recovered from
+  the tabulated Debye temperature and moduli by inverting the Debye formula. Keep them out of any training or test of
+  the Debye temperature.
 - Small cells dominate: {median_atoms:g} atoms in the median, {max_atoms} at most.
 - Labels are missing where the sources have none; a missing number is NaN, a missing text empty.
 

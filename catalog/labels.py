@@ -24,8 +24,8 @@ COLUMNS: dict[str, dict[str, str]] = {
         "units": "K",
         "long_name": "Debye temperature from elastic moduli, as published with arXiv 2605.07227",
         "source": f"arXiv 2605.07227, from {_MP}",
-        "comment": "materials with structure_source 'reconstructed' had their lattice constant recovered from this value: "
-        "keep them out of any training or test of it",
+        "comment": "materials with structure_source 'reconstructed' had their lattice constant recovered from this "
+        "value: keep them out of any training or test of it",
     },
     "debye_temperature_from_moduli": {
         "units": "K",

@@ -58,6 +58,15 @@ COLUMNS: dict[str, dict[str, str]] = {
 }
 
 
+_NUMBERS = {
+    "dft_energy": "energy_eV",
+    "fermi_energy": "fermi_eV",
+    "band_gap": "band_gap_eV",
+    "magnetic_moment": "magnetic_moment_muB",
+    "n_kpoints": "n_kpoints_irreducible",
+}
+
+
 class Loader:
     """id -> (density, metadata), for `build_from`; picklable, so that workers read the batches themselves."""
 
@@ -71,14 +80,12 @@ class Loader:
             **PROVENANCE,
             "structure_source": record["structure_source"],
             "space_group": int(record["space_group"]),
-            "dft_energy": float(record["energy_eV"]),
-            "fermi_energy": float(record["fermi_eV"]),
-            "band_gap": float(record["band_gap_eV"]),
-            "magnetic_moment": float(record["magnetic_moment_muB"]),
             "spin_polarised": bool(record["spin_polarised"]),
-            "n_kpoints": int(record["n_kpoints_irreducible"]),
             **self._properties.get(material_id, {}),
         }
+        for column, field in _NUMBERS.items():
+            if record[field] is not None:  # GPAW gives no gap, say, where all bands are full
+                metadata[column] = float(record[field])
         return Density(crystal, grids), metadata
 
 
@@ -92,7 +99,7 @@ def build_store(out: Path, labels_path: Path, workers: int | None) -> None:
     )  # fmt: skip
     if not report.complete:
         material_id, reason = report.refused[0]
-        raise ChgdbError(f"{len(report.refused)} of {len(ids)} densities were refused; the first, {material_id}: {reason}")
+        raise ChgdbError(f"{len(report.refused)} of {len(ids)} densities were refused, first {material_id}: {reason}")
     old = out.with_name(f".{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():

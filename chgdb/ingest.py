@@ -236,6 +236,21 @@ def _file_state(source: str) -> str:
     return f"{os.path.abspath(source)} {status.st_size} {status.st_mtime_ns}"
 
 
+@dataclass(frozen=True)
+class _Readable:
+    """The densities among some sources, read anew at each iteration."""
+
+    sources: Sequence[str]
+    load: Callable[[str], tuple[Density, Mapping[str, Any]]] | None
+
+    def __iter__(self) -> Iterator[Density]:
+        for source in self.sources:
+            try:
+                yield read(source) if self.load is None else self.load(source)[0]
+            except ChgdbError:
+                continue  # encoding it raises the same error, which the report then has
+
+
 @dataclass
 class _Build:
     """One build, from sources by id to a report."""
@@ -330,19 +345,12 @@ class _Build:
         if path.exists():
             with np.load(path, allow_pickle=False) as stored:
                 return Prior.from_arrays(dict(stored))
-        prior = fit(self._densities())
+        prior = fit(_Readable(list(self.sources.values()), self.load))
         partial = path.with_suffix(".partial")
         with open(partial, "wb") as file:
             np.savez(file, **prior.to_arrays())
         os.replace(partial, path)
         return prior
-
-    def _densities(self) -> Iterator[Density]:
-        for source in self.sources.values():
-            try:
-                yield read(source) if self.load is None else self.load(source)[0]
-            except ChgdbError:
-                continue  # encoding it raises the same error, which the report then has
 
     def _plan(self, store: Store | None, journal: Journal, prior_id: int) -> list[Task]:
         """What is to be in the store that is not; finished or not."""

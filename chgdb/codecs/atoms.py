@@ -133,12 +133,14 @@ def fit(densities: Iterable[Density], passes: int = 2) -> Prior:
     densities: iterated `passes` times, so a sequence or another re-iterable; only the total density is used.
     The first pass is plain least squares on n / mean n; the next ones weigh each shell of |G| by the inverse of the
     standard deviation that the previous fit left there, nearer to what the entropy coder pays.
+    Raises `CodecError` for no density at all, or a generator.
     """
+    if iter(densities) is densities:  # a generator would be empty at the second pass
+        raise CodecError("the prior is fitted in several passes: give a list of densities, not a generator")
     prior = None
-    for _ in range(passes):
+    for _ in range(max(passes, 1)):
         prior = _fit_once(densities, prior)
-    if prior is None:
-        raise CodecError("a prior needs at least one pass over the densities")
+    assert prior is not None
     return prior
 
 
@@ -147,6 +149,8 @@ def _fit_once(densities: Iterable[Density], previous: Prior | None) -> Prior:
     right: dict[int, np.ndarray] = {}
     for density in densities:
         _accumulate(density, previous, blocks, right)
+    if not right:
+        raise CodecError("a prior needs at least one density")
     numbers = sorted(right)
     size = COEFFICIENTS
     matrix = np.zeros((len(numbers) * size, len(numbers) * size))
@@ -159,7 +163,7 @@ def _fit_once(densities: Iterable[Density], previous: Prior | None) -> Prior:
         part = slice(k * size, (k + 1) * size)
         scale = np.trace(matrix[part, part]) / size
         matrix[part, part] += scale * (1e-6 * bend.T @ bend + 1e-9 * np.eye(size))
-    solution = np.linalg.solve(matrix, np.concatenate([right[z] for z in numbers])) if numbers else np.zeros(0)
+    solution = np.linalg.solve(matrix, np.concatenate([right[z] for z in numbers]))
     return Prior(np.array(numbers, np.int64), solution.reshape(-1, size))
 
 
