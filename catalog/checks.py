@@ -79,23 +79,33 @@ class EnergyRange:
 
 
 def operations(
-    cell: np.ndarray, frac: np.ndarray, symbols: Sequence[str], symprec: float
+    cell: np.ndarray, frac: np.ndarray, symbols: Sequence[str], symprec: float = DEFAULT.symprec
 ) -> tuple[np.ndarray, np.ndarray]:
     """Space-group operations x -> W x + w on fractional columns: W (n, 3, 3) integers, w (n, 3).
 
     Only the identity when spglib finds no symmetry within `symprec` (A).
     """
+    found = _dataset(cell, frac, symbols, symprec)
+    if found is None:
+        return np.eye(3, dtype=np.int64)[None], np.zeros((1, 3))
+    return found.rotations.astype(np.int64), found.translations
+
+
+def space_group(cell: np.ndarray, frac: np.ndarray, symbols: Sequence[str], symprec: float = DEFAULT.symprec) -> int:
+    """Space-group number, 1 to 230; 1 when spglib finds no symmetry within `symprec` (A)."""
+    found = _dataset(cell, frac, symbols, symprec)
+    return 1 if found is None else int(found.number)
+
+
+def _dataset(cell: np.ndarray, frac: np.ndarray, symbols: Sequence[str], symprec: float) -> spglib.SpglibDataset | None:
     kinds = sorted(set(symbols))
     numbers = [kinds.index(s) + 1 for s in symbols]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
         try:
-            found = spglib.get_symmetry((np.asarray(cell), np.asarray(frac), numbers), symprec=symprec)
-        except spglib.error.SpglibError:  # where spglib before 2.8 returned None
-            found = None
-    if found is None:
-        return np.eye(3, dtype=np.int64)[None], np.zeros((1, 3))
-    return found["rotations"].astype(np.int64), found["translations"]
+            return spglib.get_symmetry_dataset((np.asarray(cell), np.asarray(frac), numbers), symprec=symprec)
+        except spglib.error.SpglibError:  # where older versions return None
+            return None
 
 
 def asymmetry(grid: np.ndarray, rotations: np.ndarray, translations: np.ndarray) -> float:

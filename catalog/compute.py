@@ -79,7 +79,7 @@ def read_queue(path: Path) -> list[dict]:
 
 
 def check_record(record: dict, where: str) -> dict:
-    """`record` itself if it describes a structure, else RunError saying what is wrong and `where`."""
+    """`record` with formula and space group if it describes a structure, else RunError saying what is wrong `where`."""
     missing = [k for k in ("material_id", "cell", "symbols", "frac") if k not in record]
     if missing:
         raise runs.RunError(f"{where}: no {', '.join(missing)}")
@@ -88,6 +88,11 @@ def check_record(record: dict, where: str) -> dict:
         raise runs.RunError(f"{where}: material_id {name!r} cannot name a file")
     if np.shape(record["cell"]) != (3, 3) or np.shape(record["frac"]) != (len(record["symbols"]), 3):
         raise runs.RunError(f"{where}: {name} needs a 3 x 3 cell and one position per symbol")
+    if "formula" not in record:
+        counts = collections.Counter(record["symbols"])
+        record["formula"] = "".join(f"{s}{n if n > 1 else ''}" for s, n in counts.items())
+    if "space_group" not in record:
+        record["space_group"] = checks.space_group(record["cell"], record["frac"], record["symbols"])
     return record
 
 

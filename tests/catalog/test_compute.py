@@ -230,6 +230,13 @@ def test_collect_makes_the_next_batch_and_nothing_twice(queue):
     assert grids["total"].mean() * 64 == pytest.approx(meta["n_electrons"], rel=1e-6)
 
 
+def test_formula_and_space_group_are_found_when_they_are_not_given(queue):
+    record = structure("a") | {"symbols": ["A", "B", "B"], "frac": [[0, 0, 0], [0.25, 0.25, 0.25], [0.75, 0.75, 0.75]]}
+    queue.put({k: v for k, v in record.items() if k not in ("formula", "space_group")})
+    completed = compute.read_queue(queue.queue)[0]
+    assert (completed["formula"], completed["space_group"]) == ("AB2", 166)
+
+
 def test_recheck_moves_what_no_longer_passes(queue):
     queue.put(structure("a"), structure("b")).run()
     path = queue.state.file("accepted", "a")
