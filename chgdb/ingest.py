@@ -348,7 +348,7 @@ class _Build:
         prior = fit(_Readable(list(self.sources.values()), self.load))
         partial = path.with_suffix(".partial")
         with open(partial, "wb") as file:
-            np.savez(file, **prior.to_arrays())
+            np.savez(file, allow_pickle=False, **prior.to_arrays())
         os.replace(partial, path)
         return prior
 

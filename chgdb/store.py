@@ -170,9 +170,9 @@ class Store:
             total = np.frombuffer(self.files.read(PARITY), np.uint8).copy()
             for other in self.checksums:
                 if other != key and is_protected(other):
-                    data = np.frombuffer(self.files.read(other), np.uint8)
-                    total[: data.size] ^= data
-        except (KeyError, ValueError):
+                    values = np.frombuffer(self.files.read(other), np.uint8)
+                    total[: values.size] ^= values
+        except (KeyError, ValueError):  # a second file is missing, or longer than the parity
             total = np.zeros(0, np.uint8)
         data = total[:size].tobytes()
         if not is_protected(key) or (len(data), crc32c(data)) != (size, checksum):

@@ -141,14 +141,14 @@ def merge(old: Table, new: Table) -> Table:
         parts = [t.columns[name] if name in t.columns else _column(kind, [None] * len(t), name) for t in (old, new)]
         columns[name] = np.concatenate(parts)[order]
     records = [*old.records, *new.records]
-    starts, numbers, positions = [], [*old.numbers, *new.numbers], np.concatenate([old.positions, new.positions])
+    numbers, positions = np.concatenate([old.numbers, new.numbers]), np.concatenate([old.positions, new.positions])
     counts = np.concatenate([old.columns["n_atoms"], new.columns["n_atoms"]]).astype(np.int64)
     starts = np.cumsum(counts) - counts
     atoms = np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in order])
     return Table(
         types,
         columns,
-        np.asarray(numbers)[atoms],
+        numbers[atoms],
         positions[atoms],
         [records[i] for i in order],
         old.priors | new.priors,

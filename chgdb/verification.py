@@ -186,7 +186,7 @@ class _Check:
             return
         start, count = self._value("atom_offset", row), self._value("n_atoms", row)
         numbers, positions = self._column("atom_number"), self._column("atom_position")
-        if None not in (start, count) and numbers is not None and positions is not None:
+        if isinstance(start, int) and isinstance(count, int) and numbers is not None and positions is not None:
             atoms = slice(start, start + count)
             same = np.array_equal(numbers[atoms], head.crystal.numbers)
             if not same or not np.array_equal(positions[atoms], head.crystal.positions):
