@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import spglib
@@ -99,11 +100,11 @@ def space_group(cell: np.ndarray, frac: np.ndarray, symbols: Sequence[str], symp
 
 def _dataset(cell: np.ndarray, frac: np.ndarray, symbols: Sequence[str], symprec: float) -> spglib.SpglibDataset | None:
     kinds = sorted(set(symbols))
-    numbers = [kinds.index(s) + 1 for s in symbols]
+    structure: Any = (np.asarray(cell), np.asarray(frac), [kinds.index(s) + 1 for s in symbols])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
         try:
-            return spglib.get_symmetry_dataset((np.asarray(cell), np.asarray(frac), numbers), symprec=symprec)
+            return spglib.get_symmetry_dataset(structure, symprec=symprec)
         except spglib.error.SpglibError:  # where older versions return None
             return None
 

@@ -212,8 +212,9 @@ def status(queue: QueueArgument, folder: RunArgument, setups: SetupsOption = Non
     records = read_queue(queue)
     state = runs.RunFolder(folder)
     accepted, aside = state.ids("accepted"), state.ids("aside")
-    why_failed, why_aside = collections.Counter(), collections.Counter()
-    given_up = set()
+    why_failed: collections.Counter[str] = collections.Counter()
+    why_aside: collections.Counter[str] = collections.Counter()
+    given_up: set[str] = set()
     for material_id in state.ids("failed"):
         attempts = state.attempts(material_id)
         if runs.given_up(attempts) and material_id not in {*accepted, *aside}:

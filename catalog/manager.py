@@ -20,6 +20,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from chgdb.errors import ChgdbError
 
 REQUIRED = ("grid", "n_electrons", "charge", "energy_eV", "converged")  # of a worker's meta
+COMPUTED = (  # what of it goes into a batch
+    *("grid", "n_electrons", "charge", "energy_eV", "fermi_eV", "band_gap_eV", "spin_polarised"),
+    *("magnetic_moment_muB", "n_kpoints_irreducible", "code"),
+)
 
 
 class BadResultError(ChgdbError, ValueError):
@@ -103,9 +107,7 @@ def batch_material(entry: dict) -> tuple[dict, dict[str, bytes], float]:
     """What `batches.append` takes, from a file in `accepted`."""
     record, meta = entry["record"], entry["meta"]
     line = {k: record[k] for k in ("material_id", "formula", "space_group", "cell", "symbols", "frac") if k in record}
-    computed = ("grid", "n_electrons", "charge", "energy_eV", "fermi_eV", "band_gap_eV", "spin_polarised")
-    computed += ("magnetic_moment_muB", "n_kpoints_irreducible", "code")
-    line |= {k: meta[k] for k in computed if k in meta}
+    line |= {k: meta[k] for k in COMPUTED if k in meta}
     line["structure_source"] = record.get("structure_source", "own")
     asked = entry.get("settings", runs.RECIPE)
     if asked != runs.RECIPE:
