@@ -13,6 +13,7 @@ tolerance to rebuild the group from its generators.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -186,7 +187,10 @@ def _dataset(crystal: Crystal, symprec: float):
 
     cell = (crystal.cell, crystal.positions, crystal.numbers)
     try:
-        return spglib.get_symmetry_dataset(cell, symprec=symprec)
+        with warnings.catch_warnings():
+            # spglib 2.7 and 2.8 announce with every call that they will raise instead of returning None.
+            warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
+            return spglib.get_symmetry_dataset(cell, symprec=symprec)
     except spglib.error.SpglibError:  # raised by spglib >= 2.7 where older ones return None
         return None
 
@@ -206,8 +210,10 @@ def symbol(number: int) -> str:
     import spglib
 
     # The first of a group's Hall settings is its standard one; there are 530 in all, ascending by number.
-    kinds = (spglib.get_spacegroup_type(hall) for hall in range(1, 531))
-    return next(kind.international_short for kind in kinds if kind is not None and kind.number == number)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
+        kinds = (spglib.get_spacegroup_type(hall) for hall in range(1, 531))
+        return next(kind.international_short for kind in kinds if kind is not None and kind.number == number)
 
 
 def integer_metric(cell: np.ndarray) -> np.ndarray:

@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 
 
 def complete_id(incomplete: str) -> Iterable[str]:
-    """Ids of the embedded catalog, for the completion of a shell."""
-    from chgdb.catalog import open_catalog
+    """Ids of the catalog, for the completion of a shell."""
     from chgdb.errors import ChgdbError
 
     try:
-        return [material_id for material_id in open_catalog().ids if material_id.startswith(incomplete)]
+        return [i for i in open_store(os.environ.get("CHGDB_CATALOG")).ids if i.startswith(incomplete)]
     except ChgdbError:
-        return []
+        return []  # a shell has nowhere to show an error while a line is typed
 
 
 CatalogOption = Annotated[

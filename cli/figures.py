@@ -95,7 +95,7 @@ def _draw_slice(axes: Axes, density: Density, axis: int, fraction: float, channe
     _mark_atoms(axes, density, axis, fraction, frame, repeats)
     axes.set_aspect("equal")
     axes.set_xlabel(f"along {'abc'[first]} (Å)")
-    axes.set_ylabel(f"perpendicular to {'abc'[first]}, in the plane of {'abc'[first]} and {'abc'[second]} (Å)")
+    axes.set_ylabel(f"perpendicular to {'abc'[first]}, towards {'abc'[second]} (Å)")
     axes.set_title(f"slice at {'abc'[axis]} = {fraction:.3f}", fontsize="medium")
 
 

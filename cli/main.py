@@ -74,11 +74,12 @@ def _exit_code(arguments: list[str] | None = None) -> int:
     except ChgdbError as error:
         message(f"chgdb: {error}")
         return 1
-    except (KeyboardInterrupt, typer.Abort):
-        message("chgdb: interrupted")
-        return 130
+    except (KeyboardInterrupt, typer.Abort):  # older versions of typer make an Abort of the one, newer an exit code
+        result = 130
     except BrokenPipeError:
         return _gone()
+    except SystemExit as error:
+        return _gone() if isinstance(error.__context__, BrokenPipeError) else int(error.code or 0)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         message(f"chgdb: {where}{error.strerror or error}")
@@ -97,6 +98,8 @@ def _exit_code(arguments: list[str] | None = None) -> int:
             "set CHGDB_DEBUG=1 to see where it happened"
         )
         return 1
+    if result == 130:
+        message("chgdb: interrupted")
     return result if isinstance(result, int) else 0
 
 

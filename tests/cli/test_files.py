@@ -1,0 +1,109 @@
+"""chgdb convert and chgdb diff."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small import DENSITIES, Chgdb, one_line
+
+import chgdb
+
+
+def test_convert(run_chgdb: Chgdb, runs: Path) -> None:
+    result = run_chgdb("convert", runs / "salt/CHGCAR", "salt.cube.gz")
+    assert result.code == 0
+    assert "NaCl" in result.out
+    np.testing.assert_allclose(chgdb.read("salt.cube.gz").total, DENSITIES["salt"]().total, rtol=1e-4, atol=1e-8)
+    assert run_chgdb("convert", "salt.cube.gz", "CHGCAR", "--grid", "24x24x24").code == 0
+    assert chgdb.read("CHGCAR").grid == (24, 24, 24)
+    assert run_chgdb("convert", "salt.cube.gz", "fine.npz", "--spacing", "0.1").code == 0
+    assert chgdb.read("fine.npz").grid == (40, 32, 54)
+
+
+def test_convert_names_formats(run_chgdb: Chgdb, runs: Path) -> None:
+    assert run_chgdb("convert", runs / "si/CHGCAR", "density.dat", "--to", "cube").code == 0
+    assert run_chgdb("convert", "density.dat", "CHGCAR", "--from", "cube").code == 0
+    assert chgdb.read("CHGCAR").crystal.formula == "Si"
+
+
+def test_convert_elements_of_vasp_4(run_chgdb: Chgdb, runs: Path) -> None:
+    lines = (runs / "si/CHGCAR").read_text().split("\n")
+    del lines[5]
+    Path("old.CHGCAR").write_text("\n".join(lines))
+    result = run_chgdb("convert", "old.CHGCAR", "CHGCAR")
+    assert result.code == 1
+    assert one_line(result.err)
+    assert run_chgdb("convert", "old.CHGCAR", "CHGCAR", "--elements", "Ge").code == 0
+    assert chgdb.read("CHGCAR").crystal.formula == "Ge"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["{runs}/si/CHGCAR", "{runs}/si/CHGCAR"],  # exists
+        ["nothing", "CHGCAR"],
+        ["{runs}", "CHGCAR"],
+        ["{runs}/gaps.csv", "CHGCAR"],
+        ["{runs}/si/CHGCAR", "si.xyz"],
+        ["{runs}/si/CHGCAR", "si.json"],
+        ["{runs}/si/CHGCAR", "si.dat", "--to", "xyz"],
+    ],
+)
+def test_convert_mistakes(run_chgdb: Chgdb, runs: Path, arguments: list[str]) -> None:
+    result = run_chgdb("convert", *(a.format(runs=runs) for a in arguments))
+    assert result.code == 1
+    assert one_line(result.err)
+
+
+def test_diff_of_a_file_and_a_record(run_chgdb: Chgdb, runs: Path, store: str) -> None:
+    facts = run_chgdb("diff", runs / "iron/CHGCAR", "iron", "--json").json
+    record = chgdb.open(store)["iron"]
+    assert facts["nmae"] == pytest.approx(record.nmae, rel=1e-3)
+    assert facts["max_error"] == pytest.approx(record.max_error, rel=1e-2)
+    assert facts["n_electrons"]["a"] == pytest.approx(26)
+    assert facts["n_electrons"]["b"] == pytest.approx(26)
+    text = run_chgdb("diff", runs / "iron/CHGCAR", "iron").out
+    assert f"{100 * facts['nmae']:.3g} %" in text
+    assert "magnetization" in text
+
+
+def test_diff_on_different_grids(run_chgdb: Chgdb) -> None:
+    density = DENSITIES["si"]()
+    chgdb.write("a.npz", density)
+    chgdb.write("b.npz", density.resample((30, 30, 30)))
+    facts = run_chgdb("diff", "a.npz", "b.npz", "--json").json
+    assert facts["compared_on"] == [30, 30, 30]
+    assert facts["nmae"] < 1e-12
+    doubled = replace(density, channels={"total": 1.5 * density.total})
+    chgdb.write("c.npz", doubled)
+    facts = run_chgdb("diff", "b.npz", "c.npz", "--json").json
+    assert facts["nmae"] == pytest.approx(0.5)
+    assert facts["n_electrons"] == pytest.approx({"a": 28, "b": 42})
+
+
+def test_diff_of_different_crystals(run_chgdb: Chgdb) -> None:
+    result = run_chgdb("diff", "si", "salt")
+    assert result.code == 1
+    assert one_line(result.err)
+    assert "different lattice vectors" in result.err
+
+
+def test_diff_of_what_is_nowhere(run_chgdb: Chgdb) -> None:
+    result = run_chgdb("diff", "si", "CHGCAR")
+    assert result.code == 1
+    assert one_line(result.err)
+    assert "CHGCAR: there is no such file" in result.err
+
+
+def test_diff_says_what_it_leaves_out(run_chgdb: Chgdb) -> None:
+    density = DENSITIES["iron"]()
+    chgdb.write("a.npz", density)
+    moved = replace(density.crystal, cell=density.crystal.cell * 1.01)
+    chgdb.write("b.npz", replace(density, crystal=moved, channels={"total": density.total}))
+    result = run_chgdb("diff", "a.npz", "b.npz")
+    assert result.code == 0
+    assert "cells differ by up to 0.035 Å" in result.err
+    assert "only the channels of both" in result.err

@@ -1,0 +1,112 @@
+"""The program as a whole: help, exit codes, errors, pipes, completion, start-up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small import Chgdb, one_line
+
+import chgdb
+
+Program = Callable[..., subprocess.CompletedProcess[str]]
+COMMANDS = ["fetch", "search", "info", "build", "verify", "convert", "diff", "plot"]
+
+
+def test_help_lists_every_command(run_chgdb: Chgdb) -> None:
+    result = run_chgdb("--help")
+    assert result.code == 0
+    assert all(f"\n  {command} " in result.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_has_examples(run_chgdb: Chgdb, command: str) -> None:
+    result = run_chgdb(command, "--help")
+    assert result.code == 0
+    assert "Examples:" in result.out
+    assert f"    chgdb {command} " in result.out
+
+
+def test_version(run_chgdb: Chgdb) -> None:
+    assert run_chgdb("--version").out == f"chgdb {chgdb.__version__}\n"
+
+
+def test_wrong_usage_is_2(run_chgdb: Chgdb) -> None:
+    for arguments in (["no-such-command"], ["fetch", "--no-such-option"], ["diff", "only-one"]):
+        assert run_chgdb(*arguments).code == 2
+
+
+def imported(folder: Path, *arguments: str) -> set[str]:
+    """Top-level packages that a command imports: what its start costs."""
+    code = "import sys; from chgdb_cli.main import _exit_code; _exit_code(sys.argv[1:]); print(*sys.modules)"
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=60, check=True)
+    return {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
+
+
+def test_commands_import_what_they_need(store: str, tmp_path: Path) -> None:
+    heavy = {"rich", "zarr", "xarray", "spglib", "scipy", "matplotlib", "pymatgen", "ase", "fsspec"}
+    assert not imported(tmp_path, "--help") & (heavy | {"numpy"})
+    fetched = imported(tmp_path, "fetch", "si", "--decode", "--catalog", store)
+    assert "numpy" in fetched
+    assert not fetched & heavy
+
+
+def test_a_closed_pipe_is_silent(store: str, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "chgdb_cli.main", "info", "--json", "--catalog", store]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(arguments, stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path, timeout=60)
+    os.close(writer)
+    assert done.stderr == b""
+    assert done.returncode == 141
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_an_unexpected_error_says_it_is_a_bug(debug: str) -> None:
+    script = "from chgdb_cli.main import app, run\n@app.command()\ndef broken(): 1 / 0\nrun()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "broken"],
+        capture_output=True, text=True, env=os.environ | {"CHGDB_DEBUG": debug}, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    if debug:
+        assert "Traceback" in done.stderr
+    else:
+        assert one_line(done.stderr)
+        assert "ZeroDivisionError: division by zero: this is a bug in chgdb" in done.stderr
+
+
+def test_an_interrupt_is_130(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    text = (runs / "si/CHGCAR").read_bytes()
+    for i in range(200):
+        (tmp_path / "many" / f"m-{i}.CHGCAR").write_bytes(text)
+    command = [sys.executable, "-m", "chgdb_cli.main", "build", "many.zarr", "many", "--workers", "1"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / ".many.zarr.journal").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "chgdb: interrupted\n"
+
+
+def test_completion_knows_commands_and_ids(program: Program) -> None:
+    """As bash asks for it."""
+    for words, expected in (("chgdb fe", ["fetch"]), ("chgdb fetch s", ["salt", "si"])):
+        asked = {"_CHGDB_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        assert program(env=asked).stdout.split() == expected
+
+
+def test_a_terminal_without_unicode(program: Program) -> None:
+    done = program("info", "si", env={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0
+    assert "Fd-3m" in done.stdout
