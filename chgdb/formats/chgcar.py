@@ -26,7 +26,7 @@ import numpy as np
 from ..density import CHANNELS, Crystal, Density
 from ..elements import SYMBOLS, atomic_number
 from ..errors import DensityError
-from .numbers import FIELD, LONGEST, PER_LINE, describe, lines_of_five, parse_number, read_values
+from .numbers import FIELD, LONGEST, PER_LINE, describe, lines_of_five, parse_number, read_pieces
 from .streams import Reader
 
 NAMES = ("CHGCAR*", "*CHGCAR", "CHG", "CHG[._-]*", "*.CHG", "AECCAR*", "*.AECCAR?", "PARCHG*", "*.PARCHG", "*.vasp")
@@ -65,13 +65,10 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     """
     crystal, extras = _read_header(reader, elements)
     grid = _read_grid(reader)
-    count = int(np.prod(grid, dtype=object))
     blocks: list[np.ndarray] = []
     after: list[bytes] = []
     while True:
-        values = read_values(reader, count, crystal.volume)
-        blocks.append(_to_grid(values, grid))
-        del values
+        blocks.append(_read_block(reader, grid, crystal.volume))
         text, following = _read_after(reader, len(crystal))
         after.append(text)
         if following is None:
@@ -258,13 +255,35 @@ def _read_grid(reader: Reader) -> tuple[int, int, int]:
     return nx, ny, nz
 
 
-def _to_grid(flat: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
-    """Fortran order to (nx, ny, nz) in C order, eight planes at a time: a cache line of the result."""
+def _read_block(reader: Reader, grid: tuple[int, int, int], volume: float) -> np.ndarray:
+    """The values of one block over the volume: Fortran order to (nx, ny, nz) in C order.
+
+    Eight planes are gathered before they go to their places: a cache line of the result. Where the header claims more
+    than follows, the memory of the result is never touched.
+    """
     nx, ny, nz = grid
-    planes = flat.reshape(nz, ny, nx)
-    values = np.empty(grid)
+    pieces = read_pieces(reader, nx * ny * nz)
+    piece = next(pieces)
+    try:
+        values = np.empty(grid)
+        planes = np.empty((min(8, nz), ny, nx))
+    except (MemoryError, ValueError):
+        raise reader.error(f"no memory for a grid of {nx}x{ny}x{nz} points") from None
     for start in range(0, nz, 8):
-        values[:, :, start : start + 8] = planes[start : start + 8].T
+        depth = min(8, nz - start)
+        flat = planes[:depth].reshape(-1)
+        filled = 0
+        while filled < flat.size:
+            if not piece.size:
+                piece = next(pieces)
+            part = piece[: flat.size - filled]
+            flat[filled : filled + part.size] = part
+            filled += part.size
+            piece = piece[part.size :]
+        with np.errstate(over="ignore"):
+            flat /= volume
+        values[:, :, start : start + depth] = planes[:depth].T
+    pieces.close()
     return values
 
 

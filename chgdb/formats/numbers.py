@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -35,7 +36,6 @@ LONGEST = 64
 
 _ROWS = 16_000  # lines handled at once by a thread: long enough that the interpreter costs nothing beside them
 _CHUNK = 1 << 18  # bytes of free-format text handled at once
-_FIRST = 1 << 16  # values allocated before any was read
 _BARE_EXPONENT = re.compile(rb"([+-]?(?:\d+\.?\d*|\.\d+))([+-]\d+)")
 _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
@@ -72,46 +72,67 @@ def describe(token: bytes) -> str:
 
 
 def read_values(reader: Reader, count: int, divisor: float = 1.0) -> np.ndarray:
-    """The next `count` numbers of a text, each float(token) / divisor, as a flat float64 array.
-
-    Consumes whole lines. Memory follows the numbers really there, not `count`. Raises `FormatError` with the line for
-    a token that is no finite number, for a line that holds more than the rest of the count, and at an early end (at
-    once where the file is too short for the count).
-    """
-    remaining = reader.remaining()
-    if remaining is not None and remaining < 2 * count - 1:  # a value takes a digit and a blank
-        raise reader.error(f"the grid has {count} points, but only {remaining} bytes follow: truncated or a wrong grid")
+    """The next `count` numbers of a text, each float(token) / divisor, as a flat float64 array; see `read_pieces`."""
     # Without a known size the array grows with what was really there.
-    values = np.empty(count if remaining is not None else min(count, _FIRST))
+    values = np.empty(count if reader.can_hold(count) else 0)
     filled = 0
-    layouts = _FixedLayout.of(reader.peek(512), count)
-    previous = b""
-    with ThreadPoolExecutor(max(1, len(layouts))) as pool:
-        while filled < count:
-            rows = (count - filled) // layouts[0].per_line if layouts else 0
-            if rows:
-                starts = range(0, min(rows, _ROWS * len(layouts)), _ROWS)
-                chunks = [reader.take(min(rows - start, _ROWS) * layouts[0].width) for start in starts]
-                lines = [reader.line + 1 + start for start in starts]
-                run = pool.map if len(chunks) > 1 else map
-                parts = list(run(_FixedLayout.parse, layouts, chunks, lines, [reader] * len(chunks)))
-                if any(part is None for part in parts):
-                    reader.give_back(b"".join(chunks))
-                    layouts = []
-                    continue
-                reader.line += sum(len(chunk) for chunk in chunks) // layouts[0].width
-                previous = chunks[-1][-FIELD - 2 :].split()[-1]
-            else:
-                part, previous = _read_free(reader, count, filled, previous)
-                parts = [part]
-            size = sum(part.size for part in parts)
-            if filled + size > values.size:
-                values.resize(min(count, max(2 * values.size, filled + size)), refcheck=False)
-            for part in parts:
-                with np.errstate(over="ignore"):
-                    np.divide(part, divisor, out=values[filled : filled + part.size])
-                filled += part.size
+    for piece in read_pieces(reader, count):
+        if filled + piece.size > values.size:
+            values.resize(min(count, max(2 * values.size, filled + piece.size)), refcheck=False)
+        with np.errstate(over="ignore"):
+            np.divide(piece, divisor, out=values[filled : filled + piece.size])
+        filled += piece.size
     return values
+
+
+def read_pieces(reader: Reader, count: int) -> Iterator[np.ndarray]:
+    """The next `count` numbers of a text in flat float64 arrays, each valid until the next is asked for.
+
+    Consumes whole lines. Time and memory follow the numbers really there, not `count`. Raises `FormatError` with the
+    line for a token that is no finite number, for a line that holds more than the rest of the count, and at an early
+    end (at once where the file is too short for the count).
+    """
+    if not reader.can_hold(count):
+        raise reader.error(
+            f"the grid has {count} points, but only {reader.remaining()} bytes follow: truncated or a wrong grid"
+        )
+    filled = 0
+    previous = b""
+    layouts = _FixedLayout.of(reader.peek(512), count)
+    if layouts:
+        for piece, token in _read_fixed(reader, count // layouts[0].per_line, layouts):
+            filled += piece.size
+            previous = token
+            yield piece
+    while filled < count:
+        piece, previous = _read_free(reader, count, filled, previous)
+        filled += piece.size
+        yield piece
+
+
+def _read_fixed(reader: Reader, rows: int, layouts: list[_FixedLayout]) -> Iterator[tuple[np.ndarray, bytes]]:
+    """Numbers of up to `rows` lines of one layout, and the last token of each piece; stops before other lines.
+
+    One thread for each layout converts while this one reads the next lines and the caller uses the last values.
+    """
+    with ThreadPoolExecutor(len(layouts)) as pool:
+        running: deque[tuple[Future[np.ndarray | None], bytes]] = deque()
+        started = turn = 0
+        while started < rows or running:
+            while started < rows and len(running) < len(layouts):
+                layout = layouts[turn % len(layouts)]
+                chunk = reader.take(min(rows - started, _ROWS) * layout.width)
+                line = reader.line + 1 + sum(len(data) for _, data in running) // layout.width
+                running.append((pool.submit(layout.parse, chunk, line, reader), chunk))
+                started += _ROWS
+                turn += 1
+            piece, chunk = running[0][0].result(), running[0][1]
+            if piece is None:
+                reader.give_back(b"".join(data for _, data in running))
+                return
+            reader.line += len(chunk) // layout.width
+            yield piece, chunk[-FIELD - 2 :].split()[-1]
+            running.popleft()
 
 
 def _read_free(reader: Reader, count: int, filled: int, previous: bytes) -> tuple[np.ndarray, bytes]:

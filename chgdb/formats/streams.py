@@ -56,6 +56,11 @@ class Reader:
         """Bytes that follow; None where the stream cannot say (compressed, a pipe)."""
         return None if self._size is None else self._size - self._taken + len(self._pending)
 
+    def can_hold(self, count: int) -> bool:
+        """Whether `count` numbers may follow: each takes a digit and a blank. True where the size is not known."""
+        remaining = self.remaining()
+        return remaining is None or 2 * count - 1 <= remaining
+
     def take(self, size: int) -> bytes:
         """The next `size` bytes, fewer only at the end of the file. Does not count lines."""
         if len(self._pending) >= size:
