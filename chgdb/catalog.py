@@ -21,6 +21,8 @@ from .store_files import locate
 if TYPE_CHECKING:
     import xarray
 
+    from .codecs.atoms import Prior
+
 T = TypeVar("T")
 
 #: Columns in the order in which a reader wants them; all others follow.
@@ -91,6 +93,15 @@ class Catalog:
     def attributes(self) -> dict[str, Any]:
         """Root attributes of the store: title, licence and what else its maker wrote."""
         return dict(self._store.attributes)
+
+    @property
+    def prior(self) -> Prior | None:
+        """The atomic densities that new records of this store are encoded with, if it has any."""
+
+        def newest(store: Store) -> Prior | None:
+            return store.prior(store.prior_ids[-1]) if store.prior_ids else None
+
+        return self._consistent(newest)
 
     def _consistent(self, read: Callable[[Store], T]) -> T:
         """Result of `read` on one version of the store: again with the new one where it was replaced meanwhile."""

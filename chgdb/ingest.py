@@ -332,10 +332,9 @@ class _Build:
         if store is not None:
             return store.prior(store.prior_ids[-1]) if store.prior_ids else None
         try:
-            embedded = open_catalog()._store
-        except StoreError:  # built without a data package: encode without a prior
+            return open_catalog().prior
+        except StoreError:  # installed without the data package: encode without a prior
             return None
-        return embedded.prior(embedded.prior_ids[-1]) if embedded.prior_ids else None
 
     def _fit_prior(self, journal: Journal) -> Prior:
         """Fitted over all sources, and kept in the journal: finished records depend on it."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from materials import COLUMNS, IDS, contents, density, load, load_changed, load_or_die, same
+from materials import COLUMNS, IDS, atoms, contents, density, load, load_atoms, load_changed, load_or_die, same
 
 import chgdb
 from chgdb import ingest, store_swap
@@ -230,6 +230,49 @@ def test_nothing_to_store(tmp_path: Path) -> None:
         build_from(tmp_path / "file", IDS, load, tolerance=0)
     (tmp_path / "empty").mkdir()
     assert build_from(tmp_path / "empty", IDS[:1], load, tolerance=0, workers=1).complete
+
+
+# The prior ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_prior_is_fitted_stored_and_used_again(tmp_path: Path) -> None:
+    """A store decodes with the prior in it, in a process that knows nothing else; appending takes the same prior."""
+    with_prior, without = tmp_path / "with.zarr", tmp_path / "without.zarr"
+    assert build_from(with_prior, IDS[:8], load_atoms, prior="fit", workers=1).complete
+    assert build_from(without, IDS[:8], load_atoms, prior=None, workers=1).complete
+    catalog, plain = chgdb.open(with_prior), chgdb.open(without)
+    identifiers = {chgdb.codecs.header(record.payload).prior_id for record in catalog}
+    assert catalog.prior is not None
+    assert identifiers == {catalog.prior.identifier}
+    assert plain.prior is None
+    assert catalog.info()["payload_bytes"] < 0.8 * plain.info()["payload_bytes"]
+    assert verify(with_prior, deep=True, originals=atoms).measured == 8
+    code = "import sys, chgdb; print(repr(chgdb.open(sys.argv[1])['mat-3'].density.total.sum()))"
+    done = subprocess.run([sys.executable, "-c", code, with_prior], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == repr(catalog["mat-3"].density.total.sum())
+
+    build_from(with_prior, IDS[8:10], load_atoms, workers=2)
+    added = chgdb.open(with_prior)
+    assert {chgdb.codecs.header(added[i].payload).prior_id for i in IDS[8:10]} == identifiers
+    build_from(with_prior, IDS[10:], load_atoms, prior="fit", workers=1)  # another prior beside the first
+    assert len({chgdb.codecs.header(record.payload).prior_id for record in added}) == 2
+    assert verify(with_prior, deep=True, originals=atoms).measured == 12
+
+
+def test_a_fitted_prior_survives_an_interruption(out: Path) -> None:
+    def stop(done: int, total: int, name: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_from(out, IDS[:6], load_atoms, prior="fit", workers=1, progress=stop)
+    calls: list[str] = []
+
+    def counting(material_id: str) -> tuple[chgdb.Density, dict]:
+        calls.append(material_id)
+        return load_atoms(material_id)  # type: ignore[return-value]
+
+    build_from(out, IDS[:6], counting, prior="fit", workers=1)
+    assert calls == IDS[1:6]  # neither fitted nor encoded again
 
 
 # Interruption ---------------------------------------------------------------------------------------------------------
