@@ -259,9 +259,12 @@ def _print_material(record: Record, metadata: Mapping[str, Any], columns: Mappin
         if name in own or value == "" or (isinstance(value, float) and math.isnan(value)):
             continue
         label = name.replace("_", " ")
-        units = unit(columns[name].get("units", ""))
-        row = (label[:1].upper() + label[1:], f"{_text(value)} {units}".strip())
-        (provenance if name in _PROVENANCE or isinstance(value, str) else properties).append(row)
+        row = (label[:1].upper() + label[1:], _text(value))
+        if name in _PROVENANCE or isinstance(value, str):
+            units = unit(columns[name].get("units", ""))
+            provenance.append((row[0], f"{row[1]} {units}".strip()))
+        else:
+            properties.append((name, _explained(value, columns[name])))
     if metadata.get("source_crc32c"):
         provenance.append(("Source CRC-32C", f"{metadata['source_crc32c']:08x}"))
     provenance.append(("Catalog", record.catalog.path))
@@ -271,10 +274,22 @@ def _print_material(record: Record, metadata: Mapping[str, Any], columns: Mappin
             ("", structure),
             ("Density", density),
             ("Error", accuracy),
-            ("Properties", properties),
+            ("Properties (columns of chgdb search --where)", properties),
             ("Provenance", provenance),
         ],
     )
+
+
+_TRUE_FALSE = " (1 true, 0 false, -1 unknown)"  # how a store says that a column of small integers is of this kind
+
+
+def _explained(value: Any, attributes: Mapping[str, Any]) -> str:
+    """A property with its unit, and in the column's own words what it is."""
+    meaning = attributes.get("long_name", "")
+    text = f"{_text(value)} {unit(attributes.get('units', ''))}".strip()
+    if meaning.endswith(_TRUE_FALSE):
+        text = {1: "yes", 0: "no"}.get(value, "unknown")
+    return f"{text:<20}  {meaning.removesuffix(_TRUE_FALSE)}"
 
 
 def _cell_text(cell: list[list[float]]) -> str:
