@@ -88,7 +88,7 @@ class Encoder:
         quality = encoded.quality
         values: dict[str, Any] = {
             "tolerance": encoded.tolerance,
-            "nmae": max(quality.nmae.values()),
+            "nmae": _within(max(quality.nmae.values()), encoded.tolerance),
             "max_error": quality.max_error,
             "min_density": quality.min_density,
             "n_electrons": quality.n_electrons,
@@ -106,6 +106,12 @@ class Encoder:
             values["space_group"] = number(density.crystal)
         extras = pack_extras(density.extras) if self.keep_extras else b""
         return Finished(task.material_id, encoded.payload, extras, values)
+
+
+def _within(nmae: float, tolerance: float) -> float:
+    """As float32, which is what a store keeps, and not above the tolerance by rounding."""
+    rounded = np.float32(nmae)
+    return float(np.nextafter(rounded, np.float32(0)) if float(rounded) > tolerance else rounded)
 
 
 _PRIORS: dict[int, Prior] = {}
@@ -211,7 +217,7 @@ def build_from(
     load: id -> (density, metadata), with metadata column name -> number, text, bool or None. With several workers it
         must be picklable (a function of a module) and is called in the workers, once per density and once more for
         `prior="fit"`. A call that raises a `ChgdbError` refuses that material.
-    columns: attributes (`units`, `long_name`) of the metadata's columns.
+    columns: attributes of the metadata's columns: `units`, `long_name`, and any others (`source`, `comment`).
     """
     refused = []
     sources: dict[str, str] = {}
@@ -365,7 +371,7 @@ class _Build:
             location = None if store is None else store.find(material_id)
             if store is not None and location is not None and self.on_duplicate == "refuse":
                 finished = journal.finished.get(task.key)
-                if finished is not None and crc32c(finished.payload + finished.extras) == location.crc32c:
+                if finished and store.record_bytes(material_id, location) == (finished.payload, finished.extras):
                     self.skipped.append(material_id)  # killed after the swap, before the journal was removed
                     continue
                 if self.load is None and self._is_same(store, location.row, source):

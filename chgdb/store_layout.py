@@ -21,7 +21,9 @@ from .store import (
     LOOKUP,
     LOOKUP_DTYPE,
     PARITY,
+    PARITY_BYTES,
     PAYLOAD,
+    add_parity,
     crc32c,
     format_checksums,
     id_hash,
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 #: Rows of a column in one chunk: a store of thousands is one file a column, one of 150,000 is still opened piecewise.
 CHUNK_ROWS = 8192
+#: Rows of the index in one chunk: what looking up one id reads.
+LOOKUP_ROWS = 2048
+_LEVEL = 19  # of Zstandard
 #: Bytes of the payload that plain Zarr readers fetch at a time, and in one file.
 INNER_BYTES, SHARD_BYTES = 1 << 12, 1 << 24
 
@@ -46,10 +51,11 @@ class ColumnType:
     units: str = ""
     dimensions: tuple[tuple[str, int], ...] = ()
     missing: Any = ""
+    notes: tuple[tuple[str, str], ...] = ()  # any further attributes: source, comment
 
     @property
     def attributes(self) -> dict[str, str]:
-        return {"long_name": self.long_name} | ({"units": self.units} if self.units else {})
+        return {"long_name": self.long_name} | ({"units": self.units} if self.units else {}) | dict(self.notes)
 
 
 NAN = float("nan")
@@ -63,13 +69,13 @@ COLUMNS: dict[str, ColumnType] = {
     "cell": ColumnType(
         "float64", "lattice vectors, one a row", "angstrom", (("vector", 3), ("cartesian", 3)), missing=NAN
     ),
-    "volume": ColumnType("float64", "cell volume", "angstrom^3", missing=NAN),
+    "volume": ColumnType("float32", "cell volume", "angstrom^3", missing=NAN),
     "n_electrons": ColumnType("float64", "integral of the total density over the cell", "e", missing=NAN),
     "grid": ColumnType("int32", "grid points along each lattice vector", "1", (("vector", 3),), missing=0),
     "channels": ColumnType("string", "channels of the density, separated by spaces"),
     "tolerance": ColumnType("float64", "largest NMAE allowed for each channel, 0 if lossless", "1", missing=NAN),
     "nmae": ColumnType(
-        "float64", "normalised mean absolute error after decoding, worst channel", "1", missing=NAN
+        "float32", "normalised mean absolute error after decoding, worst channel", "1", missing=NAN
     ),
     "channel_nmae": ColumnType(
         "float32", "normalised mean absolute error of each channel, if several", "1", (("channel", 4),), missing=NAN
@@ -77,10 +83,9 @@ COLUMNS: dict[str, ColumnType] = {
     "max_error": ColumnType("float32", "largest absolute error after decoding", "e/angstrom^3", missing=NAN),
     "min_density": ColumnType("float32", "smallest decoded total density", "e/angstrom^3", missing=NAN),
     "text_bytes": ColumnType("int64", "size of the density blocks as VASP writes them", "byte", missing=0),
-    "stored_bytes": ColumnType("uint32", "size of the payload and the extras", "byte", missing=0),
+    "stored_bytes": ColumnType("uint32", "size of the record in payload", "byte", missing=0),
     "payload_offset": ColumnType("uint64", "first byte of the record in payload", "byte", missing=0),
-    "extras_length": ColumnType("uint32", "bytes of the extras at the end of the record", "byte", missing=0),
-    "record_crc32c": ColumnType("uint32", "CRC-32C of the record's bytes in payload", missing=0),
+    "extras_length": ColumnType("uint32", "bytes of the extras in the record, before its checksum", "byte", missing=0),
     "atom_offset": ColumnType("uint64", "first row of the material in atom_number and atom_position", missing=0),
     "source_crc32c": ColumnType("uint32", "CRC-32C of the file or grid the record was encoded from", missing=0),
     "code": ColumnType("string", "program that computed the density"),
@@ -99,7 +104,7 @@ def write_table(folder: Path, table: Table) -> None:
     """Write a whole store into a new folder, checksums last. The folder is not visible to readers yet."""
     import zarr
 
-    records = [data for data, _ in table.records]
+    records = [data + crc32c(data).to_bytes(4, "little") for data, _ in table.records]
     lengths = np.array([len(data) for data in records], np.uint64)
     extras = np.array([length for _, length in table.records], np.uint64)
     ends = np.cumsum(lengths)
@@ -108,7 +113,6 @@ def write_table(folder: Path, table: Table) -> None:
         "payload_offset": ends - lengths,
         "extras_length": extras,
         "stored_bytes": lengths,
-        "record_crc32c": np.array([crc32c(data) for data in records]),
         "atom_offset": np.cumsum(n_atoms) - n_atoms,
     }
     columns = table.columns | {n: v.astype(table.types[n].dtype) for n, v in derived.items()}
@@ -170,24 +174,36 @@ def _create(
     attributes: Mapping[str, Any],
     chunk_rows: int,
 ) -> None:
-    from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
     from zarr.dtype import VariableLengthUTF8
 
+    rows = max(1, min(chunk_rows, values.shape[0]))
     text = values.dtype == object
-    # Byte shuffling is what makes numbers of the same magnitude compress; texts and single bytes have none.
-    shuffled = not text and values.dtype.itemsize > 1
-    codec = BloscCodec(cname="zstd", clevel=9, shuffle="shuffle") if shuffled else ZstdCodec(level=15)
     array = root.create_array(
         name,
         shape=values.shape,
         dtype=VariableLengthUTF8() if text else values.dtype,
-        chunks=(max(1, min(chunk_rows, values.shape[0])), *values.shape[1:]),
-        compressors=[codec, Crc32cCodec()],
+        chunks=(rows, *values.shape[1:]),
+        compressors=_compressors(None if text else np.ascontiguousarray(values[:rows])),
         fill_value=fill_value,
         dimension_names=dimensions,
         attributes=dict(attributes),
     )
     array[...] = values
+
+
+def _compressors(sample: np.ndarray | None) -> list[Any]:
+    """Codecs of a column, by its first chunk (None for text): Zstandard, after byte shuffling where that is smaller.
+
+    Measured values shrink when shuffled; lattice vectors and positions, which repeat, when not.
+    """
+    from numcodecs import Blosc, Zstd
+    from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+
+    if sample is not None and sample.dtype.itemsize > 1:
+        shuffled = Blosc("zstd", 9, Blosc.SHUFFLE).encode(sample)
+        if len(shuffled) < len(Zstd(_LEVEL).encode(sample)):
+            return [BloscCodec(cname="zstd", clevel=9, shuffle="shuffle"), Crc32cCodec()]
+    return [ZstdCodec(level=_LEVEL), Crc32cCodec()]
 
 
 def _write_plain(root: Any, name: str, values: np.ndarray) -> None:
@@ -234,42 +250,41 @@ def _blocks(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
 
 def _write_lookup(root: Any, columns: Mapping[str, np.ndarray]) -> None:
     """The index by hash of the id: enough to read a record from one small window of it."""
+    from zarr.codecs import BloscCodec, Crc32cCodec
+
     table = np.zeros(len(columns["material_id"]), LOOKUP_DTYPE)
     table["hash"] = [id_hash(i) for i in columns["material_id"]]
     table["row"] = np.arange(table.size)
     table["offset"] = columns["payload_offset"]
-    table["length"] = columns["stored_bytes"] - columns["extras_length"]
-    table["extras"] = columns["extras_length"]
-    table["crc32c"] = columns["record_crc32c"]
+    table["length"] = columns["stored_bytes"]
     table.sort(order="hash")
     clash = np.flatnonzero(table["hash"][1:] == table["hash"][:-1])
     if clash.size:
         rows = table["row"][clash[0] : clash[0] + 2]
         first, second = (columns["material_id"][row] for row in rows)
         raise StoreError(f"the ids {first} and {second} are the same or have the same hash: rename one of them")
-    values = table.view("<u4").reshape(-1, 8)
+    size = table.itemsize
     array = root.create_array(
         LOOKUP,
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=(max(1, len(values)), 8),
-        compressors=None,
-        filters=None,
+        shape=(table.size, size),
+        dtype=np.uint8,
+        chunks=(max(1, min(LOOKUP_ROWS, table.size)), size),
+        compressors=[BloscCodec(typesize=size, cname="zstd", clevel=9, shuffle="shuffle"), Crc32cCodec()],
         fill_value=0,
-        dimension_names=["slot", "word"],
+        dimension_names=["slot", "lookup_byte"],
         attributes={
             "long_name": "index of the records, ascending by hash of the material id",
-            "words": "hash low, hash high, offset low, offset high, row, payload length, extras length, crc32c",
+            "fields": "hash uint64, offset uint64, row uint32, length uint32; little-endian",
         },
         config={"write_empty_chunks": True},
     )
-    array[...] = values
+    array[...] = table.view(np.uint8).reshape(-1, size)
 
 
 def seal(folder: Path) -> None:
     """Write parity.bin and checksums.txt, and flush everything to the disk."""
     checksums: dict[str, tuple[int, int]] = {}
-    parity = np.zeros(0, np.uint8)
+    contents: list[bytes] = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         key = path.relative_to(folder).as_posix()
         if key in (CHECKSUMS, PARITY):
@@ -277,10 +292,11 @@ def seal(folder: Path) -> None:
         data = path.read_bytes()
         checksums[key] = crc32c(data), len(data)
         if is_protected(key):
-            if len(data) > parity.size:
-                parity = np.concatenate([parity, np.zeros(len(data) - parity.size, np.uint8)])
-            parity[: len(data)] ^= np.frombuffer(data, np.uint8)
+            contents.append(data)
         _flush(path)
+    parity = np.zeros(min(PARITY_BYTES, max(len(data) for data in contents)), np.uint8)
+    for data in contents:
+        add_parity(parity, data)
     _write_flushed(folder / PARITY, parity.tobytes())
     checksums[PARITY] = crc32c(parity.tobytes()), parity.size
     _write_flushed(folder / CHECKSUMS, format_checksums(checksums))

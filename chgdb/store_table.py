@@ -173,7 +173,7 @@ def _column_type(name: str, values: Iterable[Any], attributes: Mapping[str, str]
     long_name = attributes.get("long_name", name.replace("_", " "))
     if kind == "bool":
         long_name += " (1 true, 0 false, -1 unknown)"
-    return ColumnType(dtype, long_name, attributes.get("units", ""), (), missing)
+    return ColumnType(dtype, long_name, attributes.get("units", ""), (), missing, _notes(attributes))
 
 
 def _stored_type(store: Store, name: str) -> ColumnType:
@@ -182,7 +182,11 @@ def _stored_type(store: Store, name: str) -> ColumnType:
     missing = {"string": "", "int8": -1}.get(dtype, NAN)
     dimensions = tuple(zip(info.dimensions[1:], info.shape[1:], strict=True))
     long_name, units = (str(info.attributes.get(key, "")) for key in ("long_name", "units"))
-    return ColumnType(dtype, long_name, units, dimensions, missing)
+    return ColumnType(dtype, long_name, units, dimensions, missing, _notes(info.attributes))
+
+
+def _notes(attributes: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((k, v) for k, v in attributes.items() if k not in ("long_name", "units") and isinstance(v, str))
 
 
 def _column(kind: ColumnType, given: Sequence[Any], name: str) -> np.ndarray:
