@@ -60,9 +60,12 @@ class Crystal:
             raise DensityError(f"{numbers.size} atomic numbers do not go with positions of the shape {positions.shape}")
         if numbers.size and (numbers.min() < 0 or numbers.max() >= len(SYMBOLS)):
             raise DensityError(f"atomic numbers must lie between 0 and {len(SYMBOLS) - 1}")
-        volume = abs(float(np.linalg.det(cell)))
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            volume = abs(float(np.linalg.det(cell)))
         if not volume > 1e-6:
             raise DensityError(f"the cell has the volume {volume:.3g} Å^3: its lattice vectors are not independent")
+        if volume > 1e15:
+            raise DensityError(f"the cell has the volume {volume:.3g} Å^3, too large: check its units")
         for name, value in (("cell", cell), ("positions", positions), ("numbers", numbers)):
             object.__setattr__(self, name, value)
 
@@ -109,7 +112,7 @@ class Crystal:
         return cls(np.array(atoms.cell), atoms.get_scaled_positions(wrap=False), atoms.numbers)
 
     @classmethod
-    def from_pymatgen(cls, structure: pymatgen.core.Structure) -> Crystal:
+    def from_pymatgen(cls, structure: pymatgen.core.IStructure) -> Crystal:
         """From an ordered `pymatgen.core.Structure`; raises `DensityError` where a site is partially occupied."""
         if not structure.is_ordered:
             raise DensityError(f"{structure.formula}: partially occupied sites have no density; order them first")
@@ -265,7 +268,7 @@ class Density:
 def _frozen(values: Any, dtype: type, name: str) -> np.ndarray:
     """A read-only copy, so that a value shared between objects cannot change under one of them."""
     try:
-        array = np.array(values, dtype=dtype)
+        array: np.ndarray = np.array(values, dtype=dtype)
     except (TypeError, ValueError) as error:
         raise DensityError(f"{name}: {error}") from None
     if not np.isfinite(array).all():

@@ -27,10 +27,12 @@ from ..density import CHANNELS, Crystal, Density
 from ..elements import SYMBOLS, atomic_number
 from ..errors import DensityError
 from .numbers import FIELD, LONGEST, PER_LINE, describe, lines_of_five, parse_number, read_pieces
-from .streams import Reader
+from .streams import Reader, bare_name
 
 NAMES = ("CHGCAR*", "*CHGCAR", "CHG", "CHG[._-]*", "*.CHG", "AECCAR*", "*.AECCAR?", "PARCHG*", "*.PARCHG", "*.vasp")
 
+#: Files of the same layout whose values are no density; only their names tell.
+_OTHERS = re.compile(r"(LOCPOT|ELFCAR|TAUCAR)", re.IGNORECASE)
 _INTEGER = re.compile(rb"[+-]?\d{1,9}")
 _SECTION = re.compile(rb"\s*augmentation occupancies\s*(\(imaginary part\))?(.*?)\s*", re.DOTALL)
 _DIGITS = 2 * LONGEST  # decimal digits of header arithmetic: products of two tokens are exact
@@ -63,6 +65,9 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
         names them, it wins.
     Raises `FormatError` with file and line for anything that is not a complete, finite density.
     """
+    other = _OTHERS.match(bare_name(reader.name))
+    if other:
+        raise reader.error(f"{other[0]} holds no charge density; name a CHGCAR, CHG, AECCAR or PARCHG", 1)
     crystal, extras = _read_header(reader, elements)
     grid = _read_grid(reader)
     blocks: list[np.ndarray] = []
@@ -277,13 +282,11 @@ def _read_block(reader: Reader, grid: tuple[int, int, int], volume: float) -> np
             if not piece.size:
                 piece = next(pieces)
             part = piece[: flat.size - filled]
-            flat[filled : filled + part.size] = part
+            with np.errstate(over="ignore"):
+                np.divide(part, volume, out=flat[filled : filled + part.size])
             filled += part.size
             piece = piece[part.size :]
-        with np.errstate(over="ignore"):
-            flat /= volume
         values[:, :, start : start + depth] = planes[:depth].T
-    pieces.close()
     return values
 
 

@@ -208,20 +208,22 @@ def _check_complete(reader: Reader, last: bytes, previous: bytes, data: bytes) -
         raise reader.error(f"the file ends inside the number {shown!r}: it is truncated", line)
 
 
-def _exponent_index(exponent: int) -> int:
-    """Index of `E+02` or `E-02`, from the 32-bit word of its four characters (little endian).
-
-    The mask leaves both digits and the bit in which "+" and "-" differ; the multiplication brings these nine bits
-    together (the top three of twelve are a mixture of them, which does no harm).
-    """
-    word = int.from_bytes(f"E{exponent:+03d}".encode("ascii"), "little")
-    return ((word & 0x0F0F0400) * (1 + (1 << 4) + (1 << 18)) & 0xFFFFFFFF) >> 20
-
-
+_GATHER = 1 + (1 << 4) + (1 << 20)
 _N_INDICES = 1 << 12
-_EXPONENT_WORDS = np.zeros(_N_INDICES, np.uint32)
-for _exponent in range(-99, 100):
-    _EXPONENT_WORDS[_exponent_index(_exponent)] = int.from_bytes(f"E{_exponent:+03d}".encode("ascii"), "little")
+
+
+def _exponent_index(exponent: int) -> int:
+    """Index of `E+02` or `E-02` from the 32-bit word of its characters (little endian) less those of `E+00`.
+
+    Of that word three bits of the sign and four of each digit are left; the multiplication brings them together, the
+    sign added to the last digit, which is there unmixed as well: no two words have the same index.
+    """
+    word = _word(f"E{exponent:+03d}") ^ _word("E+00")
+    return ((word & 0x0F0F0700) * _GATHER & 0xFFFFFFFF) >> 20
+
+
+def _word(characters: str) -> int:
+    return int.from_bytes(characters.encode("ascii"), "little")
 
 
 @cache
@@ -256,6 +258,10 @@ _ZEROS = np.uint64(0x3030303030303030)
 _SIXES = np.uint64(0x0606060606060606)
 _UPPER_HALVES = np.uint64(0xF0F0F0F0F0F0F0F0)
 _EVERY_FOURTH = np.uint64(0x000000FF000000FF)
+#: By four bits each of the middle, the last and the first of three digits: their number, times 10^8.
+_HUNDREDS_OF_MILLIONS = np.array(
+    [(100 * (i & 15) + 10 * (i >> 8) + ((i >> 4) & 15)) * 100_000_000 for i in range(1 << 12)], np.uint64
+)
 
 
 class _FixedLayout:
@@ -272,13 +278,15 @@ class _FixedLayout:
         self.line_end = np.frombuffer(line_end, np.uint8)
         self.width = per_line * FIELD + len(line_end)
         self.leading_digit = leading_digit
+        # Brings the digits of "1.23" or ".123" together: first, last and middle one in the upper twelve bits.
+        self.gather = 1 + (1 << 12) + (1 << 20 if leading_digit else 0)
         # Divisor by `_exponent_index`: the value is mantissa / divisor. NaN where the mantissa has to be multiplied or
         # the divisor is not exact: see `_long_products`.
         self.divisors = np.full(_N_INDICES, np.nan)
         self.digits = 10 if leading_digit else 11
         for exponent in range(-22 + self.digits, self.digits + 1):
             self.divisors[_exponent_index(exponent)] = 10.0 ** (self.digits - exponent)
-        kinds = (np.uint64, np.uint64, np.uint16, np.uint32, np.uint32, np.uint32, bool, bool, bool, float, np.int64)
+        kinds = (np.uint64, np.uint64, np.uint16, np.uint32, np.uint32, bool, bool, float, np.int64)
         self.scratch = [np.empty((rows, per_line), kind) for kind in kinds]
 
     @classmethod
@@ -320,7 +328,7 @@ class _FixedLayout:
 
         # Arrays are used again from call to call: fresh ones would cost a page fault every 512 values.
         arrays = [array[:rows] for array in self.scratch]
-        wide, wide2, head, short, short2, short3, good, right, negative, values, index = arrays
+        wide, wide2, head, short, short2, good, negative, values, index = arrays
 
         load(0, head)
         np.equal(head, 0x2D20, out=negative)  # " -"
@@ -348,35 +356,29 @@ class _FixedLayout:
         wide >>= np.uint64(32)
 
         # Point and three digits, or a digit, point and two digits.
-        first, second = (0, 16) if self.leading_digit else (8, 16)
         np.bitwise_xor(load(2, short), np.uint32(0x30302E30 if self.leading_digit else 0x3030302E), out=short)
         np.add(short, np.uint32(0x06060F06 if self.leading_digit else 0x0606060F), out=short2)
         short2 |= short
         short2 &= np.uint32(0xF0F0F0F0)
         if short2.any():
             good &= short2 == 0
-        np.right_shift(short, np.uint32(first), out=short2)
-        short2 &= np.uint32(0xFF)
-        short2 *= np.uint32(100)
-        np.right_shift(short, np.uint32(second), out=short3)
-        short3 &= np.uint32(0xFF)
-        short3 *= np.uint32(10)
-        short2 += short3
-        short >>= np.uint32(24)
-        short2 += short
-        np.copyto(wide2, short2)
-        wide2 *= np.uint64(100_000_000)
+        short *= np.uint32(self.gather)
+        short >>= np.uint32(20)
+        np.copyto(index, short)
+        _HUNDREDS_OF_MILLIONS.take(index, mode="clip", out=wide2)
         wide += wide2
 
-        # "E+02": an index from the bits that differ, see `_exponent_index`; the table of words tells whether it is one.
-        load(14, short)
-        np.bitwise_and(short, np.uint32(0x0F0F0400), out=short2)
-        short2 *= np.uint32(1 + (1 << 4) + (1 << 18))
-        short2 >>= np.uint32(20)
-        np.copyto(index, short2)
-        _EXPONENT_WORDS.take(index, mode="clip", out=short3)
-        np.equal(short, short3, out=right)
-        good &= right
+        # "E+02": characters that are wrong in the sign make an index that the table does not have.
+        np.bitwise_xor(load(14, short), np.uint32(0x30302B45), out=short)
+        np.add(short, np.uint32(0x0606080F), out=short2)
+        short2 |= short
+        short2 &= np.uint32(0xF0F0F0F0)
+        if short2.any():
+            good &= short2 == 0
+        short &= np.uint32(0x0F0F0700)
+        short *= np.uint32(_GATHER)
+        short >>= np.uint32(20)
+        np.copyto(index, short)
         mantissa = wide2.view(float)
         np.copyto(mantissa, wide.view(np.int64))
         self.divisors.take(index, mode="clip", out=values)

@@ -172,12 +172,12 @@ def _compressor(raw: IO[bytes], suffix: str) -> Iterator[IO[bytes]]:
     if kind == "gzip":
         # No name and no time in the header: the same density gives the same bytes.
         with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as stream:
-            yield stream  # type: ignore[misc]
+            yield stream
     elif kind == "bzip2":
         with bz2.BZ2File(raw, "wb") as stream:
-            yield stream  # type: ignore[misc]
+            yield stream
     elif kind == "xz":
         with lzma.LZMAFile(raw, "wb") as stream:
-            yield stream  # type: ignore[misc]
+            yield stream
     else:
         yield raw

@@ -333,6 +333,12 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("name", ["LOCPOT", "ELFCAR.gz"])
+def test_files_of_the_same_layout_that_hold_no_density(tmp_path, name):
+    with pytest.raises(FormatError, match="holds no charge density"):
+        chgdb.read(store(tmp_path, chgcar(), name))
+
+
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_files(tmp_path, kind):
     text, message = BAD[kind]
