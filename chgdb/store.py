@@ -5,10 +5,10 @@ longer than all the rest of a cold `chgdb fetch`; writing goes through zarr (`st
 reads the same files. Beside the Zarr files lie
 
     checksums.txt   one line "crc32c size key" per file, and at the end the crc32c of the lines before
-    parity.bin      the exclusive or of all files but the payload's, each padded with zeros: any one of them that is
-                    damaged can be computed from the others
+    parity.bin      the exclusive or of all files but the payload's, each wrapped around at its length: damage to one
+                    of them, in one place and no longer than half of that, can be undone from the others
 
-so that a damaged byte outside the payload costs nothing, and one in the payload costs that record.
+so that a damaged byte outside the payload costs nothing, and one in the payload costs the record it lies in.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +34,10 @@ CHECKSUMS = "checksums.txt"
 PARITY = "parity.bin"
 PAYLOAD = "payload"
 LOOKUP = "index/lookup"
-#: One row of the index, little-endian; `hash` is ascending.
-LOOKUP_DTYPE = np.dtype(
-    [("hash", "<u8"), ("offset", "<u8"), ("row", "<u4"), ("length", "<u4"), ("extras", "<u4"), ("crc32c", "<u4")]
-)
+#: One row of the index; `hash` is ascending.
+LOOKUP_DTYPE = np.dtype([("hash", "<u8"), ("offset", "<u8"), ("row", "<u4"), ("length", "<u4")])
+#: Largest parity.bin: damage of up to half of it, a block of a disk, is repaired.
+PARITY_BYTES = 8192
 
 
 def crc32c(data: bytes | bytearray | memoryview) -> int:
@@ -53,13 +52,11 @@ def id_hash(material_id: str) -> int:
 
 @dataclass(frozen=True)
 class Location:
-    """Where a record lies: its row in the columns and its bytes in the payload (extras follow the payload proper)."""
+    """Where a record lies: its row in the columns and its bytes in the payload array."""
 
     row: int
     offset: int
     length: int
-    extras: int
-    crc32c: int
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,7 @@ class Store:
             lookup = self.arrays[LOOKUP].shape, self.arrays[PAYLOAD].shape
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise StoreError(f"{self.location}: {ROOT} lacks what a store needs ({error!r})") from None
-        if lookup[0] != (self.n_materials, 8):
+        if lookup[0] != (self.n_materials, LOOKUP_DTYPE.itemsize):
             raise StoreError(f"{self.location}: the index has {lookup[0][0]} rows for {self.n_materials} materials")
         self.attributes = attributes
 
@@ -153,6 +150,8 @@ class Store:
         if key in self.repaired:
             return self.repaired[key]
         expected = self.checksums.get(key)
+        if expected is None and self.checksums:
+            raise KeyError(key)  # a chunk of fill values: not worth a request
         try:
             data = self.files.read(key)
         except KeyError:
@@ -160,24 +159,22 @@ class Store:
                 raise
             data = b""
         if expected is not None and (len(data), crc32c(data)) != (expected[1], expected[0]):
-            data = self.repaired[key] = self._repair(key)
+            data = self.repaired[key] = self._repair(key, data)
         return data
 
-    def _repair(self, key: str) -> bytes:
-        """Compute a damaged file from the parity and all other files."""
+    def _repair(self, key: str, data: bytes) -> bytes:
+        """Undo damage to one file with the parity and all other files."""
         checksum, size = self.checksums[key]
-        try:
-            total = np.frombuffer(self.files.read(PARITY), np.uint8).copy()
-            for other in self.checksums:
-                if other != key and is_protected(other):
-                    values = np.frombuffer(self.files.read(other), np.uint8)
-                    total[: values.size] ^= values
-        except (KeyError, ValueError):  # a second file is missing, or longer than the parity
-            total = np.zeros(0, np.uint8)
-        data = total[:size].tobytes()
-        if not is_protected(key) or (len(data), crc32c(data)) != (size, checksum):
+        repaired = None
+        if is_protected(key):
+            try:
+                others = [self.files.read(other) for other in self.checksums if other != key and is_protected(other)]
+                repaired = undo_damage(data, size, checksum, others, self.files.read(PARITY))
+            except KeyError:  # a second file is missing
+                repaired = None
+        if repaired is None:
             raise ChecksumError(f"{self.location}: {key} is damaged or missing; get a fresh copy of the store")
-        return data
+        return repaired
 
     # Arrays ------------------------------------------------------------------------------------------------------
 
@@ -217,48 +214,36 @@ class Store:
 
     # Records -----------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _whole_lookup(self) -> np.ndarray:
-        return np.frombuffer(self.read(self.arrays[LOOKUP].key(0)), LOOKUP_DTYPE)
-
     def find(self, material_id: str) -> Location | None:
-        """Where a material's record lies, or None. Reads a small window of the index."""
-        wanted = id_hash(material_id)
-        found = self._search_window(wanted)
-        if found is None:  # absent, or the index is damaged: only now is the checked, repaired whole worth reading
-            found = _bisect(self._whole_lookup, wanted)
-        return found
-
-    def find_checked(self, material_id: str) -> Location | None:
-        """As `find`, from the whole index, checked and where necessary repaired."""
-        return _bisect(self._whole_lookup, id_hash(material_id))
-
-    def _search_window(self, wanted: int) -> Location | None:
-        # Hashes are uniform, so the row is binomial around n·h/2^64; four standard deviations, and a few rows more.
-        if "_whole_lookup" in self.__dict__:
-            return _bisect(self._whole_lookup, wanted)
-        centre = self.n_materials * wanted >> 64
-        reach = int(2 * self.n_materials**0.5) + 8
-        start, stop = max(0, centre - reach), min(self.n_materials, centre + reach)
-        size = LOOKUP_DTYPE.itemsize
-        try:
-            window = self.files.read_range(self.arrays[LOOKUP].key(0), start * size, stop * size)
-        except KeyError:
-            return None
-        return _bisect(np.frombuffer(window[: len(window) // size * size], LOOKUP_DTYPE), wanted)
+        """Where a material's record lies, or None. Reads one chunk of the index, seldom two."""
+        info, wanted = self.arrays[LOOKUP], id_hash(material_id)
+        last = (self.n_materials - 1) // info.chunk_rows
+        index = min(self.n_materials * wanted >> 64, self.n_materials - 1) // info.chunk_rows  # hashes are uniform
+        step = 0
+        while 0 <= index <= last:
+            table = np.ascontiguousarray(self.chunk(LOOKUP, index)).view(LOOKUP_DTYPE).reshape(-1)
+            place = int(np.searchsorted(table["hash"], np.uint64(wanted)))
+            if place < table.size and int(table["hash"][place]) == wanted:
+                _, offset, row, length = table[place].item()
+                return Location(row, offset, length)
+            before = step
+            step = -1 if place == 0 else 1 if place == table.size else 0
+            if step == 0 or step == -before:
+                return None
+            index += step
+        return None
 
     def record_bytes(self, material_id: str, location: Location) -> tuple[bytes, bytes]:
         """Payload and extras of a record. Raises `ChecksumError` naming material and store."""
-        data = self._payload_range(location.offset, location.offset + location.length + location.extras)
-        if crc32c(data) != location.crc32c:
-            checked = self.find_checked(material_id)  # the index may be what is damaged
-            if checked is None or checked == location:
-                raise ChecksumError(
-                    f"{material_id} in {self.location}: its {len(data)} stored bytes do not match their checksum; "
-                    "the other records are not affected; get a fresh copy of the store"
-                )
-            return self.record_bytes(material_id, checked)
-        return data[: location.length], data[location.length :]
+        data = self._payload_range(location.offset, location.offset + location.length)
+        body, end = data[:-4], data[-4:]
+        if len(data) != location.length or end != crc32c(body).to_bytes(4, "little"):
+            raise ChecksumError(
+                f"{material_id} in {self.location}: its {location.length} stored bytes do not match their checksum; "
+                "the other records are not affected; get a fresh copy of the store"
+            )
+        extras = int(self.value("extras_length", location.row))
+        return body[: len(body) - extras], body[len(body) - extras :]
 
     def _payload_range(self, start: int, stop: int) -> bytes:
         """Bytes of the payload array. Its inner chunks lie uncompressed, in order and without gaps in each shard."""
@@ -323,12 +308,44 @@ def parse_checksums(data: bytes) -> dict[str, tuple[int, int]]:
     return checksums
 
 
-def _bisect(table: np.ndarray, wanted: int) -> Location | None:
-    i = int(np.searchsorted(table["hash"], np.uint64(wanted)))
-    if i == table.size or int(table["hash"][i]) != wanted:
+def add_parity(parity: np.ndarray, data: bytes) -> None:
+    """Exclusive or of a file into the parity: byte i of the file at i modulo the parity's length."""
+    values = np.frombuffer(data, np.uint8)
+    whole = values.size // parity.size * parity.size
+    if whole:
+        parity ^= np.bitwise_xor.reduce(values[:whole].reshape(-1, parity.size), axis=0)
+    parity[: values.size - whole] ^= values[whole:]
+
+
+def undo_damage(data: bytes, size: int, checksum: int, others: list[bytes], parity: bytes) -> bytes | None:
+    """A file as it was, from its damaged bytes, all other protected files and the parity; None where that fails.
+
+    The parity says which bytes are wrong, but where in the file they belong only modulo its length: each place is
+    tried against the checksum.
+    """
+    values = np.frombuffer(data if len(data) == size else bytes(size), np.uint8)
+    missing = np.frombuffer(parity, np.uint8).copy()
+    if not missing.size:
         return None
-    _, offset, row, length, extras, checksum = table[i].item()
-    return Location(row, offset, length, extras, checksum)
+    for other in [values.tobytes(), *others]:
+        add_parity(missing, other)
+    wrong = np.flatnonzero(missing)
+    if not wrong.size:
+        return None
+    # The shortest run around the circle that has all wrong bytes begins after the longest gap between them. It is the
+    # true one for up to half the circle; a file no longer than the circle can be missing altogether.
+    gaps = np.diff(wrong, append=wrong[0] + missing.size)
+    first = int(wrong[(int(gaps.argmax()) + 1) % wrong.size])
+    for start, length in ((first, missing.size - int(gaps.max()) + 1), (0, missing.size)):
+        run = np.roll(missing, -start)[:length]
+        for place in range(start - missing.size, size, missing.size):
+            low, high = max(place, 0), min(place + length, size)
+            if low < high:
+                candidate = values.copy()
+                candidate[low:high] ^= run[low - place : high - place]
+                if crc32c(candidate.tobytes()) == checksum:
+                    return candidate.tobytes()
+    return None
 
 
 def _array_info(name: str, metadata: Mapping[str, Any]) -> ArrayInfo:

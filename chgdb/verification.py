@@ -129,32 +129,26 @@ class _Check:
     def index(self) -> None:
         """The index against the ids and the columns."""
         try:
-            table = np.frombuffer(self.store.read(self.store.arrays[LOOKUP].key(0)), LOOKUP_DTYPE)
+            table = np.ascontiguousarray(self.store.column(LOOKUP)).view(LOOKUP_DTYPE).reshape(-1)
         except (KeyError, ChgdbError) as error:
             self._report(LOOKUP, f"cannot be read: {error}")
             return
         ids = self.ids()
-        if len(table) != len(ids) or sorted(table["row"]) != list(range(len(ids))):
+        ascending = bool(np.all(table["hash"][1:] > table["hash"][:-1]))
+        if len(table) != len(ids) or sorted(table["row"]) != list(range(len(ids))) or not ascending:
             self._report(LOOKUP, f"{len(table)} entries do not cover the {len(ids)} materials")
             return
         table = table[np.argsort(table["row"])]
         hashes = np.array([id_hash(i) for i in ids], np.uint64)
         for wrong in np.flatnonzero(table["hash"] != hashes):
             self._report(ids[wrong], "its entry in the index has the hash of another id")
-        stored = table["length"].astype(np.int64) + table["extras"]
-        checks = {
-            "payload_offset": table["offset"],
-            "stored_bytes": stored,
-            "extras_length": table["extras"],
-            "record_crc32c": table["crc32c"],
-        }
-        for name, values in checks.items():
+        for name, values in {"payload_offset": table["offset"], "stored_bytes": table["length"]}.items():
             column = self._column(name)
             if column is not None:
                 for row in np.flatnonzero(column != values):
                     self._report(ids[row], f"{name} is {column[row]} in its column and {values[row]} in the index")
         size = self.store.arrays[PAYLOAD].shape[0]
-        if len(ids) and int((table["offset"] + stored.astype(np.uint64)).max()) > size:
+        if len(ids) and int((table["offset"] + table["length"]).max()) > size:
             self._report(PAYLOAD, f"has {size} bytes, fewer than its records need")
 
     def _column(self, name: str) -> np.ndarray | None:

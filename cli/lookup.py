@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chgdb import Catalog, Record
 
 #: Columns that only the decoder of a store needs.
-_INTERNAL = ("payload_offset", "extras_length", "record_crc32c", "atom_offset")
+_INTERNAL = ("payload_offset", "extras_length", "atom_offset")
 _PROVENANCE = ("code", "functional", "energy_cutoff", "structure_source", "licence")
 _SHOWN = ("material_id", "formula", "space_group", "n_atoms", "n_electrons", "nmae", "stored_bytes")
 
