@@ -6,16 +6,18 @@ with n(W r + w) = n(r) has the Fourier coefficients
     n(r) = sum_h F(h) exp(2 pi i h.r),        F(W^T h) = F(h) exp(2 pi i h.w)
 
 so one coefficient per orbit of h under W^T is enough. A magnetisation can change sign under an operation,
-n(W r + w) = -n(r), as antiferromagnets do: such an operation carries a flip. Translations are integers in units of 1/`UNITS` about an origin
-that is stored with the group; products, inverses and phases are then exact, and a decoder needs neither spglib nor a
-tolerance to rebuild the group from its generators.
+n(W r + w) = -n(r), as antiferromagnets do: such an operation carries a flip. Translations are integers in units of
+1/`UNITS` about an origin that is stored with the group; products, inverses and phases are then exact, and a decoder
+needs neither spglib nor a tolerance to rebuild the group from its generators.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isqrt
 
 import numpy as np
 
@@ -25,6 +27,8 @@ from .errors import CodecError
 #: Translations are multiples of 1/5040: all of the space groups (1/2, 1/3, 1/4, 1/6, 1/8) and centrings of supercells.
 UNITS = 5040
 _MAX_ORDER = 48 * 125  # a 5x5x5 supercell of a cubic primitive cell; more is damage
+_MAX_ROTATIONS = 48  # no finite group of integer matrices is larger
+_MAX_ENTRY = 64  # of a rotation, reached in very skewed cells only
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,8 @@ class SpaceGroup:
         """The group that some operations generate. Raises `CodecError` where that is not a finite space group."""
         if flips is None:
             flips = np.zeros(len(rotations), np.int64)
+        if len(rotations) and (np.abs(np.abs(np.linalg.det(rotations)) - 1) > 0.5).any():
+            raise CodecError("the operations hold a matrix that is no rotation: the record is damaged")
         rows = zip(np.reshape(rotations, (-1, 9)).tolist(), translations.tolist(), flips.tolist(), strict=True)
         table = np.array(_closure(tuple((*W, *w, flip) for W, w, flip in rows)), np.int64)
         return cls(table[:, :9].reshape(-1, 3, 3), table[:, 9:12], origin, table[:, 12])
@@ -120,6 +126,7 @@ def _closure(generators: tuple) -> tuple:
     identity = (1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0)
     found = {identity: None}
     frontier = [identity]
+    rotations = {identity[:9]}
     while frontier:
         new = []
         for V in frontier:
@@ -128,7 +135,10 @@ def _closure(generators: tuple) -> tuple:
                 if product not in found:
                     found[product] = None
                     new.append(product)
-                    if len(found) > _MAX_ORDER:
+                    rotations.add(product[:9])
+                    # Groups without end show early in their rotations: more than there can be, or ever larger ones.
+                    large = max(product[:9]) > _MAX_ENTRY or min(product[:9]) < -_MAX_ENTRY
+                    if large or len(rotations) > _MAX_ROTATIONS or len(found) > _MAX_ORDER:
                         raise CodecError("the operations generate no finite space group: the record is damaged")
         frontier = new
     return tuple(found)
@@ -220,8 +230,11 @@ def integer_metric(cell: np.ndarray) -> np.ndarray:
     """Reciprocal metric (3, 3) int64 with |G|^2 / (2 pi)^2 = h.M.h / `METRIC_UNITS`, in 1/Å^2.
 
     Computed in exact integers from the bits of the cell, so that order and ties of |G| are the same on every machine.
-    Raises `CodecError` for a cell whose metric does not fit (a lattice vector far below 0.01 Å or a flat cell).
+    Raises `CodecError` for a cell whose metric does not fit (a lattice vector far below 0.01 Å or beyond 4096 Å, or a
+    flat cell).
     """
+    if np.abs(cell).max() > 4096:
+        raise CodecError("a lattice vector is too long for the Fourier codec: use tolerance=0 (lossless)")
     scale = 60
     A = [[int(float(x) * 2.0**scale) for x in row] for row in cell]
     g = [[sum(A[i][k] * A[j][k] for k in range(3)) for j in range(3)] for i in range(3)]
@@ -232,11 +245,23 @@ def integer_metric(cell: np.ndarray) -> np.ndarray:
         return (-1) ** (i + j) * (g[a][c] * g[b][d] - g[a][d] * g[b][c])
 
     determinant = sum(g[0][j] * minor(0, j) for j in range(3))
+    if determinant <= 0:
+        raise CodecError("the cell is too flat for the Fourier codec: use tolerance=0 (lossless)")
     numerators = [[minor(j, i) * METRIC_UNITS << (2 * scale) for j in range(3)] for i in range(3)]
     metric = [[(2 * x + determinant) // (2 * determinant) for x in row] for row in numerators]
     if max(abs(x) for row in metric for x in row) >= 1 << 38:
         raise CodecError("the cell is too small or too flat for the Fourier codec: use tolerance=0 (lossless)")
+    cofactors, determinant = _cofactors(metric)
+    if min(cofactors) <= 0 or determinant <= 0 or min(metric[i][i] for i in range(3)) <= 0:  # rounding left no metric
+        raise CodecError("the cell is too large or too flat for the Fourier codec: use tolerance=0 (lossless)")
     return np.array(metric, np.int64)
+
+
+def _cofactors(metric: list[list[int]]) -> tuple[tuple[int, int, int], int]:
+    """(diagonal cofactors, determinant) of a symmetric matrix, in integers of any size."""
+    (a, b, c), (_, d, e), (_, _, f) = metric
+    cofactors = (d * f - e * e, a * f - c * c, a * d - b * b)
+    return cofactors, a * cofactors[0] + b * (c * e - b * f) + c * (b * e - c * d)
 
 
 #: |G|^2 / (2 pi)^2 is counted in units of 2^-24 Å^-2.
@@ -293,38 +318,38 @@ class Orbits:
         return mean
 
 
-def orbits(grid: tuple[int, int, int], metric: np.ndarray, limit: int, group: SpaceGroup) -> Orbits:
+def orbits(
+    grid: tuple[int, int, int], metric: np.ndarray, limit: int, group: SpaceGroup, most: int | None = None
+) -> Orbits:
     """Orbits of the vectors with h.M.h <= `limit` that the grid resolves (|h_i| < n_i / 2; Nyquist terms are left out).
 
-    metric: (3, 3) int64 of `integer_metric`. Vectors of an orbit that lie outside the grid are dropped from it.
+    metric: (3, 3) int64 of `integer_metric`. Vectors of an orbit that lie outside the grid are dropped from it, and
+    vectors that pure translations extinguish (centrings, supercells) are left out.
+    Raises `CodecError` where half of the sphere holds more than `most` vectors, or the grid is beyond exact integers.
     """
     half = [(n - 1) // 2 for n in grid]
+    check_norms(metric, half)
     # No vector within the sphere has |h_i| above sqrt(limit * (M^-1)_ii): a smaller box to search than the grid's.
-    inverse = np.linalg.inv(metric.astype(float))
-    reach = [min(h, int(np.sqrt(max(limit * inverse[i, i], 0.0)) + 1e-6) + 1) for i, h in enumerate(half)]
-    axes = [np.arange(-reach[0], reach[0] + 1), np.arange(-reach[1], reach[1] + 1), np.arange(0, reach[2] + 1)]
-    h = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    norms = np.einsum("ni,ij,nj->n", h, metric, h) if len(h) < 64 else ((h @ metric) * h).sum(axis=1)
-    inside = norms <= limit
-    h, norms = h[inside], norms[inside]
+    cofactors, determinant = _cofactors(metric.tolist())
+    reach = [min(h, isqrt(limit * c // determinant) + 1) for h, c in zip(half, cofactors, strict=True)]
     # A linear key orders the vectors (h3 first, then h2, then h1), unique also for images outside the grid; it is
     # positive on one half of reciprocal space, and that of an image under W^T is again linear: key(W^T h) = h.(W s).
     span = 2 * int(np.abs(group.rotations).sum(axis=1).max()) * max(max(reach), 1) + 1
     s = np.array([1, span, span * span], float)
     if span**3 >= 1 << 52:
         raise CodecError(f"a grid of {grid[0]} x {grid[1]} x {grid[2]} points is too large for the Fourier codec")
-    hf = h.astype(float)
-    own = hf @ s
-    positive = own > 0
-    h, hf, own, norms = h[positive], hf[positive], own[positive], norms[positive]
+    shifts = group.translations[(group.rotations == np.eye(3)).all(axis=(1, 2))]
+    shifts = np.hstack([shifts, group.flips[(group.rotations == np.eye(3)).all(axis=(1, 2)), None] * (UNITS // 2)])
+    h, norms = _half_sphere(reach, metric, limit, s, shifts[shifts.any(axis=1)], most)
     if not len(h):
         empty = np.zeros(0, np.int64)
         none = np.zeros((0, 3), np.int64)
         return Orbits(none, empty, empty, empty, empty.astype(complex), none, empty, empty.astype(complex), empty > 0)
     functionals = (group.rotations @ s.astype(np.int64)).T.astype(float)
-    keys = hf @ functionals  # (m, n_ops), exact: all are whole numbers below 2^53
-    best = np.abs(keys).argmax(axis=1)
-    canonical = keys[np.arange(len(keys)), best]
+    # Operations with the same rotation differ by pure translations, which do nothing to the vectors kept.
+    distinct = np.sort(np.unique(group.rotations.reshape(-1, 9), axis=0, return_index=True)[1])
+    canonical, best = _largest(h, functionals[:, distinct])
+    best = distinct[best]
     conjugate = canonical < 0
     canonical = np.abs(canonical)
     # F(h) = F(g) exp(-2 pi i h.w) with g = W^T h, conjugated where the image is -g.
@@ -340,11 +365,59 @@ def orbits(grid: tuple[int, int, int], metric: np.ndarray, limit: int, group: Sp
     orbit = rank[orbit]
     representatives = _from_keys(unique[order].astype(np.int64), span)
     multiplicity = 2 * np.bincount(orbit, minlength=len(unique))
-    freedom, phase = _site_symmetry(representatives, group, s, functionals)
+    freedom, phase = _site_symmetry(representatives, group.take(distinct), s, functionals[:, distinct])
     return Orbits(
         representatives, orbit_norm[order], multiplicity, freedom, phase,
         h, orbit, _UNIT_CIRCLE[-turns % UNITS], conjugate,
     )  # fmt: skip
+
+
+def check_norms(metric: np.ndarray, half: Sequence[int]) -> None:
+    """Raises `CodecError` where h.M.h can overflow 64 bits for |h_i| <= half[i]."""
+    if sum(abs(m) * a * b for row, a in zip(metric.tolist(), half, strict=True)
+           for m, b in zip(row, half, strict=True)) >= 1 << 61:  # fmt: skip
+        raise CodecError("the grid is too fine for the Fourier codec: use tolerance=0 (lossless)")
+
+
+def _half_sphere(reach: list[int], metric: np.ndarray, limit: int, s: np.ndarray, shifts: np.ndarray, most: int | None):
+    """(vectors, norms) with a positive key in the sphere that no pure translation, rows of (w, turn), extinguishes."""
+    rest = np.stack(
+        np.meshgrid(np.arange(-reach[1], reach[1] + 1), np.arange(reach[2] + 1), indexing="ij"), axis=-1
+    ).reshape(-1, 2)
+    at_once = max(1, _BLOCK // len(rest))
+    vectors, norms, count = [], [], 0
+    for start in range(-reach[0], reach[0] + 1, at_once):
+        x = np.arange(start, min(start + at_once, reach[0] + 1))
+        h = np.empty((len(x), len(rest), 3), np.int64)
+        h[:, :, 0], h[:, :, 1:] = x[:, None], rest
+        h = h.reshape(-1, 3)
+        norm = ((h @ metric) * h).sum(axis=1)
+        keep = (norm <= limit) & (h.astype(float) @ s > 0)
+        h, norm = h[keep], norm[keep]
+        for *w, turn in shifts:
+            alive = (h @ np.array(w) + turn) % UNITS == 0
+            h, norm = h[alive], norm[alive]
+        count += len(h)
+        if most is not None and count > most:
+            raise CodecError("the payload claims more coefficients than it can hold: the record is damaged")
+        vectors.append(h)
+        norms.append(norm)
+    return np.concatenate(vectors), np.concatenate(norms)
+
+
+def _largest(h: np.ndarray, functionals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(key of largest size, its column) over the images of each vector."""
+    largest, column = np.empty(len(h)), np.empty(len(h), np.intp)
+    at_once = max(1, _BLOCK // functionals.shape[1])
+    for start in range(0, len(h), at_once):
+        part = slice(start, start + at_once)
+        keys = h[part].astype(float) @ functionals  # exact: all are whole numbers below 2^53
+        column[part] = np.abs(keys).argmax(axis=1)
+        largest[part] = np.take_along_axis(keys, column[part, None], axis=1)[:, 0]
+    return largest, column
+
+
+_BLOCK = 1 << 20  # numbers held at once of what is larger than its result
 
 
 def _from_keys(keys: np.ndarray, span: int) -> np.ndarray:
@@ -358,6 +431,10 @@ def _from_keys(keys: np.ndarray, span: int) -> np.ndarray:
 
 def _site_symmetry(g: np.ndarray, group: SpaceGroup, s: np.ndarray, functionals: np.ndarray):
     """Which coefficients symmetry forces to zero, or to a fixed phase: see `Orbits.freedom` and `Orbits.phase`."""
+    at_once = max(1, _BLOCK // len(group))
+    if len(g) > at_once:
+        parts = [_site_symmetry(g[i : i + at_once], group, s, functionals) for i in range(0, len(g), at_once)]
+        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
     gf = g.astype(float)
     own = (gf @ s)[:, None]
     images = gf @ functionals

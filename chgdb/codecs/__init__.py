@@ -27,6 +27,8 @@ from ..errors import CodecError
 if TYPE_CHECKING:
     from .atoms import Prior
 
+_MAX_VALUE = 1e30  # e/Å^3; squares must not overflow
+
 #: Largest NMAE of a record unless the caller asks otherwise: 0.01 %.
 DEFAULT_TOLERANCE = 1e-4
 
@@ -102,6 +104,9 @@ def encode(
     """
     if not 0 <= tolerance < 1:
         raise CodecError(f"tolerance {tolerance!r} is not a fraction from 0 to 1; 1e-4 means 0.01 %")
+    largest = max(float(np.abs(values).max()) for values in density.channels.values())
+    if tolerance and largest > _MAX_VALUE:
+        raise CodecError(f"a value of {largest:.3g} e/Å^3 is beyond all codecs but the lossless one: use tolerance=0")
     if not tolerance:
         candidates = ["lossless"]
     elif codec == "auto":
@@ -109,11 +114,24 @@ def encode(
         candidates = ["fourier"] * (edge <= 10 * tolerance) + ["realspace"] * (edge > tolerance)
     else:
         candidates = [codec]
-    payload = min((get(name).encode(density, tolerance, prior=prior, **options) for name in candidates), key=len)
+    payloads, refusals = [], []
+    for name in candidates:
+        try:
+            payloads.append(get(name).encode(density, tolerance, prior=prior, **options))
+        except CodecError as error:  # a cell or tolerance beyond one codec can be within another
+            refusals.append(error)
+            if codec == "auto" and candidates == ["realspace"]:
+                candidates.append("fourier")
+    if not payloads:
+        raise refusals[0]
+    payload = min(payloads, key=len)
     quality = measure(density, decode(payload, prior=prior))
     worst = max(quality.nmae.values())
     if not worst <= tolerance:
-        raise CodecError(f"the {candidates[-1]} codec reaches an NMAE of {worst:.3g} where {tolerance:.3g} was asked for: use tolerance=0")
+        raise CodecError(
+            f"the {_module_of(payload).__name__.rsplit('.', 1)[-1]} codec reaches an NMAE of {worst:.3g} where "
+            f"{tolerance:.3g} was asked for: use tolerance=0 (lossless)"
+        )
     return Encoded(payload, tolerance, quality)
 
 
@@ -155,6 +173,6 @@ def _module_of(payload: bytes) -> ModuleType:
         raise CodecError("the payload is empty")
     for name in sorted(_codec_names()):
         module = get(name)
-        if module.CODEC_ID == payload[0]:
+        if payload[0] == module.CODEC_ID:
             return module
     raise CodecError(f"codec number {payload[0]} is unknown: the record is damaged or from a later version of chgdb")

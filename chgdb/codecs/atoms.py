@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -19,10 +19,11 @@ import numpy as np
 from ..density import Crystal, Density
 from ..errors import CodecError
 
-#: Distance of the spline's knots, 1/Å, and how many coefficients an element has: they reach |G| / 2 pi = 4.125 1/Å, beyond which
-#: pseudo-densities of usual cutoffs have nothing left.
+#: Distance of the spline's knots, 1/Å, and how many coefficients an element has: they reach |G| / 2 pi = 4.125 1/Å,
+#: beyond which pseudo-densities of usual cutoffs have nothing left.
 SPACING = 0.125
 COEFFICIENTS = 36
+_BLOCK = 1 << 22  # complex numbers held at once
 _REACH = SPACING * (COEFFICIENTS - 3)
 
 
@@ -49,6 +50,8 @@ class Prior:
     def __post_init__(self) -> None:
         numbers = np.asarray(self.numbers, np.int64)
         coefficients = np.ascontiguousarray(self.coefficients, "<f4")
+        if numbers.ndim != 1 or (np.diff(numbers) <= 0).any():
+            raise CodecError("the atomic numbers of a prior must ascend: it is damaged")
         if coefficients.shape != (len(numbers), COEFFICIENTS) or not np.isfinite(coefficients).all():
             raise CodecError(f"a prior of {len(numbers)} elements has coefficients of the shape {coefficients.shape}")
         object.__setattr__(self, "numbers", numbers)
@@ -77,7 +80,7 @@ class Prior:
         """|G| / 2 pi, in 1/Å, from which on every form factor is zero."""
         return _REACH
 
-    @cache
+    @cached_property
     def table(self) -> Table:
         """The form factors on a fine uniform grid, for linear interpolation on whole spectra."""
         s = np.arange(int(_REACH * Table.per_unit) + 2) / Table.per_unit
@@ -118,12 +121,17 @@ def structure_factors(crystal: Crystal, reach: tuple[int, int, int]) -> dict[int
     Each array has the shape (2 reach[0] + 1, 2 reach[1] + 1, reach[2] + 1), indices starting at the most negative h.
     """
     axes = [np.arange(-reach[0], reach[0] + 1), np.arange(-reach[1], reach[1] + 1), np.arange(reach[2] + 1)]
-    factors = {}
+    factors: dict[int, np.ndarray] = {}
     for number in sorted(set(crystal.numbers.tolist())):
         positions = crystal.positions[crystal.numbers == number]
-        waves = [np.exp(-2j * np.pi * np.outer(axis, x)) for axis, x in zip(axes, positions.T, strict=True)]
-        plane = waves[0][:, None, :] * waves[1][None, :, :]
-        factors[number] = plane @ waves[2].T
+        positions = np.where(np.abs(positions) > 1e6, 0.0, positions)  # no digits left after the point
+        at_once = max(1, _BLOCK // (len(axes[0]) * len(axes[1])))
+        for start in range(0, len(positions), at_once):
+            part = positions[start : start + at_once].T
+            waves = [np.exp(-2j * np.pi * np.outer(axis, x)) for axis, x in zip(axes, part, strict=True)]
+            plane = waves[0][:, None, :] * waves[1][None, :, :]
+            total = plane @ waves[2].T
+            factors[number] = factors[number] + total if start else total
     return factors
 
 

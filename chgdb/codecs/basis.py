@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import CodecError
-from ..symmetry import SpaceGroup, orbits
+from ..symmetry import SpaceGroup, check_norms, orbits
 
 
 class Basis:
@@ -16,14 +16,23 @@ class Basis:
     """
 
     def __init__(
-        self, grid: tuple[int, int, int], metric: np.ndarray, group: SpaceGroup, limit: int, nyquist: bool
+        self,
+        grid: tuple[int, int, int],
+        metric: np.ndarray,
+        group: SpaceGroup,
+        limit: int,
+        nyquist: bool,
+        most: int | None = None,
     ) -> None:
+        """`most`: how many numbers there can be; `CodecError` where there are far more (a damaged record)."""
         self.grid = grid
-        self._orbits = orbits(grid, metric, limit, group)
+        # Each number stands for about as many vectors of the half sphere as the point group has operations.
+        rotations = len(np.unique(group.rotations.reshape(-1, 9), axis=0))
+        self._orbits = orbits(grid, metric, limit, group, most=None if most is None else (most + 4096) * rotations)
         self._real = np.flatnonzero(self._orbits.freedom > 0)
         self._imaginary = self._orbits.freedom[self._real] == 2
         self._nyquist, nyquist_norms, self._free = (
-            _nyquist_terms(grid, metric, limit) if nyquist else _NO_NYQUIST
+            _nyquist_terms(grid, metric, limit, most) if nyquist else _NO_NYQUIST
         )
         counts = self._orbits.freedom[self._real]
         self._first = np.cumsum(counts) - counts
@@ -82,25 +91,36 @@ class Basis:
 _NO_NYQUIST = (np.zeros((0, 3), np.int64), np.zeros(0, np.int64), np.zeros(0, bool))
 
 
-def _nyquist_terms(grid: tuple[int, int, int], metric: np.ndarray, limit: int):
+def _nyquist_terms(grid: tuple[int, int, int], metric: np.ndarray, limit: int, most: int | None):
     """(indices into the half spectrum, norms, whether complex) of the terms with some |h_i| = n_i / 2, by |G|.
 
     Of two conjugate terms of one plane only the first is listed.
     """
+    check_norms(metric, [size // 2 for size in grid])
     n = np.array(grid)
-    axes = [np.arange(n[0]), np.arange(n[1]), np.arange(n[2] // 2 + 1)]
-    index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    index = index[(2 * index == n).any(axis=1)]
-    mirror = -index % n
-    in_plane = mirror[:, 2] == index[:, 2]
-    key, mirror_key = index[:, 0] * n[1] + index[:, 1], mirror[:, 0] * n[1] + mirror[:, 1]
-    keep = ~in_plane | (key <= mirror_key)
-    index, complex_valued = index[keep], (~in_plane | (key != mirror_key))[keep]
-    h = np.where(2 * index > n, index - n, index)
-    norms = ((h @ metric) * h).sum(axis=1)
+    is_edge = [2 * np.arange(size) == whole for size, whole in zip((*grid[:2], grid[2] // 2 + 1), grid, strict=True)]
+    at_once = max(1, _BLOCK // (len(is_edge[1]) * len(is_edge[2])))
+    parts, count = [], 0
+    for start in range(0, grid[0], at_once):
+        x, y, z = is_edge[0][start : start + at_once, None, None], is_edge[1][:, None], is_edge[2]
+        index = np.argwhere(x | y | z)
+        index[:, 0] += start
+        mirror = -index % n
+        in_plane = mirror[:, 2] == index[:, 2]
+        key, mirror_key = index[:, 0] * n[1] + index[:, 1], mirror[:, 0] * n[1] + mirror[:, 1]
+        h = np.where(2 * index > n, index - n, index)
+        norms = ((h @ metric) * h).sum(axis=1)
+        keep = (~in_plane | (key <= mirror_key)) & (norms <= limit)
+        parts.append((index[keep], norms[keep], (~in_plane | (key != mirror_key))[keep]))
+        count += int(keep.sum())
+        if most is not None and count > most:
+            raise CodecError("the payload claims more coefficients than it can hold: the record is damaged")
+    index, norms, complex_valued = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.argsort(norms, kind="stable")
-    order = order[norms[order] <= limit]
     return index[order], norms[order], complex_valued[order]
+
+
+_BLOCK = 1 << 20  # terms looked at at once
 
 
 def energy(spectrum: np.ndarray, grid: tuple[int, ...]) -> float:
@@ -119,6 +139,7 @@ def plane_weights(grid: tuple[int, ...]) -> np.ndarray:
 
 def half_norms(grid: tuple[int, ...], metric: np.ndarray) -> np.ndarray:
     """|G|^2 of every term of a half spectrum, (nx, ny, nz // 2 + 1) int64."""
-    x, y, z = np.ix_(*(np.fft.fftfreq(n, 1 / n).round().astype(np.int64) for n in grid[:2]), np.arange(grid[2] // 2 + 1))
+    first, second = (np.fft.fftfreq(n, 1 / n).round().astype(np.int64) for n in grid[:2])
+    x, y, z = np.ix_(first, second, np.arange(grid[2] // 2 + 1))
     plane = metric[0, 0] * x * x + 2 * metric[0, 1] * x * y + metric[1, 1] * y * y
     return plane + (2 * (metric[0, 2] * x + metric[1, 2] * y) + metric[2, 2] * z) * z

@@ -99,10 +99,8 @@ def _needs_decimals(value: float, fractions: bool) -> bool:
 def _write_with_places(out: BitWriter, values: list[float], fractions: bool, places: int) -> None:
     history: list[float] = []
     for value in values:
-        if fractions:
-            fraction = _as_fraction(value)
-        else:
-            fraction = (0, 0) if value == 0 and math.copysign(1, value) > 0 else None
+        zero = value == 0 and math.copysign(1, value) > 0
+        fraction = _as_fraction(value) if fractions else (0, 0) if zero else None
         if fraction:
             out.write(0, 1)
             if fractions:

@@ -12,16 +12,17 @@ of each channel (the electron count is exact to 2^-41 e), steps and coefficients
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
 import numpy as np
 
 from ..density import Crystal, Density
 from ..errors import CodecError
-from ..symmetry import UNITS, SpaceGroup, find, integer_metric
+from ..symmetry import UNITS, SpaceGroup, check_norms, find, integer_metric
 from . import Header
 from .atoms import Prior, structure_factors
 from .basis import Basis, energy, half_norms, plane_weights
 from .bits import BitReader, BitWriter
-from .entropy import INITIAL_SCALES, Decoder, Encoder, choose_lanes, initial_scale
+from .entropy import INITIAL_SCALES, Decoder, Encoder, choose_lanes, initial_scale, most_values
 from .frame import (
     COUNT_UNITS,
     STEP_BITS,
@@ -55,8 +56,8 @@ class _Channel:
 # --- geometry shared by both directions ------------------------------------------------------------------------------
 
 
-def _basis(grid: tuple[int, int, int], metric: np.ndarray, channel: _Channel) -> Basis:
-    return Basis(grid, metric, channel.group, channel.limit, channel.nyquist)
+def _basis(grid: tuple[int, int, int], metric: np.ndarray, channel: _Channel, most: int | None = None) -> Basis:
+    return Basis(grid, metric, channel.group, channel.limit, channel.nyquist, most)
 
 
 def _prior_spectrum(prior: Prior, crystal: Crystal, native: tuple[int, int, int], grid: tuple[int, int, int]):
@@ -69,7 +70,7 @@ def _prior_spectrum(prior: Prior, crystal: Crystal, native: tuple[int, int, int]
     vectors = parts[0][:, None, None, :] + parts[1][None, :, None, :] + parts[2][None, None, :, :]
     s = np.sqrt(np.einsum("xyzi,xyzi->xyz", vectors, vectors))
     total = np.zeros(s.shape, complex)
-    table = prior.table()
+    table = prior.table
     x = np.minimum(s, prior.reach) * table.per_unit
     first = x.astype(np.intp)
     x -= first
@@ -107,11 +108,12 @@ def edge(density: Density) -> float:
     spectrum = np.fft.rfftn(density.total, norm="forward")
     grid = density.grid
     outer = np.zeros(spectrum.shape, bool)
-    outer[:, :, int(0.45 * grid[2]) :] = True
+    outer[:, :, max(1, int(0.45 * grid[2])) :] = True  # never the mean
     for axis in (0, 1):
         high = np.abs(np.fft.fftfreq(grid[axis])) >= 0.45
         outer |= high.reshape([-1 if k == axis else 1 for k in range(3)])
-    return 0.8 * energy(np.where(outer, spectrum, 0), grid) ** 0.5 / float(np.abs(density.total).mean(dtype=float))
+    mean = float(np.abs(density.total).mean(dtype=float)) or 1.0
+    return 0.8 * energy(np.where(outer, spectrum, 0), grid) ** 0.5 / mean
 
 
 def encode(density: Density, tolerance: float, prior: Prior | None = None, symmetry: bool = True) -> bytes:
@@ -130,6 +132,7 @@ def encode(density: Density, tolerance: float, prior: Prior | None = None, symme
 def _encode(density: Density, tolerance: float, prior: Prior | None, symmetry: bool) -> bytes:
     crystal, grid = density.crystal, density.grid
     metric = integer_metric(crystal.cell)
+    check_norms(metric, [n // 2 for n in grid])
     group = find(crystal) if symmetry else SpaceGroup.trivial()
     scale = float(np.abs(density.total).mean(dtype=float))
     channels = []
@@ -174,7 +177,8 @@ def _encode_channel(values: np.ndarray, base: np.ndarray, crystal: Crystal, metr
 
 def _cost(channel: _Channel) -> float:
     """Rough number of bits of a channel."""
-    return float(np.log2(1 + np.abs(channel.values)).sum()) * 2 + 0.1 * len(channel.values) + 20 * len(channel.group) ** 0.5
+    bits = float(np.log2(1 + np.abs(channel.values)).sum()) * 2
+    return bits + 0.1 * len(channel.values) + 20 * len(channel.group) ** 0.5
 
 
 def _choose_step(channel: _Channel, values: np.ndarray, base: np.ndarray, residual: np.ndarray, crystal: Crystal,
@@ -187,7 +191,10 @@ def _choose_step(channel: _Channel, values: np.ndarray, base: np.ndarray, residu
     numbers = basis.analyse(residual)
     lost = max(power - float((numbers**2).sum()), 0.0)
     # A sum of many rounding errors is nearly normal: mean |e| = sqrt(2 / pi) rms e. Good enough to start from.
-    code = _step_for(numbers, (allowed / 0.8) ** 2 - lost)
+    target = (allowed / 0.8) ** 2
+    if lost < target or lost > 1e-13 * power:  # else the difference of two sums says nothing
+        target -= lost
+    code = _step_for(numbers, target)
 
     def error(code: int) -> float:
         quantised = _quantise(numbers, code)
@@ -233,10 +240,12 @@ def _choose_step(channel: _Channel, values: np.ndarray, base: np.ndarray, residu
 def _step_for(numbers: np.ndarray, target: float) -> int:
     """Largest step code with a sum of squared errors within `target`."""
     low, high = 0, (1 << STEP_BITS) - 1
+    largest = float(np.abs(numbers).max(initial=0.0))
     while low < high:
         code = (low + high + 1) // 2
         error = _quantise(numbers, code) * quantisation_step(code) - numbers
-        if float(error @ error) <= target:
+        # Steps that floats do not resolve are fine enough for any target.
+        if largest / quantisation_step(code) > 2.0**52 or float(error @ error) <= target:
             low = code
         else:
             high = code - 1
@@ -255,11 +264,12 @@ def _sphere(spectrum: np.ndarray, grid: tuple[int, ...], metric: np.ndarray, neg
     """Smallest sphere (rounded up) that leaves out at most `negligible` of the mean square."""
     power = (np.abs(spectrum) ** 2 * plane_weights(grid)).ravel()
     norms = half_norms(grid, metric).ravel()
-    shells = (norms >> _SHELL_BITS).astype(np.intp)
+    bits = max(_SHELL_BITS, int(norms.max()).bit_length() - 24)  # a very fine grid has wider shells, not more
+    shells = (norms >> bits).astype(np.intp)
     tail = np.bincount(shells, power)[::-1].cumsum()[::-1]
     outside = np.flatnonzero(tail <= negligible)
     shell = int(outside[0]) if len(outside) else len(tail)
-    return _rounded_up(shell << _SHELL_BITS)
+    return _rounded_up(shell << bits)
 
 
 _SHELL_BITS = 18  # shells of 1/64 Å^-2 for the search of the working sphere
@@ -276,7 +286,7 @@ def _rounded_up(limit: int) -> int:
 
 
 def _symmetry_of(spectrum: np.ndarray, metric: np.ndarray, group: SpaceGroup, allowed: float) -> SpaceGroup:
-    """The operations of `group` that a real field has, itself or up to sign, with a mean absolute error of `allowed`."""
+    """The operations of `group` that a real field has, itself or up to sign, to a mean absolute error of `allowed`."""
     if len(group) == 1:
         return group
     grid_z = spectrum.shape[2]
@@ -307,7 +317,7 @@ def _symmetry_of(spectrum: np.ndarray, metric: np.ndarray, group: SpaceGroup, al
 
 
 def _strongest(spectrum: np.ndarray, grid: tuple[int, int, int], allowed: float) -> tuple[np.ndarray, np.ndarray]:
-    """(h, values) of the strongest terms, those whose symmetry matters: all but a negligible part of the mean square."""
+    """(h, values) of the strongest terms, whose symmetry matters: all but a negligible part of the mean square."""
     power = np.abs(spectrum).ravel() ** 2
     count = min(len(power), 6000)
     chosen = np.argpartition(power, -count)[-count:]
@@ -385,6 +395,8 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
     if prior_id and (prior is None or prior.identifier != prior_id):
         given = "none was given" if prior is None else f"number {prior.identifier} was given"
         raise CodecError(f"the record needs the prior number {prior_id}, {given}: decode it with its own store")
+    if prior_id and prior is not None and not prior.covers(crystal):
+        raise CodecError("the payload names elements that its prior does not have: the record is damaged")
     metric = integer_metric(crystal.cell)
     lanes = source.read(2)
     channels: list[_Channel] = []
@@ -399,7 +411,8 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
         target == native or not any(channel.nyquist for channel in channels)
     )
     shape = target if direct else native
-    coder = Decoder(payload[source.byte_position() :], lanes)
+    coded = payload[source.byte_position() :]
+    coder, most = Decoder(coded, lanes), most_values(len(coded))
     decoded = {}
     for name, channel in zip(names, channels, strict=True):
         if name == "total" and prior_id and prior is not None:
@@ -408,7 +421,7 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
             base = np.zeros((shape[0], shape[1], shape[2] // 2 + 1), complex)
         basis, numbers = None, np.zeros(0)
         if channel.limit:
-            basis = _basis(native, metric, channel)
+            basis = _basis(native, metric, channel, most)
             numbers = coder.decode(basis.norms, channel.initial) * quantisation_step(channel.step)
         decoded[name] = _synthesis(channel, basis, numbers, base, crystal.volume, shape)
     coder.close()

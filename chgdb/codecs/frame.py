@@ -14,6 +14,7 @@ MAX_GRID_POINTS = 1 << 28
 
 #: Electron counts are stored in units of 2^-40 e.
 COUNT_UNITS = 1 << 40
+_MAX_COUNT = 1 << 60
 
 #: A quantisation step is 2^((code - 1536) / 16) e/Å^3 with a code of 11 bits: from 2^-96 to 2^32.
 STEPS_PER_OCTAVE = 16
@@ -48,6 +49,8 @@ def read_frame(source: BitReader) -> tuple[Crystal, tuple[int, int, int], tuple[
 def write_count(out: BitWriter, count: int) -> None:
     """The integral of a channel over the cell, in units of 1 / `COUNT_UNITS` e: mostly near a whole number."""
     whole = round(count / COUNT_UNITS)
+    if abs(whole) >= _MAX_COUNT:
+        raise CodecError(f"the density integrates to {whole:.3g} electrons: check its units")
     rest = count - whole * COUNT_UNITS
     out.write_signed(whole)
     out.write(abs(rest).bit_length(), 6)

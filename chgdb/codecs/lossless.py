@@ -15,6 +15,7 @@ from .frame import read_frame, write_frame
 
 CODEC_ID = 1
 _TYPES = ("<f4", "<f8")
+_MAX_BYTES = 2**31 - 17  # of a Blosc buffer, decoded
 
 
 def encode(density: Density, tolerance: float = 0.0, prior: object = None) -> bytes:
@@ -25,6 +26,8 @@ def encode(density: Density, tolerance: float = 0.0, prior: object = None) -> by
     out.write(CODEC_ID, 8)
     out.write(_TYPES.index(kind), 1)
     write_frame(out, density.crystal, density.grid, len(density.channels))
+    if values.nbytes > _MAX_BYTES:
+        raise CodecError(f"{values.nbytes} bytes of values are too many for the lossless codec: it holds {_MAX_BYTES}")
     packed = Blosc("zstd", clevel=7, shuffle=Blosc.BITSHUFFLE).encode(np.ascontiguousarray(values, kind))
     return out.to_bytes() + bytes(packed)
 
@@ -35,8 +38,9 @@ def decode(payload: bytes, prior: object = None, grid: tuple[int, int, int] | No
     crystal, native, channels = read_frame(source)
     expected = prod(native) * len(channels) * np.dtype(kind).itemsize
     packed = payload[source.byte_position() :]
-    # A Blosc header states the decoded size: believed only where it is the one the grid needs.
-    if len(packed) < 16 or int.from_bytes(packed[4:8], "little") != expected:
+    # A Blosc header states the sizes decoded and encoded: believed only where they are those of the grid and payload.
+    stated = [int.from_bytes(packed[i : i + 4], "little") for i in (4, 12)]
+    if len(packed) < 16 or stated != [expected, len(packed)]:
         raise CodecError("the payload's values do not fill its grid: the record is damaged")
     try:
         flat = np.frombuffer(Blosc().decode(packed), kind)

@@ -8,6 +8,8 @@ the electron count is exact to 2^-41 e, as in the Fourier codec.
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from ..density import Crystal, Density
@@ -16,7 +18,7 @@ from ..symmetry import UNITS, SpaceGroup, find
 from . import Header
 from .atoms import Prior
 from .bits import BitReader, BitWriter
-from .entropy import INITIAL_SCALES, Decoder, Encoder, choose_lanes, initial_scale
+from .entropy import INITIAL_SCALES, MAX_MAGNITUDE, Decoder, Encoder, choose_lanes, initial_scale, most_values
 from .frame import COUNT_UNITS, STEP_BITS, quantisation_step, read_count, read_frame, write_count, write_frame
 from .groups import read_group, write_group
 
@@ -35,7 +37,8 @@ def encode(density: Density, tolerance: float, prior: Prior | None = None) -> by
     """
     allowed = tolerance * float(np.abs(density.total).mean(dtype=float)) * (1 - 1e-9)
     whole = _on_grid(find(density.crystal), density.grid)
-    channels = [_encode_channel(np.asarray(v, float), whole, density.crystal, allowed) for v in density.channels.values()]
+    arrays = [np.asarray(values, float) for values in density.channels.values()]
+    channels = [_encode_channel(values, whole, density.crystal, allowed) for values in arrays]
     lanes = choose_lanes(sum(len(channel[-1]) for channel in channels))
     out = BitWriter()
     out.write(CODEC_ID, 8)
@@ -59,7 +62,7 @@ def _encode_channel(values: np.ndarray, whole: SpaceGroup, crystal: Crystal, all
     choices = []
     for share in (0.5, 0.0):
         group = _symmetry_of(values, whole, share * allowed)
-        first, orbit = _ordered_orbits(values.shape, group, crystal)
+        _, orbit = _ordered_orbits(values.shape, group, crystal)
         mean = np.bincount(orbit, values.ravel()) / np.bincount(orbit)
         step = _choose_step(values.ravel(), mean, orbit, allowed, count / COUNT_UNITS / crystal.volume)
         if step is not None:
@@ -102,7 +105,7 @@ def _restore(levels: np.ndarray, code: int, orbit: np.ndarray, average: float) -
 
 
 def _differences(levels: np.ndarray, window: int) -> np.ndarray:
-    """Each level minus its prediction, the rounded-down mean of the `window` levels before it (zero before the first)."""
+    """Each level minus its prediction, the rounded-down mean of the `window` levels before it (zero at first)."""
     padded = np.concatenate([np.zeros(window, np.int64), levels])
     sums = np.cumsum(padded)[window - 1 : -1] - np.concatenate([[0], np.cumsum(padded)])[: len(levels)]
     return levels - sums // window
@@ -118,6 +121,8 @@ def _levels(differences: np.ndarray, window: int) -> np.ndarray:
         level = difference + total // window
         levels.append(level)
         total += level - levels[index]
+    if max(max(levels), -min(levels)) >= MAX_MAGNITUDE:
+        raise CodecError("the payload holds an impossible number: the record is damaged")
     return np.array(levels[window:], np.int64)
 
 
@@ -129,7 +134,8 @@ def _on_grid(group: SpaceGroup, grid: tuple[int, int, int]) -> SpaceGroup:
     fits = (mapped % n[None, None, :] == 0).all(axis=(1, 2)) & (shifted % UNITS == 0).all(axis=1)
     if group.origin.any():  # the operations about another origin than the grid's do not hold on the grid
         fits &= (group.rotations == np.eye(3)).all(axis=(1, 2))
-    return SpaceGroup(group.rotations, group.translations, np.zeros(3), group.flips).subgroup(fits)
+    fitting = SpaceGroup(group.rotations, group.translations, np.zeros(3), group.flips).subgroup(fits)
+    return fitting if len(fitting) * prod(grid) <= _MAX_IMAGES else SpaceGroup.trivial()
 
 
 def _images(grid: tuple[int, int, int], group: SpaceGroup):
@@ -138,11 +144,8 @@ def _images(grid: tuple[int, int, int], group: SpaceGroup):
     axes = [np.arange(k) for k in grid]
     for W, w in zip(group.rotations, group.translations, strict=True):
         matrix, shift = W * n[:, None] // n, w * n // UNITS
-        rows = [
-            (matrix[i, 0] * axes[0][:, None, None] + matrix[i, 1] * axes[1][:, None] + matrix[i, 2] * axes[2] + shift[i])
-            % n[i]
-            for i in range(3)
-        ]
+        x, y, z = (W_j[:, None, None, None] * axis for W_j, axis in zip(matrix.T, np.ix_(*axes), strict=True))
+        rows = [(x[i] + y[i] + z[i] + shift[i]) % n[i] for i in range(3)]
         yield ((rows[0] * n[1] + rows[1]) * n[2] + rows[2]).ravel()
 
 
@@ -168,6 +171,8 @@ def _ordered_orbits(grid: tuple[int, ...], group: SpaceGroup, crystal: Crystal) 
 
 
 _FRACTION_BITS = 18
+_MAX_DISTANCES = 1 << 32
+_MAX_IMAGES = 1 << 32  # points times operations: beyond (huge supercells) symmetry takes minutes to save bytes
 
 
 def _nearest_atom(points: np.ndarray, grid: tuple[int, int, int], crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
@@ -175,10 +180,13 @@ def _nearest_atom(points: np.ndarray, grid: tuple[int, int, int], crystal: Cryst
 
     Distances count in units of 2^-46 Å^2; only the images one cell to either side are looked at.
     """
-    A = [[int(float(x) * 2.0**60) for x in row] for row in crystal.cell]
-    metric = np.array([[sum(a * b for a, b in zip(u, v, strict=True)) >> 110 for u in A] for v in A], np.int64)
-    if np.abs(metric).max() >= 1 << 22:
-        raise CodecError("a cell longer than 64 Å is too large for the real-space codec")
+    A = [[int(float(x) * 2.0**60) for x in row] for row in np.clip(crystal.cell, -1e6, 1e6)]
+    squares = [[sum(a * b for a, b in zip(u, v, strict=True)) >> 110 for u in A] for v in A]
+    if max(abs(x) for row in squares for x in row) >= 1 << 22:
+        raise CodecError("a cell longer than 64 Å is too large for the real-space codec: use tolerance=0 (lossless)")
+    if len(points) * len(crystal) >= _MAX_DISTANCES:
+        raise CodecError("too many points and atoms for the real-space codec: use tolerance=0 (lossless)")
+    metric = np.array(squares, np.int64)
     index = np.stack(np.unravel_index(points, grid), axis=1)
     unit = 1 << _FRACTION_BITS
     place = (index << _FRACTION_BITS) // np.array(grid)
@@ -187,9 +195,11 @@ def _nearest_atom(points: np.ndarray, grid: tuple[int, int, int], crystal: Cryst
     for position, number in zip(crystal.positions, crystal.numbers.tolist(), strict=True):
         atom = np.floor((position - np.floor(position)) * unit).astype(np.int64)
         centred = (place - atom + unit // 2) % unit - unit // 2
+        product = centred @ metric
+        own = (product * centred).sum(axis=1)
         for image in np.ndindex(3, 3, 3):
-            u = centred + (np.array(image) - 1) * unit
-            square = ((u @ metric) * u).sum(axis=1)
+            shift = (np.array(image) - 1) * unit
+            square = own + product @ (2 * shift) + shift @ metric @ shift  # of centred + shift
             closer = square < nearest
             nearest[closer], element[closer] = square[closer], number
     return element, nearest
@@ -206,7 +216,10 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
         if len(_on_grid(group, native)) != len(group):
             raise CodecError("the payload's symmetry does not fit its grid: the record is damaged")
         headers.append((group, read_count(source), source.read(STEP_BITS), source.read(1), source.read(6)))
-    coder = Decoder(payload[source.byte_position() :], lanes)
+    coded = payload[source.byte_position() :]
+    coder, most = Decoder(coded, lanes), most_values(len(coded))
+    if any(prod(native) > most * len(group) or prod(native) * len(group) > _MAX_IMAGES for group, *_ in headers):
+        raise CodecError("the payload claims more values than it can hold: the record is damaged")
     channels = {}
     for name, (group, count, step, window, initial) in zip(names, headers, strict=True):
         if initial >= INITIAL_SCALES:
