@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from ..errors import FormatError
 
@@ -172,7 +172,7 @@ def _compressor(raw: IO[bytes], suffix: str) -> Iterator[IO[bytes]]:
     if kind == "gzip":
         # No name and no time in the header: the same density gives the same bytes.
         with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as stream:
-            yield stream
+            yield cast(IO[bytes], stream)
     elif kind == "bzip2":
         with bz2.BZ2File(raw, "wb") as stream:
             yield stream
