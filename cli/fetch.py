@@ -24,7 +24,7 @@ from .output import grid as grid_text
 from .output import percent, print_json, size
 
 if TYPE_CHECKING:
-    from chgdb import Record
+    from chgdb import Density, Record
 
 
 class Format(enum.StrEnum):
@@ -68,7 +68,7 @@ def fetch(
     """Write densities of a catalog to files, and state their error.
 
     With --decode a CHGCAR, cube or npz file that VASP, VESTA, pymatgen and ASE read; without it the compressed record
-    as a store of its own. Existing files are not overwritten.
+    as a store of its own. Existing files are not overwritten, unless they hold the same already.
     """
     points = check_resampling(grid, spacing)
     if not decode and (format or grid or spacing):
@@ -79,10 +79,10 @@ def fetch(
     facts = []
     for record in records:
         path = _target(record.material_id, output, decode, format, several=len(records) > 1)
-        check_free(path, force)
         if decode:
-            facts.append(_decode(record, path, format, points, spacing))
+            facts.append(_decode(record, path, format, points, spacing, force))
         else:
+            check_free(path, force)
             facts.append(_extract(record, path, force))
     if as_json:
         print_json(facts if len(facts) > 1 else facts[0])
@@ -104,22 +104,47 @@ def _target(material_id: str, output: str | None, decode: bool, format: Format |
     return os.path.join(output or "", name)
 
 
+def _write(path: str, density: Density, format: str) -> None:
+    from chgdb.formats import write
+
+    write(path, density, format=format)
+
+
 def _make_parent(path: str) -> None:
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
 
 
 def _decode(
-    record: Record, path: str, format: Format | None, points: tuple[int, int, int] | None, spacing: float | None
+    record: Record,
+    path: str,
+    format: Format | None,
+    points: tuple[int, int, int] | None,
+    spacing: float | None,
+    force: bool,
 ) -> dict[str, Any]:
-    from chgdb.formats import write
-
+    if not os.path.isfile(path):
+        check_free(path, force)
     if spacing is not None:
         points = target_grid(record.crystal.cell, None, spacing)
     density = record.decode(points)
     _make_parent(path)
     kind = format or _SUFFIXES.get(os.path.splitext(path.removesuffix(".gz"))[1], Format.chgcar)
-    write(path, density, format=kind.value)
+    if force or not os.path.lexists(path):
+        _write(path, density, kind.value)
+    elif not _holds(path, density, kind):
+        check_free(path, force)
     return _facts(record, path, density.n_electrons) | {"grid": list(density.grid)}
+
+
+def _holds(path: str, density: Density, kind: Format) -> bool:
+    """Whether a file is already what would be written: fetching the same density twice is no error."""
+    import filecmp
+    import tempfile
+
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(path) or ".") as folder:
+        fresh = os.path.join(folder, os.path.basename(path))
+        _write(fresh, density, kind.value)
+        return filecmp.cmp(fresh, path, shallow=False)
 
 
 def _extract(record: Record, path: str, force: bool) -> dict[str, Any]:
