@@ -137,7 +137,8 @@ class Store:
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise StoreError(f"{self.location}: {ROOT} lacks what a store needs ({error!r})") from None
         if lookup[0] != (self.n_materials, LOOKUP_DTYPE.itemsize):
-            raise StoreError(f"{self.location}: the index has {lookup[0][0]} rows for {self.n_materials} materials")
+            expected = (self.n_materials, LOOKUP_DTYPE.itemsize)
+            raise StoreError(f"{self.location}: the index has the shape {lookup[0]}, expected {expected}; build it anew")
         self.attributes = attributes
 
     # Files -------------------------------------------------------------------------------------------------------

@@ -364,7 +364,7 @@ def test_a_newer_format_is_refused_and_names_both_versions(copy: Path) -> None:
 )
 def test_metadata_that_no_writer_of_ours_makes(copy: Path, change: object) -> None:
     rewrite_root(copy, change)
-    with pytest.raises(StoreError, match=r"zarr.json lacks|the index has 12 rows for 13"):
+    with pytest.raises(StoreError, match=r"zarr.json lacks|the index has the shape"):
         chgdb.open(copy)
 
 
