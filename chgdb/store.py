@@ -136,9 +136,9 @@ class Store:
             lookup = self.arrays[LOOKUP].shape, self.arrays[PAYLOAD].shape
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise StoreError(f"{self.location}: {ROOT} lacks what a store needs ({error!r})") from None
-        if lookup[0] != (self.n_materials, LOOKUP_DTYPE.itemsize):
-            expected = (self.n_materials, LOOKUP_DTYPE.itemsize)
-            raise StoreError(f"{self.location}: the index has the shape {lookup[0]}, expected {expected}; build it anew")
+        expected = (self.n_materials, LOOKUP_DTYPE.itemsize)
+        if lookup[0] != expected:
+            raise StoreError(f"{self.location}: the index has the shape {lookup[0]}, expected {expected}: build it anew")
         self.attributes = attributes
 
     # Files -------------------------------------------------------------------------------------------------------
