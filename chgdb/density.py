@@ -60,7 +60,7 @@ class Crystal:
             raise DensityError(f"{numbers.size} atomic numbers do not go with positions of the shape {positions.shape}")
         if numbers.size and (numbers.min() < 0 or numbers.max() >= len(SYMBOLS)):
             raise DensityError(f"atomic numbers must lie between 0 and {len(SYMBOLS) - 1}")
-        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        with np.errstate(all="ignore"):
             volume = abs(float(np.linalg.det(cell)))
         if not volume > 1e-6:
             raise DensityError(f"the cell has the volume {volume:.3g} Å^3: its lattice vectors are not independent")

@@ -232,6 +232,8 @@ class Decoder:
         self._data = data
         self._left = len(data)
         if self._lanes == 1:
+            if not data or not data[-1]:  # the top byte of the encoder's last state, which is at least 1
+                raise CodecError("the payload's coefficients do not add up: the record is damaged")
             self._state = 0
             self._refill()
         else:
