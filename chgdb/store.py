@@ -138,7 +138,7 @@ class Store:
             raise StoreError(f"{self.location}: {ROOT} lacks what a store needs ({error!r})") from None
         expected = (self.n_materials, LOOKUP_DTYPE.itemsize)
         if lookup[0] != expected:
-            raise StoreError(f"{self.location}: the index has the shape {lookup[0]}, expected {expected}: build it anew")
+            raise StoreError(f"{self.location}: the index has the shape {lookup[0]}, not {expected}: build it anew")
         self.attributes = attributes
 
     # Files -------------------------------------------------------------------------------------------------------
