@@ -121,5 +121,6 @@ def diff(
     print(f"NMAE           {percent(result.nmae)}" + (f" ({', '.join(channels)})" if len(channels) > 1 else ""))
     print(f"Largest error  {result.max_error:.4g} e/Å^3")
     difference = second.n_electrons - first.n_electrons
-    print(f"Electrons      {first.n_electrons:.6f} and {second.n_electrons:.6f} (difference {difference:+.2g})")
+    more = f" (difference {difference:+.2g})" if abs(difference) >= 5e-7 else ""
+    print(f"Electrons      {first.n_electrons:.6f} and {second.n_electrons:.6f}{more}")
     print(f"Grid           {grids}" + ("" if same else f", compared on {grid_text(result.grid)}"))

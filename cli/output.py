@@ -83,6 +83,14 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def count(number: int, noun: str) -> str:
+    """
+    >>> count(1, "file"), count(1784, "material")
+    ('1 file', '1784 materials')
+    """
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def unit(units: str) -> str:
     """Units of a column as people write them.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .arguments import JsonOption, QuietOption
-from .output import message, percent, print_json, size
+from .output import count, message, percent, print_json, size
 
 
 class Prior(enum.StrEnum):
@@ -142,7 +142,7 @@ def _print_report(facts: dict[str, Any]) -> None:
     print(f"{facts['path']}: {', '.join(counts) or 'nothing to do'}")
     if facts["n_materials"]:
         print(
-            f"{facts['n_materials']} materials, NMAE at most {percent(facts['largest_nmae'])}; "
+            f"{count(facts['n_materials'], 'material')}, NMAE at most {percent(facts['largest_nmae'])}; "
             f"{size(facts['text_bytes'])} of text in {size(facts['payload_bytes'])} "
             f"({size(facts['stored_bytes'])} with metadata)"
         )
@@ -181,9 +181,13 @@ def verify(
             }
         )
     else:
-        checked = [f"{report.n_materials} materials", f"{report.n_files} files"]
-        checked += [f"{report.measured} errors measured again"] if originals is not None else []
-        verdict = "all well" if report.ok else f"{len(report.problems)} problems, {len(report.lost)} materials lost"
+        checked = [count(report.n_materials, "material"), count(report.n_files, "file")]
+        checked += [f"{count(report.measured, 'error')} measured again"] if originals is not None else []
+        verdict = (
+            "all well"
+            if report.ok
+            else f"{count(len(report.problems), 'problem')}, {count(len(report.lost), 'material')} lost"
+        )
         print(f"{report.path}: {', '.join(checked)}: {verdict}")
     if not report.ok:
         raise typer.Exit(1)

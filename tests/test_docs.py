@@ -1,0 +1,160 @@
+"""The documentation is true: its commands and programs are run, and print what the pages say they print.
+
+Blocks marked `console` are commands after "$ " with their output, blocks marked `python` are run one after the other in
+one namespace a page, and a `text` block right after one is its output. "..." in an output stands for anything.
+Blocks marked otherwise are not run: bash for installation, py for programs that need what is not here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ase")
+pytest.importorskip("pymatgen")
+pytest.importorskip("matplotlib")
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command or program of a page, and what it should print (None: not said)."""
+
+    line: int
+    kind: str
+    code: str
+    expected: str | None
+
+
+def steps(text: str) -> list[Step]:
+    """What is to be run, in order."""
+    found: list[Step] = []
+    blocks: list[re.Match[str] | None] = [*_BLOCK.finditer(text), None]
+    for block, following in pairwise(blocks):
+        assert block is not None
+        kind, body = block[1], block[2]
+        line = text.count("\n", 0, block.start()) + 1
+        if kind == "console":
+            for number, part in enumerate(re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]):
+                command, _, output = part.partition("\n")
+                found.append(Step(line + number, "console", command, output))
+        elif kind == "python":
+            adjacent = (
+                following is not None and following[1] == "text" and not text[block.end() : following.start()].strip()
+            )
+            found.append(Step(line, "python", body, following[2] if following is not None and adjacent else None))
+    return found
+
+
+def matches(expected: str, got: str) -> bool:
+    """Whether an output is as expected; "..." stands for any text in a line, or alone on a line for any lines.
+
+    Measured values (errors and sizes, told by their units) may differ, and so may the number of spaces between columns:
+    they change whenever the catalog is built anew.
+
+    >>> matches("a ... c", "a b c"), matches("a ... c", "a b d"), matches("a\\n...\\nc", "a\\nc")
+    (True, False, True)
+    >>> matches("NMAE 0.01 %, 8 electrons", "NMAE 0.02 %, 8 electrons"), matches("8 electrons", "9 electrons")
+    (True, False)
+    """
+
+    def pattern(line: str) -> str:
+        pieces = _MEASURED.split(re.sub(" +", " ", line))
+        return _NUMBER.join(".*".join(map(re.escape, piece.split("..."))) for piece in pieces) + r"\n"
+
+    lines = (r"(?:.*\n)*" if line == "..." else pattern(line) for line in expected.strip().split("\n"))
+    return re.fullmatch("".join(lines), re.sub(" +", " ", got.strip()) + "\n") is not None
+
+
+_NUMBER = r"[\d.,e+-]+"
+_MEASURED = re.compile(r"\d[\d.,]*(?:e[+-]\d+)?(?= (?:%|e/Å\^3|bytes|kB|MB|μB per cell|oxides))")
+
+
+class Interpreter:
+    """A Python process that runs one program after the other in one namespace."""
+
+    _LOOP = """
+import json, sys
+namespace = {"__name__": "__main__"}
+for line in sys.stdin:
+    name, code = json.loads(line)
+    exec(compile(code, name, "exec"), namespace)
+    print("\\x1e", flush=True)
+"""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", self._LOOP],
+            cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def run(self, name: str, code: str) -> str:
+        """What a program prints."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([name, code]) + "\n")
+        self._process.stdin.flush()
+        lines = []
+        for line in self._process.stdout:
+            if line == "\x1e\n":
+                return "".join(lines)
+            lines.append(line)
+        raise AssertionError(f"{name} failed; its traceback is above")
+
+    def close(self) -> None:
+        self._process.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_page(page: Path, tmp_path: Path) -> None:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "200",
+        "LC_ALL": "C.UTF-8",
+    }
+    environment.pop("CHGDB_CATALOG", None)
+    interpreter = Interpreter(tmp_path, environment)
+    try:
+        for step in steps(page.read_text(encoding="utf-8")):
+            where = f"{page.relative_to(ROOT)}:{step.line}"
+            if step.kind == "python":
+                outputs = [interpreter.run(where, step.code)]
+            else:
+                done = subprocess.run(
+                    ["bash", "-c", step.code],
+                    cwd=tmp_path,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    timeout=300,
+                )
+                assert "Traceback" not in done.stderr, where
+                # A terminal shows both; which of the two comes first is not said.
+                outputs = [done.stdout, done.stderr + done.stdout, done.stdout + done.stderr]
+            if step.expected is not None:
+                assert any(matches(step.expected, got) for got in outputs), f"{where} prints\n{outputs[-1]}"
+    finally:
+        interpreter.close()
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in PAGES[1:]:
+        assert page.relative_to(ROOT / "docs").as_posix() in navigation
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
