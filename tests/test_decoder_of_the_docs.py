@@ -1,0 +1,112 @@
+"""docs/decoder.py, written after docs/format.md with nothing of chgdb, decodes what chgdb decodes.
+
+Where this fails, the specification and the library have parted.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import fields
+import numpy as np
+import pytest
+
+import chgdb
+from chgdb import Density
+from chgdb.codecs import decode, encode
+from chgdb.codecs.atoms import Prior, fit
+
+GRID = (14, 15, 16)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> ModuleType:
+    path = Path(__file__).resolve().parents[1] / "docs" / "decoder.py"
+    spec = importlib.util.spec_from_file_location("decoder", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def noise(grid: tuple[int, int, int], *channels: str) -> Density:
+    """Values without any order: every coefficient is needed, up to the edge of the spectrum."""
+    rng = np.random.default_rng(1)
+    crystal = fields.STRUCTURES["triclinic"]
+    return Density(crystal, {"total": 1 + rng.random(grid)} | {name: rng.normal(size=grid) for name in channels})
+
+
+def agree(decoder: ModuleType, density: Density, prior: Prior | None = None, **options: Any) -> bytes:
+    """Encode, decode with both, compare; the payload."""
+    payload = encode(density, prior=prior, **options).payload
+    expected = decode(payload, prior=prior)
+
+    def prior_of(identifier: int) -> dict[str, Any]:
+        assert prior is not None
+        assert identifier == prior.identifier
+        return {"numbers": prior.numbers.tolist(), "coefficients": prior.coefficients}
+
+    cell, positions, numbers, channels = decoder.decode_payload(payload, prior_of)
+    np.testing.assert_array_equal(cell, expected.crystal.cell)
+    np.testing.assert_array_equal(positions, expected.crystal.positions)
+    assert numbers == expected.crystal.numbers.tolist()
+    assert list(channels) == list(expected.channels)
+    for name, values in expected.channels.items():
+        np.testing.assert_allclose(channels[name], values, rtol=0, atol=1e-11 * np.abs(values).max())
+    return payload
+
+
+@pytest.mark.parametrize("codec", ["fourier", "realspace"])
+@pytest.mark.parametrize("name", fields.STRUCTURES)
+def test_structures(decoder: ModuleType, name: str, codec: str) -> None:
+    edge = 12 if name in ("supercell", "rocksalt conventional", "diamond conventional") else 16
+    agree(decoder, fields.total(name, (edge, edge, edge)), codec=codec, tolerance=1e-3)
+
+
+def test_other_grids_and_tolerances(decoder: ModuleType) -> None:
+    for tolerance in (0.2, 1e-2, 1e-6):
+        agree(decoder, fields.total("quartz", GRID), codec="fourier", tolerance=tolerance)
+
+
+def test_nyquist_terms(decoder: ModuleType) -> None:
+    agree(decoder, noise((6, 7, 8), "magnetization"), codec="fourier", tolerance=1e-6)
+    agree(decoder, noise((8, 6, 4)), codec="fourier", tolerance=1e-6)
+
+
+@pytest.mark.parametrize("codec", ["fourier", "realspace"])
+def test_many_lanes(decoder: ModuleType, codec: str) -> None:
+    agree(decoder, noise((21, 21, 21)), codec=codec, tolerance=1e-2)
+
+
+def test_antiferromagnet(decoder: ModuleType) -> None:
+    crystal = fields.STRUCTURES["diamond"]
+    total = fields.density(crystal, (16, 16, 16))
+    staggered = fields.density(crystal, (16, 16, 16), weights=np.array([1.0, -1.0]))
+    agree(decoder, Density(crystal, {"total": total, "magnetization": staggered}), codec="fourier", tolerance=1e-3)
+
+
+def test_four_channels(decoder: ModuleType) -> None:
+    density = noise((6, 5, 6), "magnetization_x", "magnetization_y", "magnetization_z")
+    agree(decoder, density, codec="fourier", tolerance=1e-3)
+
+
+def test_prior(decoder: ModuleType) -> None:
+    names = ["fcc", "diamond", "zinc blende", "quartz"]
+    densities = [fields.total(name, (16, 16, 16)) for name in names]
+    prior = fit(densities)
+    for density in densities:
+        payload = agree(decoder, density, prior, codec="fourier", tolerance=1e-3)
+        assert chgdb.codecs.header(payload).prior_id == prior.identifier
+
+
+def test_a_record_of_the_catalog(decoder: ModuleType) -> None:
+    catalog = chgdb.open()
+    expected = catalog["mp-149"].density
+    cell, _, numbers, channels = decoder.decode_record(catalog.path, "mp-149")
+    np.testing.assert_array_equal(cell, expected.crystal.cell)
+    assert numbers == [14, 14]
+    np.testing.assert_allclose(channels["total"], expected.total, rtol=0, atol=1e-12)
