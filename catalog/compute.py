@@ -27,9 +27,9 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from chgdb_catalog import batches, checks, manager, runs
 
 from chgdb.errors import ChgdbError
+from chgdb_catalog import batches, checks, manager, runs
 
 app = typer.Typer(
     add_completion=False,

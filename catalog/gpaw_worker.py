@@ -173,8 +173,8 @@ def main(job_path, result_path):
         text = json.dumps({"reason": reason, "detail": detail}).encode()
         write_atomically(result_path + ".failure.json", lambda f: f.write(text))
         return 3
-    text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    write_atomically(result_path, lambda f: np.savez(f, meta=text, **grids))
+    packed = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    write_atomically(result_path, lambda f: np.savez(f, meta=packed, **grids))
     return 0
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from chgdb_catalog import batches, checks, runs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from chgdb.errors import ChgdbError
+from chgdb_catalog import batches, checks, runs
 
 REQUIRED = ("grid", "n_electrons", "charge", "energy_eV", "converged")  # of a worker's meta
 COMPUTED = (  # what of it goes into a batch

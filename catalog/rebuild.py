@@ -15,17 +15,17 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 if not __package__:  # run as a script: the folder is importable as chgdb_catalog once chgdb is installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from chgdb_catalog import batches, datasheet, labels
-
 from chgdb.density import Crystal, Density
 from chgdb.elements import atomic_number
 from chgdb.errors import ChgdbError
 from chgdb.ingest import build_from
+from chgdb_catalog import batches, datasheet, labels
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "chgdb.zarr"
@@ -75,7 +75,8 @@ class Loader:
 
     def __call__(self, material_id: str) -> tuple[Density, dict[str, Any]]:
         record, grids = batches.load(material_id)
-        crystal = Crystal(record["cell"], record["frac"], [atomic_number(symbol) for symbol in record["symbols"]])
+        numbers = np.array([atomic_number(symbol) for symbol in record["symbols"]])
+        crystal = Crystal(record["cell"], record["frac"], numbers)
         metadata = {
             **PROVENANCE,
             "structure_source": record["structure_source"],

@@ -29,9 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chgdb_catalog.batches import write_atomically
-
 from chgdb.errors import ChgdbError
+from chgdb_catalog.batches import write_atomically
 
 RECIPE: dict[str, Any] = {}  # settings of the first attempt: the worker's own
 # The second attempt: more bands, smaller mixing, more work on each band in each iteration.  The smearing stays: 0.05 eV

@@ -101,7 +101,7 @@ def build(
         workers=workers,
         on_duplicate="replace" if replace else "refuse",
         append=append,
-        prior=None if prior is Prior.none else prior.value,
+        prior={Prior.auto: "auto", Prior.fit: "fit", Prior.none: None}[prior],
         provenance={name: value for name, value in given.items() if value is not None},
         attributes={"title": title} if title else None,
         keep_extras=extras,

@@ -75,7 +75,7 @@ def read_crystal(source: BitReader) -> Crystal:
         numbers += [number] * count
     cell = np.array(_read_numbers(source, 9, fractions=False)).reshape(3, 3)
     positions = np.array(_read_numbers(source, 3 * len(numbers), fractions=True)).reshape(-1, 3)
-    return Crystal(cell, positions, numbers)
+    return Crystal(cell, positions, np.array(numbers, np.int64))
 
 
 def _write_numbers(out: BitWriter, values: list[float], fractions: bool) -> None:

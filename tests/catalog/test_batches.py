@@ -7,9 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from chgdb_catalog import batches
 
 from chgdb.errors import UnknownMaterialError
+from chgdb_catalog import batches
 
 
 def grid(seed: int, shape: tuple[int, int, int] = (8, 9, 10)) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from chgdb_catalog import checks
 
 CUBE = np.eye(3) * 4.0

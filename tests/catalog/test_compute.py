@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chgdb_catalog import batches, checks, compute, manager, runs
 
 from chgdb.errors import ChgdbError
+from chgdb_catalog import batches, checks, compute, manager, runs
 
 CATALOG = Path(batches.__file__).parent
 TOY = Path(__file__).with_name("toy_worker.py")

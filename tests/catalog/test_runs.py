@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from chgdb_catalog import runs
 
 TOY = Path(__file__).with_name("toy_worker.py")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chgdb_cli.main import _exit_code
 from small import DENSITIES, Chgdb, Result
 
 import chgdb
+from chgdb_cli.main import _exit_code
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from chgdb_cli.figures import _plane_values, _smooth, _through_an_atom
 from small import DENSITIES, Chgdb, one_line
+
+from chgdb_cli.figures import _plane_values, _smooth, _through_an_atom
 
 
 def test_plot_of_a_material(run_chgdb: Chgdb) -> None:
