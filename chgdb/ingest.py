@@ -407,4 +407,3 @@ class _Build:
         staging = beside(self.out, "staging")
         write_table(staging, table)
         swap_in(staging, self.out)
-

@@ -74,9 +74,7 @@ COLUMNS: dict[str, ColumnType] = {
     "grid": ColumnType("int32", "grid points along each lattice vector", "1", (("vector", 3),), missing=0),
     "channels": ColumnType("string", "channels of the density, separated by spaces"),
     "tolerance": ColumnType("float64", "largest NMAE allowed for each channel, 0 if lossless", "1", missing=NAN),
-    "nmae": ColumnType(
-        "float32", "normalised mean absolute error after decoding, worst channel", "1", missing=NAN
-    ),
+    "nmae": ColumnType("float32", "normalised mean absolute error after decoding, worst channel", "1", missing=NAN),
     "channel_nmae": ColumnType(
         "float32", "normalised mean absolute error of each channel, if several", "1", (("channel", 4),), missing=NAN
     ),

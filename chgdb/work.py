@@ -60,9 +60,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _drain(
-    function: Callable[[T], R], waiting: deque[T], count: int, suspects: list[T]
-) -> Iterator[Outcome[T, R]]:
+def _drain(function: Callable[[T], R], waiting: deque[T], count: int, suspects: list[T]) -> Iterator[Outcome[T, R]]:
     """Run what waits in one pool. Where the pool breaks, what was running goes to `suspects`."""
     from multiprocessing import get_context
 

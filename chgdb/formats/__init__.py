@@ -38,9 +38,7 @@ def formats() -> dict[str, ModuleType]:
     return {name: module for name, module in sorted(modules.items()) if hasattr(module, "NAMES")}
 
 
-def read(
-    path: str | os.PathLike[str], *, format: str | None = None, elements: Sequence[str] | None = None
-) -> Density:
+def read(path: str | os.PathLike[str], *, format: str | None = None, elements: Sequence[str] | None = None) -> Density:
     """Read a density; plain, gzip, bzip2 or xz.
 
     format: a name of `formats()`; guessed from the file's name, else from its content.
