@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isqrt
+from typing import Any
 
 import numpy as np
 
@@ -117,14 +118,16 @@ class SpaceGroup:
                 continue
             if trial <= permitted | {rows[0]}:
                 members, generators = trial, [*generators, row]
+        if len(members) == 1:
+            return SpaceGroup.trivial()  # written about no origin
         return self.take([i for i, row in enumerate(rows) if row in members])
 
 
 @lru_cache(maxsize=4096)
 def _closure(generators: tuple) -> tuple:
     """All products of the generators, rows of 13 integers as in `SpaceGroup.rows`, in a fixed order."""
-    identity = (1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0)
-    found = {identity: None}
+    identity: tuple[int, ...] = (1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0)
+    found: dict[tuple[int, ...], None] = {identity: None}
     frontier = [identity]
     rotations = {identity[:9]}
     while frontier:
@@ -195,7 +198,7 @@ def find(crystal: Crystal, symprec: float = 1e-3) -> SpaceGroup:
 def _dataset(crystal: Crystal, symprec: float):
     import spglib
 
-    cell = (crystal.cell, crystal.positions, crystal.numbers)
+    cell: Any = (crystal.cell, crystal.positions, crystal.numbers)  # spglib's hints ask for lists
     try:
         with warnings.catch_warnings():
             # spglib 2.7 and 2.8 announce with every call that they will raise instead of returning None.
@@ -329,9 +332,7 @@ def orbits(
     """
     half = [(n - 1) // 2 for n in grid]
     check_norms(metric, half)
-    # No vector within the sphere has |h_i| above sqrt(limit * (M^-1)_ii): a smaller box to search than the grid's.
-    cofactors, determinant = _cofactors(metric.tolist())
-    reach = [min(h, isqrt(limit * c // determinant) + 1) for h, c in zip(half, cofactors, strict=True)]
+    reach = box(metric, limit, half)
     # A linear key orders the vectors (h3 first, then h2, then h1), unique also for images outside the grid; it is
     # positive on one half of reciprocal space, and that of an image under W^T is again linear: key(W^T h) = h.(W s).
     span = 2 * int(np.abs(group.rotations).sum(axis=1).max()) * max(max(reach), 1) + 1
@@ -340,7 +341,7 @@ def orbits(
         raise CodecError(f"a grid of {grid[0]} x {grid[1]} x {grid[2]} points is too large for the Fourier codec")
     shifts = group.translations[(group.rotations == np.eye(3)).all(axis=(1, 2))]
     shifts = np.hstack([shifts, group.flips[(group.rotations == np.eye(3)).all(axis=(1, 2)), None] * (UNITS // 2)])
-    h, norms = _half_sphere(reach, metric, limit, s, shifts[shifts.any(axis=1)], most)
+    h, norms = _half_sphere(reach, metric, limit, s, _shift_generators(shifts), most)
     if not len(h):
         empty = np.zeros(0, np.int64)
         none = np.zeros((0, 3), np.int64)
@@ -379,7 +380,31 @@ def check_norms(metric: np.ndarray, half: Sequence[int]) -> None:
         raise CodecError("the grid is too fine for the Fourier codec: use tolerance=0 (lossless)")
 
 
-def _half_sphere(reach: list[int], metric: np.ndarray, limit: int, s: np.ndarray, shifts: np.ndarray, most: int | None):
+def box(metric: np.ndarray, limit: int, half: Sequence[int]) -> list[int]:
+    """Largest |h_i|, at most half[i], of vectors with h.M.h <= limit: sqrt(limit * (M^-1)_ii), rounded up."""
+    cofactors, determinant = _cofactors(metric.tolist())
+    return [min(h, isqrt(limit * c // determinant) + 1) for h, c in zip(half, cofactors, strict=True)]
+
+
+def _shift_generators(shifts: np.ndarray) -> list[tuple[int, ...]]:
+    """A few rows (w, turn), modulo `UNITS`, that add up to all the others."""
+    chosen: list[tuple[int, ...]] = []
+    members = {(0, 0, 0, 0)}
+    for row in map(tuple, shifts.tolist()):
+        if row in members:
+            continue
+        chosen.append(row)
+        multiple, new = row, set(members)
+        while multiple not in members:
+            new |= {tuple((a + b) % UNITS for a, b in zip(member, multiple, strict=True)) for member in members}
+            multiple = tuple((a + b) % UNITS for a, b in zip(multiple, row, strict=True))
+        members = new
+    return chosen
+
+
+def _half_sphere(
+    reach: list[int], metric: np.ndarray, limit: int, s: np.ndarray, shifts: list[tuple[int, ...]], most: int | None
+) -> tuple[np.ndarray, np.ndarray]:
     """(vectors, norms) with a positive key in the sphere that no pure translation, rows of (w, turn), extinguishes."""
     rest = np.stack(
         np.meshgrid(np.arange(-reach[1], reach[1] + 1), np.arange(reach[2] + 1), indexing="ij"), axis=-1
@@ -388,9 +413,9 @@ def _half_sphere(reach: list[int], metric: np.ndarray, limit: int, s: np.ndarray
     vectors, norms, count = [], [], 0
     for start in range(-reach[0], reach[0] + 1, at_once):
         x = np.arange(start, min(start + at_once, reach[0] + 1))
-        h = np.empty((len(x), len(rest), 3), np.int64)
-        h[:, :, 0], h[:, :, 1:] = x[:, None], rest
-        h = h.reshape(-1, 3)
+        box = np.empty((len(x), len(rest), 3), np.int64)
+        box[:, :, 0], box[:, :, 1:] = x[:, None], rest
+        h = box.reshape(-1, 3)
         norm = ((h @ metric) * h).sum(axis=1)
         keep = (norm <= limit) & (h.astype(float) @ s > 0)
         h, norm = h[keep], norm[keep]

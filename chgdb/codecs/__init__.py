@@ -140,7 +140,10 @@ def decode(payload: bytes, *, prior: Prior | None = None, grid: tuple[int, int, 
 
     Raises `CodecError` for bytes that are no payload, a codec of a later version, or a missing or different prior.
     """
-    return _module_of(payload).decode(payload, prior=prior, grid=grid)
+    try:
+        return _module_of(payload).decode(payload, prior=prior, grid=grid)
+    except MemoryError as error:  # also what a damaged record can claim, if hardly by chance
+        raise CodecError(f"there is not enough memory to decode the record: {error}") from None
 
 
 def header(payload: bytes) -> Header:

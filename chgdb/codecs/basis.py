@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import CodecError
-from ..symmetry import SpaceGroup, check_norms, orbits
+from ..symmetry import SpaceGroup, box, check_norms, orbits
 
 
 class Basis:
@@ -31,9 +31,7 @@ class Basis:
         self._orbits = orbits(grid, metric, limit, group, most=None if most is None else (most + 4096) * rotations)
         self._real = np.flatnonzero(self._orbits.freedom > 0)
         self._imaginary = self._orbits.freedom[self._real] == 2
-        self._nyquist, nyquist_norms, self._free = (
-            _nyquist_terms(grid, metric, limit, most) if nyquist else _NO_NYQUIST
-        )
+        self._nyquist, nyquist_norms, self._free = _nyquist_terms(grid, metric, limit, most) if nyquist else _NO_NYQUIST
         counts = self._orbits.freedom[self._real]
         self._first = np.cumsum(counts) - counts
         self._size = int(counts.sum())
@@ -88,23 +86,33 @@ class Basis:
             spectrum[mirror[:, 0], mirror[:, 1], index[paired, 2]] += terms[paired].conj()
 
 
-_NO_NYQUIST = (np.zeros((0, 3), np.int64), np.zeros(0, np.int64), np.zeros(0, bool))
+_NO_NYQUIST: tuple[np.ndarray, np.ndarray, np.ndarray] = (
+    np.zeros((0, 3), np.int64),
+    np.zeros(0, np.int64),
+    np.zeros(0, bool),
+)
 
 
-def _nyquist_terms(grid: tuple[int, int, int], metric: np.ndarray, limit: int, most: int | None):
+def _nyquist_terms(
+    grid: tuple[int, int, int], metric: np.ndarray, limit: int, most: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(indices into the half spectrum, norms, whether complex) of the terms with some |h_i| = n_i / 2, by |G|.
 
     Of two conjugate terms of one plane only the first is listed.
     """
-    check_norms(metric, [size // 2 for size in grid])
+    half = [size // 2 for size in grid]
+    check_norms(metric, half)
     n = np.array(grid)
-    is_edge = [2 * np.arange(size) == whole for size, whole in zip((*grid[:2], grid[2] // 2 + 1), grid, strict=True)]
-    at_once = max(1, _BLOCK // (len(is_edge[1]) * len(is_edge[2])))
+    sizes = (grid[0], grid[1], grid[2] // 2 + 1)
+    near = [np.minimum(np.arange(size), whole - np.arange(size)) for size, whole in zip(sizes, grid, strict=True)]
+    axes = [np.flatnonzero(h <= r) for h, r in zip(near, box(metric, limit, half), strict=True)]
+    at_once = max(1, _BLOCK // max(1, len(axes[1]) * len(axes[2])))
     parts, count = [], 0
-    for start in range(0, grid[0], at_once):
-        x, y, z = is_edge[0][start : start + at_once, None, None], is_edge[1][:, None], is_edge[2]
-        index = np.argwhere(x | y | z)
-        index[:, 0] += start
+    for start in range(0, max(1, len(axes[0])), at_once):
+        chosen = np.ix_(axes[0][start : start + at_once], axes[1], axes[2])
+        edge = np.logical_or.reduce(np.broadcast_arrays(*(2 * i == whole for i, whole in zip(chosen, grid, strict=True))))
+        index = np.argwhere(edge) + [start, 0, 0]
+        index = np.stack([axis[i] for axis, i in zip(axes, index.T, strict=True)], axis=1)
         mirror = -index % n
         in_plane = mirror[:, 2] == index[:, 2]
         key, mirror_key = index[:, 0] * n[1] + index[:, 1], mirror[:, 0] * n[1] + mirror[:, 1]

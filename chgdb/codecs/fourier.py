@@ -155,6 +155,8 @@ def _encode_channel(values: np.ndarray, base: np.ndarray, crystal: Crystal, metr
     nothing = np.zeros(0)
     if np.abs(_synthesis(empty, None, nothing, base, crystal.volume, grid) - values).mean() <= allowed:
         return empty
+    if not allowed:
+        raise CodecError("the total density is zero, a tolerance relative to it nothing: use tolerance=0 (lossless)")
     residual = spectrum - base
     residual[0, 0, 0] = 0
     # First with the symmetry the density has to within the tolerance, then with what it has much better, then with
@@ -214,12 +216,13 @@ def _choose_step(channel: _Channel, values: np.ndarray, base: np.ndarray, residu
         else:
             code -= max(1, int(STEPS_PER_OCTAVE * np.log2(min(reached / allowed, 4.0))))
         if not 0 <= code < 1 << STEP_BITS:
-            return False
+            break
         reached = tried.setdefault(code, -1.0)
         if reached < 0:
             reached = tried[code] = error(code)
-    else:
-        return False
+    # With few coefficients the error is no monotonic function of the step: the search can end anywhere.
+    if tried.get(code + 1, 0.0) <= allowed or reached > allowed:
+        code = max((code for code, mean in tried.items() if 0 <= mean <= allowed), default=-1)
     # Now that the last value that counts is known, the sphere ends there. It must be analysed again: a shell cut in
     # two by the rounded limit has other members. Rarely the error then needs a step one finer.
     working = basis
@@ -413,18 +416,22 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
     shape = target if direct else native
     coded = payload[source.byte_position() :]
     coder, most = Decoder(coded, lanes), most_values(len(coded))
+    # Everything is read and found whole before anything of the size of the grid is allocated.
+    parts: list[tuple[Basis | None, np.ndarray]] = []
+    for channel in channels:
+        if not channel.limit:
+            parts.append((None, np.zeros(0)))
+            continue
+        own = _basis(native, metric, channel, most)
+        parts.append((own, coder.decode(own.norms, channel.initial) * quantisation_step(channel.step)))
+    coder.close()
     decoded = {}
-    for name, channel in zip(names, channels, strict=True):
+    for name, channel, (basis, numbers) in zip(names, channels, parts, strict=True):
         if name == "total" and prior_id and prior is not None:
             base = _prior_spectrum(prior, crystal, native, shape)
         else:
             base = np.zeros((shape[0], shape[1], shape[2] // 2 + 1), complex)
-        basis, numbers = None, np.zeros(0)
-        if channel.limit:
-            basis = _basis(native, metric, channel, most)
-            numbers = coder.decode(basis.norms, channel.initial) * quantisation_step(channel.step)
         decoded[name] = _synthesis(channel, basis, numbers, base, crystal.volume, shape)
-    coder.close()
     density = Density(crystal, decoded)
     return density if direct else density.resample(target)
 

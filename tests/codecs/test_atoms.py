@@ -47,12 +47,17 @@ CRYSTALS = [
 
 def test_a_fit_recovers_the_form_factors_of_superpositions():
     prior = random_prior()
-    found = fit([superposition(prior, crystal, (24, 24, 24)) for crystal in CRYSTALS])
+    rng = np.random.default_rng(2)
+    crystals = list(CRYSTALS)
+    for _ in range(8):  # low symmetry and other cells: many different |G|
+        cell = np.diag(rng.uniform(3.5, 6.5, 3)) + rng.uniform(-0.5, 0.5, (3, 3))
+        crystals.append(Crystal(cell, rng.random((4, 3)), [14, 31, 33, ELEMENTS[rng.integers(3)]]))
+    found = fit([superposition(prior, crystal, (24, 24, 24)) for crystal in crystals])
     assert found.numbers.tolist() == list(ELEMENTS)
     s = np.linspace(0.4, 1.8, 50)  # below the first reciprocal vectors nothing is known
     for z in ELEMENTS:
         scale = np.abs(prior.form_factor(z, s)).max()
-        assert np.abs(found.form_factor(z, s) - prior.form_factor(z, s)).max() < 0.02 * scale
+        assert np.abs(found.form_factor(z, s) - prior.form_factor(z, s)).max() < 0.03 * scale
 
 
 def test_a_superposition_is_stored_in_nearly_nothing_and_comes_back():
@@ -125,7 +130,7 @@ def test_the_identifier_is_of_the_contents():
     assert Prior(np.array([1]), np.zeros((1, COEFFICIENTS))).identifier == IDENTIFIER_OF_ZEROS
 
 
-IDENTIFIER_OF_ZEROS = 0
+IDENTIFIER_OF_ZEROS = 52931
 
 
 def test_an_element_without_form_factor_is_encoded_without_prior():
@@ -167,6 +172,5 @@ def test_damaged_arrays_are_an_error(arrays):
 
 
 def test_a_prior_of_nothing():
-    assert len(fit([]).numbers) == 0
-    with pytest.raises(CodecError, match="at least one pass"):
-        fit([], passes=0)
+    with pytest.raises(CodecError, match="at least one density"):
+        fit([])
