@@ -84,7 +84,7 @@ def search(
         names = opened.column("material_id")
         print("".join(f"{names[row]}\n" for row in shown), end="")
     elif as_json:
-        print_json([_row_facts(opened, row) for row in shown])
+        print_json(_facts(opened, shown))
     else:
         extra = [name for name in criteria if name not in _SHOWN]
         if sort is not None and sort.lstrip("-") not in (*_SHOWN, *extra):
@@ -132,8 +132,10 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _row_facts(catalog: Catalog, row: int) -> dict[str, Any]:
-    return {name: _plain(catalog.column(name)[row]) for name in catalog.columns if name not in _INTERNAL}
+def _facts(catalog: Catalog, rows: list[int]) -> list[dict[str, Any]]:
+    """Every column's value of some rows."""
+    columns = {name: catalog.column(name) for name in catalog.columns if name not in _INTERNAL}
+    return [{name: _plain(values[row]) for name, values in columns.items()} for row in rows]
 
 
 def _print_found(catalog: Catalog, rows: list[int], total: int, names: list[str]) -> None:
