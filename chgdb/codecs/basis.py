@@ -110,9 +110,10 @@ def _nyquist_terms(
     parts, count = [], 0
     for start in range(0, max(1, len(axes[0])), at_once):
         chosen = np.ix_(axes[0][start : start + at_once], axes[1], axes[2])
-        edge = np.logical_or.reduce(np.broadcast_arrays(*(2 * i == whole for i, whole in zip(chosen, grid, strict=True))))
-        index = np.argwhere(edge) + [start, 0, 0]
-        index = np.stack([axis[i] for axis, i in zip(axes, index.T, strict=True)], axis=1)
+        x, y, z = (2 * i == whole for i, whole in zip(chosen, grid, strict=True))
+        places = np.argwhere(x | y | z)
+        places[:, 0] += start
+        index = np.stack([axis[i] for axis, i in zip(axes, places.T, strict=True)], axis=1)
         mirror = -index % n
         in_plane = mirror[:, 2] == index[:, 2]
         key, mirror_key = index[:, 0] * n[1] + index[:, 1], mirror[:, 0] * n[1] + mirror[:, 1]

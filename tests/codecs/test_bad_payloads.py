@@ -37,7 +37,9 @@ def _payloads():
             Density(supercell, {"total": density(supercell, grid), "magnetization": spin}), 1e-3, codec="fourier"
         ),
         "nyquist": codecs.encode(Density(STRUCTURES["triclinic"], {"total": noise}), 1e-3, codec="fourier"),
-        "lanes": codecs.encode(Density(STRUCTURES["triclinic"], {"total": smooth((24, 24, 24), 1)}), 1e-7, codec="fourier"),
+        "lanes": codecs.encode(
+            Density(STRUCTURES["triclinic"], {"total": smooth((24, 24, 24), 1)}), 1e-7, codec="fourier"
+        ),
         "prior": codecs.encode(total("quartz", (12, 12, 12)), 1e-3, codec="fourier", prior=PRIOR),
         "realspace": codecs.encode(total("quartz", (6, 6, 6)), 1e-2, codec="realspace"),
         "lossless": codecs.encode(total("hcp", (4, 4, 4)), 0),
@@ -52,8 +54,7 @@ def attempt(payload):
     """A density, or None where the payload is refused; anything else is a failure."""
     try:
         decoded = codecs.decode(payload, prior=PRIOR)
-    except ChgdbError as error:
-        assert "\n" not in str(error)
+    except ChgdbError:
         return None
     assert isinstance(decoded, Density)
     return decoded
@@ -76,7 +77,10 @@ def test_every_flipped_bit_of_the_head(name):
 
 
 @settings(max_examples=150)
-@given(st.sampled_from(sorted(PAYLOADS)), st.lists(st.tuples(st.integers(0, 1 << 30), st.integers(0, 255)), min_size=1, max_size=6))
+@given(
+    st.sampled_from(sorted(PAYLOADS)),
+    st.lists(st.tuples(st.integers(0, 1 << 30), st.integers(0, 255)), min_size=1, max_size=6),
+)
 def test_changed_bytes(name, changes):
     damaged = bytearray(PAYLOADS[name])
     for where, value in changes:
@@ -160,8 +164,8 @@ def claim_points(grid, crystal, group, *, lanes=0, tail=b"\x01\x02\x03"):
 def translations(count):
     steps = np.arange(count) * (5040 // count)
     zeros = np.zeros(count, np.int64)
-    return SpaceGroup(np.repeat(np.eye(3, dtype=np.int64)[None], count, axis=0), np.stack([steps, zeros, zeros], axis=1),
-                      np.zeros(3), zeros)  # fmt: skip
+    same = np.repeat(np.eye(3, dtype=np.int64)[None], count, axis=0)
+    return SpaceGroup(same, np.stack([steps, zeros, zeros], axis=1), np.zeros(3), zeros)
 
 
 TRICLINIC, CONVENTIONAL = STRUCTURES["triclinic"], STRUCTURES["diamond conventional"]
@@ -171,7 +175,9 @@ HOSTILE = {
     "the same with 192 operations": claim((500, 500, 500), CONVENTIONAL, find(CONVENTIONAL)),
     "a rod": claim((1 << 28, 1, 1), TRICLINIC, SpaceGroup.trivial()),
     "a sheet": claim((2, 1 << 13, 1 << 14), TRICLINIC, SpaceGroup.trivial(), nyquist=1),
-    "a sheet of Nyquist terms": claim((1 << 13, 1 << 14, 2), TRICLINIC, SpaceGroup.trivial(), nyquist=1, limit=(20, 200)),
+    "a sheet of Nyquist terms": claim(
+        (1 << 13, 1 << 14, 2), TRICLINIC, SpaceGroup.trivial(), nyquist=1, limit=(20, 200)
+    ),
     "thousands of translations": claim((500, 500, 500), TRICLINIC, translations(5040)),
     "points": claim_points((500, 500, 500), TRICLINIC, SpaceGroup.trivial()),
     "points with translations": claim_points((5040, 200, 200), TRICLINIC, translations(5040)),

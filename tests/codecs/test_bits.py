@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from chgdb.codecs.bits import BitReader, BitWriter
 from chgdb.errors import CodecError
 
-plain = st.integers(0, 80).flatmap(lambda width: st.tuples(st.just("plain"), st.integers(0, 2**width - 1), st.just(width)))
+plain = st.integers(0, 80).flatmap(
+    lambda width: st.tuples(st.just("plain"), st.integers(0, 2**width - 1), st.just(width))
+)
 gamma = st.tuples(st.just("gamma"), st.integers(0, 2**64 - 2), st.just(0))
 signed = st.tuples(st.just("signed"), st.integers(-(2**63) + 1, 2**63 - 1), st.just(0))
 

@@ -80,7 +80,9 @@ def test_the_tolerance_is_met_for_anything_smooth(grid, name, channels, exponent
     check(Density(STRUCTURES[name], fields), 10**exponent)
 
 
-@pytest.mark.parametrize("cell", [np.diag([2.5, 3.0, 40.0]), [[30, 0, 0], [14, 2.4, 0], [0, 0.3, 3.1]]], ids=["slab", "skewed"])
+@pytest.mark.parametrize(
+    "cell", [np.diag([2.5, 3.0, 40.0]), [[30, 0, 0], [14, 2.4, 0], [0, 0.3, 3.1]]], ids=["slab", "skewed"]
+)
 def test_strongly_anisotropic_cells(cell):
     crystal = Crystal(cell, [[0, 0, 0.5], [0.3, 0.1, 0.55]], [6, 8])
     grid = tuple(int(n) for n in np.maximum(8, 4 * np.linalg.norm(crystal.cell, axis=1)))
@@ -182,7 +184,9 @@ def test_moving_the_crystal_changes_the_size_little(name):
 # --- grids -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", [(30, 32, 36), (15, 16, 18), (16, 17, 19), (45, 16, 18), (12, 10, 9), (20, 10, 18), (1, 1, 1)])
+@pytest.mark.parametrize(
+    "target", [(30, 32, 36), (15, 16, 18), (16, 17, 19), (45, 16, 18), (12, 10, 9), (20, 10, 18), (1, 1, 1)]
+)
 def test_another_grid_is_fourier_resampling(target):
     crystal = STRUCTURES["wurtzite"]
     fields = {"total": density(crystal, GRID), "magnetization": smooth(GRID, 2) - 1}
@@ -198,7 +202,9 @@ def test_another_grid_with_nyquist_terms_is_fourier_resampling():
     values = np.random.default_rng(1).normal(1, 0.3, (6, 5, 8))
     payload, native = check(Density(P1, {"total": values}), 1e-6)
     for target in ((6, 5, 8), (12, 10, 16), (7, 7, 9), (4, 4, 4)):
-        assert np.allclose(codecs.decode(payload, grid=target).total, resample(native.total, target), rtol=0, atol=1e-10)
+        assert np.allclose(
+            codecs.decode(payload, grid=target).total, resample(native.total, target), rtol=0, atol=1e-10
+        )
 
 
 # --- values ----------------------------------------------------------------------------------------------------------

@@ -17,12 +17,18 @@ CRYSTAL = STRUCTURES["triclinic"]
 
 
 @settings(max_examples=60)
-@given(st.sampled_from([np.float32, np.float64]), st.sampled_from([1, 2, 4]), st.tuples(*[st.integers(1, 5)] * 3), st.data())
+@given(
+    st.sampled_from([np.float32, np.float64]),
+    st.sampled_from([1, 2, 4]),
+    st.tuples(*[st.integers(1, 5)] * 3),
+    st.data(),
+)
 def test_any_finite_values_come_back_bit_for_bit(dtype, channels, grid, data):
     """Denormals, -0.0 and the largest numbers among them; single precision stays single."""
     finite = st.floats(allow_nan=False, allow_infinity=False, width=8 * np.dtype(dtype).itemsize)
     fields = {
-        name: data.draw(arrays.arrays(dtype, grid, elements=finite, fill=st.just(dtype(-0.0)))) for name in CHANNELS[channels]
+        name: data.draw(arrays.arrays(dtype, grid, elements=finite, fill=st.just(dtype(-0.0))))
+        for name in CHANNELS[channels]
     }
     payload = codecs.get("lossless").encode(Density(CRYSTAL, fields))
     decoded = codecs.decode(payload)
