@@ -14,7 +14,7 @@ needs neither spglib nor a tolerance to rebuild the group from its generators.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isqrt
@@ -406,16 +406,9 @@ def _half_sphere(
     reach: list[int], metric: np.ndarray, limit: int, s: np.ndarray, shifts: list[tuple[int, ...]], most: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """(vectors, norms) with a positive key in the sphere that no pure translation, rows of (w, turn), extinguishes."""
-    rest = np.stack(
-        np.meshgrid(np.arange(-reach[1], reach[1] + 1), np.arange(reach[2] + 1), indexing="ij"), axis=-1
-    ).reshape(-1, 2)
-    at_once = max(1, _BLOCK // len(rest))
+    axes = [np.arange(-reach[0], reach[0] + 1), np.arange(-reach[1], reach[1] + 1), np.arange(reach[2] + 1)]
     vectors, norms, count = [], [], 0
-    for start in range(-reach[0], reach[0] + 1, at_once):
-        x = np.arange(start, min(start + at_once, reach[0] + 1))
-        box = np.empty((len(x), len(rest), 3), np.int64)
-        box[:, :, 0], box[:, :, 1:] = x[:, None], rest
-        h = box.reshape(-1, 3)
+    for h in blocks(axes):
         norm = ((h @ metric) * h).sum(axis=1)
         keep = (norm <= limit) & (h.astype(float) @ s > 0)
         h, norm = h[keep], norm[keep]
@@ -428,6 +421,19 @@ def _half_sphere(
         vectors.append(h)
         norms.append(norm)
     return np.concatenate(vectors), np.concatenate(norms)
+
+
+def blocks(axes: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """All combinations of three axes, the last one fastest, as arrays (n, 3) int64 of at most `_BLOCK` rows."""
+    x, y, z = axes
+    at_once = max(1, _BLOCK // max(1, len(z)))
+    for start in range(0, len(x) * len(y), at_once):
+        first, second = np.divmod(np.arange(start, min(start + at_once, len(x) * len(y))), len(y))
+        for low in range(0, len(z), _BLOCK):
+            part = z[low : low + _BLOCK]
+            h = np.empty((len(first), len(part), 3), np.int64)
+            h[:, :, 0], h[:, :, 1], h[:, :, 2] = x[first][:, None], y[second][:, None], part
+            yield h.reshape(-1, 3)
 
 
 def _largest(h: np.ndarray, functionals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

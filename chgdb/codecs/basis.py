@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import CodecError
-from ..symmetry import SpaceGroup, box, check_norms, orbits
+from ..symmetry import SpaceGroup, blocks, box, check_norms, orbits
 
 
 class Basis:
@@ -106,14 +106,9 @@ def _nyquist_terms(
     sizes = (grid[0], grid[1], grid[2] // 2 + 1)
     near = [np.minimum(np.arange(size), whole - np.arange(size)) for size, whole in zip(sizes, grid, strict=True)]
     axes = [np.flatnonzero(h <= r) for h, r in zip(near, box(metric, limit, half), strict=True)]
-    at_once = max(1, _BLOCK // max(1, len(axes[1]) * len(axes[2])))
     parts, count = [], 0
-    for start in range(0, max(1, len(axes[0])), at_once):
-        chosen = np.ix_(axes[0][start : start + at_once], axes[1], axes[2])
-        x, y, z = (2 * i == whole for i, whole in zip(chosen, grid, strict=True))
-        places = np.argwhere(x | y | z)
-        places[:, 0] += start
-        index = np.stack([axis[i] for axis, i in zip(axes, places.T, strict=True)], axis=1)
+    for index in blocks(axes):
+        index = index[(2 * index == n).any(axis=1)]
         mirror = -index % n
         in_plane = mirror[:, 2] == index[:, 2]
         key, mirror_key = index[:, 0] * n[1] + index[:, 1], mirror[:, 0] * n[1] + mirror[:, 1]
@@ -127,9 +122,6 @@ def _nyquist_terms(
     index, norms, complex_valued = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.argsort(norms, kind="stable")
     return index[order], norms[order], complex_valued[order]
-
-
-_BLOCK = 1 << 20  # terms looked at at once
 
 
 def energy(spectrum: np.ndarray, grid: tuple[int, ...]) -> float:

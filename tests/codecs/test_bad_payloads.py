@@ -206,6 +206,7 @@ def test_claims_cost_little(name):
         env={"OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.stdout.startswith("refused"), done.stderr[-500:]
+    assert "memory" not in done.stdout
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 8
 
 
