@@ -7,6 +7,7 @@ Blocks marked otherwise are not run: bash for installation, py for programs that
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -158,3 +159,14 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_the_comparison_in_the_readme_is_what_was_measured() -> None:
+    path = ROOT / "tests" / "benchmarks" / "readme_table.py"
+    spec = importlib.util.spec_from_file_location("readme_table", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert module.inserted(readme) == readme, "run python tests/benchmarks/readme_table.py"
