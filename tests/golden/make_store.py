@@ -1,0 +1,82 @@
+"""Write the golden store of the current format version: every later version of chgdb must still open it.
+
+    python tests/golden/make_store.py
+
+writes store-v1.zip and store-v1.json (what it must give back). It refuses to write over them: their bytes are promises.
+A new format version gets a store with a new name beside the old ones.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER))
+sys.path.insert(0, str(FOLDER.parent))
+
+from make_payloads import antiferromagnet, load_prior, noise, noncollinear  # noqa: E402
+
+from chgdb import Density, codecs  # noqa: E402
+from chgdb.catalog import open_catalog  # noqa: E402
+from chgdb.ingest import build_from  # noqa: E402
+
+VERSION = 1
+PRIOR = FOLDER / "payloads" / "fourier-prior.bin"
+EXTRAS = {"comment": "golden", "after": {"total": "augmentation occupancies   1   2\n  0.1234567E+00 -0.7654321E-01\n"}}
+
+
+def with_prior() -> Density:
+    """A density that is best encoded with the golden prior."""
+    return codecs.decode(PRIOR.read_bytes(), prior=load_prior())
+
+
+def load(material_id: str) -> tuple[Density, dict[str, Any]]:
+    """Density and metadata of a material of the golden store."""
+    density = {
+        "gold-1": with_prior,
+        "gold-2": lambda: replace(antiferromagnet(), extras=EXTRAS),
+        "gold-3": noncollinear,
+        "gold-4": lambda: noise((6, 5, 4)),
+    }[material_id]()
+    metadata = {"band_gap": float(len(density.crystal)), "code": "made up", "checked": material_id != "gold-3"}
+    return density, metadata if material_id != "gold-2" else {**metadata, "band_gap": None}
+
+
+def main() -> None:
+    archive, expected = FOLDER / f"store-v{VERSION}.zip", FOLDER / f"store-v{VERSION}.json"
+    if archive.exists() or expected.exists():
+        sys.exit(f"{archive} is there already: golden files are never written again")
+    columns = {"band_gap": {"units": "eV", "long_name": "band gap", "source": "made up"}}
+    with tempfile.TemporaryDirectory() as temporary:
+        store = Path(temporary) / "store.zarr"
+        for ids, tolerance in ((["gold-1", "gold-2", "gold-3"], 1e-3), (["gold-4"], 0.0)):
+            build_from(store, ids, load, columns=columns, tolerance=tolerance, prior=load_prior(), workers=1)
+        shutil.make_archive(str(archive.with_suffix("")), "zip", store)
+        catalog = open_catalog(store)
+        records = {}
+        for record in catalog:
+            density = record.density
+            records[record.material_id] = {
+                "metadata": json.loads(json.dumps(record.metadata, default=_plain)),
+                "extras": dict(density.extras),
+                "mean": [float(values.mean()) for values in density.channels.values()],
+                "mean_square": [float((values.astype(float) ** 2).mean()) for values in density.channels.values()],
+            }
+        facts = {"format_version": catalog.format_version, "columns": catalog.columns, "records": records}
+        expected.write_text(json.dumps(facts, indent=1, default=_plain) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+
+
+if __name__ == "__main__":
+    main()
