@@ -69,9 +69,11 @@ def test_a_golden_store_opens_from_its_archive():
 
 def test_a_store_of_a_later_format_version_is_refused_by_name(golden):
     store, expected = golden
-    text = (store / "zarr.json").read_text(encoding="utf-8")
     version = expected["format_version"]
-    (store / "zarr.json").write_text(text.replace(f'"chgdb_format":{version}', '"chgdb_format":99'), encoding="utf-8")
+    metadata = json.loads((store / "zarr.json").read_text(encoding="utf-8"))
+    assert metadata["attributes"]["chgdb_format"] == version
+    metadata["attributes"]["chgdb_format"] = 99
+    (store / "zarr.json").write_text(json.dumps(metadata), encoding="utf-8")
     seal(store)  # or the change would be taken for damage, and repaired
     with pytest.raises(StoreError, match=r"99.*1|1.*99"):
         open_catalog(store)
