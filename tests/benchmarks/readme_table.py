@@ -43,8 +43,8 @@ def table() -> str:
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     count = len({row["file"] for row in chgcars})
     text = (
-        f"How many times smaller than VASP's text: geometric mean over {count} CHGCARs by several groups, all channels; "
-        "in brackets the range. The lossy peers run at the same error or a larger one. chgdb counts all that a record "
+        f"Times smaller than VASP's text: geometric mean over {count} CHGCARs of several groups, all channels, "
+        "and the range. The lossy peers run at the same error or a larger one. chgdb counts all that a record "
         "needs, cell and atoms included; the peers count the grid alone."
     )
     return text + "\n\n" + "\n".join(lines)
