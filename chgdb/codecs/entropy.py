@@ -242,7 +242,7 @@ class Decoder:
             self._bytes = np.frombuffer(data, np.uint8)[::-1].astype(np.int64)
             head = self._bytes[: 4 * self._lanes].reshape(4, self._lanes)
             self._states = (head[0] << 24) | (head[1] << 16) | (head[2] << 8) | head[3]
-            self._taken = 4 * self._lanes
+            self._left -= 4 * self._lanes
 
     def decode(self, norms: np.ndarray, initial: int) -> np.ndarray:
         """As many values as there are `norms`, (n,) int64; the counterpart of `Encoder.encode`."""
@@ -265,31 +265,32 @@ class Decoder:
 
     def read(self, width: int) -> int:
         """Plain bits, the interface of `BitReader`."""
-        digits = []
+        one = self._lanes == 1
+        data, left, state = self._data, self._left, self._state if one else int(self._states[0])
+        value = 0
         while width > 0:
             chunk = min(width, _CHUNK)
             width -= chunk
-            state = self._state if self._lanes == 1 else int(self._states[0])
-            digits.append(format(state & ((1 << chunk) - 1), f"0{chunk}b"))
+            value = (value << chunk) | (state & ((1 << chunk) - 1))
             state >>= chunk
-            if self._lanes == 1:
-                self._state = state
-                self._refill()
-            else:
-                while state < _LOWER:
-                    if self._taken >= len(self._bytes):
-                        raise CodecError("the payload ends too early: the record is damaged")
-                    state = (state << 8) | int(self._bytes[self._taken])
-                    self._taken += 1
-                self._states[0] = state
-        return int("".join(digits), 2) if digits else 0
+            while state < _LOWER and left:
+                left -= 1
+                state = (state << 8) | data[left]
+            if state < _LOWER and not one:
+                raise CodecError("the payload ends too early: the record is damaged")
+        self._left = left
+        if one:
+            self._state = state
+        else:
+            self._states[0] = state
+        return value
 
     def close(self) -> None:
         """Raises `CodecError` unless every byte was used and the coder is back where the encoder began."""
         if self._lanes == 1:
             intact = self._state == 1 and not self._left
         else:
-            intact = bool((self._states == _LOWER).all()) and self._taken == len(self._bytes)
+            intact = bool((self._states == _LOWER).all()) and not self._left
         if not intact:
             raise CodecError("the payload's coefficients do not add up: the record is damaged")
 
@@ -345,11 +346,12 @@ class Decoder:
                 low = np.flatnonzero(x < _LOWER)
                 if not len(low):
                     break
-                fresh = self._bytes[self._taken : self._taken + len(low)]
+                taken = len(self._bytes) - self._left
+                fresh = self._bytes[taken : taken + len(low)]
                 if len(fresh) < len(low):
                     raise CodecError("the payload ends too early: the record is damaged")
                 x[low] = (x[low] << 8) | fresh
-                self._taken += len(low)
+                self._left -= len(low)
             symbols[start : start + n] = found
             shifts[start : start + n] = shift
             m = _updated(m, int(found.sum()), n, shift, self._lanes)

@@ -30,6 +30,7 @@ from .frame import (
     quantisation_step,
     read_count,
     read_frame,
+    step_code,
     write_count,
     write_frame,
 )
@@ -38,6 +39,7 @@ from .groups import read_group, same_group, write_group
 CODEC_ID = 2
 
 _LIMIT_MANTISSA = 8
+_DEAD_ZONE = 0.65  # values below this part of a step become zero
 
 
 @dataclass
@@ -123,9 +125,14 @@ def encode(density: Density, tolerance: float, prior: Prior | None = None, symme
     symmetry: False codes every coefficient on its own (for measurements).
     Raises `CodecError` where the grid or the cell is beyond the codec, or the tolerance below what floats resolve.
     """
-    payloads = [_encode(density, tolerance, None, symmetry)]
-    if prior is not None and prior.covers(density.crystal):
-        payloads.append(_encode(density, tolerance, prior, symmetry))
+    payloads, refusals = [], []
+    for choice in (None, prior) if prior is not None and prior.covers(density.crystal) else (None,):
+        try:
+            payloads.append(_encode(density, tolerance, choice, symmetry))
+        except CodecError as error:  # what one start does not reach, the other may
+            refusals.append(error)
+    if not payloads:
+        raise refusals[0]
     return min(payloads, key=len)
 
 
@@ -196,7 +203,11 @@ def _choose_step(channel: _Channel, values: np.ndarray, base: np.ndarray, residu
     target = (allowed / 0.8) ** 2
     if lost < target or lost > 1e-13 * power:  # else the difference of two sums says nothing
         target -= lost
+    # Where the prior alone nearly does, the largest step that leaves any value is the place to start.
+    largest = float(np.abs(numbers).max(initial=0.0))
     code = _step_for(numbers, target)
+    if largest:
+        code = max(0, min(code, step_code(largest / _DEAD_ZONE)))
 
     def error(code: int) -> float:
         quantised = _quantise(numbers, code)
@@ -226,7 +237,7 @@ def _choose_step(channel: _Channel, values: np.ndarray, base: np.ndarray, residu
     # Now that the last value that counts is known, the sphere ends there. It must be analysed again: a shell cut in
     # two by the rounded limit has other members. Rarely the error then needs a step one finer.
     working = basis
-    while code >= 0:
+    for code in range(code, max(-1, code - 4 * STEPS_PER_OCTAVE), -1):
         quantised = _quantise(working.analyse(residual), code)
         last = np.flatnonzero(quantised)
         channel.limit = _rounded_up(int(working.norms[last].max())) if len(last) else 0
@@ -236,7 +247,6 @@ def _choose_step(channel: _Channel, values: np.ndarray, base: np.ndarray, residu
             channel.step, channel.values = code, _quantise(numbers, code)
             channel.initial = initial_scale(channel.values)
             return True
-        code -= 1
     return False
 
 
@@ -259,7 +269,7 @@ def _quantise(numbers: np.ndarray, code: int) -> np.ndarray:
     """Whole multiples of the step. Rounding leans towards zero, where values cost less for little more error."""
     scaled = np.abs(numbers) / quantisation_step(code)
     whole = np.floor(np.minimum(scaled, 2.0**60) + 0.45)
-    whole[scaled < 0.65] = 0
+    whole[scaled < _DEAD_ZONE] = 0
     return np.copysign(whole, numbers).astype(np.int64)
 
 

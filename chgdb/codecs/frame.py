@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+import math
 
 from ..density import CHANNELS, Crystal
 from ..errors import CodecError
@@ -41,7 +41,7 @@ def read_frame(source: BitReader) -> tuple[Crystal, tuple[int, int, int], tuple[
         raise CodecError("the payload has an unknown number of channels: the record is damaged")
     nx = source.read_gamma() + 1
     ny, nz = (source.read_gamma() + 1 if source.read(1) else nx for _ in range(2))
-    if prod((nx, ny, nz)) > MAX_GRID_POINTS:
+    if math.prod((nx, ny, nz)) > MAX_GRID_POINTS:
         raise CodecError(f"the payload claims a grid of {nx} x {ny} x {nz} points: the record is damaged")
     return read_crystal(source), (nx, ny, nz), CHANNELS[(1, 2, 4)[code]]
 
@@ -64,6 +64,11 @@ def read_count(source: BitReader) -> int:
     whole = source.read_signed()
     rest = source.read(source.read(6))
     return whole * COUNT_UNITS + (-rest if rest and source.read(1) else rest)
+
+
+def step_code(step: float) -> int:
+    """Code of the largest step that is at most `step` (e/Å^3, above 0); it can lie outside of what 11 bits hold."""
+    return math.floor(STEPS_PER_OCTAVE * math.log2(step)) + _STEP_BIAS
 
 
 def quantisation_step(code: int) -> float:
