@@ -237,7 +237,8 @@ def _choose_step(channel: _Channel, values: np.ndarray, base: np.ndarray, residu
     # Now that the last value that counts is known, the sphere ends there. It must be analysed again: a shell cut in
     # two by the rounded limit has other members. Rarely the error then needs a step one finer.
     working = basis
-    for code in range(code, max(-1, code - 4 * STEPS_PER_OCTAVE), -1):
+    coarsest = code
+    for code in range(coarsest, max(-1, coarsest - 4 * STEPS_PER_OCTAVE), -1):
         quantised = _quantise(working.analyse(residual), code)
         last = np.flatnonzero(quantised)
         channel.limit = _rounded_up(int(working.norms[last].max())) if len(last) else 0
