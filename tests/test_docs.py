@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -70,12 +71,14 @@ def matches(expected: str, got: str) -> bool:
     (True, False)
     """
 
-    def pattern(line: str) -> str:
-        pieces = _MEASURED.split(re.sub(" +", " ", line))
-        return _NUMBER.join(".*".join(map(re.escape, piece.split("..."))) for piece in pieces) + r"\n"
-
-    lines = (r"(?:.*\n)*" if line == "..." else pattern(line) for line in expected.strip().split("\n"))
+    lines = (r"(?:.*\n)*" if line == "..." else pattern(line) + r"\n" for line in expected.strip().split("\n"))
     return re.fullmatch("".join(lines), re.sub(" +", " ", got.strip()) + "\n") is not None
+
+
+def pattern(line: str) -> str:
+    """Regular expression for one line of an output."""
+    pieces = _MEASURED.split(re.sub(" +", " ", line))
+    return _NUMBER.join(".*".join(map(re.escape, piece.split("..."))) for piece in pieces)
 
 
 _NUMBER = r"[\d.,e+-]+"
@@ -117,15 +120,15 @@ for line in sys.stdin:
         self._process.communicate(timeout=60)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_page(page: Path, tmp_path: Path) -> None:
+def run_page(page: Path, folder: Path) -> Iterator[tuple[Step, list[str]]]:
+    """Each step of a page with what it prints: standard output, and both streams in either order."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "200",
         "LC_ALL": "C.UTF-8",
     }
     environment.pop("CHGDB_CATALOG", None)
-    interpreter = Interpreter(tmp_path, environment)
+    interpreter = Interpreter(folder, environment)
     try:
         for step in steps(page.read_text(encoding="utf-8")):
             where = f"{page.relative_to(ROOT)}:{step.line}"
@@ -134,7 +137,7 @@ def test_page(page: Path, tmp_path: Path) -> None:
             else:
                 done = subprocess.run(
                     ["bash", "-c", step.code],
-                    cwd=tmp_path,
+                    cwd=folder,
                     env=environment,
                     capture_output=True,
                     text=True,
@@ -143,10 +146,17 @@ def test_page(page: Path, tmp_path: Path) -> None:
                 assert "Traceback" not in done.stderr, where
                 # A terminal shows both; which of the two comes first is not said.
                 outputs = [done.stdout, done.stderr + done.stdout, done.stdout + done.stderr]
-            if step.expected is not None:
-                assert any(matches(step.expected, got) for got in outputs), f"{where} prints\n{outputs[-1]}"
+            yield step, outputs
     finally:
         interpreter.close()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_page(page: Path, tmp_path: Path) -> None:
+    for step, outputs in run_page(page, tmp_path):
+        if step.expected is not None:
+            where = f"{page.relative_to(ROOT)}:{step.line}"
+            assert any(matches(step.expected, got) for got in outputs), f"{where} prints\n{outputs[-1]}"
 
 
 def test_every_page_is_in_the_navigation() -> None:
