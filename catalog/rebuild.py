@@ -5,7 +5,8 @@
         -> chgdb.zarr                the embedded store, with the prior fitted to all of its densities
         -> README.md                 the datasheet: its counts and tables
 
-Interrupted, it resumes. Only what is older than its sources is rebuilt, unless `--force`.
+Interrupted, it resumes. Only what is older than its sources is rebuilt, unless `--force`. Afterwards
+`python tests/refresh_docs.py` brings the outputs shown in the documentation up to date.
 """
 
 from __future__ import annotations

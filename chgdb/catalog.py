@@ -381,8 +381,8 @@ def _known(store: Store, name: str) -> str:
         from difflib import get_close_matches
 
         close = get_close_matches(name, names, 3)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise StoreError(f"{store.location} has no column {name!r}; {hint}There are {', '.join(names)}")
+        hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+        raise StoreError(f"{store.location} has no column {name!r}{hint}; there are {', '.join(names)}")
     return name
 
 

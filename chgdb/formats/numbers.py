@@ -49,12 +49,12 @@ def parse_number(token: bytes) -> float:
     1.23e-101
     """
     if len(token) <= LONGEST:
-        token = token.replace(b"D", b"E").replace(b"d", b"E")
-        bare = _BARE_EXPONENT.fullmatch(token)
+        plain = token.replace(b"D", b"E").replace(b"d", b"E")
+        bare = _BARE_EXPONENT.fullmatch(plain)
         if bare:
-            token = bare[1] + b"E" + bare[2]
-        if _NUMBER.fullmatch(token):
-            value = float(token)
+            plain = bare[1] + b"E" + bare[2]
+        if _NUMBER.fullmatch(plain):
+            value = float(plain)
             if np.isfinite(value):
                 return value
     raise ValueError(describe(token))
