@@ -146,7 +146,7 @@ def test_search(path: Path) -> None:
 @pytest.mark.parametrize(
     ("criteria", "error", "message"),
     [
-        ({"bandgap": 1}, StoreError, "no column 'bandgap'; did you mean band_gap"),
+        ({"bandgap": 1}, StoreError, "no column 'bandgap' .did you mean band_gap"),
         ({"zzz": 1}, StoreError, "there are material_id, formula, .*bulk_modulus"),
         ({"elements": "Lo"}, DensityError, "'Lo' is not a chemical symbol"),
         ({"formula": "quartz"}, DensityError, "'quartz' is not a chemical formula"),
