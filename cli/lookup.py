@@ -256,7 +256,7 @@ def _print_material(record: Record, metadata: Mapping[str, Any], columns: Mappin
     from chgdb.catalog import FIRST_COLUMNS
 
     own = {name for name in metadata if name in (*FIRST_COLUMNS, "source_crc32c")} - set(_PROVENANCE)
-    properties, provenance = [], []
+    properties, provenance, notes = [], [], []
     for name, value in metadata.items():
         if name in own or value == "" or (isinstance(value, float) and math.isnan(value)):
             continue
@@ -267,6 +267,8 @@ def _print_material(record: Record, metadata: Mapping[str, Any], columns: Mappin
             provenance.append((row[0], f"{row[1]} {units}".strip()))
         else:
             properties.append((name, _explained(value, columns[name])))
+            if columns[name].get("comment"):
+                notes.append((name, columns[name]["comment"]))
     if metadata.get("source_crc32c"):
         provenance.append(("Source CRC-32C", f"{metadata['source_crc32c']:08x}"))
     provenance.append(("Catalog", record.catalog.path))
@@ -277,6 +279,7 @@ def _print_material(record: Record, metadata: Mapping[str, Any], columns: Mappin
             ("Density", density),
             ("Error", accuracy),
             ("Properties (columns of chgdb search --where)", properties),
+            ("Notes", notes),
             ("Provenance", provenance),
         ],
     )

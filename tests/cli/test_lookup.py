@@ -103,3 +103,13 @@ def test_info_of_an_unknown_material(run_chgdb: Chgdb) -> None:
     assert result.code == 1
     assert one_line(result.err)
     assert "close matches: si" in result.err
+
+
+def test_the_card_shows_what_a_column_warns_of(run_chgdb: Chgdb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded Debye temperatures come with a warning about reconstructed cells."""
+    monkeypatch.delenv("CHGDB_CATALOG", raising=False)
+    material_id = chgdb.open().search(structure_source="reconstructed", debye_temperature=(1, None))[0]
+    card = run_chgdb("info", material_id)
+    assert card.code == 0
+    assert "Notes" in card.out
+    assert "keep them out of any training or test of it" in card.out
