@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from chgdb import splits
 from chgdb.errors import FormatError
 
 _MP = "Materials Project, CC BY 4.0"
@@ -44,6 +45,10 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
     "in_paper": {"long_name": "whether the material is in the data set of arXiv 2605.07227"},
     "paper_split": {"long_name": "part of the autoencoder split of arXiv 2605.07227: train, val, test"},
+    "split": {
+        "long_name": "part that models are trained, stopped and tested with: train, validation, test",
+        "comment": f"{splits.RULE}; the same for all polymorphs",
+    },
 }
 
 _NUMBERS = {
@@ -85,3 +90,10 @@ def read(path: Path) -> dict[str, dict[str, float | str | bool]]:
                 values["poisson_ratio"] = (3 * K - 2 * G) / (2 * (3 * K + G))
             labels[row["material_id"]] = values
     return labels
+
+
+def claims(path: Path) -> dict[str, str]:
+    """Reduced formula -> part of the split, of all formulas that the paper has: `known` of `splits.assign`."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return splits.claims([row["formula"] for row in rows], [row["paper_split"] for row in rows])

@@ -22,6 +22,7 @@ import typer
 if not __package__:  # run as a script: the folder is importable as chgdb_catalog once chgdb is installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from chgdb import splits
 from chgdb.density import Crystal, Density
 from chgdb.elements import atomic_number
 from chgdb.errors import ChgdbError
@@ -71,8 +72,9 @@ _NUMBERS = {
 class Loader:
     """id -> (density, metadata), for `build_from`; picklable, so that workers read the batches themselves."""
 
-    def __init__(self, properties: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, properties: dict[str, dict[str, Any]], claims: dict[str, str]) -> None:
         self._properties = properties
+        self._claims = claims
 
     def __call__(self, material_id: str) -> tuple[Density, dict[str, Any]]:
         record, grids = batches.load(material_id)
@@ -84,6 +86,7 @@ class Loader:
             "space_group": int(record["space_group"]),
             "spin_polarised": bool(record["spin_polarised"]),
             **self._properties.get(material_id, {}),
+            "split": str(splits.assign([crystal.formula], known=self._claims)[0]),
         }
         for column, field in _NUMBERS.items():
             if record[field] is not None:  # GPAW gives no gap, say, where all bands are full
@@ -95,9 +98,10 @@ def build_store(out: Path, labels_path: Path, workers: int | None) -> None:
     """The embedded store, beside the old one and swapped in when complete. Raises `ChgdbError` where a record fails."""
     fresh = out.with_name(f".{out.name}.rebuild")
     ids = list(batches.index())
+    load = Loader(labels.read(labels_path), labels.claims(labels_path))
     report = build_from(
-        fresh, ids, Loader(labels.read(labels_path)), columns=COLUMNS, attributes=ATTRIBUTES, tolerance=TOLERANCE,
-        workers=workers, prior="fit", progress=True,
+        fresh, ids, load, columns=COLUMNS, attributes=ATTRIBUTES, tolerance=TOLERANCE, workers=workers, prior="fit",
+        progress=True,
     )  # fmt: skip
     if not report.complete:
         material_id, reason = report.refused[0]

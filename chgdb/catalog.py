@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from .density import Crystal, Density
-from .elements import atomic_number, reduced_formula
-from .errors import ChgdbError, CodecError, DensityError, StoreError, UnknownMaterialError
+from .elements import atomic_number, canonical_formula
+from .errors import ChgdbError, CodecError, StoreError, UnknownMaterialError
 from .store import Location, Store
 from .store_files import locate
 
@@ -205,7 +205,7 @@ class Catalog:
                 symbols = _symbols(chemical_system)
                 keep &= np.array([symbols == set(text.split()) for text in store.column("elements")], bool)
             if formula is not None:
-                keep &= store.column("formula") == _reduced(formula)
+                keep &= store.column("formula") == canonical_formula(formula)
             return [str(i) for i in store.column("material_id")[keep]]
 
         return self._consistent(matching)
@@ -414,15 +414,3 @@ def _symbols(elements: str | Iterable[str]) -> set[str]:
     for symbol in symbols:
         atomic_number(symbol)  # says which one is no element
     return set(symbols)
-
-
-def _reduced(formula: str) -> str:
-    """Reduced formula of any way to write one, parentheses included."""
-    text, numbers = formula.replace(" ", ""), []
-    while match := re.search(r"\(([A-Za-z0-9]+)\)(\d*)", text):
-        text = text.replace(match[0], match[1] * int(match[2] or 1), 1)
-    if not re.fullmatch(r"([A-Z][a-z]?\d{0,4})+", text) or len(text) > 1000:
-        raise DensityError(f"{formula!r} is not a chemical formula such as SiO2 or Ca(OH)2")
-    for symbol, count in re.findall(r"([A-Z][a-z]?)(\d*)", text):
-        numbers += [atomic_number(symbol)] * int(count or 1)
-    return reduced_formula(numbers)

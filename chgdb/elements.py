@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from .errors import DensityError
@@ -60,3 +61,21 @@ def reduced_formula(numbers: Iterable[int]) -> str:
     divisor = gcd(*counts.values()) if counts else 1
     ordered = sorted(counts, key=lambda z: (ELECTRONEGATIVITY[z] if ELECTRONEGATIVITY[z] > 0 else 9.0, SYMBOLS[z]))
     return "".join(SYMBOLS[z] + (str(counts[z] // divisor) if counts[z] != divisor else "") for z in ordered)
+
+
+def canonical_formula(formula: str) -> str:
+    """Reduced formula of any way to write one: other orders, common factors, parentheses, spaces.
+
+    Raises `DensityError` for anything that is no chemical formula.
+
+    >>> canonical_formula("O4 Si2"), canonical_formula("Ca(OH)2")
+    ('SiO2', 'CaH2O2')
+    """
+    text, numbers = formula.replace(" ", ""), []
+    while match := re.search(r"\(([A-Za-z0-9]+)\)(\d*)", text):
+        text = text.replace(match[0], match[1] * int(match[2] or 1), 1)
+    if not re.fullmatch(r"([A-Z][a-z]?\d{0,4})+", text) or len(text) > 1000:
+        raise DensityError(f"{formula!r} is not a chemical formula such as SiO2 or Ca(OH)2")
+    for symbol, count in re.findall(r"([A-Z][a-z]?)(\d*)", text):
+        numbers += [atomic_number(symbol)] * int(count or 1)
+    return reduced_formula(numbers)
