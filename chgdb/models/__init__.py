@@ -1,0 +1,223 @@
+"""Property models: what they predict, what they are given, and where they are found.
+
+A model is a module of this folder that declares `NAME = "..."` and a class `Model` (see the protocol below); the
+registry finds it by that line, without importing it, so that torch is not loaded by accident. A learner gets rows and
+targets and knows nothing of splits, units or calibration: `ensemble` trains one learner for each of five folds,
+calibrates what they say of their errors and keeps moduli positive and consistent; `evaluation` has the protocols and
+metrics, `rows` reads the inputs of a catalog's materials, `storage` writes and checks weights.
+
+    rows (inputs) -> ensemble (folds of a Model, calibration) -> storage (weights, split, versions) -> views, predict
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from ..density import Crystal
+from ..errors import ChgdbError
+
+__all__ = ["SERVED", "TARGETS", "Learner", "ModelError", "Rows", "Target", "get", "module_name", "names"]
+
+
+class ModelError(ChgdbError, ValueError):
+    """A property model that cannot be trained, loaded or applied as asked."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A property that models predict.
+
+    name: column of the store and key of every result. units: as in the store's attributes.
+    log: learned and calibrated as its natural logarithm, so that predictions are positive; errors are then relative.
+    fallback: column that stands in where the first has no value.
+    excluded_sources: values of `structure_source` whose rows stay out of training and tests of this target.
+    served: part of `chgdb predict` and of the views; the others are compared only where the input is the density alone.
+    """
+
+    name: str
+    label: str
+    units: str
+    log: bool = False
+    fallback: str = ""
+    excluded_sources: frozenset[str] = frozenset()
+    served: bool = True
+
+    def forward(self, values: np.ndarray) -> np.ndarray:
+        """Values in their unit -> the scale that models learn."""
+        return np.log(values) if self.log else np.asarray(values, float)
+
+    def inverse(self, values: np.ndarray) -> np.ndarray:
+        """The scale that models learn -> values in their unit."""
+        return np.exp(values) if self.log else np.asarray(values, float)
+
+
+#: All targets by name, in the order of every table.
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target("bulk_modulus", "bulk modulus K", "GPa", log=True),
+        Target("shear_modulus", "shear modulus G", "GPa", log=True),
+        Target("youngs_modulus", "Young's modulus E", "GPa", log=True),
+        Target(
+            "debye_temperature",
+            "Debye temperature",
+            "K",
+            log=True,
+            fallback="debye_temperature_from_moduli",
+            # Their lattice constants were recovered from this very value.
+            excluded_sources=frozenset(["reconstructed"]),
+        ),
+        Target("energy_vs_atoms", "energy against free atoms", "eV/atom"),
+        Target("formation_energy", "formation energy", "eV/atom"),
+        Target("band_gap", "band gap (PBE)", "eV"),
+        Target("fermi_energy", "Fermi energy", "eV", served=False),
+        Target("volume", "cell volume", "angstrom^3", log=True, served=False),
+        Target("mass_density", "mass density", "g/cm^3", log=True, served=False),
+    )
+}
+#: Names of the targets that `chgdb predict` and the views carry.
+SERVED: tuple[str, ...] = tuple(target.name for target in TARGETS.values() if target.served)
+
+#: What a learner may ask for in `INPUTS`, and the shape of one material's.
+INPUTS: dict[str, str] = {
+    "magpie": "(132,) float64, chgdb.features.magpie: statistics of elemental properties over the composition",
+    "structure": "(k,) float64, chgdb.features.structure: invariants of the crystal structure",
+    "density": "(n,) float64, chgdb.features.describe: invariants of the density",
+    "latent": "(16, 16, 16, 16) float32, (channel, z, y, x): the autoencoder's latent tensor",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Materials as models see them; row i of everything belongs to material i.
+
+    ids: material ids, or file names. crystals: their structures.
+    inputs: name of `INPUTS` -> array (n, ...). Only what was asked for is there.
+    """
+
+    ids: tuple[str, ...]
+    crystals: tuple[Crystal, ...]
+    inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, values in self.inputs.items():
+            if name not in INPUTS:
+                raise ModelError(f"there is no model input {name!r}; there are {', '.join(INPUTS)}")
+            if len(values) != len(self.ids):
+                raise ModelError(f"the input {name} has {len(values)} rows, but there are {len(self.ids)} materials")
+        if len(self.crystals) != len(self.ids):
+            raise ModelError(f"{len(self.crystals)} crystals do not go with {len(self.ids)} ids")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """An input by name. Raises `ModelError` where the rows were made without it."""
+        if name not in self.inputs:
+            raise ModelError(f"these rows lack the input {name!r}; they have {', '.join(self.inputs) or 'none'}")
+        return self.inputs[name]
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> Rows:
+        """Some of the rows, by position or by a boolean mask."""
+        positions = np.arange(len(self))[np.asarray(indices)]
+        return Rows(
+            tuple(self.ids[i] for i in positions),
+            tuple(self.crystals[i] for i in positions),
+            {name: values[positions] for name, values in self.inputs.items()},
+        )
+
+    def table(self, *inputs: str) -> np.ndarray:
+        """Inputs with one axis a row, side by side: (n, sum of their widths) float64."""
+        return np.hstack([np.asarray(self[name], float).reshape(len(self), -1) for name in inputs])
+
+    @property
+    def formulas(self) -> tuple[str, ...]:
+        """Reduced formula of every row: what folds are grouped by."""
+        return tuple(crystal.formula for crystal in self.crystals)
+
+
+class Learner(Protocol):
+    """What a module's class `Model` is: one learner of one or several targets, made without arguments.
+
+    NAME: the module's NAME. TITLE: how tables call it. INPUTS: names of the inputs it reads from its rows.
+    VERSION: raised whenever the same training data would give another model.
+
+    A learner works on the scale of `Target.forward`: what it is given and what it returns are natural logarithms where
+    the target is `log`. It must be deterministic given the seed, and no statistic of its preprocessing may come from
+    rows that `fit` was not given.
+    """
+
+    NAME: ClassVar[str]
+    TITLE: ClassVar[str]
+    INPUTS: ClassVar[tuple[str, ...]]
+    VERSION: ClassVar[int]
+
+    def fit(
+        self,
+        rows: Rows,
+        targets: Mapping[str, np.ndarray],
+        *,
+        validation: np.ndarray,
+        seed: int = 0,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        """Learn from rows.
+
+        targets: name -> (n,) float64 on the scale of `Target.forward`, NaN where a row has no label.
+        validation: (n,) bool, the rows for early stopping and choosing parameters; grouped by formula, about a tenth.
+        progress: called with one line of text now and then.
+        """
+
+    def predict(self, rows: Rows) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """(mean, std): name of each target it was fitted to -> (n,) float64, on the scale of `Target.forward`.
+
+        std is the learner's own idea of its error, up to a common factor (the spread of an inner ensemble, say), or
+        zeros where it has none; `ensemble` calibrates it on out-of-fold residuals.
+        """
+
+    def save(self, folder: Path) -> None:
+        """Write weights into an existing folder: LightGBM text (may be .gz), safetensors, JSON; no pickle."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Learner:
+        """Inverse of `save`. Raises `MissingExtraError` where a package it needs is not installed."""
+
+
+@cache
+def _modules() -> dict[str, str]:
+    """NAME -> module of this folder, found by reading the files."""
+    from importlib.resources import files
+
+    found = {}
+    for entry in sorted(files(__name__).iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(".py"):
+            match = re.search(r'^NAME = "(\w+)"$', entry.read_text(encoding="utf-8"), re.MULTILINE)
+            if match:
+                found[match[1]] = entry.name.removesuffix(".py")
+    return found
+
+
+def names() -> tuple[str, ...]:
+    """Names of all property models, none of them imported."""
+    return tuple(_modules())
+
+
+def module_name(name: str) -> str:
+    """Module of this folder with the model of a name. Raises `ModelError` with the names there are."""
+    if name not in _modules():
+        raise ModelError(f"there is no property model {name!r}; there are {', '.join(names())}")
+    return _modules()[name]
+
+
+def get(name: str) -> ModuleType:
+    """Import the module of a model. Raises `ModelError` with the names there are."""
+    return import_module(f".{module_name(name)}", __name__)
