@@ -135,6 +135,48 @@ def structure_factors(crystal: Crystal, reach: tuple[int, int, int]) -> dict[int
     return factors
 
 
+def half_spectrum(
+    prior: Prior, crystal: Crystal, native: tuple[int, int, int], grid: tuple[int, int, int]
+) -> np.ndarray:
+    """F_prior on the half spectrum of `grid`, limited to what `native` resolves; G = 0 is left out.
+
+    Shape (nx, ny, nz // 2 + 1), complex, e/Å^3. Elements that the prior does not have contribute nothing.
+    """
+    reciprocal = np.linalg.inv(crystal.cell).T
+    lengths = np.linalg.norm(crystal.cell, axis=1)
+    reach = [min((n - 1) // 2, int(prior.reach * length) + 1) for n, length in zip(native, lengths, strict=True)]
+    axes = [np.arange(-r, r + 1.0) for r in reach[:2]] + [np.arange(reach[2] + 1.0)]
+    parts = [axis[:, None] * vector for axis, vector in zip(axes, reciprocal, strict=True)]
+    vectors = parts[0][:, None, None, :] + parts[1][None, :, None, :] + parts[2][None, None, :, :]
+    s = np.sqrt(np.einsum("xyzi,xyzi->xyz", vectors, vectors))
+    total = np.zeros(s.shape, complex)
+    table = prior.table
+    x = np.minimum(s, prior.reach) * table.per_unit
+    first = x.astype(np.intp)
+    x -= first
+    for number, structure in structure_factors(crystal, (reach[0], reach[1], reach[2])).items():
+        if number not in table.values:
+            continue
+        values = table.values[number]
+        structure *= (values[first] + x * table.slopes[number][first]) / crystal.volume
+        total += structure
+    total[reach[0], reach[1], 0] = 0
+    spectrum = np.zeros((grid[0], grid[1], grid[2] // 2 + 1), complex)
+    rows = np.arange(-reach[0], reach[0] + 1)
+    columns = np.arange(-reach[1], reach[1] + 1)
+    spectrum[rows[:, None], columns[None, :], : reach[2] + 1] = total
+    return spectrum
+
+
+def superposition(prior: Prior, crystal: Crystal, grid: tuple[int, int, int]) -> np.ndarray:
+    """The superposition of atomic densities on a grid: (nx, ny, nz) float64, e/Å^3, with zero mean.
+
+    Elements that the prior does not have contribute nothing.
+    """
+    spectrum = half_spectrum(prior, crystal, grid, grid)
+    return np.fft.irfftn(spectrum, s=grid, axes=(0, 1, 2), norm="forward")
+
+
 def fit(densities: Iterable[Density], passes: int = 2) -> Prior:
     """Form factors of all elements of some densities.
 

@@ -19,7 +19,7 @@ from ..density import Crystal, Density
 from ..errors import CodecError
 from ..symmetry import UNITS, SpaceGroup, check_norms, find, integer_metric
 from . import Header
-from .atoms import Prior, structure_factors
+from .atoms import Prior, half_spectrum
 from .basis import Basis, energy, half_norms, plane_weights
 from .bits import BitReader, BitWriter
 from .entropy import INITIAL_SCALES, Decoder, Encoder, choose_lanes, initial_scale, most_values
@@ -60,32 +60,6 @@ class _Channel:
 
 def _basis(grid: tuple[int, int, int], metric: np.ndarray, channel: _Channel, most: int | None = None) -> Basis:
     return Basis(grid, metric, channel.group, channel.limit, channel.nyquist, most)
-
-
-def _prior_spectrum(prior: Prior, crystal: Crystal, native: tuple[int, int, int], grid: tuple[int, int, int]):
-    """F_prior on the half spectrum of `grid`, limited to what `native` resolves; G = 0 is left out."""
-    reciprocal = np.linalg.inv(crystal.cell).T
-    lengths = np.linalg.norm(crystal.cell, axis=1)
-    reach = [min((n - 1) // 2, int(prior.reach * length) + 1) for n, length in zip(native, lengths, strict=True)]
-    axes = [np.arange(-r, r + 1.0) for r in reach[:2]] + [np.arange(reach[2] + 1.0)]
-    parts = [axis[:, None] * vector for axis, vector in zip(axes, reciprocal, strict=True)]
-    vectors = parts[0][:, None, None, :] + parts[1][None, :, None, :] + parts[2][None, None, :, :]
-    s = np.sqrt(np.einsum("xyzi,xyzi->xyz", vectors, vectors))
-    total = np.zeros(s.shape, complex)
-    table = prior.table
-    x = np.minimum(s, prior.reach) * table.per_unit
-    first = x.astype(np.intp)
-    x -= first
-    for number, structure in structure_factors(crystal, (reach[0], reach[1], reach[2])).items():
-        values = table.values[number]
-        structure *= (values[first] + x * table.slopes[number][first]) / crystal.volume
-        total += structure
-    total[reach[0], reach[1], 0] = 0
-    spectrum = np.zeros((grid[0], grid[1], grid[2] // 2 + 1), complex)
-    rows = np.arange(-reach[0], reach[0] + 1)
-    columns = np.arange(-reach[1], reach[1] + 1)
-    spectrum[rows[:, None], columns[None, :], : reach[2] + 1] = total
-    return spectrum
 
 
 def _synthesis(channel: _Channel, basis: Basis | None, numbers: np.ndarray, base: np.ndarray, volume: float,
@@ -147,7 +121,7 @@ def _encode(density: Density, tolerance: float, prior: Prior | None, symmetry: b
         use = prior if name == "total" else None
         base = np.zeros((grid[0], grid[1], grid[2] // 2 + 1), complex)
         if use is not None:
-            base = _prior_spectrum(use, crystal, grid, grid)
+            base = half_spectrum(use, crystal, grid, grid)
         channels.append(_encode_channel(np.asarray(values, float), base, crystal, metric, group, tolerance * scale))
     return _write(density, channels, prior)
 
@@ -439,7 +413,7 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
     decoded = {}
     for name, channel, (basis, numbers) in zip(names, channels, parts, strict=True):
         if name == "total" and prior_id and prior is not None:
-            base = _prior_spectrum(prior, crystal, native, shape)
+            base = half_spectrum(prior, crystal, native, shape)
         else:
             base = np.zeros((shape[0], shape[1], shape[2] // 2 + 1), complex)
         decoded[name] = _synthesis(channel, basis, numbers, base, crystal.volume, shape)

@@ -10,7 +10,7 @@ import numpy as np
 
 from chgdb import Density
 from chgdb.codecs import fourier
-from chgdb.codecs.atoms import Prior
+from chgdb.codecs.atoms import Prior, superposition
 from chgdb.codecs.entropy import Decoder, Encoder, choose_lanes, initial_scale
 from chgdb.symmetry import integer_metric
 
@@ -191,7 +191,7 @@ def ablations(density: Density, tolerance: float, prior: Prior) -> tuple[dict[st
 
 def superposition_error(density: Density, prior: Prior) -> float:
     """NMAE of the prior alone with the right mean: no byte of the density is stored but its electron count."""
-    spectrum = fourier._prior_spectrum(prior, density.crystal, density.grid, density.grid)
+    spectrum = atoms.half_spectrum(prior, density.crystal, density.grid, density.grid)
     spectrum[0, 0, 0] = density.total.mean()
     values = np.fft.irfftn(spectrum, s=density.grid, axes=(0, 1, 2), norm="forward")
     return float(np.abs(values - density.total).sum() / np.abs(density.total).sum())

@@ -1,0 +1,244 @@
+"""Networks of the autoencoder codec, in PyTorch; imported only where one is trained or used.
+
+`Convolutional` is the published network of arXiv 2605.07227 (111,633 parameters at a latent of 16x16x16x16) and its
+8^3 and 32^3 variants; `Lapped` is ours, for periodic grids. Both map a volume (1, 1, z, y, x) to a latent
+(1, channels, z / factor, y / factor, x / factor) and back.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .volumes import Configuration
+
+
+def build(configuration: Configuration) -> Convolutional | Lapped:
+    """The untrained network of a configuration, on the CPU; seed torch first for the same weights each time."""
+    return (Lapped if configuration.network == "lapped" else Convolutional)(configuration)
+
+
+class _Convolution(nn.Conv3d):
+    """3x3x3 convolution of the same size, zero or circular at the edges, optionally of an input upsampled by two."""
+
+    def __init__(self, inside: int, outside: int, upsample: bool = False, bias: bool = True) -> None:
+        super().__init__(inside, outside, 3, bias=bias)
+        self.upsample = upsample
+
+    def forward(self, values: Tensor, periodic: bool = False) -> Tensor:
+        if periodic:
+            values = F.pad(values, (1,) * 6, mode="circular")
+        if self.upsample:
+            return F.conv_transpose3d(values, self._upsampling(), self.bias, 2, 3 if periodic else 1)
+        return F.conv3d(values, self.weight, self.bias, padding=0 if periodic else 1)
+
+    def _upsampling(self) -> Tensor:
+        """Weights of the transposed convolution that equals nearest-neighbour upsampling and then this convolution.
+
+        A third of the work, and no upsampled copy of the input: w'[k] = w[2 - k] + w[3 - k] along each axis.
+        """
+        weight = self.weight.flip(2, 3, 4)
+        for axis in range(3):
+            low, high = [0] * 6, [0] * 6
+            low[2 * axis], high[2 * axis + 1] = 1, 1
+            weight = F.pad(weight, low) + F.pad(weight, high)
+        return weight.transpose(0, 1)
+
+
+class _Layer(nn.Module):
+    """Convolution, optional batch normalisation, ReLU, optional dropout, optional pooling."""
+
+    def __init__(
+        self, inside: int, outside: int, configuration: Configuration, *, upsample=False, pool=False, linear=False
+    ) -> None:
+        super().__init__()
+        self.convolution = _Convolution(inside, outside, upsample)
+        self.norm = nn.BatchNorm3d(outside) if configuration.batch_norm and not linear else None
+        self.dropout = nn.Dropout3d(configuration.dropout) if configuration.dropout and not linear else None
+        self.pool, self.linear = pool, linear
+
+    def forward(self, values: Tensor, periodic: bool) -> Tensor:
+        return self.finish(self.convolution(values, periodic))
+
+    def finish(self, values: Tensor) -> Tensor:
+        """All after the convolution but the pooling."""
+        if self.norm is not None:
+            values = self.norm(values)
+        if not self.linear:
+            values = F.relu(values)
+        if self.dropout is not None:
+            values = self.dropout(values)
+        return F.max_pool3d(values, 2) if self.pool else values
+
+
+class Convolutional(nn.Module):
+    """The published autoencoder: convolution, ReLU and max-pooling blocks, and their mirror image."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        super().__init__()
+        self.configuration = configuration
+        self.periodic = configuration.boundary == "periodic"
+        widths = configuration.widths
+        self.encoder = nn.ModuleList(
+            _Layer(i, o, configuration, pool=True) for i, o in zip((1, *widths), widths, strict=False)
+        )
+        self.encoder.append(_Layer(widths[-1], configuration.channels, configuration))
+        back = widths[::-1]
+        self.decoder = nn.ModuleList([_Layer(configuration.channels, back[0], configuration)])
+        for k, (i, o) in enumerate(zip(back, (*back[1:], 1), strict=True)):
+            self.decoder.append(_Layer(i, o, configuration, upsample=True, linear=k == len(back) - 1))
+
+    def encode(self, values: Tensor) -> Tensor:
+        for layer in self.encoder:
+            values = layer(values, self.periodic)
+        return values
+
+    def decode(self, latent: Tensor, context: Tensor | None = None) -> Tensor:
+        for layer in self.decoder:
+            latent = layer(latent, self.periodic)
+        return latent
+
+    def forward(self, values: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.decode(self.encode(values))
+
+    def background(self) -> Tensor:
+        """Output far from any crystal, in a volume of zeros without end: a scalar, differentiable."""
+        side = 2 * self.configuration.factor
+        values = torch.zeros(1, 1, side, side, side, device=next(self.parameters()).device)
+        for layer in (*self.encoder, *self.decoder):
+            values = layer(values, True)
+        return values.mean()
+
+
+class Padded:
+    """A `Convolutional` network on zero-padded volumes, without convolving the padding.
+
+    Every activation of the padded volume differs from that of an empty one (all zeros) only near the crystal. So the
+    empty volume goes through the network once, and for a crystal only the corner that differs is computed, layer after
+    layer, with the empty volume's activations around it. Equal to the full forward pass (a test proves it).
+    """
+
+    def __init__(self, network: Convolutional) -> None:
+        self.network = network
+        side = network.configuration.most
+        device = next(network.parameters()).device
+        values = torch.zeros(1, 1, side, side, side, device=device)
+        self._empty = [values]
+        with torch.inference_mode():
+            for layer in (*network.encoder, *network.decoder):
+                self._empty.append(layer(self._empty[-1], False))
+        self._split = len(network.encoder)
+
+    def encode(self, volume: Tensor) -> Tensor:
+        """volume: (1, 1, z, y, x), the crystal without padding. Returns the whole latent of the padded volume."""
+        with torch.inference_mode():
+            corner = volume
+            for number, layer in enumerate(self.network.encoder):
+                corner = self._step(number, layer, corner)
+            return self._fill(self._split, corner)
+
+    def decode(self, latent: Tensor, size: tuple[int, int, int], whole: bool = False) -> Tensor:
+        """latent: (1, channels, n, n, n). Returns (1, 1, *size), or all of the padded volume if `whole`."""
+        with torch.inference_mode():
+            factor = self.network.configuration.factor
+            reach = [min(latent.shape[2], -(-n // factor) + 5) for n in size]
+            corner = latent if whole else latent[:, :, : reach[0], : reach[1], : reach[2]]
+            for layer in self.network.decoder:
+                corner = layer(corner, False)
+            return corner if whole else corner[:, :, : size[0], : size[1], : size[2]]
+
+    def background(self) -> Tensor:
+        """Decoded empty volume, (1, 1, n, n, n)."""
+        return self._empty[-1]
+
+    def _step(self, number: int, layer: _Layer, corner: Tensor) -> Tensor:
+        empty = self._empty[number]
+        side = empty.shape[2]
+        size = [min(side, n + 1) for n in corner.shape[2:]]
+        if layer.pool:
+            size = [n + n % 2 for n in size]
+        canvas = empty[:, :, : size[0] + 1, : size[1] + 1, : size[2] + 1].clone()
+        z, y, x = corner.shape[2:]
+        canvas[:, :, :z, :y, :x] = corner
+        edges = [1, 1 if size[2] == side else 0, 1, 1 if size[1] == side else 0, 1, 1 if size[0] == side else 0]
+        convolution = layer.convolution
+        return layer.finish(F.conv3d(F.pad(canvas, edges), convolution.weight, convolution.bias))
+
+    def _fill(self, number: int, corner: Tensor) -> Tensor:
+        filled = self._empty[number].clone()
+        z, y, x = corner.shape[2:]
+        filled[:, :, :z, :y, :x] = corner
+        return filled
+
+
+class _Block(nn.Module):
+    """Residual block: GELU and circular convolution, twice; the second starts at zero, so the block as the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = _Convolution(width, width), _Convolution(width, width)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values + self.second(F.gelu(self.first(F.gelu(values), True)), True)
+
+
+class Lapped(nn.Module):
+    """A lapped transform on periodic grids, corrected by residual blocks.
+
+    The grid's `factor`^3 phases become channels; a linear circular convolution takes them to the latent and another
+    one back, each seeing the neighbouring latent voxels; beside both, residual blocks add what is not linear. The
+    decoder also sees the superposition of atomic densities, which it has from the structure.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        super().__init__()
+        self.configuration = configuration
+        phases, channels = configuration.factor**3, configuration.channels
+        width, depth = configuration.widths
+        context = phases if configuration.target == "difference" else 0
+        self.analysis = _Convolution(phases, channels, bias=False)
+        self.synthesis = _Convolution(channels, phases, bias=False)
+        self.into = _Convolution(phases, width)
+        self.down = nn.ModuleList(_Block(width) for _ in range(depth - 1))
+        self.out = nn.Conv3d(width, channels, 1)
+        self.back = _Convolution(channels + context, width)
+        self.up = nn.ModuleList(_Block(width) for _ in range(depth))
+        self.finish = nn.Conv3d(width, phases, 1)
+        for last in (self.out, self.finish):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def encode(self, values: Tensor) -> Tensor:
+        """Latent in units of its quantisation step."""
+        phases = _phases(values, self.configuration.factor)
+        hidden = self.into(phases, True)
+        for block in self.down:
+            hidden = block(hidden)
+        return self.analysis(phases, True) + self.out(F.gelu(hidden))
+
+    def decode(self, latent: Tensor, context: Tensor | None = None) -> Tensor:
+        """context: the superposition of atomic densities on the volume's grid, where the configuration has one."""
+        seen = latent * 0.1
+        if context is not None:
+            seen = torch.cat([seen, _phases(context, self.configuration.factor)], 1)
+        hidden = self.back(seen, True)
+        for block in self.up:
+            hidden = block(hidden)
+        return _volume(self.synthesis(latent, True) + self.finish(F.gelu(hidden)), self.configuration.factor)
+
+
+def _phases(values: Tensor, factor: int) -> Tensor:
+    """(n, 1, f z, f y, f x) to (n, f^3, z, y, x)."""
+    n, _, z, y, x = values.shape
+    parts = values.reshape(n, z // factor, factor, y // factor, factor, x // factor, factor)
+    return parts.permute(0, 2, 4, 6, 1, 3, 5).reshape(n, factor**3, z // factor, y // factor, x // factor)
+
+
+def _volume(phases: Tensor, factor: int) -> Tensor:
+    """The inverse of `_phases`."""
+    n, _, z, y, x = phases.shape
+    parts = phases.reshape(n, factor, factor, factor, z, y, x).permute(0, 4, 1, 5, 2, 6, 3)
+    return parts.reshape(n, 1, z * factor, y * factor, x * factor)

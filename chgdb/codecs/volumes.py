@@ -1,0 +1,163 @@
+"""From a density to the volume that an autoencoder sees, and back; numpy only.
+
+Volumes are indexed (z, y, x), as the latents of a store are; densities (x, y, z).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ..density import Crystal, Density
+from ..errors import CodecError
+from ..grids import resample
+from .atoms import Prior, superposition
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What distinguishes one variant of the autoencoder from another.
+
+    name: of the variant.
+    network: `convolutional`, as published, or `lapped`.
+    target: `total`, the density as it is, or `difference`, the density minus the superposition of atomic densities.
+    boundary: `zero`: the cell's grid in the corner of a volume of `most`^3 points, zero elsewhere, as published;
+        `periodic`: the cell's grid alone, circular.
+    spacing: Å between grid points, at most; a cell too long for `most` points gets a wider one along that axis.
+    most: grid points along an axis at most; a multiple of `factor`.
+    factor: grid points along an axis to one of the latent.
+    channels: of the latent.
+    widths: channels of the encoder's blocks (`convolutional`); width and number of residual blocks (`lapped`).
+    batch_norm, dropout: as the paper's text has them; its published code has neither.
+    scale: e/Å^3 that count as 1 to the network.
+    """
+
+    name: str
+    network: str = "convolutional"
+    target: str = "total"
+    boundary: str = "zero"
+    spacing: float = 0.075
+    most: int = 128
+    factor: int = 8
+    channels: int = 16
+    widths: tuple[int, ...] = (16, 32, 32)
+    batch_norm: bool = False
+    dropout: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "network": ("convolutional", "lapped"),
+            "target": ("total", "difference"),
+            "boundary": ("zero", "periodic"),
+        }
+        for field, values in allowed.items():
+            if getattr(self, field) not in values:
+                raise CodecError(f"{field} {getattr(self, field)!r} of an autoencoder: expected {' or '.join(values)}")
+        object.__setattr__(self, "widths", tuple(self.widths))
+        fits = self.network == "lapped" or self.factor == 2 ** len(self.widths)
+        if self.most % self.factor or not fits or not self.spacing > 0 or not self.scale > 0:
+            raise CodecError(f"the autoencoder {self.name} has a configuration that does not fit together: {self}")
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """(channel, z, y, x)."""
+        side = self.most // self.factor
+        return self.channels, side, side, side
+
+    def volume_shape(self, cell: np.ndarray) -> tuple[int, int, int]:
+        """Grid points (z, y, x) of a cell: its own part of the volume, without padding."""
+        lengths = np.linalg.norm(np.asarray(cell, dtype=float), axis=1)
+        unit = self.spacing * (self.factor if self.boundary == "periodic" else 1)
+        most = self.most // self.factor if self.boundary == "periodic" else self.most
+        points = [max(1, min(most, math.ceil(length / unit - 1e-9))) for length in lengths]
+        if self.boundary == "periodic":
+            points = [self.factor * n for n in points]
+        return points[2], points[1], points[0]
+
+    def is_reduced(self, cell: np.ndarray) -> bool:
+        """Whether the cell is too long for the spacing and is sampled wider."""
+        lengths = np.linalg.norm(np.asarray(cell, dtype=float), axis=1)
+        return bool(lengths.max() > self.spacing * self.most * (1 + 1e-9))
+
+    def to_json(self) -> dict[str, Any]:
+        """Facts that `from_json` takes back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Configuration:
+        """Raises `CodecError` for fields that this version does not know, or of the wrong type."""
+        known = {field.name for field in fields(cls)}
+        if not isinstance(facts, Mapping) or not set(facts) <= known or "name" not in facts:
+            raise CodecError("the autoencoder's configuration is damaged or of a later version of chgdb")
+        try:
+            return cls(**facts)
+        except TypeError as error:
+            raise CodecError(f"the autoencoder's configuration is damaged: {error}") from None
+
+
+#: The variants there are. `published` is the network of arXiv 2605.07227 with the latent that the catalog has room for.
+CONFIGURATIONS = {
+    variant.name: variant
+    for variant in (
+        Configuration("published"),
+        Configuration("published-8", factor=16, channels=8, widths=(16, 32, 32, 32)),
+        Configuration("published-32", factor=4, widths=(16, 32)),
+        Configuration("published-text", batch_norm=True, dropout=0.1),
+        Configuration("difference", target="difference", scale=0.03),
+        Configuration("circular", boundary="periodic"),
+        Configuration(
+            "periodic", "lapped", "difference", "periodic", spacing=0.2, most=48, factor=3, widths=(64, 3), scale=0.03
+        ),
+        Configuration("periodic-total", "lapped", "total", "periodic", spacing=0.2, most=48, factor=3, widths=(64, 3)),
+    )
+}
+#: The variant of the catalog.
+DEFAULT = "periodic"
+
+
+def to_volume(density: Density, configuration: Configuration, prior: Prior | None) -> np.ndarray:
+    """The target of a configuration on its grid: (z, y, x) float32, in units of its scale, without padding.
+
+    prior: form factors, for the target `difference`. An element that the prior does not have counts as no density.
+    Total densities are encoded with their mean, differences without: a store has the electron count anyway.
+    """
+    values = np.asarray(density.total, dtype=float)
+    if configuration.target == "difference":
+        values = values - values.mean() - _atoms(density.crystal, prior, density.grid)
+    z, y, x = configuration.volume_shape(density.crystal.cell)
+    return np.ascontiguousarray(resample(values, (x, y, z)).transpose(2, 1, 0) / configuration.scale, dtype=np.float32)
+
+
+def context(crystal: Crystal, configuration: Configuration, prior: Prior | None) -> np.ndarray | None:
+    """What a decoder may see beside the latent: the superposition of atomic densities, (z, y, x) float32, e/Å^3."""
+    if configuration.network != "lapped" or configuration.target != "difference":
+        return None
+    z, y, x = configuration.volume_shape(crystal.cell)
+    return np.ascontiguousarray(_atoms(crystal, prior, (x, y, z)).transpose(2, 1, 0), dtype=np.float32)
+
+
+def from_volume(
+    volume: np.ndarray, configuration: Configuration, prior: Prior | None, crystal: Crystal,
+    grid: tuple[int, int, int], n_electrons: float | None,
+) -> np.ndarray:  # fmt: skip
+    """The total density (nx, ny, nz) in e/Å^3 on a grid, from what a network gave back. Not rescaled.
+
+    n_electrons: the mean of a difference's density; unused for a total. Raises `CodecError` where it is missing.
+    """
+    values = resample(np.asarray(volume, dtype=float).transpose(2, 1, 0), grid) * configuration.scale
+    if configuration.target == "difference":
+        if n_electrons is None:
+            raise CodecError(f"the autoencoder {configuration.name} decodes only with the electron count of the cell")
+        values += _atoms(crystal, prior, grid) + n_electrons / crystal.volume
+    return values
+
+
+def _atoms(crystal: Crystal, prior: Prior | None, grid: tuple[int, int, int]) -> np.ndarray:
+    if prior is None:
+        raise CodecError("a difference density needs a prior: the form factors of its elements")
+    return superposition(prior, crystal, grid)
