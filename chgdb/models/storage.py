@@ -1,0 +1,96 @@
+"""Weights on disk: a folder with `model.json` and the files that it lists, each with its checksum. Never pickle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ChecksumError
+from . import ModelError
+
+DESCRIPTION = "model.json"
+#: Version of what `model.json` holds, and the newest that is read.
+FORMAT_VERSION = 1
+#: Packages whose version can change what training gives.
+LIBRARIES = ("numpy", "scipy", "lightgbm", "scikit-learn", "optuna", "torch", "safetensors", "spglib")
+
+
+def library_versions() -> dict[str, str]:
+    """Installed versions of `LIBRARIES`."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue  # not an input of what was trained, then
+    return found
+
+
+def data_checksum(ids: tuple[str, ...], arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256, in hex, over ids and arrays (inputs, targets) in the order of their names, values as float32."""
+    digest = sha256("\n".join(ids).encode())
+    for name in sorted(arrays):
+        digest.update(name.encode() + np.ascontiguousarray(arrays[name], "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def seal(folder: Path, description: Mapping[str, Any]) -> str:
+    """Write `model.json`: the description, and size and SHA-256 of every other file. Returns the identifier.
+
+    The identifier is the description's `name`, a hyphen and the first 8 hex digits of the SHA-256 over the files.
+    """
+    files, digest = {}, sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != DESCRIPTION):
+        key, data = path.relative_to(folder).as_posix(), path.read_bytes()
+        files[key] = {"bytes": len(data), "sha256": sha256(data).hexdigest()}
+        digest.update(key.encode() + bytes.fromhex(files[key]["sha256"]))
+    digest.update(json.dumps(description.get("calibration"), sort_keys=True).encode())
+    identifier = f"{description['name']}-{digest.hexdigest()[:8]}"
+    content = {"format": FORMAT_VERSION, "identifier": identifier, **description, "files": files}
+    (folder / DESCRIPTION).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return identifier
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """`model.json` alone, without the weights. Raises `ModelError` where it is missing or of a later format."""
+    path = folder / DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f"{folder}: no model is stored there (it has no {DESCRIPTION}); train one with chgdb train properties"
+        ) from None
+    except ValueError as error:
+        raise ChecksumError(f"{path} is damaged ({error}); get a fresh copy of the model") from None
+    if not isinstance(description, dict) or not isinstance(description.get("format"), int):
+        raise ModelError(f"{path} describes no property model")
+    if description["format"] > FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: model format {description['format']}, but this chgdb reads up to {FORMAT_VERSION}: "
+            "run pip install --upgrade chgdb"
+        )
+    return description
+
+
+def check(folder: Path, description: Mapping[str, Any]) -> None:
+    """Compare every file of a model with its checksum. Raises `ChecksumError` naming the first that differs."""
+    for key, expected in description["files"].items():
+        path = folder / key
+        data = path.read_bytes() if path.is_file() else b""
+        if len(data) != expected["bytes"] or sha256(data).hexdigest() != expected["sha256"]:
+            raise ChecksumError(f"{path} does not match its checksum in {DESCRIPTION}; get a fresh copy of the model")
+
+
+def replace_folder(fresh: Path, folder: Path) -> None:
+    """Put a complete new model in place of the old one."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(fresh, folder)
