@@ -93,6 +93,7 @@ INPUTS: dict[str, str] = {
     "structure": "(k,) float64, chgdb.features.structure: invariants of the crystal structure",
     "density": "(n,) float64, chgdb.features.describe: invariants of the density",
     "latent": "(16, 16, 16, 16) float32, (channel, z, y, x): the autoencoder's latent tensor",
+    "gauges": "(5,) float64, chgdb.models.domain.gauges: what tells whether a density is unlike the training set",
 }
 
 

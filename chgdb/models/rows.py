@@ -36,13 +36,36 @@ def from_densities(
         if name == "latent":
             encode = encoder or default_encoder()
             values[name] = np.stack([encode(density) for density in densities]).astype(np.float32)
-        elif name == "density":
-            from ..features import describe
-
-            values[name] = np.stack([describe(density) for density in densities])
+        elif name in _OF_DENSITY:
+            values[name] = np.stack([_of_density(name, density) for density in densities])
         else:
             values[name] = _of_crystals(name, crystals)
     return Rows(tuple(ids), crystals, values)
+
+
+#: Inputs that are computed from a density and kept in the cache.
+_OF_DENSITY = ("density", "gauges")
+
+
+def _of_density(name: str, density: Density) -> np.ndarray:
+    if name == "gauges":
+        from .domain import gauges
+
+        return gauges(density)
+    from ..features import describe
+
+    return np.asarray(describe(density), float)
+
+
+def _version(name: str) -> str:
+    """Changes whenever the same density would give other values."""
+    if name == "gauges":
+        from .domain import GAUGES, VERSION
+
+        return f"{VERSION}-{len(GAUGES)}"
+    from .. import features
+
+    return f"{features.VERSION}-{sha256(chr(10).join(features.names()).encode()).hexdigest()[:8]}"
 
 
 def default_encoder() -> Encoder:
@@ -50,7 +73,7 @@ def default_encoder() -> Encoder:
     from ..codecs.autoencoder import Autoencoder
 
     model = Autoencoder.load(None)
-    return lambda density: model.encode(density).astype(np.float32) * np.float32(model.scale)
+    return lambda density: model.encode(density).astype(np.float32) * model.scale
 
 
 def _of_crystals(name: str, crystals: Sequence[Crystal]) -> np.ndarray:
@@ -81,79 +104,68 @@ def from_catalog(
     """
     chosen = catalog.ids if ids is None else list(ids)
     crystals = tuple(catalog[material_id].crystal for material_id in chosen)
-    values: dict[str, np.ndarray] = {}
-    for name in dict.fromkeys(inputs):
+    wanted = tuple(dict.fromkeys(inputs))
+    values = _described(catalog, chosen, [n for n in wanted if n in _OF_DENSITY], cache, workers, progress)
+    for name in wanted:
         if name == "latent":
             values[name] = np.asarray(catalog.latents(chosen), np.float32)  # type: ignore[attr-defined,unused-ignore]
-        elif name == "density":
-            values[name] = _described(catalog, chosen, cache, workers, progress)
-        else:
+        elif name not in values:
             values[name] = _of_crystals(name, crystals)
     return Rows(tuple(chosen), crystals, values)
 
 
 class _Describe:
-    """id -> features of its density; picklable, so that workers open the catalog themselves."""
+    """id -> inputs that are computed from its density; picklable, so that workers open the catalog themselves."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+    def __init__(self, catalog: Catalog, names: Sequence[str]) -> None:
+        self._catalog, self._names = catalog, tuple(names)
 
-    def __call__(self, material_id: str) -> np.ndarray:
-        from ..features import describe
-
-        return np.asarray(describe(self._catalog[material_id].density), float)
+    def __call__(self, material_id: str) -> dict[str, np.ndarray]:
+        density = self._catalog[material_id].density
+        return {name: _of_density(name, density) for name in self._names}
 
 
 def _described(
     catalog: Catalog,
     ids: Sequence[str],
+    names: Sequence[str],
     cache: Path | None,
     workers: int | None,
     progress: bool | Callable[[int, int, str], None],
-) -> np.ndarray:
-    """(n, features) of the densities of a catalog, those in the cache read from it."""
-    keys = _cache_keys(catalog, ids)
-    known = _read_cache(cache)
-    missing = [material_id for material_id, key in zip(ids, keys, strict=True) if key not in known]
-    key_of = dict(zip(ids, keys, strict=True))
-    with reporting(progress, "Features", len(ids) - len(missing), len(ids)) as step:
-        for outcome in run(_Describe(catalog), missing, workers):
-            if outcome.result is None:
-                raise ModelError(f"{outcome.task} in {catalog.path} cannot be described: {outcome.reason}")
-            known[key_of[outcome.task]] = outcome.result
-            step(outcome.task)
-    if missing and cache is not None:
-        _write_cache(cache, known)
-    return np.stack([known[key] for key in keys])
-
-
-def _cache_keys(catalog: Catalog, ids: Sequence[str]) -> list[str]:
-    from .. import features
-
+) -> dict[str, np.ndarray]:
+    """Inputs that are computed from densities, those in the cache read from it; written to it now and then."""
     row_of = {material_id: row for row, material_id in enumerate(catalog.ids)}
     source, tolerance = catalog.column("source_crc32c"), catalog.column("tolerance")
-    version = sha256("\n".join(features.names()).encode()).hexdigest()[:8]
-    return [
-        f"{material_id} {source[row_of[material_id]]} {tolerance[row_of[material_id]]} {features.VERSION} {version}"
-        for material_id in ids
-    ]
+    key_of = {i: f"{i} {source[row_of[i]]} {tolerance[row_of[i]]:g}" for i in ids}
+    known = {name: _read_cache(cache, name) for name in names}
+    missing = [i for i in ids if any(key_of[i] not in known[name] for name in names)]
+    with reporting(progress, "Features", len(ids) - len(missing), len(ids)) as step:
+        for count, outcome in enumerate(run(_Describe(catalog, names), missing, workers), 1):
+            if outcome.result is None:
+                raise ModelError(f"{outcome.task} in {catalog.path} cannot be described: {outcome.reason}")
+            for name, values in outcome.result.items():
+                known[name][key_of[outcome.task]] = values
+            if cache is not None and (count % 500 == 0 or count == len(missing)):
+                for name in names:
+                    _write_cache(cache, name, known[name])
+            step(outcome.task)
+    return {name: np.stack([known[name][key_of[i]] for i in ids]) for name in names}
 
 
-def _read_cache(cache: Path | None) -> dict[str, np.ndarray]:
-    if cache is None or not (cache / "features.npz").exists():
+def _read_cache(cache: Path | None, name: str) -> dict[str, np.ndarray]:
+    path = None if cache is None else cache / f"{name}-{_version(name)}.npz"
+    if path is None or not path.exists():
         return {}
-    with np.load(cache / "features.npz", allow_pickle=False) as file:
+    with np.load(path, allow_pickle=False) as file:
         return dict(zip(file["keys"].tolist(), file["values"], strict=True))
 
 
-def _write_cache(cache: Path, known: dict[str, np.ndarray]) -> None:
-    """All features of one length: another length is of another version of them."""
+def _write_cache(cache: Path, name: str, known: dict[str, np.ndarray]) -> None:
     cache.mkdir(parents=True, exist_ok=True)
-    length = len(next(reversed(known.values())))
-    kept = {key: values for key, values in known.items() if len(values) == length}
-    fresh = cache / "features.tmp.npz"
-    np.savez_compressed(fresh, keys=np.array(list(kept)), values=np.stack(list(kept.values())))
-    os.replace(fresh, cache / "features.npz")
+    path = cache / f"{name}-{_version(name)}.npz"
+    fresh = path.with_suffix(".tmp.npz")
+    np.savez_compressed(fresh, keys=np.array(list(known)), values=np.stack(list(known.values())))
+    os.replace(fresh, path)
 
 
 def labels(catalog: Catalog, rows: Rows) -> dict[str, np.ndarray]:
@@ -186,5 +198,6 @@ def mass_density(crystals: Sequence[Crystal]) -> np.ndarray:
     """(n,) g/cm^3."""
     from .. import features
 
-    masses = [features.ATOMIC_MASS[crystal.numbers].sum() for crystal in crystals]
+    mean = features.MAGPIE_NAMES.index("MagpieData mean AtomicWeight")
+    masses = [features.magpie(crystal)[mean] * len(crystal) for crystal in crystals]
     return np.array(masses) * DALTON_PER_CUBIC_ANGSTROM / np.array([crystal.volume for crystal in crystals])

@@ -50,7 +50,7 @@ def seal(folder: Path, description: Mapping[str, Any]) -> str:
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != DESCRIPTION):
         key, data = path.relative_to(folder).as_posix(), path.read_bytes()
         files[key] = {"bytes": len(data), "sha256": sha256(data).hexdigest()}
-        digest.update(key.encode() + bytes.fromhex(files[key]["sha256"]))
+        digest.update(key.encode() + sha256(data).digest())
     digest.update(json.dumps(description.get("calibration"), sort_keys=True).encode())
     identifier = f"{description['name']}-{digest.hexdigest()[:8]}"
     content = {"format": FORMAT_VERSION, "identifier": identifier, **description, "files": files}

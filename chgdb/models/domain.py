@@ -1,0 +1,143 @@
+"""What a property model has seen: five gauges of a density, and which inputs lie outside of the training set.
+
+Far from its training set a regression answers with confidence and is wrong. The gauges are chosen so that what users do
+feed in by mistake stands out: all-electron densities, molecules and slabs in a box, compressed or blown-up cells,
+files in another unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..density import Crystal, Density
+from ..elements import SYMBOLS
+from ..errors import DensityError
+
+#: Raised when `gauges` changes its meaning.
+VERSION = 1
+#: name -> (what it is, unit, factor to that unit)
+GAUGES: dict[str, tuple[str, str, float]] = {
+    "volume_per_atom": ("volume per atom", "Å^3", 1.0),
+    "electrons_per_atom": ("electrons per atom", "", 1.0),
+    "peak": ("largest value of the density", "e/Å^3", 1.0),
+    "sharpness": ("variance of the density in detail finer than 0.4 Å", "%", 100.0),
+    "vacuum": ("share of the cell with less than 0.003 e/Å^3", "%", 100.0),
+}
+#: What a value above the range hints at.
+_HINTS = {
+    "volume_per_atom": "; is it a molecule in a box, or is the cell in another unit?",
+    "electrons_per_atom": "; do its potentials treat core electrons as valence?",
+    "peak": "; is it an all-electron density?",
+    "sharpness": "; is it an all-electron density?",
+    "vacuum": "; is it a molecule or a slab in a box?",
+}
+_VACUUM = 3e-3  # e/Å^3
+_FINE = 2.5  # 1/Å
+#: How far beyond the range of the training set a gauge may lie, as a factor or in its own unit where that is larger.
+_MARGIN = {name: (1.3, 0.0) for name in GAUGES} | {"vacuum": (1.2, 0.05), "sharpness": (1.5, 0.02), "peak": (1.5, 0.0)}
+
+
+def gauges(density: Density) -> np.ndarray:
+    """(5,) float64: the values of `GAUGES`. Raises `DensityError` where the structure has no atoms."""
+    crystal, total = density.crystal, density.total
+    if not len(crystal):
+        raise DensityError("there is no structure with this density: properties are predicted from a density and atoms")
+    power = np.abs(np.fft.rfftn(total)) ** 2
+    power[..., 1 : (total.shape[2] + 1) // 2] *= 2  # stands for -h3 as well
+    power[0, 0, 0] = 0
+    axes = [np.fft.fftfreq(n, 1 / n) for n in total.shape[:2]] + [np.arange(total.shape[2] // 2 + 1)]
+    h = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    fine = np.linalg.norm(h @ np.linalg.inv(crystal.cell).T, axis=-1) > _FINE
+    return np.array(
+        [
+            crystal.volume / len(crystal),
+            density.n_electrons / len(crystal),
+            float(total.max()),
+            float(power[fine].sum()) / (float(power.sum()) or 1.0),
+            float((total < _VACUUM).mean()),
+        ]
+    )
+
+
+def check_units(density: Density) -> None:
+    """Raises `DensityError` where the total is far from any electron count that the atoms could have.
+
+    Between a third of the fewest valence electrons of any usual potential and all electrons with a fifth to spare:
+    a CHGCAR whose values were not multiplied by the volume, or a density per Bohr^3, is far outside.
+    """
+    numbers = density.crystal.numbers
+    if not len(numbers):
+        raise DensityError("there is no structure with this density: properties are predicted from a density and atoms")
+    fewest, most = sum(_fewest_valence(int(z)) for z in numbers), int(numbers.sum())
+    count = density.n_electrons
+    if not fewest / 3 <= count <= 1.2 * most + 0.5:
+        raise DensityError(
+            f"the density integrates to {count:.6g} electrons, but {density.crystal.formula} with {len(numbers)} atoms "
+            f"has {fewest} valence electrons or more and {most} in all: is it in e/Å^3 (a CHGCAR: times the volume), "
+            "and is it the total density rather than a spin density?"
+        )
+
+
+_NOBLE = (0, 2, 10, 18, 36, 54, 86)
+
+
+def _fewest_valence(z: int) -> int:
+    """Fewest electrons outside the core of any usual potential: s and d of the row, s and p behind a full d shell."""
+    core = max(noble for noble in _NOBLE if noble < z)
+    outside = z - core
+    if outside <= 2 or core < 18:
+        return outside
+    if core < 54:
+        return outside if outside <= 10 else outside - 10 if outside > 12 else outside
+    if outside <= 16:  # f electrons may be in the core
+        return 2
+    return outside - 14 if outside <= 26 else outside - 24
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Elements and ranges of the gauges in a training set."""
+
+    elements: frozenset[int]
+    low: Mapping[str, float]
+    high: Mapping[str, float]
+
+    @classmethod
+    def of(cls, crystals: Sequence[Crystal], values: np.ndarray) -> Domain:
+        """Of training rows; values: (n, 5) of `gauges`."""
+        elements = frozenset(int(z) for crystal in crystals for z in crystal.numbers)
+        low, high = values.min(axis=0), values.max(axis=0)
+        return cls(
+            elements, dict(zip(GAUGES, low.tolist(), strict=True)), dict(zip(GAUGES, high.tolist(), strict=True))
+        )
+
+    def remarks(self, crystal: Crystal, values: np.ndarray) -> list[str]:
+        """What about an input is unlike the training set; empty where nothing is."""
+        found = []
+        unseen = sorted({int(z) for z in crystal.numbers} - self.elements)
+        if unseen:
+            found.append(f"{', '.join(SYMBOLS[z] for z in unseen)}: no training material has this element")
+        for name, value in zip(GAUGES, np.asarray(values).tolist(), strict=True):
+            factor, width = _MARGIN[name]
+            low, high = self.low[name], self.high[name]
+            if value > max(high * factor, high + width):
+                limit, side, hint = high, "at most", _HINTS[name]
+            elif value < min(low / factor, low - width):
+                limit, side, hint = low, "at least", ""
+            else:
+                continue
+            label, unit, scale = GAUGES[name]
+            bound = f"in the training set {side} {limit * scale:.3g}"
+            found.append(f"{label} {value * scale:.3g} {unit}".rstrip() + f", {bound}{hint}")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        return {"elements": sorted(self.elements), "low": dict(self.low), "high": dict(self.high)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Domain:
+        return cls(frozenset(content["elements"]), dict(content["low"]), dict(content["high"]))

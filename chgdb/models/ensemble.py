@@ -1,0 +1,291 @@
+"""From learners to predictions: one learner for each fold, calibrated, consistent, and honest about what it has seen.
+
+Each of the five members is trained without one fifth of the formulas. A new material gets the mean of all members; a
+formula of the training set can be asked for out of fold, from the one member that has not seen it. The residuals of
+these out-of-fold predictions calibrate the standard deviations, so that 90 % of them lie within 1.645 std.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import TARGETS, Learner, ModelError, Rows, elasticity, get, storage
+from .domain import Domain
+from .evaluation import FOLDS, NINETY_PERCENT, grouped_folds, validation_rows
+
+#: Inputs that every ensemble wants beside its learners' own.
+COMMON_INPUTS = ("gauges",)
+_MODULI = ("bulk_modulus", "shear_modulus", "youngs_modulus")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the std of one target is made: factor * sqrt(floor^2 + raw^2), raw being the learners' own idea.
+
+    On the scale of `Target.forward`; of a log target the std in its unit is that times the value.
+    residual: root mean square of the out-of-fold residuals. spread: std of the training labels, in their unit.
+    """
+
+    floor: float
+    factor: float
+    residual: float
+    spread: float
+
+    def std(self, raw: np.ndarray) -> np.ndarray:
+        return self.factor * np.sqrt(self.floor**2 + raw**2)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Values in the targets' units.
+
+    mean, std: target -> (n,). out_of_fold: target -> (n,) bool, predicted by a member that had not seen the formula.
+    remarks: for each row what about it is unlike the training set; its std is then at least the spread of the labels.
+    model: identifier of the model, "" if it was never stored.
+    """
+
+    mean: Mapping[str, np.ndarray]
+    std: Mapping[str, np.ndarray]
+    out_of_fold: Mapping[str, np.ndarray]
+    remarks: tuple[tuple[str, ...], ...]
+    model: str = ""
+
+
+@dataclass(eq=False)
+class Ensemble:
+    """A trained property model.
+
+    name: of its learners' module. members: one for each fold, each trained without it; or a single one.
+    seen: target -> reduced formulas with a label in the training set.
+    """
+
+    name: str
+    members: list[Learner]
+    calibration: dict[str, Calibration]
+    domain: Domain
+    seen: dict[str, frozenset[str]]
+    split: dict[str, Any] = field(default_factory=dict)
+    description: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def identifier(self) -> str:
+        return str(self.description.get("identifier", ""))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return tuple(self.calibration)
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that `predict` needs."""
+        return (*self.members[0].INPUTS, *COMMON_INPUTS)
+
+    # Training ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def fit(
+        cls,
+        name: str,
+        rows: Rows,
+        targets: Mapping[str, np.ndarray],
+        *,
+        folds: int = FOLDS,
+        seed: int = 0,
+        progress: Callable[[str], None] | None = None,
+    ) -> tuple[Ensemble, Predictions]:
+        """Train a model; returns it with the out-of-fold predictions of its training rows.
+
+        rows: with the inputs of the model and `COMMON_INPUTS`. targets: name -> (n,) in its unit, NaN without a label.
+        folds: 1 trains a single member on all rows; the predictions are then those of its validation rows, and NaN
+            elsewhere.
+        Raises `ModelError` where a target has fewer than 20 labels.
+        """
+        usable = {n: v for n, v in targets.items() if np.isfinite(v).any()}
+        for target, values in usable.items():
+            if np.isfinite(values).sum() < 20:
+                raise ModelError(f"{target} has {int(np.isfinite(values).sum())} labels; training needs 20 or more")
+        if not usable:
+            raise ModelError("there is no label to train with")
+        scaled = {n: TARGETS[n].forward(v) for n, v in usable.items()}
+        fold_of = grouped_folds(rows.formulas, folds) if folds > 1 else np.zeros(len(rows), int)
+        held = validation_rows(rows.formulas)
+        members: list[Learner] = []
+        raw_mean = {n: np.full(len(rows), np.nan) for n in usable}
+        raw_std = {n: np.full(len(rows), np.nan) for n in usable}
+        for k in range(folds):
+            train = np.flatnonzero((fold_of != k) | (folds == 1))
+            test = np.flatnonzero(fold_of == k) if folds > 1 else np.flatnonzero(held)
+            member: Learner = get(name).Model()
+            note = (lambda text, k=k: progress(f"fold {k + 1} of {folds}: {text}")) if progress else None
+            member.fit(
+                rows.take(train),
+                {n: v[train] for n, v in scaled.items()},
+                validation=held[train],
+                seed=seed + k,
+                progress=note,
+            )
+            mean, std = member.predict(rows.take(test))
+            for n in usable:
+                raw_mean[n][test], raw_std[n][test] = mean[n], std[n]
+            members.append(member)
+        residual = {n: _rms(raw_mean[n] - scaled[n]) for n in usable}
+        mean = _in_units(raw_mean, residual)
+        calibration = {n: calibrate(n, usable[n], mean[n], raw_std[n], residual[n]) for n in usable}
+        std = {n: _std_in_unit(n, calibration[n], mean[n], raw_std[n]) for n in usable}
+        formulas = np.array(rows.formulas)
+        seen = {n: frozenset(formulas[np.isfinite(v)].tolist()) for n, v in usable.items()}
+        domain = Domain.of(rows.crystals, rows["gauges"])
+        split = {
+            "rule": f"fold of a formula: BLAKE2b-64 of 'fold 0 FORMULA' modulo {folds}; validation: a tenth of the "
+            "formulas by BLAKE2b-64 of 'validation 0 FORMULA'",
+            "folds": [[rows.ids[i] for i in np.flatnonzero(fold_of == k)] for k in range(folds)],
+        }
+        ensemble = cls(name, members, calibration, domain, seen, split)
+        flags = {n: np.isfinite(mean[n]) for n in usable}
+        return ensemble, Predictions(mean, std, flags, tuple(() for _ in rows.ids))
+
+    # Prediction --------------------------------------------------------------------------------------------------
+
+    def predict(self, rows: Rows, *, out_of_fold: bool = False) -> Predictions:
+        """Predictions in the targets' units.
+
+        out_of_fold: for formulas of the training set, use the member that has not seen them.
+        """
+        both = [member.predict(rows) for member in self.members]
+        formulas = rows.formulas
+        fold_of = grouped_folds(formulas, len(self.members))
+        raw_mean, raw_std, flags = {}, {}, {}
+        for name in self.targets:
+            means = np.stack([mean[name] for mean, _ in both])
+            stds = np.stack([std[name] for _, std in both])
+            known = np.array([formula in self.seen[name] for formula in formulas], bool)
+            use = known & out_of_fold & (len(self.members) > 1)
+            columns = np.arange(len(rows))
+            raw_mean[name] = np.where(use, means[fold_of, columns], means.mean(axis=0))
+            raw_std[name] = np.where(use, stds[fold_of, columns], np.sqrt((stds**2).mean(axis=0)))
+            flags[name] = use
+        mean = _in_units(raw_mean, {n: c.residual for n, c in self.calibration.items()})
+        std = {n: _std_in_unit(n, self.calibration[n], mean[n], raw_std[n]) for n in self.targets}
+        remarks = tuple(
+            tuple(self.domain.remarks(crystal, values))
+            for crystal, values in zip(rows.crystals, rows["gauges"], strict=True)
+        )
+        unlike = np.array([bool(found) for found in remarks], bool)
+        for name in self.targets:
+            std[name] = np.where(unlike, np.maximum(std[name], self.calibration[name].spread), std[name])
+        return Predictions(mean, std, flags, remarks, self.identifier)
+
+    # Weights -----------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path, facts: Mapping[str, Any] | None = None) -> str:
+        """Write the model into a folder, replacing what was there; returns its identifier.
+
+        facts: what else `model.json` records (data checksum, scores, versions of the inputs).
+        """
+        module = get(self.name)
+        description = {
+            "name": self.name,
+            "title": module.Model.TITLE,
+            "version": module.Model.VERSION,
+            "inputs": list(self.inputs),
+            "calibration": {n: vars(c) for n, c in self.calibration.items()},
+            "domain": self.domain.to_json(),
+            **(facts or {}),
+            "libraries": storage.library_versions(),
+            "split": self.split,
+            "seen": {n: sorted(formulas) for n, formulas in self.seen.items()},
+        }
+        with tempfile.TemporaryDirectory(prefix="chgdb-") as scratch:
+            fresh = Path(scratch) / self.name
+            for k, member in enumerate(self.members):
+                place = fresh / f"member-{k}"
+                place.mkdir(parents=True)
+                member.save(place)
+            identifier = storage.seal(fresh, description)
+            self.description = storage.read_description(fresh)
+            storage.replace_folder(fresh, folder)
+        return identifier
+
+    @classmethod
+    def load(cls, folder: Path) -> Ensemble:
+        """Inverse of `save`. Raises `ModelError` where there is no model or it is of another version of its learner,
+        `ChecksumError` where a file is damaged, `MissingExtraError` where a package it needs is missing."""
+        description = storage.read_description(folder)
+        learner = get(description["name"]).Model
+        if description["version"] != learner.VERSION:
+            raise ModelError(
+                f"{folder} holds version {description['version']} of the model {description['name']}, this chgdb reads "
+                f"version {learner.VERSION}: train it again with chgdb train properties, or install the other version"
+            )
+        storage.check(folder, description)
+        places = sorted(folder.glob("member-*"))
+        return cls(
+            description["name"],
+            [learner.load(place) for place in places],
+            {n: Calibration(**content) for n, content in description["calibration"].items()},
+            Domain.from_json(description["domain"]),
+            {n: frozenset(formulas) for n, formulas in description["seen"].items()},
+            description["split"],
+            description,
+        )
+
+
+def calibrate(name: str, truth: np.ndarray, mean: np.ndarray, raw: np.ndarray, residual: float) -> Calibration:
+    """Floor and factor of a target's std from out-of-fold predictions.
+
+    The floor, as a multiple of the median raw std, is that of the largest likelihood; the factor makes 90 % of the
+    residuals lie within 1.645 std. Residuals are relative where the target is a logarithm, so that intervals are
+    symmetric in its unit.
+    """
+    known = np.isfinite(truth) & np.isfinite(mean)
+    errors = truth[known] - mean[known]
+    if TARGETS[name].log:
+        errors = errors / mean[known]
+    raw = raw[known]
+    spread = float(truth[np.isfinite(truth)].std())
+    middle = float(np.median(raw))
+    best = (np.inf, residual)
+    for floor in [middle * 2.0**k for k in range(-3, 6)] if middle > 0 else []:
+        std = np.sqrt(floor**2 + raw**2)
+        # Of a Laplace distribution, whose tails are nearer to those of residuals than a normal one's.
+        scale = float(np.abs(errors / std).mean())
+        best = min(best, (float(np.log(std).mean() + np.log(scale)), floor))
+    floor = best[1]
+    ratio = np.abs(errors) / np.sqrt(floor**2 + raw**2)
+    # The quantile that covers 90 % of new residuals in expectation, as of conformal prediction.
+    level = min(1.0, 0.9 * (1 + 1 / len(ratio)))
+    return Calibration(floor, float(np.quantile(ratio, level)) / NINETY_PERCENT, residual, spread)
+
+
+def _rms(errors: np.ndarray) -> float:
+    return float(np.sqrt(np.nanmean(errors**2)))
+
+
+def _in_units(raw: Mapping[str, np.ndarray], residual: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Values in units; the three moduli, where all are there, made consistent."""
+    raw = dict(raw)
+    if all(name in raw for name in _MODULI):
+        stds = [np.full(len(raw[name]), residual[name]) for name in _MODULI]
+        moduli = elasticity.reconcile(tuple(raw[n] for n in _MODULI), tuple(stds))  # type: ignore[arg-type]
+        raw.update(zip(_MODULI, moduli, strict=True))
+    values = {name: TARGETS[name].inverse(v) for name, v in raw.items()}
+    if "band_gap" in values:
+        values["band_gap"] = np.maximum(values["band_gap"], 0.0)
+    return values
+
+
+def _std_in_unit(name: str, calibration: Calibration, mean: np.ndarray, raw: np.ndarray) -> np.ndarray:
+    std = calibration.std(raw)
+    return std * mean if TARGETS[name].log else std
+
+
+def required_inputs(names: Sequence[str]) -> tuple[str, ...]:
+    """Inputs that the models of these names need between them."""
+    return tuple(dict.fromkeys([i for name in names for i in get(name).Model.INPUTS] + list(COMMON_INPUTS)))
