@@ -1,0 +1,108 @@
+"""Features of a density and of the crystal it belongs to: one vector of numbers per material, for property models.
+
+    from chgdb import features
+    x = features.describe(density)        # (n_features,) float64, named by features.names()
+
+Every feature is the same for a rotated or shifted crystal, for its primitive, conventional or super-cell, and on any
+grid that resolves the density: all are taken from one canonical cell and grid (`cells`). They use numpy and spglib only.
+
+Groups, by the prefix of the names:
+- `MagpieData`, `element`, `fraction`: the composition (`composition`).
+- `structure`, `saed`: the structure, and the superposition of atomic densities that it implies.
+- `density`, `difference`: the density given, and how it differs from that superposition.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from ..density import Crystal, Density
+from ..errors import DensityError
+from . import atoms, bonds, cells, composition, fields
+from .composition import MAGPIE_NAMES, magpie
+
+#: Raised with every change of what `describe` returns: a model refuses features of another version.
+VERSION = 1
+
+COMPOSITION_NAMES: tuple[str, ...] = (*MAGPIE_NAMES, *composition.ELEMENTAL_NAMES, *composition.FRACTION_NAMES)
+STRUCTURE_NAMES: tuple[str, ...] = (
+    *COMPOSITION_NAMES,
+    *(f"structure.{name}" for name in (*bonds.GEOMETRY_NAMES, *bonds.SPRING_NAMES)),
+    *(f"saed.{name}" for name in (*fields.FIELD_NAMES, *bonds.DENSITY_NAMES)),
+)
+_DENSITY = (*fields.FIELD_NAMES, *bonds.DENSITY_NAMES)
+DENSITY_NAMES: tuple[str, ...] = (
+    *(f"density.{name}" for name in _DENSITY),
+    *(f"difference.{name}" for name in (*fields.DIFFERENCE_NAMES, *bonds.CHANGE_NAMES)),
+)
+
+
+@lru_cache(maxsize=1)
+def names() -> tuple[str, ...]:
+    """Names of the numbers of `describe`, in their order: `STRUCTURE_NAMES`, then `DENSITY_NAMES`."""
+    return STRUCTURE_NAMES + DENSITY_NAMES
+
+
+def structure(crystal: Crystal) -> np.ndarray:
+    """Features that need the structure only, named by `STRUCTURE_NAMES`.
+
+    Raises `DensityError` where there are no atoms.
+    """
+    return _structure(crystal)[0]
+
+
+def describe(density: Density) -> np.ndarray:
+    """Features of a density with its structure, (n_features,) float64, named by `names`.
+
+    Only the total density is used, in e/Å^3; its magnetisation is not. Raises `DensityError` where the cell holds no
+    atoms or the density integrates to nothing.
+
+    >>> len(describe(chgdb.read("CHGCAR"))) == len(names())     # doctest: +SKIP
+    True
+    """
+    if not density.n_electrons > 0:
+        raise DensityError(
+            f"the density integrates to {density.n_electrons:.3g} electrons: give a file with the total charge density"
+        )
+    of_structure, place, waves, reference, parts, near, reference_profiles = _structure(density.crystal)
+    field = fields.Field(place, cells.coefficients(density, place, *waves), *waves)
+    electrons = field.mean * place.crystal.volume
+    profiles = bonds.Profiles(field, near)
+    result = [
+        of_structure,
+        fields.describe(field),
+        bonds.along_bonds(profiles, near, electrons),
+        fields.difference(field, reference, parts),
+        bonds.changes(profiles, reference_profiles, near),
+    ]
+    return np.concatenate(result)
+
+
+def expected_electrons(crystal: Crystal) -> float:
+    """Electrons in a cell by the valence that the densities of the embedded catalog count for each element."""
+    return float(sum(atoms.electrons(int(number)) for number in crystal.numbers))
+
+
+def _structure(crystal: Crystal):
+    place = cells.canonical(crystal)
+    waves = place.wave_vectors()
+    spectrum, parts = cells.superposition(place, *waves)
+    reference = fields.Field(place, spectrum, *waves)
+    electrons = reference.mean * place.crystal.volume
+    pairs = bonds.neighbours(place.crystal)
+    near = pairs.bonds()
+    profiles = bonds.Profiles(reference, near)
+    values = np.concatenate(
+        [
+            magpie(place.crystal),
+            composition.elemental(place.crystal),
+            composition.fractions(place.crystal),
+            bonds.geometry(pairs, place.n_rotations, electrons),
+            bonds.springs(near, near.scaled**-4.0),
+            fields.describe(reference),
+            bonds.along_bonds(profiles, near, electrons),
+        ]
+    )
+    return values, place, waves, reference, parts, near, profiles
