@@ -151,6 +151,8 @@ class Learner(Protocol):
 
     NAME: the module's NAME. TITLE: how tables call it. INPUTS: names of the inputs it reads from its rows.
     VERSION: raised whenever the same training data would give another model.
+    REFIT (optional, False unless declared): weights are large, so one learner of all rows is kept instead of those of
+        the folds, which then serve for calibration alone; such a model has no out-of-fold predictions for the views.
 
     A learner works on the scale of `Target.forward`: what it is given and what it returns are natural logarithms where
     the target is `log`. It must be deterministic given the seed, and no statistic of its preprocessing may come from

@@ -135,6 +135,11 @@ class Ensemble:
             for n in usable:
                 raw_mean[n][test], raw_std[n][test] = mean[n], std[n]
             members.append(member)
+        if folds > 1 and getattr(get(name).Model, "REFIT", False):
+            member = get(name).Model()
+            whole = (lambda text: progress(f"all rows: {text}")) if progress else None
+            member.fit(rows, scaled, validation=held, seed=seed + folds, progress=whole)
+            members = [member]
         residual = {n: _rms(raw_mean[n] - scaled[n]) for n in usable}
         mean = _in_units(raw_mean, residual)
         calibration = {n: calibrate(n, usable[n], mean[n], raw_std[n], residual[n]) for n in usable}

@@ -73,7 +73,7 @@ def default_encoder() -> Encoder:
     from ..codecs.autoencoder import Autoencoder
 
     model = Autoencoder.load(None)
-    return lambda density: model.encode(density).astype(np.float32) * model.scale
+    return lambda density: model.encode(density).astype(np.float32) * model.step
 
 
 def _of_crystals(name: str, crystals: Sequence[Crystal]) -> np.ndarray:
