@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -211,13 +213,30 @@ class Lapped(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
+    def start_from(self, volumes: Sequence[Tensor], step: float) -> None:
+        """Begin with the principal components of the phases, the best transform without overlap.
+
+        volumes: some of the training set, (1, 1, z, y, x). step: of the quantisation, in the volumes' units.
+        """
+        phases = [_phases(volume, self.configuration.factor).flatten(2)[0].double() for volume in volumes]
+        # Every material counts the same, however large its cell and its differences are.
+        covariance = sum(p @ p.T / p.shape[1] / p.square().mean().clamp_min(1e-12) for p in phases)
+        basis = torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, : self.configuration.channels].T.float()
+        with torch.no_grad():
+            for layer in (self.analysis, self.synthesis):
+                layer.weight.zero_()
+            self.analysis.weight[:, :, 1, 1, 1] = basis / step
+            self.synthesis.weight[:, :, 1, 1, 1] = basis.T * step
+
     def encode(self, values: Tensor) -> Tensor:
         """Latent in units of its quantisation step."""
         phases = _phases(values, self.configuration.factor)
         hidden = self.into(phases, True)
         for block in self.down:
             hidden = block(hidden)
-        return self.analysis(phases, True) + self.out(F.gelu(hidden))
+        with torch.autocast(values.device.type, enabled=False):  # the linear path carries all but the last per cent
+            linear = self.analysis(phases, True)
+        return linear + self.out(F.gelu(hidden))
 
     def decode(self, latent: Tensor, context: Tensor | None = None) -> Tensor:
         """context: the superposition of atomic densities on the volume's grid, where the configuration has one."""
@@ -227,7 +246,9 @@ class Lapped(nn.Module):
         hidden = self.back(seen, True)
         for block in self.up:
             hidden = block(hidden)
-        return _volume(self.synthesis(latent, True) + self.finish(F.gelu(hidden)), self.configuration.factor)
+        with torch.autocast(latent.device.type, enabled=False):
+            linear = self.synthesis(latent, True)
+        return _volume(linear + self.finish(F.gelu(hidden)), self.configuration.factor)
 
 
 def _phases(values: Tensor, factor: int) -> Tensor:
