@@ -99,6 +99,22 @@ def open_journal(store: Path) -> Iterator[Journal]:
 
 
 @contextmanager
+def changing(store: Path) -> Iterator[None]:
+    """Hold the lock of a store's builds while it is changed in another way; records of an unfinished build are kept.
+
+    Raises `StoreError` where a build of the same store is running.
+    """
+    folder = beside(store, "journal")
+    with _locked(store, folder):
+        recover(store)
+        try:
+            yield
+        finally:
+            if {p.name for p in folder.iterdir()} == {"lock"}:
+                shutil.rmtree(folder)
+
+
+@contextmanager
 def _locked(store: Path, folder: Path) -> Iterator[None]:
     """Hold the lock file of a journal. The system lets go of it when the process ends, however it ends."""
     path = folder / "lock"

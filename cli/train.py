@@ -1,0 +1,98 @@
+"""`chgdb train`: models made from a catalog."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .arguments import CatalogOption, JsonOption, QuietOption, open_store
+from .output import message, print_json, print_table
+
+#: Models that are compared in the documentation alone.
+_NOT_BY_DEFAULT = ("singletarget",)
+
+train = typer.Typer(
+    name="train",
+    help="Train the models of a catalog.",
+    short_help="Train the models of a catalog.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(train)
+
+
+@train.command(
+    short_help="Models from densities to properties.",
+    epilog="""\b
+Examples:
+  chgdb train properties                           every model, on the embedded catalog, into its folder of models
+  chgdb train properties --model invariant --cache features/
+  chgdb train properties --catalog my.zarr --model magpie -o my-models""",
+)
+def properties(
+    model: Annotated[
+        list[str] | None, typer.Option("--model", metavar="NAME", help="Train this model; may be repeated.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Folder with one subfolder a model.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Keep features of densities here between runs.")
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, max=20, help="Members of the model, each without one fold.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one for each core]")] = None,
+    catalog: CatalogOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train property models on the labels of a catalog's columns and store their weights.
+
+    Prints how each did on formulas that the predicting member had not seen (five folds grouped by formula).
+    """
+    from chgdb import models
+    from chgdb.models import ensemble, rows
+    from chgdb.models.training import summary
+    from chgdb.models.training import train as train_model
+    from chgdb.views import models_folder
+
+    chosen = model or [name for name in models.names() if name not in _NOT_BY_DEFAULT]
+    for name in chosen:
+        models.module_name(name)
+    opened = open_store(catalog)
+    shown = not quiet and sys.stderr.isatty()
+    inputs = ensemble.required_inputs(chosen)
+    materials = rows.from_catalog(opened, inputs, cache=cache, workers=workers, progress=shown)
+    labels = rows.labels(opened, materials)
+    facts = []
+    for name in chosen:
+        place = (output or models_folder()) / name
+        note = None if quiet else (lambda text, name=name: message(f"{name}: {text}"))
+        trained, found = train_model(name, opened, materials, labels, place, folds=folds, seed=seed, progress=note)
+        served = {target: labels[target] for target in trained.targets}
+        facts.append({"model": trained.identifier, "path": str(place), "scores": summary(materials, served, found)})
+    if as_json:
+        print_json(facts)
+        return
+    headers = [("model", False), ("property", False), ("rows", True), ("R2", True), ("MAE", True), ("in 90 %", True)]
+    table = []
+    for fact in facts:
+        for target, score in fact["scores"].items():
+            units = models.TARGETS[target].units
+            table.append(
+                [
+                    fact["model"],
+                    target,
+                    str(score["n"]),
+                    f"{score['r2']:.3f}",
+                    f"{score['mae']:.3g} {units}",
+                    f"{100 * score['coverage_90']:.0f} %",
+                ]
+            )
+    print_table(headers, table)
