@@ -146,6 +146,14 @@ class Catalog:
         self._consistent(lambda store: self._locate(store, material_id))
         return Record(self, material_id)
 
+    def prefetch(self, ids: Iterable[str]) -> None:
+        """Read what decoding these materials takes, many at a time, so that each needs no request of its own any more.
+
+        For a remote store; for one on a disk it does nothing. Ids that the store does not have are left out.
+        """
+        wanted = list(ids)
+        self._consistent(lambda store: store.prefetch(wanted))
+
     def __iter__(self) -> Iterator[Record]:
         return (Record(self, material_id) for material_id in self.ids)
 
@@ -348,7 +356,7 @@ class Record:
     @property
     def stored_bytes(self) -> int:
         """Bytes of the payload and the extras."""
-        return self._value("stored_bytes")
+        return self._read(lambda store, location: location.length)
 
     @property
     def text_bytes(self) -> int:
@@ -370,9 +378,8 @@ def _close_matches(store: Store, material_id: str, count: int = 3) -> list[str]:
 
 def _column_names(store: Store) -> list[str]:
     """Columns, chgdb's own first."""
-    names = [n for n, info in store.arrays.items() if "/" not in n and info.dimensions[:1] == ("material",)]
     order = {name: position for position, name in enumerate(FIRST_COLUMNS)}
-    return sorted(names, key=lambda name: order.get(name, len(order)))
+    return sorted(store.columns, key=lambda name: order.get(name, len(order)))
 
 
 def _known(store: Store, name: str) -> str:

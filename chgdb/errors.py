@@ -34,6 +34,14 @@ class StoreError(ChgdbError, OSError):
     """A store is missing, incomplete, of a newer format version, or cannot be written."""
 
 
+class RemoteError(StoreError):
+    """A server does not answer, refuses, or answers with something else than was asked."""
+
+
+class OfflineError(RemoteError):
+    """Something is asked for that is not in the local cache while chgdb is told not to use the network."""
+
+
 class UnknownMaterialError(ChgdbError, KeyError):
     """No record with this id; the message lists close matches."""
 

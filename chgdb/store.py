@@ -4,45 +4,51 @@ A store is a Zarr v3 group (docs/format.md). This module reads it without import
 longer than all the rest of a cold `chgdb fetch`; writing goes through zarr (`store_layout`), and `xarray.open_zarr`
 reads the same files. Beside the Zarr files lie
 
+    head.bin        copies of checksums.txt and of a few small files, for remote readers (see `store_head`)
     checksums.txt   one line "crc32c size key" per file, and at the end the crc32c of the lines before
-    parity.bin      the exclusive or of all files but the payload's, each wrapped around at its length: damage to one
+    parity.bin      the exclusive or of all files but payload's and latents', each wrapped around at its length: damage to one
                     of them, in one place and no longer than half of that, can be undone from the others
 
-so that a damaged byte outside the payload costs nothing, and one in the payload costs the record it lies in.
+so that a damaged byte outside payload and latents costs nothing, and one in them costs the record it lies in.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-import google_crc32c
 import numpy as np
 
 from .errors import ChecksumError, StoreError
 from .store_files import ROOT, Files
+from .store_head import CHECKSUMS, HEAD, crc32c, format_checksums, parse_checksums
 
 if TYPE_CHECKING:
     from .codecs.atoms import Prior
+    from .store_latents import LatentReader
 
-#: Version of the store format that this library writes, and the newest that it reads.
-FORMAT_VERSION = 1
-CHECKSUMS = "checksums.txt"
+#: The newest version of the store format that this library reads and writes. A store is written with the smallest
+#: version that describes it: 2 where it holds latents, else 1.
+FORMAT_VERSION = 2
 PARITY = "parity.bin"
 PAYLOAD = "payload"
 LOOKUP = "index/lookup"
+LATENT = "latent"
 #: One row of the index; `hash` is ascending.
 LOOKUP_DTYPE = np.dtype([("hash", "<u8"), ("offset", "<u8"), ("row", "<u4"), ("length", "<u4")])
+#: What stating a record's error takes beside the index, row by row, so that it is one read instead of one a column.
+FACTS = "index/facts"
+FACTS_DTYPE = np.dtype(
+    [
+        *(("crc32c", "<u4"), ("extras_length", "<u4"), ("nmae", "<f4"), ("max_error", "<f4")),
+        *(("tolerance", "<f8"), ("text_bytes", "<i8")),
+    ]
+)
 #: Largest parity.bin: damage of up to half of it, a block of a disk, is repaired.
 PARITY_BYTES = 8192
-
-
-def crc32c(data: bytes | bytearray | memoryview) -> int:
-    """CRC-32C (Castagnoli), the checksum of Zarr's crc32c codec."""
-    return int(google_crc32c.value(bytes(data)))
 
 
 def id_hash(material_id: str) -> int:
@@ -97,6 +103,7 @@ class Store:
         self.format_version = int(self.attributes["chgdb_format"])
         self._chunks: dict[tuple[str, int], np.ndarray] = {}
         self._priors: dict[int, Prior] = {}
+        self._latents: LatentReader | None = None
 
     @property
     def location(self) -> str:
@@ -139,6 +146,8 @@ class Store:
         expected = (self.n_materials, LOOKUP_DTYPE.itemsize)
         if lookup[0] != expected:
             raise StoreError(f"{self.location}: the index has the shape {lookup[0]}, not {expected}: build it anew")
+        if FACTS in self.arrays and self.arrays[FACTS].shape != (self.n_materials, FACTS_DTYPE.itemsize):
+            raise StoreError(f"{self.location}: {FACTS} has the shape {self.arrays[FACTS].shape}: build it anew")
         self.attributes = attributes
 
     # Files -------------------------------------------------------------------------------------------------------
@@ -160,6 +169,8 @@ class Store:
                 raise
             data = b""
         if expected is not None and (len(data), crc32c(data)) != (expected[1], expected[0]):
+            if self.files.token() != self.token:  # not damage: whoever called opens the new version
+                raise StoreError(f"{self.location}: replaced by another version while it was read; open it again")
             data = self.repaired[key] = self._repair(key, data)
         return data
 
@@ -210,8 +221,14 @@ class Store:
 
     def value(self, name: str, row: int) -> Any:
         """One row of a column."""
+        if name in FACTS_DTYPE.names and FACTS in self.arrays:
+            return self._facts(row)[name]
         chunk, offset = divmod(row, self.arrays[name].chunk_rows)
         return self.chunk(name, chunk)[offset]
+
+    def _facts(self, row: int) -> np.void:
+        chunk, offset = divmod(row, self.arrays[FACTS].chunk_rows)
+        return np.ascontiguousarray(self.chunk(FACTS, chunk)[offset]).view(FACTS_DTYPE)[0]
 
     # Records -----------------------------------------------------------------------------------------------------
 
@@ -219,7 +236,7 @@ class Store:
         """Where a material's record lies, or None. Reads one chunk of the index, seldom two."""
         info, wanted = self.arrays[LOOKUP], id_hash(material_id)
         last = (self.n_materials - 1) // info.chunk_rows
-        index = min(self.n_materials * wanted >> 64, self.n_materials - 1) // info.chunk_rows  # hashes are uniform
+        index = self._slot_chunk(wanted)
         step = 0
         while 0 <= index <= last:
             table = np.ascontiguousarray(self.chunk(LOOKUP, index)).view(LOOKUP_DTYPE).reshape(-1)
@@ -234,11 +251,20 @@ class Store:
             index += step
         return None
 
+    def _slot_chunk(self, wanted: int) -> int:
+        """Chunk of the index in which a hash is to be expected: hashes are uniform."""
+        return min(self.n_materials * wanted >> 64, self.n_materials - 1) // self.arrays[LOOKUP].chunk_rows
+
     def record_bytes(self, material_id: str, location: Location) -> tuple[bytes, bytes]:
         """Payload and extras of a record. Raises `ChecksumError` naming material and store."""
-        data = self._payload_range(location.offset, location.offset + location.length)
-        body, end = data[:-4], data[-4:]
-        if len(data) != location.length or end != crc32c(body).to_bytes(4, "little"):
+        # The index knows the checksum too: a sound record of another version of the store must not pass for this one.
+        known = self._facts(location.row)["crc32c"].tobytes() if FACTS in self.arrays else None
+        for fresh in (False, True, True):  # what came over a network may be damaged once
+            data = self._payload_range(location.offset, location.offset + location.length, fresh)
+            body, end = data[:-4], data[-4:]
+            if len(data) == location.length and end == crc32c(body).to_bytes(4, "little") and known in (None, end):
+                break
+        else:
             raise ChecksumError(
                 f"{material_id} in {self.location}: its {location.length} stored bytes do not match their checksum; "
                 "the other records are not affected; get a fresh copy of the store"
@@ -246,20 +272,38 @@ class Store:
         extras = int(self.value("extras_length", location.row))
         return body[: len(body) - extras], body[len(body) - extras :]
 
-    def _payload_range(self, start: int, stop: int) -> bytes:
-        """Bytes of the payload array. Its inner chunks lie uncompressed, in order and without gaps in each shard."""
-        info = self.arrays[PAYLOAD]
+    def _payload_range(self, start: int, stop: int, fresh: bool = False) -> bytes:
+        """Bytes of the payload array."""
         pieces = []
+        for key, low, high in self._payload_pieces(start, stop):
+            try:
+                pieces.append(self.files.read_range(key, low, high, fresh))
+            except KeyError:
+                pieces.append(b"")  # the checksum of the record tells
+        return b"".join(pieces)
+
+    def _payload_pieces(self, start: int, stop: int) -> Iterator[tuple[str, int, int]]:
+        """File and range in it. Inner chunks of the payload lie uncompressed, in order and without gaps in a shard."""
+        info = self.arrays[PAYLOAD]
         stop = min(stop, info.shape[0])
         while start < stop:
             shard, within = divmod(start, info.chunk_rows)
             size = min(stop - start, info.chunk_rows - within)
-            try:
-                pieces.append(self.files.read_range(info.key(shard), within, within + size))
-            except KeyError:
-                pieces.append(b"")  # the checksum of the record tells
+            yield info.key(shard), within, within + size
             start += size
-        return b"".join(pieces)
+
+    def prefetch(self, material_ids: Iterable[str]) -> None:
+        """Get what reading these records takes, many pieces at a time; only where it comes over a network."""
+        ids, wanted = list(material_ids), getattr(self.files, "prefetch", None)
+        if wanted is None or not ids:
+            return
+        info = self.arrays[LOOKUP]
+        wanted([(info.key(self._slot_chunk(id_hash(i))), None, None) for i in ids])
+        found = [location for location in map(self.find, ids) if location is not None]
+        if FACTS in self.arrays:
+            facts = self.arrays[FACTS]
+            wanted([(facts.key(location.row // facts.chunk_rows), None, None) for location in found])
+        wanted([piece for place in found for piece in self._payload_pieces(place.offset, place.offset + place.length)])
 
     def prior(self, identifier: int) -> Prior:
         """The atomic prior with this identifier. Raises `StoreError` where the store has none such."""
@@ -281,32 +325,33 @@ class Store:
         return [i for i in known if i in ids]
 
     @property
+    def latents(self) -> LatentReader | None:
+        """The latents of a store that has any. Raises `StoreError` where they are stored in an unknown way."""
+        if self._latents is None and LATENT in self.arrays:
+            from .store_latents import LatentReader
+
+            self._latents = LatentReader(self)
+        return self._latents
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the arrays with one row a material, but for the latents."""
+        found = (n for n, info in self.arrays.items() if "/" not in n and info.dimensions[:1] == ("material",))
+        return [name for name in found if name != LATENT]
+
+    @property
     def stored_bytes(self) -> int:
         """Size of all files of the store."""
-        return sum(size for _, size in self.checksums.values()) + len(format_checksums(self.checksums))
+        listed = sum(size for _, size in self.checksums.values()) + len(format_checksums(self.checksums))
+        try:
+            return listed + len(self.files.read(HEAD))
+        except KeyError:  # a store of an early version of chgdb
+            return listed
 
 
 def is_protected(key: str) -> bool:
     """Whether the parity covers a file: all but the payload (which is most of the bytes) and the two beside Zarr."""
-    return not key.startswith(PAYLOAD + "/c/") and key not in (CHECKSUMS, PARITY)
-
-
-def format_checksums(checksums: Mapping[str, tuple[int, int]]) -> bytes:
-    """Text of checksums.txt: "crc32c size key" a line, keys ascending; then the crc32c of the lines before."""
-    lines = "".join(f"{crc:08x} {size} {key}\n" for key, (crc, size) in sorted(checksums.items()))
-    return f"{lines}{crc32c(lines.encode()):08x}\n".encode()
-
-
-def parse_checksums(data: bytes) -> dict[str, tuple[int, int]]:
-    """Inverse of `format_checksums`. Raises `ValueError` where its own checksum does not match."""
-    body, end = data[:-9], data[-9:]
-    if end != f"{crc32c(body):08x}\n".encode():
-        raise ValueError("the checksums do not match their own checksum")
-    checksums = {}
-    for line in body.decode().splitlines():
-        crc, size, key = line.split(" ", 2)
-        checksums[key] = int(crc, 16), int(size)
-    return checksums
+    return not key.startswith(PAYLOAD + "/c/") and key not in (CHECKSUMS, PARITY, HEAD)
 
 
 def add_parity(parity: np.ndarray, data: bytes) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import MissingExtraError, StoreError
+from .errors import StoreError
 
 if TYPE_CHECKING:
     import zarr.abc.store
@@ -27,7 +27,7 @@ class Files(Protocol):
 
     def read(self, key: str) -> bytes: ...
 
-    def read_range(self, key: str, start: int, stop: int) -> bytes: ...
+    def read_range(self, key: str, start: int, stop: int, fresh: bool = False) -> bytes: ...  # fresh: not from a cache
 
     def token(self) -> object: ...
 
@@ -40,12 +40,12 @@ class FolderFiles:
     """A store in a local folder."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.location = os.fspath(folder)
+        self.location = self._folder = os.fspath(folder)
 
     def _path(self, key: str) -> str:
         if ".." in key.split("/") or key.startswith("/"):
             raise KeyError(key)  # a damaged or hostile store must not name files outside itself
-        return os.path.join(self.location, key)
+        return os.path.join(self._folder, key)
 
     def read(self, key: str) -> bytes:
         try:
@@ -54,7 +54,7 @@ class FolderFiles:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise KeyError(key) from None
 
-    def read_range(self, key: str, start: int, stop: int) -> bytes:
+    def read_range(self, key: str, start: int, stop: int, fresh: bool = False) -> bytes:
         try:
             with open(self._path(key), "rb", buffering=0) as file:
                 file.seek(start)
@@ -65,18 +65,18 @@ class FolderFiles:
     def token(self) -> object:
         """Identity of the root metadata file: a new version of the store brings a new file."""
         try:
-            status = os.stat(os.path.join(self.location, ROOT))
+            status = os.stat(os.path.join(self._folder, ROOT))
         except (FileNotFoundError, NotADirectoryError):
             return None
         return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
     def keys(self) -> Iterator[str]:
-        for folder, _, names in os.walk(self.location):
+        for folder, _, names in os.walk(self._folder):
             for name in names:
-                yield os.path.relpath(os.path.join(folder, name), self.location).replace(os.sep, "/")
+                yield os.path.relpath(os.path.join(folder, name), self._folder).replace(os.sep, "/")
 
     def zarr_store(self) -> str:
-        return self.location
+        return self._folder
 
 
 class ZipFiles:
@@ -85,9 +85,9 @@ class ZipFiles:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         import zipfile
 
-        self.location = os.fspath(path)
+        self.location = self._path = os.fspath(path)
         try:
-            self._zip = zipfile.ZipFile(self.location)
+            self._zip = zipfile.ZipFile(self._path)
         except zipfile.BadZipFile as error:
             raise StoreError(f"{self.location}: not a zip file ({error})") from None
         roots = [name for name in self._zip.namelist() if name == ROOT or name.endswith("/" + ROOT)]
@@ -102,7 +102,7 @@ class ZipFiles:
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise StoreError(f"{self.location}: {key} is damaged ({error}); get a fresh copy") from None
 
-    def read_range(self, key: str, start: int, stop: int) -> bytes:
+    def read_range(self, key: str, start: int, stop: int, fresh: bool = False) -> bytes:
         return self.read(key)[start:stop]
 
     def token(self) -> object:
@@ -118,51 +118,27 @@ class ZipFiles:
             raise StoreError(f"{self.location}: the store lies in the folder {self._prefix} of it: unpack it first")
         from zarr.storage import ZipStore
 
-        return ZipStore(self.location, mode="r")
+        return ZipStore(self._path, mode="r")
 
 
-class RemoteFiles:
-    """A store behind a URL that fsspec understands (https, s3, gs, github, memory, zip::...)."""
+def is_url(text: str | os.PathLike[str]) -> bool:
+    """
+    >>> is_url("https://example.org/x"), is_url("zip::data.zip"), is_url("C:/x"), is_url("runs/CHGCAR")
+    (True, True, False, False)
+    """
+    return isinstance(text, str) and ("://" in text or "::" in text)
 
-    def __init__(self, url: str) -> None:
-        import fsspec
 
-        self.location = url
-        try:
-            self._system, self._root = fsspec.url_to_fs(url)
-        except ImportError as error:
-            raise MissingExtraError(f"{url}: {error}; or run pip install 'chgdb[remote]'") from error
-        except ValueError as error:
-            raise StoreError(f"{url}: {error}") from None
-        self._root = self._root.rstrip("/")
+def _remote(url: str) -> Files:
+    if url.startswith("file://"):
+        from urllib.request import url2pathname
 
-    def _path(self, key: str) -> str:
-        return f"{self._root}/{key}" if self._root else key
+        files = locate(url2pathname(url.removeprefix("file://")))
+        files.location = url
+        return files
+    from .remote import RemoteFiles
 
-    def _cat(self, key: str, start: int | None, stop: int | None) -> bytes:
-        try:
-            return bytes(self._system.cat_file(self._path(key), start=start, end=stop))
-        except (FileNotFoundError, KeyError):
-            raise KeyError(key) from None
-        except OSError as error:
-            raise StoreError(f"{self.location}: cannot read {key}: {error}") from error
-
-    def read(self, key: str) -> bytes:
-        return self._cat(key, None, None)
-
-    def read_range(self, key: str, start: int, stop: int) -> bytes:
-        return self._cat(key, start, stop)
-
-    def token(self) -> object:
-        return None  # asking costs a request; a changed store shows in its checksums
-
-    def keys(self) -> Iterator[str]:
-        prefix = self._system._strip_protocol(self._root).rstrip("/")
-        for path in self._system.find(self._root):
-            yield path.removeprefix(prefix).lstrip("/")
-
-    def zarr_store(self) -> str:
-        return self.location
+    return RemoteFiles(url)
 
 
 #: Folders beside a store (see `store_swap.beside`) that show that a new version is being swapped in.
@@ -172,8 +148,8 @@ _WRITING = ("staging", "previous")
 def locate(path_or_url: str | os.PathLike[str], _retries: int = 25) -> Files:
     """The files of the store at a path or URL. Raises `StoreError` where a local path does not exist."""
     text = os.fspath(path_or_url)
-    if "://" in text or "::" in text:
-        return RemoteFiles(text)
+    if is_url(text):
+        return _remote(text)
     if os.path.isdir(text):
         return FolderFiles(text)
     if os.path.isfile(text):

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import store_head
 from .errors import StoreError
 from .store import (
-    CHECKSUMS,
+    FACTS,
+    FACTS_DTYPE,
     FORMAT_VERSION,
     LOOKUP,
     LOOKUP_DTYPE,
@@ -24,11 +26,10 @@ from .store import (
     PARITY_BYTES,
     PAYLOAD,
     add_parity,
-    crc32c,
-    format_checksums,
     id_hash,
     is_protected,
 )
+from .store_head import CHECKSUMS, HEAD, crc32c, format_checksums
 
 if TYPE_CHECKING:
     from .store_table import Table
@@ -132,6 +133,7 @@ def write_table(folder: Path, table: Table) -> None:
         _write_atoms(root, table)
         _write_payload(root, records, int(ends[-1]) if len(ends) else 0)
         _write_lookup(root, columns)
+        _write_facts(root, columns, records)
         for identifier, arrays in table.priors.items():
             for name, values in arrays.items():
                 _write_plain(root, f"prior/{identifier:08x}/{name}", np.asarray(values))
@@ -248,8 +250,6 @@ def _blocks(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
 
 def _write_lookup(root: Any, columns: Mapping[str, np.ndarray]) -> None:
     """The index by hash of the id: enough to read a record from one small window of it."""
-    from zarr.codecs import BloscCodec, Crc32cCodec
-
     table = np.zeros(len(columns["material_id"]), LOOKUP_DTYPE)
     table["hash"] = [id_hash(i) for i in columns["material_id"]]
     table["row"] = np.arange(table.size)
@@ -261,34 +261,65 @@ def _write_lookup(root: Any, columns: Mapping[str, np.ndarray]) -> None:
         rows = table["row"][clash[0] : clash[0] + 2]
         first, second = (columns["material_id"][row] for row in rows)
         raise StoreError(f"the ids {first} and {second} are the same or have the same hash: rename one of them")
-    size = table.itemsize
+    attributes = {
+        "long_name": "index of the records, ascending by hash of the material id",
+        "fields": "hash uint64, offset uint64, row uint32, length uint32; little-endian",
+    }
+    values = table.view(np.uint8).reshape(-1, table.itemsize)
+    _create_rows(root, LOOKUP, values, LOOKUP_ROWS, ["slot", "lookup_byte"], attributes)
+
+
+def _create_rows(
+    root: Any, name: str, values: np.ndarray, chunk_rows: int, dimensions: list[str], attributes: Mapping[str, Any]
+) -> None:
+    """An array of records, a row each, as bytes."""
+    from zarr.codecs import BloscCodec, Crc32cCodec
+
+    count, size = values.shape
     array = root.create_array(
-        LOOKUP,
-        shape=(table.size, size),
+        name,
+        shape=values.shape,
         dtype=np.uint8,
-        chunks=(max(1, min(LOOKUP_ROWS, table.size)), size),
+        chunks=(max(1, min(chunk_rows, count)), size),
         compressors=[BloscCodec(typesize=size, cname="zstd", clevel=9, shuffle="shuffle"), Crc32cCodec()],
         fill_value=0,
-        dimension_names=["slot", "lookup_byte"],
-        attributes={
-            "long_name": "index of the records, ascending by hash of the material id",
-            "fields": "hash uint64, offset uint64, row uint32, length uint32; little-endian",
-        },
+        dimension_names=dimensions,
+        attributes=dict(attributes),
         config={"write_empty_chunks": True},
     )
-    array[...] = table.view(np.uint8).reshape(-1, size)
+    array[...] = values
+
+
+def _write_facts(root: Any, columns: Mapping[str, np.ndarray], records: list[bytes]) -> None:
+    """What a fetched record's statement needs of its columns, in one array; and the record's checksum, which ties its
+    bytes to this version of the store."""
+    table = np.zeros(len(records), FACTS_DTYPE)
+    table["crc32c"] = [int.from_bytes(record[-4:], "little") for record in records]
+    for name in FACTS_DTYPE.names[1:]:
+        table[name] = columns[name]
+    attributes = {
+        "long_name": "checksum and errors of each record, a row a material; copies of columns but for the checksum",
+        "fields": "crc32c uint32, extras_length uint32, nmae float32, max_error float32, tolerance float64, "
+        "text_bytes int64; little-endian",
+    }
+    size = table.itemsize
+    values = table.view(np.uint8).reshape(-1, size)
+    _create_rows(root, FACTS, values, CHUNK_ROWS, ["material", "facts_byte"], attributes)
 
 
 def seal(folder: Path) -> None:
-    """Write parity.bin and checksums.txt, and flush everything to the disk."""
+    """Write parity.bin, checksums.txt and head.bin, and flush everything to the disk."""
     checksums: dict[str, tuple[int, int]] = {}
     contents: list[bytes] = []
+    head: dict[str, bytes] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         key = path.relative_to(folder).as_posix()
-        if key in (CHECKSUMS, PARITY):
+        if key in (CHECKSUMS, PARITY, HEAD):
             continue
         data = path.read_bytes()
         checksums[key] = crc32c(data), len(data)
+        if store_head.belongs(key, len(data)):
+            head[key] = data
         if is_protected(key):
             contents.append(data)
         _flush(path)
@@ -297,7 +328,9 @@ def seal(folder: Path) -> None:
         add_parity(parity, data)
     _write_flushed(folder / PARITY, parity.tobytes())
     checksums[PARITY] = crc32c(parity.tobytes()), parity.size
-    _write_flushed(folder / CHECKSUMS, format_checksums(checksums))
+    head[CHECKSUMS] = format_checksums(checksums)
+    _write_flushed(folder / HEAD, store_head.pack(head))
+    _write_flushed(folder / CHECKSUMS, head[CHECKSUMS])
     for path in [folder, *(p for p in folder.rglob("*") if p.is_dir())]:
         _flush(path)
 

@@ -16,7 +16,8 @@ from .density import Density
 from .errors import ChecksumError, ChgdbError, StoreError
 from .formats import read
 from .inputs import find_files, id_of
-from .store import CHECKSUMS, LOOKUP, LOOKUP_DTYPE, PAYLOAD, Store, crc32c, id_hash, is_protected, parse_checksums
+from .store import FACTS, FACTS_DTYPE, LOOKUP, LOOKUP_DTYPE, PAYLOAD, Store, id_hash, is_protected
+from .store_head import CHECKSUMS, HEAD, RELEASE, crc32c, parse_checksums, unpack
 from .work import reporting
 
 
@@ -99,7 +100,8 @@ class _Check:
     def files(self) -> None:
         """Every file against checksums.txt, and the other way round."""
         files = self.store.files
-        present = {key for key in files.keys() if key != CHECKSUMS}  # noqa: SIM118 (not a mapping)
+        beside = (CHECKSUMS, HEAD, RELEASE)
+        present = {key for key in files.keys() if key not in beside}  # noqa: SIM118 (not a mapping)
         self.n_files = len(present) + 1
         try:
             expected = parse_checksums(files.read(CHECKSUMS))
@@ -111,13 +113,25 @@ class _Check:
             if key not in present:
                 self._report(key, f"missing; {effect}")
                 continue
-            data = files.read(key)
+            try:
+                data = files.read(key)
+            except KeyError:  # a web server does not list what it has
+                self._report(key, f"missing; {effect}")
+                continue
             if len(data) != size:
                 self._report(key, f"has {len(data)} bytes instead of {size}; {effect}")
             elif crc32c(data) != checksum:
                 self._report(key, f"does not match its checksum; {effect}")
         for key in sorted(present - expected.keys()) if expected else ():
             self._report(key, "does not belong to the store (it is not in its checksums)")
+        try:
+            self.n_files += 1
+            if files.read(CHECKSUMS) != unpack(files.read(HEAD)).files.get(CHECKSUMS):
+                self._report(HEAD, "is of another version of the store; remote readers would see that one")
+        except KeyError:
+            self.n_files -= 1  # a store of an early version of chgdb, or CHECKSUMS is missing, which is said above
+        except ValueError as error:
+            self._report(HEAD, f"damaged: {error}; only remote readers need it")
 
     def ids(self) -> list[str]:
         try:
@@ -147,9 +161,27 @@ class _Check:
             if column is not None:
                 for row in np.flatnonzero(column != values):
                     self._report(ids[row], f"{name} is {column[row]} in its column and {values[row]} in the index")
+        self._facts(ids)
         size = self.store.arrays[PAYLOAD].shape[0]
         if len(ids) and int((table["offset"] + table["length"]).max()) > size:
             self._report(PAYLOAD, f"has {size} bytes, fewer than its records need")
+
+    def _facts(self, ids: list[str]) -> None:
+        """The copies that fetching reads against the columns; their checksums are compared with every record read."""
+        if FACTS not in self.store.arrays:
+            return
+        try:
+            table = np.ascontiguousarray(self.store.column(FACTS)).view(FACTS_DTYPE).reshape(-1)
+        except (KeyError, ChgdbError) as error:
+            self._report(FACTS, f"cannot be read: {error}")
+            return
+        for name in FACTS_DTYPE.names[1:]:
+            column = self._column(name)
+            if column is not None:
+                copy = table[name]
+                known = (column == column) | (copy == copy)
+                for row in np.flatnonzero((column != copy) & known):
+                    self._report(ids[row], f"{name} is {column[row]} in its column and {copy[row]} in {FACTS}")
 
     def _column(self, name: str) -> np.ndarray | None:
         try:

@@ -75,6 +75,7 @@ def fetch(
         raise typer.BadParameter("--format, --grid and --spacing need --decode", param_hint="--decode")
     ids = list(dict.fromkeys(ids))
     opened = open_store(catalog)
+    opened.prefetch(ids)
     records = [opened[material_id] for material_id in ids]
     facts = []
     for record in records:
@@ -133,7 +134,8 @@ def _decode(
         _write(path, density, kind.value)
     elif not _holds(path, density, kind):
         check_free(path, force)
-    return _facts(record, path, density.n_electrons) | {"grid": list(density.grid)}
+    formula, native = density.crystal.formula, record.grid if points else density.grid
+    return _facts(record, path, formula, native, density.n_electrons) | {"grid": list(density.grid)}
 
 
 def _holds(path: str, density: Density, kind: Format) -> bool:
@@ -152,15 +154,18 @@ def _extract(record: Record, path: str, force: bool) -> dict[str, Any]:
 
     _make_parent(path)
     extract(record.catalog, [record.material_id], path, replace=force)
-    return _facts(record, path, record.n_electrons) | {"grid": list(record.grid)}
+    grid = record.grid
+    return _facts(record, path, record.formula, grid, record.n_electrons) | {"grid": list(grid)}
 
 
-def _facts(record: Record, path: str, n_electrons: float) -> dict[str, Any]:
+def _facts(
+    record: Record, path: str, formula: str, grid: tuple[int, int, int], n_electrons: float
+) -> dict[str, Any]:
     return {
         "material_id": record.material_id,
-        "formula": record.formula,
+        "formula": formula,
         "path": path,
-        "native_grid": list(record.grid),
+        "native_grid": list(grid),
         "n_electrons": n_electrons,
         "nmae": record.nmae,
         "tolerance": record.tolerance,

@@ -1,0 +1,108 @@
+"""head.bin: what the first look at a remote store needs, in one small file.
+
+    "chgdb head 1\\n"                    then, compressed by zlib,
+    "base FOLDER\\n"                     where the store's other files lie, relative to this one; empty: beside it
+    for each file: "SIZE KEY\\n" and the bytes of the file
+
+The files are checksums.txt, the root metadata and the priors, byte for byte; checksums.txt says whether they are
+right, and everything else a reader gets is compared with it. So the one file names a version of the store, and
+replacing it, which every object store does in one step, publishes the next version.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import google_crc32c
+
+HEAD = "head.bin"
+CHECKSUMS = "checksums.txt"
+#: Manifest of a published store (see `publish`).
+RELEASE = "release.json"
+_MAGIC = b"chgdb head 1\n"
+#: Largest head that is believed, compressed and not: bounds the memory that a hostile one can take.
+MAX_BYTES, _MAX_RAW = 16 << 20, 64 << 20
+#: Largest file that is put into the head.
+_MAX_FILE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Head:
+    """One version of a store. files: key -> content. checksums: key -> (crc32c, size). version: 32 digits."""
+
+    files: Mapping[str, bytes]
+    base: str = ""
+    checksums: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        return version_of(self.files.get(CHECKSUMS, b""))
+
+
+def version_of(checksums: bytes) -> str:
+    """Name of a version of a store: the BLAKE2b hash, 16 bytes in hexadecimal, of its checksums.txt."""
+    return blake2b(checksums, digest_size=16).hexdigest()
+
+
+def belongs(key: str, size: int) -> bool:
+    """Whether a file of a store goes into its head."""
+    return key in (CHECKSUMS, "zarr.json") or (key.startswith("prior/") and "/c/" in key and size <= _MAX_FILE)
+
+
+def pack(files: Mapping[str, bytes], base: str = "") -> bytes:
+    """The head of a store, from the files that belong into it."""
+    body = b"".join([f"base {base}\n".encode(), *(f"{len(files[k])} {k}\n".encode() + files[k] for k in sorted(files))])
+    return _MAGIC + zlib.compress(body, 9)
+
+
+def unpack(data: bytes) -> Head:
+    """Inverse of `pack`. Raises `ValueError` where it is damaged, or too large to be one."""
+    if not data.startswith(_MAGIC) or len(data) > MAX_BYTES:
+        raise ValueError("it does not begin as one")
+    stream = zlib.decompressobj()
+    try:
+        body = stream.decompress(data[len(_MAGIC) :], _MAX_RAW)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if not stream.eof:  # zlib's own checksum at the end was not reached
+        raise ValueError("its end is missing, or it is too large")
+    line, _, body = body.partition(b"\n")
+    base = line.removeprefix(b"base ").decode()
+    files: dict[str, bytes] = {}
+    while body:
+        line, _, body = body.partition(b"\n")
+        size, _, key = line.decode().partition(" ")
+        files[key], body = body[: int(size)], body[int(size) :]
+    if ".." in base.split("/") or base.startswith("/") or ":" in base:
+        raise ValueError(f"it points to {base!r}, outside the store")
+    checksums = parse_checksums(files.get(CHECKSUMS, b""))
+    for key, content in files.items():
+        if key != CHECKSUMS and checksums.get(key) != (crc32c(content), len(content)):
+            raise ValueError(f"its copy of {key} does not match the checksums")
+    return Head(files, base, checksums)
+
+
+def crc32c(data: bytes | bytearray | memoryview) -> int:
+    """CRC-32C (Castagnoli), the checksum of Zarr's crc32c codec."""
+    return int(google_crc32c.value(bytes(data)))
+
+
+def format_checksums(checksums: Mapping[str, tuple[int, int]]) -> bytes:
+    """Text of checksums.txt: "crc32c size key" a line, keys ascending; then the crc32c of the lines before."""
+    lines = "".join(f"{crc:08x} {size} {key}\n" for key, (crc, size) in sorted(checksums.items()))
+    return f"{lines}{crc32c(lines.encode()):08x}\n".encode()
+
+
+def parse_checksums(data: bytes) -> dict[str, tuple[int, int]]:
+    """Inverse of `format_checksums`. Raises `ValueError` where its own checksum does not match."""
+    body, end = data[:-9], data[-9:]
+    if end != f"{crc32c(body):08x}\n".encode():
+        raise ValueError("the checksums do not match their own checksum")
+    checksums = {}
+    for line in body.decode().splitlines():
+        crc, size, key = line.split(" ", 2)
+        checksums[key] = int(crc, 16), int(size)
+    return checksums
