@@ -6,7 +6,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import xarray
 
     from .codecs.atoms import Prior
+    from .views import View
 
 T = TypeVar("T")
 
@@ -187,12 +188,14 @@ class Catalog:
         elements: str | Iterable[str] | None = None,
         chemical_system: str | Iterable[str] | None = None,
         formula: str | None = None,
+        predicted: Mapping[str, Any] | None = None,
         **criteria: Any,
     ) -> list[str]:
         """Ids of the materials that meet all criteria, in the store's order.
 
         elements: all of these occur ("Li,O", "Li-O" or a list). chemical_system: these and no others.
         formula: the same reduced formula in any order of the elements ("O2Si", "Si2O4").
+        predicted: like the criteria, but for the predictions of the view "properties" (see `view`).
         criteria: column=value, or column=(low, high) with both ends included and None for an open end; a list means
             any of its values. A material without a value never matches.
         Raises `StoreError` for a column that does not exist, `DensityError` for a symbol or formula that cannot be.
@@ -206,6 +209,8 @@ class Catalog:
             keep = np.ones(store.n_materials, bool)
             for name, value in wanted:
                 keep &= _matches(store.column(_known(store, name)), value, name)
+            for name, value in (predicted or {}).items():
+                keep &= _matches(store.column(_known_prediction(store, name)), value, name)
             if elements is not None:
                 symbols = _symbols(elements)
                 keep &= np.array([symbols <= set(text.split()) for text in store.column("elements")], bool)
@@ -234,6 +239,17 @@ class Catalog:
             } | {key: value for key, value in store.attributes.items() if key in ("title", "licence", "generator")}
 
         return self._consistent(facts)
+
+    def view(self, name: str = "properties") -> View:
+        """Properties that a model predicted for every material; warns with `views.StaleViewWarning` where another
+        version of the model is installed now. Raises `StoreError` where the store has no such view.
+
+        >>> catalog.view("properties")["bulk_modulus"]     # doctest: +SKIP
+        array([ 88.9, 102.3, ...], dtype=float32)
+        """
+        from .views import view
+
+        return view(self, name)
 
     def to_xarray(self) -> xarray.Dataset:
         """Every column as a lazy `xarray.Dataset` along the dimension `material`, indexed by id."""
@@ -391,6 +407,17 @@ def _known(store: Store, name: str) -> str:
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
         raise StoreError(f"{store.location} has no column {name!r}{hint}; there are {', '.join(names)}")
     return name
+
+
+def _known_prediction(store: Store, name: str) -> str:
+    """Array of a predicted property. Raises `StoreError` where it is not predicted, or nothing is."""
+    place = "view/properties/"
+    if place + name not in store.arrays:
+        units = {n for n, info in store.arrays.items() if n.startswith(place) and info.attributes.get("units")}
+        names = sorted(n.removeprefix(place) for n in units)
+        hint = f"there are {', '.join(names)}" if names else "nothing is predicted yet: run chgdb build --predict"
+        raise StoreError(f"{store.location} has no prediction of {name!r}; {hint}")
+    return place + name
 
 
 def _plain(value: Any) -> Any:

@@ -156,21 +156,6 @@ def view(catalog: Catalog, name: str = PROPERTIES) -> View:
     return found
 
 
-def search(catalog: Catalog, criteria: Mapping[str, tuple[float | None, float | None]]) -> np.ndarray:
-    """(n,) bool: rows of a catalog whose predicted properties lie in ranges, both ends included, None for open.
-
-    Raises `StoreError` where the catalog has no view or the view no such property.
-    """
-    found = view(catalog)
-    keep = np.ones(len(catalog), bool)
-    for name, (low, high) in criteria.items():
-        if name not in found.targets:
-            raise StoreError(f"{name!r} is not predicted; the view has {', '.join(found.targets)}")
-        values = found[name]
-        keep &= (values >= (-np.inf if low is None else low)) & (values <= (np.inf if high is None else high))
-    return keep
-
-
 def compute(
     store: str | Path | None = None,
     *,

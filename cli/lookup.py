@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +31,7 @@ Examples:
   chgdb search --elements Li,O --where band_gap:2..4
   chgdb search --only Ga,As                            these elements and no others
   chgdb search --space-group 225 --where volume:..50 --sort volume
+  chgdb search --predicted bulk_modulus:200.. --predicted band_gap:3..
   chgdb search --elements Fe --ids | xargs chgdb fetch --decode -o iron
   chgdb search --where code:GPAW --json --limit 0      all of them, every column""",
     )(search)
@@ -64,6 +65,14 @@ def search(
             "--where", metavar="COLUMN:RANGE", help="Such as band_gap:1..3, volume:..50, code:GPAW; may be repeated."
         ),
     ] = None,
+    predicted: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--predicted",
+            metavar="PROPERTY:RANGE",
+            help="Such as bulk_modulus:200.., in what a model predicts; may be repeated.",
+        ),
+    ] = None,
     sort: Annotated[
         str | None, typer.Option("--sort", metavar="COLUMN", help="Ascending by this column; -COLUMN descending.")
     ] = None,
@@ -77,22 +86,35 @@ def search(
     if space_group is not None:
         criteria["space_group"] = space_group
     opened = open_store(catalog)
-    found = opened.search(elements=elements, chemical_system=only, formula=formula, **criteria)
+    predictions = dict(_criterion(text, "--predicted") for text in predicted or [])
+    found = opened.search(elements=elements, chemical_system=only, formula=formula, predicted=predictions, **criteria)
+    if predictions:
+        _warn_of_stale_view(opened)
     rows = _rows(opened, found, sort)
     shown = rows if ids or limit == 0 else rows[:limit]
     if ids:
         names = opened.column("material_id")
         print("".join(f"{names[row]}\n" for row in shown), end="")
     elif as_json:
-        print_json(_facts(opened, shown))
+        print_json(_facts(opened, shown, predictions))
     else:
         extra = [name for name in criteria if name not in _SHOWN]
         if sort is not None and sort.lstrip("-") not in (*_SHOWN, *extra):
             extra.append(sort.lstrip("-"))
-        _print_found(opened, shown, len(rows), [*_SHOWN, *extra])
+        _print_found(opened, shown, len(rows), [*_SHOWN, *extra], predictions)
 
 
-def _criterion(text: str) -> tuple[str, Any]:
+def _warn_of_stale_view(catalog: Catalog) -> None:
+    from chgdb.views import PROPERTIES, View
+
+    from .output import message
+
+    stale = View(catalog, PROPERTIES).stale
+    if stale:
+        message(f"note: {stale}")
+
+
+def _criterion(text: str, option: str = "--where") -> tuple[str, Any]:
     """
     >>> _criterion("band_gap:1..3"), _criterion("volume:..50"), _criterion("code:GPAW"), _criterion("n_atoms:2")
     (('band_gap', (1.0, 3.0)), ('volume', (None, 50.0)), ('code', 'GPAW'), ('n_atoms', 2.0))
@@ -100,13 +122,13 @@ def _criterion(text: str) -> tuple[str, Any]:
     name, colon, value = text.partition(":")
     name, value = name.strip().replace("-", "_"), value.strip()
     if not colon or not name.isidentifier() or not value:
-        raise typer.BadParameter(f"{text!r} is not COLUMN:RANGE, such as band_gap:1..3", param_hint="--where")
+        raise typer.BadParameter(f"{text!r} is not COLUMN:RANGE, such as band_gap:1..3", param_hint=option)
     low, dots, high = value.partition("..")
     if dots:
         try:
             limits = tuple(float(end) if end.strip() else None for end in (low, high))
         except ValueError:
-            raise typer.BadParameter(f"{value!r} is not a range such as 1..3", param_hint="--where") from None
+            raise typer.BadParameter(f"{value!r} is not a range such as 1..3", param_hint=option) from None
         return name, limits
     try:
         return name, float(value)
@@ -132,19 +154,38 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _facts(catalog: Catalog, rows: list[int]) -> list[dict[str, Any]]:
-    """Every column's value of some rows."""
+def _facts(catalog: Catalog, rows: list[int], predicted: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Every column's value of some rows, and predictions with their std as `predicted_...`."""
     columns = {name: catalog.column(name) for name in catalog.columns if name not in _INTERNAL}
+    columns |= {f"predicted_{name}": values for name, values in _predictions(catalog, predicted).items()}
     return [{name: _plain(values[row]) for name, values in columns.items()} for row in rows]
 
 
-def _print_found(catalog: Catalog, rows: list[int], total: int, names: list[str]) -> None:
+def _predictions(catalog: Catalog, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Predicted values and standard deviations."""
+    if not names:
+        return {}
+    from chgdb.views import PROPERTIES, View
+
+    view = View(catalog, PROPERTIES)
+    return {key: view[key].astype(float) for name in names for key in (name, f"{name}_std")}
+
+
+def _print_found(
+    catalog: Catalog, rows: list[int], total: int, names: list[str], predicted: Iterable[str] = ()
+) -> None:
     from .output import message
 
     columns = {name: catalog.column(name) for name in names}
     headers = [(_heading(catalog, name), columns[name].dtype != object) for name in names]
+    table = [[_cell(name, columns[name], row) for name in names] for row in rows]
+    values = _predictions(catalog, predicted)
+    for name in predicted:
+        headers.append((f"predicted {name.replace('_', ' ')}", True))
+        for line, row in zip(table, rows, strict=True):
+            line.append(f"{values[name][row]:.4g} ± {values[f'{name}_std'][row]:.2g}")
     if rows:
-        print_table(headers, [[_cell(name, columns[name], row) for name in names] for row in rows])
+        print_table(headers, table)
     more = "" if len(rows) == total else f"; {len(rows)} shown, --limit 0 shows all"
     message(f"{total} of {len(catalog)} materials{more}")
 

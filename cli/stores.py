@@ -29,6 +29,7 @@ Examples:
   chgdb build my.zarr runs/ --properties gaps.csv  columns of a CSV, joined by its column material_id
   chgdb build my.zarr runs/ --tolerance 1e-3       smaller: at most 0.1 % error instead of 0.01 %
   chgdb build my.zarr runs/ --code VASP --functional PBE --energy-cutoff 520
+  chgdb build my.zarr runs/ --predict              and what a model predicts for each
   chgdb build my.zarr more/ --replace              add to a store, new versions replace old ones""",
     )(build)
     app.command(
@@ -72,6 +73,14 @@ def build(
     structure_source: Annotated[str | None, typer.Option(help="Where the structures come from.")] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the densities.")] = None,
     title: Annotated[str | None, typer.Option(help="Title of the store.")] = None,
+    predict: Annotated[
+        bool | None,
+        typer.Option(
+            "--predict/--no-predict",
+            help="Predict properties of every material. [default: if the store has predictions]",
+            show_default=False,
+        ),
+    ] = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -92,6 +101,7 @@ def build(
         "structure_source": structure_source,
         "licence": licence,
     }
+    wanted = _has_predictions(out) if predict is None else predict
     report = build_store(
         out,
         inputs,
@@ -116,6 +126,10 @@ def build(
         "skipped": list(report.skipped),
         "refused": [{"source": source, "reason": reason} for source, reason in report.refused],
     }
+    if wanted and (report.added or report.replaced or not _has_predictions(out)):
+        from chgdb.views import compute
+
+        facts["predictions"] = compute(out, workers=workers, progress=not quiet and sys.stderr.isatty())
     facts |= _size_of(report.path)
     if as_json:
         print_json(facts)
@@ -123,6 +137,14 @@ def build(
         _print_report(facts)
     if not report.complete:
         raise typer.Exit(1)
+
+
+def _has_predictions(path: Path) -> bool:
+    """Whether there is a store with predicted properties; building on drops them, so they are then made anew."""
+    from chgdb.catalog import open_catalog
+    from chgdb.views import names
+
+    return (path / "zarr.json").is_file() and bool(names(open_catalog(path.absolute())))
 
 
 def _size_of(path: str) -> dict[str, Any]:
@@ -146,6 +168,8 @@ def _print_report(facts: dict[str, Any]) -> None:
             f"{size(facts['text_bytes'])} of text in {size(facts['payload_bytes'])} "
             f"({size(facts['stored_bytes'])} with metadata)"
         )
+    if facts.get("predictions"):
+        print(f"properties predicted by {facts['predictions']}: see chgdb search --predicted")
 
 
 def verify(
