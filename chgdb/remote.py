@@ -38,12 +38,12 @@ _NEAR = ("memory", "file", "local")
 class RemoteFiles:
     """The files of a store at a URL (see `store_files.Files`)."""
 
-    def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, url: str, options: Mapping[str, Any] | None = None, cached: bool = True) -> None:
         self.location = public(url)
         self._transport: Transport | None = None
         self._url, self._options = url, dict(options or {})
         near = url.rpartition("::")[2].partition("://")[0] in _NEAR
-        self._cache = Cache(limit=0) if near else Cache()
+        self._cache = Cache(limit=0) if near or not cached else Cache()
         self._offline = offline() and not near
         self._memory: OrderedDict[Piece, bytes] = OrderedDict()
         self._memory_size = 0
@@ -125,7 +125,12 @@ class RemoteFiles:
                 raise refusal from None
             return Answer(b""), False  # no store, or one without checksums: the reader says which
 
-    def _look_again(self) -> bool:
+    @property
+    def head(self) -> Head:
+        """The version that is being read."""
+        return self._head
+
+    def changed(self) -> bool:
         """Ask for the head past all caches; whether the store is another version now."""
         with self._lock:
             before = self._head.version
@@ -235,7 +240,7 @@ class RemoteFiles:
             raise OfflineError(f"{self.location}: chgdb is offline (CHGDB_OFFLINE), and the cache lacks {key}{part}")
 
     def _raise_if_changed(self) -> None:
-        if self._look_again():
+        if self.changed():
             raise StoreError(f"{self.location}: replaced by another version while it was read; open it again")
 
     def _kept(self, head: Head, piece: Piece) -> bytes | None:

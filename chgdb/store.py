@@ -47,6 +47,8 @@ FACTS_DTYPE = np.dtype(
         *(("tolerance", "<f8"), ("text_bytes", "<i8")),
     ]
 )
+#: Its fields that are columns too.
+FACTS_COLUMNS = (FACTS_DTYPE.names or ())[1:]
 #: Largest parity.bin: damage of up to half of it, a block of a disk, is repaired.
 PARITY_BYTES = 8192
 
@@ -221,7 +223,7 @@ class Store:
 
     def value(self, name: str, row: int) -> Any:
         """One row of a column."""
-        if name in FACTS_DTYPE.names and FACTS in self.arrays:
+        if name in FACTS_COLUMNS and FACTS in self.arrays:
             return self._facts(row)[name]
         chunk, offset = divmod(row, self.arrays[name].chunk_rows)
         return self.chunk(name, chunk)[offset]

@@ -115,6 +115,22 @@ def changing(store: Path) -> Iterator[None]:
 
 
 @contextmanager
+def exclusive(store: Path) -> Iterator[None]:
+    """Hold off builds of a store while it is replaced; the journal of an interrupted build stays.
+
+    Raises `StoreError` where another process is writing the store.
+    """
+    folder = beside(store, "journal")
+    with _locked(store, folder):
+        recover(store)
+        try:
+            yield
+        finally:
+            if {p.name for p in folder.iterdir()} == {"lock"}:
+                shutil.rmtree(folder)
+
+
+@contextmanager
 def _locked(store: Path, folder: Path) -> Iterator[None]:
     """Hold the lock file of a journal. The system lets go of it when the process ends, however it ends."""
     path = folder / "lock"

@@ -18,6 +18,7 @@ from . import store_head
 from .errors import StoreError
 from .store import (
     FACTS,
+    FACTS_COLUMNS,
     FACTS_DTYPE,
     FORMAT_VERSION,
     LOOKUP,
@@ -295,7 +296,7 @@ def _write_facts(root: Any, columns: Mapping[str, np.ndarray], records: list[byt
     bytes to this version of the store."""
     table = np.zeros(len(records), FACTS_DTYPE)
     table["crc32c"] = [int.from_bytes(record[-4:], "little") for record in records]
-    for name in FACTS_DTYPE.names[1:]:
+    for name in FACTS_COLUMNS:
         table[name] = columns[name]
     attributes = {
         "long_name": "checksum and errors of each record, a row a material; copies of columns but for the checksum",

@@ -81,7 +81,11 @@ class FsspecTransport:
             self._system.invalidate_cache()
             return self._system.find(self._path(prefix), detail=True)
 
-        for path, facts in sorted(self._do(once, prefix).items()):
+        try:
+            found = self._do(once, prefix)
+        except KeyError:  # nothing there yet
+            return
+        for path, facts in sorted(found.items()):
             yield path.removeprefix(root).lstrip("/"), int(facts.get("size") or 0)
 
     def put(self, key: str, data: bytes) -> None:
@@ -91,7 +95,10 @@ class FsspecTransport:
                 self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._system.pipe_file(path, data)
 
-        self._do(once, key)
+        try:
+            self._do(once, key)
+        except KeyError:
+            raise RemoteError(f"{self._name(key)}: cannot be written: there is no such bucket or folder") from None
 
     def remove(self, prefix: str) -> None:
         def once() -> None:

@@ -16,7 +16,7 @@ from .density import Density
 from .errors import ChecksumError, ChgdbError, StoreError
 from .formats import read
 from .inputs import find_files, id_of
-from .store import FACTS, FACTS_DTYPE, LOOKUP, LOOKUP_DTYPE, PAYLOAD, Store, id_hash, is_protected
+from .store import FACTS, FACTS_COLUMNS, FACTS_DTYPE, LOOKUP, LOOKUP_DTYPE, PAYLOAD, Store, id_hash, is_protected
 from .store_head import CHECKSUMS, HEAD, RELEASE, crc32c, parse_checksums, unpack
 from .work import reporting
 
@@ -175,7 +175,7 @@ class _Check:
         except (KeyError, ChgdbError) as error:
             self._report(FACTS, f"cannot be read: {error}")
             return
-        for name in FACTS_DTYPE.names[1:]:
+        for name in FACTS_COLUMNS:
             column = self._column(name)
             if column is not None:
                 copy = table[name]

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import fetch, files, lookup, plot, predict, stores, train
+from . import fetch, files, lookup, plot, predict, remote, stores, train
 from .output import message
 
 # Without typer's rich formatting: importing it would take longer than printing the help.
@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for group in (fetch, predict, lookup, stores, files, plot, train):
+for group in (fetch, predict, lookup, stores, remote, files, plot, train):
     group.register(app)
 
 
@@ -48,8 +48,13 @@ def chgdb(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Of remote stores use only what the cache holds (CHGDB_OFFLINE=1).")
+    ] = False,
 ) -> None:
     """Electronic charge densities in about a kilobyte each, with a stated error."""
+    if offline:
+        os.environ["CHGDB_OFFLINE"] = "1"
 
 
 def run() -> None:

@@ -16,7 +16,7 @@ from chgdb.store_layout import write_table
 from chgdb.store_table import from_store
 
 #: Floating-point columns that the decoder relies on, or that are exact by nature.
-_EXACT = ("tolerance", "cell", "channel_nmae", "energy_cutoff", "n_electrons")
+_EXACT = ("tolerance", "cell", "volume", "channel_nmae", "energy_cutoff", "n_electrons")
 
 
 def synthetic(folder: Path, count: int, seed: int = 0, text: str = "syn") -> Path:

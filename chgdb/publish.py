@@ -1,0 +1,384 @@
+"""Stores to where others read them, and whole stores from there.
+
+On a disk (or the folder of a web server) a publication is the store, swapped in whole. In a bucket, where no folder can
+be exchanged, every release lies in a folder of its own,
+
+    releases/VERSION/...      the files of the store, and release.json
+    head.bin                  what readers ask for first (see `store_head`): it says which release is the current one
+    release.json              a copy of the current release's manifest
+
+and replacing head.bin, one object, publishes. A reader that began with the release before finds it still there.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+from . import __version__
+from .catalog import open_catalog
+from .errors import ChecksumError, RemoteError, StoreError
+from .remote import RemoteFiles
+from .store import Store
+from .store_files import FolderFiles, is_url
+from .store_head import CHECKSUMS, HEAD, RELEASE, Head, belongs, crc32c, pack, unpack, version_of
+from .store_journal import exclusive
+from .store_swap import beside, swap_in
+from .transport import Transport, connect
+from .work import reporting
+
+T = TypeVar("T")
+Progress = bool | Callable[[int, int, str], None]
+
+RELEASES = "releases"
+_CONCURRENCY = 8
+#: Bytes of a large file that are asked for at a time, so that an interrupted pull goes on in the middle of it.
+_STEP = 4 << 20
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What `publish` did. url: where chgdb opens it. zarr_url: where plain Zarr readers do. changed: False where this
+    version was there already. files, bytes: of the store; sent: bytes of the files that were not there yet."""
+
+    url: str
+    zarr_url: str
+    version: str
+    changed: bool
+    files: int
+    bytes: int
+    sent: int
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What `pull` did. received: bytes that came over the network; the rest was there."""
+
+    path: str
+    url: str
+    version: str
+    changed: bool
+    n_materials: int
+    bytes: int
+    received: int
+
+
+def publish(
+    store: str | os.PathLike[str] | None,
+    url: str | os.PathLike[str],
+    *,
+    keep: int = 2,
+    options: dict[str, Any] | None = None,
+    progress: Progress = False,
+) -> Publication:
+    """Copy a finished store to a folder or a URL that fsspec writes to (s3, gs, ...); readers see the old or the new.
+
+    Every file is compared with its checksum on the way; a manifest, release.json, names them all with SHA-256.
+    keep: how many releases stay in a bucket; readers that began with an older one have to begin again.
+    options: for the file system, as in `fsspec.filesystem`.
+    Raises `StoreError` where the store is damaged, `RemoteError` where the place cannot be written to.
+    """
+    source = open_catalog(store)._store
+    checksums = source.files.read(CHECKSUMS)
+    target = os.fspath(url)
+    if target.startswith("file://"):
+        target = target.removeprefix("file://")
+    version = version_of(checksums)
+    with reporting(progress, "Publishing", 0, len(source.checksums)) as step:
+        if is_url(target):
+            return _to_bucket(source, checksums, version, connect(target, options), max(1, keep), step)
+        return _to_folder(source, checksums, version, Path(target), step)
+
+
+def _contents(source: Store, checksums: bytes) -> Iterator[tuple[str, bytes]]:
+    """Every file of a store, checked; repaired where it can be."""
+    yield CHECKSUMS, checksums
+    for key in sorted(source.checksums):
+        data = source.read(key)
+        if (crc32c(data), len(data)) != source.checksums[key]:
+            raise ChecksumError(f"{source.location}: {key} is damaged; get a fresh copy of the store")
+        yield key, data
+
+
+def _manifest(source: Store, version: str, base: str, files: dict[str, dict[str, Any]]) -> bytes:
+    attributes = {k: v for k, v in source.attributes.items() if k in ("title", "licence", "generator")}
+    facts = {
+        "chgdb_release": 1,
+        "version": version,
+        "base": base,
+        "published": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "publisher": f"chgdb {__version__}",
+        "format_version": source.format_version,
+        "n_materials": source.n_materials,
+        **attributes,
+        "bytes": sum(entry["size"] for entry in files.values()),
+        "files": dict(sorted(files.items())),
+    }
+    return (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _entry(data: bytes) -> dict[str, Any]:
+    return {"size": len(data), "crc32c": f"{crc32c(data):08x}", "sha256": sha256(data).hexdigest()}
+
+
+def _head_of(source: Store, checksums: bytes, base: str) -> bytes:
+    files = {key: source.read(key) for key, (_, size) in source.checksums.items() if belongs(key, size)}
+    return pack(files | {CHECKSUMS: checksums}, base)
+
+
+def _to_folder(source: Store, checksums: bytes, version: str, target: Path, step: Callable[[str], None]) -> Publication:
+    if target.is_dir() and any(target.iterdir()) and not (target / "zarr.json").exists():
+        raise StoreError(f"{target}: there is something else than a store; choose another folder")
+    if os.path.lexists(target) and not target.is_dir():
+        raise StoreError(f"{target} is a file; a store is published to a folder or a URL")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with exclusive(target):
+            if _published(target) == version:
+                total = sum(size for _, size in source.checksums.values())
+                return Publication(str(target), str(target), version, False, len(source.checksums) + 1, total, 0)
+            if target.is_dir() and not any(target.iterdir()):
+                target.rmdir()
+            staging = beside(target, "staging")
+            files: dict[str, dict[str, Any]] = {}
+            for key, data in _contents(source, checksums):
+                _write(staging / key, data)
+                files[key] = _entry(data)
+                step(key)
+            _write(staging / HEAD, _head_of(source, checksums, ""))
+            _write(staging / RELEASE, _manifest(source, version, "", files))
+            swap_in(staging, target)
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{target}: cannot be written: {error.strerror or error}; nothing was published") from error
+    size = sum(entry["size"] for entry in files.values())
+    return Publication(str(target), str(target), version, True, len(files), size, size)
+
+
+def _published(target: Path) -> str | None:
+    """Version that was published to a folder, if one was."""
+    try:
+        return str(json.loads((target / RELEASE).read_bytes())["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _to_bucket(
+    source: Store, checksums: bytes, version: str, transport: Transport, keep: int, step: Callable[[str], None]
+) -> Publication:
+    base = f"{RELEASES}/{version}"
+    present = dict(transport.sizes())
+    if "zarr.json" in present:
+        raise RemoteError(
+            f"{transport.url}: there is a plain copy of a store, which could only be replaced file by file; "
+            "choose another URL, or remove it"
+        )
+    before = _current(transport) if HEAD in present else None
+    files: dict[str, dict[str, Any]] = {}
+    sent = 0
+
+    def send(item: tuple[str, bytes]) -> int:
+        key, data = item
+        files[key] = _entry(data)
+        # The folder is of this version alone: what is there with the right size was sent by an interrupted call.
+        missing = present.get(f"{base}/{key}") != len(data)
+        if missing:
+            transport.put(f"{base}/{key}", data)
+        step(key)
+        return len(data) if missing else 0
+
+    with ThreadPoolExecutor(_CONCURRENCY, "chgdb") as pool:
+        for batch in _batches(_contents(source, checksums), _CONCURRENCY):
+            sent += sum(pool.map(send, batch))
+    manifest = _manifest(source, version, base, files)
+    transport.put(f"{base}/{HEAD}", _head_of(source, checksums, ""))
+    transport.put(f"{base}/{RELEASE}", manifest)
+    transport.put(HEAD, _head_of(source, checksums, base))  # from here on it is the new one
+    transport.put(RELEASE, manifest)
+    _prune(transport, version, before, keep)
+    size = sum(entry["size"] for entry in files.values())
+    url = transport.url.rstrip("/")
+    return Publication(url, f"{url}/{base}", version, before != version, len(files), size, sent)
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    batch: list[T] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _current(transport: Transport) -> str | None:
+    """Version that a bucket's readers see."""
+    try:
+        return unpack(transport.get(HEAD, fresh=True).data or b"").version
+    except (KeyError, ValueError):
+        return None
+
+
+def _prune(transport: Transport, current: str, before: str | None, keep: int) -> None:
+    """Remove all but the last releases: the current one, the one before, and the youngest others."""
+    found = {key.split("/")[1] for key, _ in transport.sizes(RELEASES) if key.count("/") > 1}
+    published = {}
+    for version in found - {current, before}:
+        with suppress(KeyError, ValueError, TypeError):  # without a manifest: an upload that never ended
+            published[version] = str(
+                json.loads(transport.get(f"{RELEASES}/{version}/{RELEASE}").data or b"")["published"]
+            )
+    youngest = sorted(published, key=lambda version: published[version], reverse=True)
+    staying = list(dict.fromkeys([current, *([before] if before else []), *youngest]))[:keep]
+    for version in sorted(found - set(staying)):
+        transport.remove(f"{RELEASES}/{version}")
+
+
+# Pulling -------------------------------------------------------------------------------------------------------------
+
+
+def pull(
+    url: str,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    options: dict[str, Any] | None = None,
+    progress: Progress = False,
+) -> Pulled:
+    """Bring a whole store from a URL to a folder; call it again after an interruption to go on.
+
+    out: the folder; the last part of the URL unless given. A store that is there already is replaced when all files
+        are here and right, and what it shares with the new version is not fetched again.
+    Raises `RemoteError` where the server fails, `StoreError` where the folder cannot be written or is something else.
+    """
+    target = Path(out) if out is not None else Path(url.partition("?")[0].rstrip("/").rpartition("/")[2])
+    if not target.name or (target.is_dir() and any(target.iterdir()) and not (target / "zarr.json").exists()):
+        raise StoreError(f"{target}: there is something else than a store; choose another folder")
+    for _ in range(3):
+        remote = RemoteFiles(url, options, cached=False)
+        store = Store(remote)  # says what is wrong where it is no store
+        try:
+            return _pull(remote, store, target, progress)
+        except StoreError:
+            if not remote.changed():
+                raise
+        except OSError as error:
+            raise StoreError(f"{target}: cannot be written: {error.strerror or error}; pull again to go on") from error
+    raise RemoteError(f"{remote.location}: is being replaced again and again; try again later")
+
+
+def _pull(remote: RemoteFiles, store: Store, target: Path, progress: Progress) -> Pulled:
+    head = remote.head
+    size = sum(size for _, size in head.checksums.values())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(target):
+        if _is_whole(target, head):
+            return Pulled(str(target), remote.location, head.version, False, store.n_materials, size, 0)
+        staging = beside(target, "pull")
+        staging.mkdir(exist_ok=True)
+        manifest = _release(remote, head)
+        with reporting(progress, "Pulling", 0, len(head.checksums)) as step:
+
+            def bring(key: str) -> int:
+                received = _bring(remote, head, key, staging, target, manifest.get(key))
+                step(key)
+                return received
+
+            with ThreadPoolExecutor(_CONCURRENCY, "chgdb") as pool:
+                received = sum(pool.map(bring, sorted(head.checksums)))
+        for path in [p for p in staging.rglob("*") if p.is_file()]:
+            if path.relative_to(staging).as_posix() not in head.checksums:
+                path.unlink()  # of another version
+        files = {key: content for key, content in head.files.items()}
+        _write(staging / HEAD, pack(files))
+        _write(staging / CHECKSUMS, head.files[CHECKSUMS])
+        swap_in(staging, target)
+    return Pulled(str(target), remote.location, head.version, True, store.n_materials, size, received)
+
+
+def _release(remote: RemoteFiles, head: Head) -> dict[str, str]:
+    """SHA-256 by key from the manifest of this release; empty where the store came here without one."""
+    try:
+        facts = json.loads(remote.read(RELEASE))
+        if facts["version"] != head.version:
+            return {}
+        return {str(key): str(entry["sha256"]) for key, entry in facts["files"].items()}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _is_whole(target: Path, head: Head) -> bool:
+    """Whether a folder holds this version already, every file of it."""
+    files = FolderFiles(target)
+    return all(_holds(files, key, head) for key in [CHECKSUMS, *head.checksums])
+
+
+def _holds(files: FolderFiles, key: str, head: Head) -> bool:
+    try:
+        data = files.read(key)
+    except KeyError:
+        return False
+    return data == head.files[CHECKSUMS] if key == CHECKSUMS else (crc32c(data), len(data)) == head.checksums[key]
+
+
+def _bring(remote: RemoteFiles, head: Head, key: str, staging: Path, target: Path, expected: str | None) -> int:
+    """One file into the staging folder, unless it is there or in the store's last version; bytes received."""
+    path = staging / key
+    if _holds(FolderFiles(staging), key, head):
+        return 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if _holds(FolderFiles(target), key, head):
+        shutil.copyfile(target / key, path)
+        return 0
+    size = head.checksums[key][1]
+    part = path.with_name(path.name + ".part")
+    received = 0
+    for attempt in range(3):
+        if size <= _STEP or attempt:
+            data = remote.read(key)
+            received += len(data)
+            _write(part, data)
+        else:
+            received += _append(remote, key, part, size)
+            data = part.read_bytes()
+        right = (crc32c(data), len(data)) == head.checksums[key]
+        if right and (expected is None or sha256(data).hexdigest() == expected):
+            os.replace(part, path)
+            return received
+        part.unlink()
+        if right:
+            raise RemoteError(f"{remote.location}: {key} does not match the SHA-256 in {RELEASE}; tell its owner")
+    raise RemoteError(f"{remote.location}: {key} is damaged there, or being replaced; try again later")
+
+
+def _append(remote: RemoteFiles, key: str, part: Path, size: int) -> int:
+    """Go on with a large file where the last call stopped; bytes received."""
+    received = 0
+    with open(part, "ab") as file:
+        while (have := file.tell()) < size:
+            data = remote.read_range(key, have, min(have + _STEP, size))
+            if not data:
+                break
+            file.write(data)
+            file.flush()
+            received += len(data)
+    return received
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file and flush it to the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
