@@ -3,8 +3,8 @@
     view/NAME/material_id           the rows; the same as the store's
     view/NAME/TARGET                predicted value, float32
     view/NAME/TARGET_std            its standard deviation: 90 % of true values lie within 1.645 of it
-    view/NAME/TARGET_out_of_fold    1 where the material's formula was in the training set: then the value comes from
-                                    the member of the model that had not seen it
+    view/NAME/TARGET_out_of_fold    1 where the material was in the training set: then the value comes from a learner
+                                    that had not seen its formula
     view/NAME/unlike_training       1 where something about the density is unlike the training set
 
 Attributes of the group and of every TARGET say which model it was and how it did on formulas that it had not seen.
@@ -170,16 +170,11 @@ def compute(
     store: folder of the store, the embedded one unless given. model: a name of `chgdb.models.names()`. folder: of the
     trained models, the embedded catalog's unless given. cache: see `models.rows.from_catalog`.
     Readers see the store as it was until all of it is written. Raises `ModelError`, `StoreError`, `ChecksumError`,
-    `MissingExtraError` as `load_model`, and where a model has no members to predict training materials out of fold.
+    `MissingExtraError` as `load_model`.
     """
     from .models.rows import from_catalog
 
     ensemble = load_model(model, folder)
-    if len(ensemble.members) < 2:
-        raise ModelError(
-            f"the model {model} is a single learner of all rows: it cannot predict materials of its training set out "
-            f"of fold; use {DEFAULT_MODEL}"
-        )
     catalog = open_catalog(store)
     rows = from_catalog(catalog, ensemble.inputs, cache=cache, workers=workers, progress=progress)
     write(Path(catalog.path), rows.ids, ensemble.predict(rows, out_of_fold=True), ensemble)
@@ -248,7 +243,7 @@ def _write_group(folder: Path, ids: tuple[str, ...], predictions: Predictions, e
                 "long_name": f"standard deviation of the predicted {target.label}; 90 % lie within 1.645 of it",
             })  # fmt: skip
             add(name + _OUT_OF_FOLD, predictions.out_of_fold[name].astype(np.int8), 0, {
-                "long_name": "1 where the formula was in the training set, and the value is out of fold",
+                "long_name": "1 where the material was in the training set, and the value is out of fold",
             })  # fmt: skip
         unlike = np.array([bool(remarks) for remarks in predictions.remarks], np.int8)
         add("unlike_training", unlike, 0, {"long_name": "1 where the density is unlike the training set"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,6 +42,11 @@ def properties(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Folder with one subfolder a model.")
     ] = None,
+    structures: Annotated[
+        Path | None,
+        typer.Option(metavar="JSONL", help="Structures without a density, for models that can learn from them."),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(metavar="CSV", help="Labels of these structures, by id.")] = None,
     cache: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Keep features of densities here between runs.")
     ] = None,
@@ -62,6 +67,8 @@ def properties(
     from chgdb.models.training import train as train_model
     from chgdb.views import models_folder
 
+    if (structures is None) != (labels is None):
+        raise typer.BadParameter("--structures and --labels go together", param_hint="--structures")
     chosen = model or [name for name in models.names() if name not in _NOT_BY_DEFAULT]
     for name in chosen:
         models.module_name(name)
@@ -69,13 +76,20 @@ def properties(
     shown = not quiet and sys.stderr.isatty()
     inputs = ensemble.required_inputs(chosen)
     materials = rows.from_catalog(opened, inputs, cache=cache, workers=workers, progress=shown)
-    labels = rows.labels(opened, materials)
-    facts = []
+    known = rows.labels(opened, materials)
+    extra = None
+    if structures is not None and labels is not None:
+        from chgdb_catalog.structures import load
+
+        extra = load(structures, labels, set(opened.ids), inputs, cache=cache, workers=workers, progress=shown)
+    facts: list[dict[str, Any]] = []
     for name in chosen:
         place = (output or models_folder()) / name
         note = None if quiet else (lambda text, name=name: message(f"{name}: {text}"))
-        trained, found = train_model(name, opened, materials, labels, place, folds=folds, seed=seed, progress=note)
-        served = {target: labels[target] for target in trained.targets}
+        trained, found = train_model(
+            name, opened, materials, known, place, extra=extra, folds=folds, seed=seed, progress=note
+        )
+        served = {target: known[target] for target in trained.targets}
         facts.append({"model": trained.identifier, "path": str(place), "scores": summary(materials, served, found)})
     if as_json:
         print_json(facts)

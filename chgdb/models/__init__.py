@@ -136,6 +136,11 @@ class Rows:
             {name: values[positions] for name, values in self.inputs.items()},
         )
 
+    def append(self, others: Rows, inputs: Sequence[str]) -> Rows:
+        """These rows and then others, with some of the inputs of both."""
+        joined = {name: np.concatenate([self[name], others[name]]) for name in inputs}
+        return Rows(self.ids + others.ids, self.crystals + others.crystals, joined)
+
     def table(self, *inputs: str) -> np.ndarray:
         """Inputs with one axis a row, side by side: (n, sum of their widths) float64."""
         return np.hstack([np.asarray(self[name], float).reshape(len(self), -1) for name in inputs])
@@ -152,7 +157,9 @@ class Learner(Protocol):
     NAME: the module's NAME. TITLE: how tables call it. INPUTS: names of the inputs it reads from its rows.
     VERSION: raised whenever the same training data would give another model.
     REFIT (optional, False unless declared): weights are large, so one learner of all rows is kept instead of those of
-        the folds, which then serve for calibration alone; such a model has no out-of-fold predictions for the views.
+        the folds, which then serve for calibration and out-of-fold predictions alone.
+    PARTIAL (optional, False unless declared): rows of structures without a density may train it; what of their inputs
+        needs the density is NaN.
 
     A learner works on the scale of `Target.forward`: what it is given and what it returns are natural logarithms where
     the target is `log`. It must be deterministic given the seed, and no statistic of its preprocessing may come from

@@ -1,8 +1,9 @@
 """From learners to predictions: one learner for each fold, calibrated, consistent, and honest about what it has seen.
 
-Each of the five members is trained without one fifth of the formulas. A new material gets the mean of all members; a
-formula of the training set can be asked for out of fold, from the one member that has not seen it. The residuals of
-these out-of-fold predictions calibrate the standard deviations, so that 90 % of them lie within 1.645 std.
+Each of the five members is trained without one fifth of the formulas and predicts these: out of fold. The residuals
+calibrate the standard deviations, so that 90 % of them lie within 1.645 std. A new material gets the mean of all
+members, or of the one learner of all rows where the model says `REFIT`; for a material of the training set its
+out-of-fold prediction, which is stored with the weights, can be asked for instead.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from .evaluation import FOLDS, NINETY_PERCENT, grouped_folds, validation_rows
 
 #: Inputs that every ensemble wants beside its learners' own.
 COMMON_INPUTS = ("gauges",)
+#: Files beside `model.json`: the exact split, and the out-of-fold predictions.
+SPLIT, HELD_OUT = "split.json.gz", "out_of_fold.json.gz"
 _MODULI = ("bulk_modulus", "shear_modulus", "youngs_modulus")
 
 
@@ -46,7 +49,8 @@ class Calibration:
 class Predictions:
     """Values in the targets' units.
 
-    mean, std: target -> (n,). out_of_fold: target -> (n,) bool, predicted by a member that had not seen the formula.
+    mean, std: target -> (n,). out_of_fold: target -> (n,) bool, predicted by a learner that had not seen the formula
+        of this material of the training set.
     remarks: for each row what about it is unlike the training set; its std is then at least the spread of the labels.
     model: identifier of the model, "" if it was never stored.
     """
@@ -58,19 +62,53 @@ class Predictions:
     model: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Out-of-fold predictions of training rows, by material.
+
+    position: material id -> row. formulas: of the rows. mean, std: target -> (n,), NaN where a row has no label: then
+    it was not in the training set of this target.
+    """
+
+    position: Mapping[str, int]
+    formulas: tuple[str, ...]
+    mean: Mapping[str, np.ndarray]
+    std: Mapping[str, np.ndarray]
+
+    def rows_of(self, ids: Sequence[str], formulas: Sequence[str]) -> np.ndarray:
+        """(n,) int: where the materials stand here, -1 for those that do not. The formula must be the same: an id of
+        another collection can be the name of something else."""
+        found = [self.position.get(material_id, -1) for material_id in ids]
+        return np.array([r if r >= 0 and self.formulas[r] == f else -1 for r, f in zip(found, formulas, strict=True)])
+
+    def to_json(self) -> dict[str, Any]:
+        numbers = {
+            key: {n: [float(f"{x:.5g}") if np.isfinite(x) else None for x in v] for n, v in values.items()}
+            for key, values in (("mean", self.mean), ("std", self.std))
+        }
+        return {"ids": list(self.position), "formulas": list(self.formulas), **numbers}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> HeldOut:
+        mean, std = ({n: np.array(v, float) for n, v in content[key].items()} for key in ("mean", "std"))
+        return cls(
+            {material_id: i for i, material_id in enumerate(content["ids"])}, tuple(content["formulas"]), mean, std
+        )
+
+
 @dataclass(eq=False)
 class Ensemble:
     """A trained property model.
 
     name: of its learners' module. members: one for each fold, each trained without it; or a single one.
-    seen: target -> reduced formulas with a label in the training set.
+    held_out: out-of-fold predictions of the training rows; see `HeldOut`.
     """
 
     name: str
     members: list[Learner]
     calibration: dict[str, Calibration]
     domain: Domain
-    seen: dict[str, frozenset[str]]
+    held_out: HeldOut
     split: dict[str, Any] = field(default_factory=dict)
     description: dict[str, Any] = field(default_factory=dict)
 
@@ -96,6 +134,7 @@ class Ensemble:
         rows: Rows,
         targets: Mapping[str, np.ndarray],
         *,
+        extra: tuple[Rows, Mapping[str, np.ndarray]] | None = None,
         folds: int = FOLDS,
         seed: int = 0,
         progress: Callable[[str], None] | None = None,
@@ -103,8 +142,10 @@ class Ensemble:
         """Train a model; returns it with the out-of-fold predictions of its training rows.
 
         rows: with the inputs of the model and `COMMON_INPUTS`. targets: name -> (n,) in its unit, NaN without a label.
-        folds: 1 trains a single member on all rows; the predictions are then those of its validation rows, and NaN
-            elsewhere.
+        extra: rows and targets of structures without a density, for models that say `PARTIAL`; they train, by the same
+            folds, and are never tested on. Others ignore them.
+        folds: 1 trains a single member on all rows; calibration and predictions are then those of its validation
+            rows, the predictions NaN elsewhere.
         Raises `ModelError` where a target has fewer than 20 labels.
         """
         usable = {n: v for n, v in targets.items() if np.isfinite(v).any()}
@@ -113,46 +154,58 @@ class Ensemble:
                 raise ModelError(f"{target} has {int(np.isfinite(values).sum())} labels; training needs 20 or more")
         if not usable:
             raise ModelError("there is no label to train with")
+        module = get(name).Model
         scaled = {n: TARGETS[n].forward(v) for n, v in usable.items()}
-        fold_of = grouped_folds(rows.formulas, folds) if folds > 1 else np.zeros(len(rows), int)
-        held = validation_rows(rows.formulas)
-        members: list[Learner] = []
-        raw_mean = {n: np.full(len(rows), np.nan) for n in usable}
-        raw_std = {n: np.full(len(rows), np.nan) for n in usable}
-        for k in range(folds):
-            train = np.flatnonzero((fold_of != k) | (folds == 1))
-            test = np.flatnonzero(fold_of == k) if folds > 1 else np.flatnonzero(held)
-            member: Learner = get(name).Model()
-            note = (lambda text, k=k: progress(f"fold {k + 1} of {folds}: {text}")) if progress else None
-            member.fit(
-                rows.take(train),
+        count, everything = len(rows), rows
+        if extra is not None and getattr(module, "PARTIAL", False):
+            everything = rows.append(extra[0], module.INPUTS)
+            nothing = np.full(len(extra[0]), np.nan)
+            scaled = {n: np.append(v, TARGETS[n].forward(extra[1].get(n, nothing))) for n, v in scaled.items()}
+        fold_of = grouped_folds(everything.formulas, folds)
+        held = validation_rows(everything.formulas)
+        measured = np.arange(len(everything)) < count
+        raw_mean = {n: np.full(count, np.nan) for n in usable}
+        raw_std = {n: np.full(count, np.nan) for n in usable}
+
+        def fitted(train: np.ndarray, label: str, number: int) -> Learner:
+            learner: Learner = module()
+            learner.fit(
+                everything.take(train),
                 {n: v[train] for n, v in scaled.items()},
                 validation=held[train],
-                seed=seed + k,
-                progress=note,
+                seed=seed + number,
+                progress=(lambda text: progress(f"{label}: {text}")) if progress else None,
             )
-            mean, std = member.predict(rows.take(test))
+            return learner
+
+        members = []
+        for k in range(folds):
+            train = np.flatnonzero((fold_of != k) | (folds == 1))
+            test = np.flatnonzero(measured & ((fold_of == k) if folds > 1 else held))
+            members.append(fitted(train, f"fold {k + 1} of {folds}", k))
+            mean, std = members[-1].predict(rows.take(test))
             for n in usable:
                 raw_mean[n][test], raw_std[n][test] = mean[n], std[n]
-            members.append(member)
-        if folds > 1 and getattr(get(name).Model, "REFIT", False):
-            member = get(name).Model()
-            whole = (lambda text: progress(f"all rows: {text}")) if progress else None
-            member.fit(rows, scaled, validation=held, seed=seed + folds, progress=whole)
-            members = [member]
-        residual = {n: _rms(raw_mean[n] - scaled[n]) for n in usable}
+        if folds > 1 and getattr(module, "REFIT", False):
+            members = [fitted(np.arange(len(everything)), "all rows", folds)]
+        residual = {n: _rms(raw_mean[n] - scaled[n][:count]) for n in usable}
         mean = _in_units(raw_mean, residual)
         calibration = {n: calibrate(n, usable[n], mean[n], raw_std[n], residual[n]) for n in usable}
         std = {n: _std_in_unit(n, calibration[n], mean[n], raw_std[n]) for n in usable}
-        formulas = np.array(rows.formulas)
-        seen = {n: frozenset(formulas[np.isfinite(v)].tolist()) for n, v in usable.items()}
-        domain = Domain.of(rows.crystals, rows["gauges"])
         split = {
             "rule": f"fold of a formula: BLAKE2b-64 of 'fold 0 FORMULA' modulo {folds}; validation: a tenth of the "
             "formulas by BLAKE2b-64 of 'validation 0 FORMULA'",
-            "folds": [[rows.ids[i] for i in np.flatnonzero(fold_of == k)] for k in range(folds)],
+            "folds": [[rows.ids[i] for i in np.flatnonzero(fold_of[:count] == k)] for k in range(folds)],
+            "without_density": list(everything.ids[count:]),
         }
-        ensemble = cls(name, members, calibration, domain, seen, split)
+        unlabelled = {n: ~np.isfinite(v) for n, v in usable.items()}
+        held_out = HeldOut(
+            {material_id: i for i, material_id in enumerate(rows.ids)},
+            rows.formulas,
+            {n: np.where(unlabelled[n], np.nan, mean[n]) for n in usable},
+            {n: np.where(unlabelled[n], np.nan, std[n]) for n in usable},
+        )
+        ensemble = cls(name, members, calibration, Domain.of(rows.crystals, rows["gauges"]), held_out, split)
         flags = {n: np.isfinite(mean[n]) for n in usable}
         return ensemble, Predictions(mean, std, flags, tuple(() for _ in rows.ids))
 
@@ -161,21 +214,12 @@ class Ensemble:
     def predict(self, rows: Rows, *, out_of_fold: bool = False) -> Predictions:
         """Predictions in the targets' units.
 
-        out_of_fold: for formulas of the training set, use the member that has not seen them.
+        out_of_fold: for materials of the training set (the same id and formula), what a learner that had not seen the
+            formula predicted for them.
         """
         both = [member.predict(rows) for member in self.members]
-        formulas = rows.formulas
-        fold_of = grouped_folds(formulas, len(self.members))
-        raw_mean, raw_std, flags = {}, {}, {}
-        for name in self.targets:
-            means = np.stack([mean[name] for mean, _ in both])
-            stds = np.stack([std[name] for _, std in both])
-            known = np.array([formula in self.seen[name] for formula in formulas], bool)
-            use = known & out_of_fold & (len(self.members) > 1)
-            columns = np.arange(len(rows))
-            raw_mean[name] = np.where(use, means[fold_of, columns], means.mean(axis=0))
-            raw_std[name] = np.where(use, stds[fold_of, columns], np.sqrt((stds**2).mean(axis=0)))
-            flags[name] = use
+        raw_mean = {n: np.mean([mean[n] for mean, _ in both], axis=0) for n in self.targets}
+        raw_std = {n: np.sqrt(np.mean([std[n] ** 2 for _, std in both], axis=0)) for n in self.targets}
         mean = _in_units(raw_mean, {n: c.residual for n, c in self.calibration.items()})
         std = {n: _std_in_unit(n, self.calibration[n], mean[n], raw_std[n]) for n in self.targets}
         remarks = tuple(
@@ -183,8 +227,14 @@ class Ensemble:
             for crystal, values in zip(rows.crystals, rows["gauges"], strict=True)
         )
         unlike = np.array([bool(found) for found in remarks], bool)
+        place = self.held_out.rows_of(rows.ids, rows.formulas) if out_of_fold else np.full(len(rows), -1)
+        flags = {}
         for name in self.targets:
             std[name] = np.where(unlike, np.maximum(std[name], self.calibration[name].spread), std[name])
+            stored = self.held_out.mean[name][place]
+            flags[name] = (place >= 0) & np.isfinite(stored)
+            mean[name] = np.where(flags[name], stored, mean[name])
+            std[name] = np.where(flags[name], self.held_out.std[name][place], std[name])
         return Predictions(mean, std, flags, remarks, self.identifier)
 
     # Weights -----------------------------------------------------------------------------------------------------
@@ -204,8 +254,6 @@ class Ensemble:
             "domain": self.domain.to_json(),
             **(facts or {}),
             "libraries": storage.library_versions(),
-            "split": self.split,
-            "seen": {n: sorted(formulas) for n, formulas in self.seen.items()},
         }
         with tempfile.TemporaryDirectory(prefix="chgdb-") as scratch:
             fresh = Path(scratch) / self.name
@@ -213,6 +261,8 @@ class Ensemble:
                 place = fresh / f"member-{k}"
                 place.mkdir(parents=True)
                 member.save(place)
+            storage.write_json(fresh / SPLIT, self.split)
+            storage.write_json(fresh / HELD_OUT, self.held_out.to_json())
             identifier = storage.seal(fresh, description)
             self.description = storage.read_description(fresh)
             storage.replace_folder(fresh, folder)
@@ -236,8 +286,8 @@ class Ensemble:
             [learner.load(place) for place in places],
             {n: Calibration(**content) for n, content in description["calibration"].items()},
             Domain.from_json(description["domain"]),
-            {n: frozenset(formulas) for n, formulas in description["seen"].items()},
-            description["split"],
+            HeldOut.from_json(storage.read_json(folder / HELD_OUT)),
+            storage.read_json(folder / SPLIT),
             description,
         )
 

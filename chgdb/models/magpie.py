@@ -44,6 +44,7 @@ class Model:
     INPUTS = ("magpie",)
     VERSION = 1
     REFIT = True
+    PARTIAL = True
 
     def __init__(self) -> None:
         self.forests: dict[str, trees.Forest] = {}

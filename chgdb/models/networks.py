@@ -183,7 +183,7 @@ def train(
     """
     generator = np.random.default_rng(seed)
     rows, held = np.flatnonzero(~validation), np.flatnonzero(validation)
-    inside = [latents[i] for i in rows]
+    inside = [latents[i] for i in rows.tolist()]
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.rate, weight_decay=settings.decay)
     steps = settings.epochs * -(-len(rows) // settings.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, total_steps=steps + 1, pct_start=0.25)
@@ -203,7 +203,7 @@ def train(
             schedule.step()
             losses.append(float(loss.detach()))
         if len(held):
-            error = float(_loss(infer(network, [latents[i] for i in held], features[held]), targets[held]))
+            error = float(_loss(infer(network, [latents[i] for i in held.tolist()], features[held]), targets[held]))
         else:
             error = float(np.mean(losses))
         if error < best:

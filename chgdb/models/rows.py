@@ -114,6 +114,68 @@ def from_catalog(
     return Rows(tuple(chosen), crystals, values)
 
 
+def from_structures(
+    ids: Sequence[str],
+    crystals: Sequence[Crystal],
+    inputs: Iterable[str],
+    *,
+    cache: Path | None = None,
+    workers: int | None = None,
+    progress: bool | Callable[[int, int, str], None] = False,
+) -> Rows:
+    """Rows of structures without a density, for models that say `PARTIAL`.
+
+    inputs: names of `INPUTS`; of "density" what needs the structure alone is there and the rest NaN; "latent" and
+    "gauges" are left out. cache: as of `from_catalog`, but by id and version alone: for one set of structures.
+    """
+    found: dict[str, np.ndarray] = {}
+    crystals = tuple(crystals)
+    for name in dict.fromkeys(inputs):
+        if name == "density":
+            from .. import features
+
+            known = _structures(ids, crystals, cache, workers, progress)
+            found[name] = np.full((len(crystals), len(features.names())), np.nan)
+            found[name][:, : known.shape[1]] = known
+        elif name not in ("latent", "gauges"):
+            found[name] = _of_crystals(name, crystals)
+    return Rows(tuple(ids), crystals, found)
+
+
+def _structures(
+    ids: Sequence[str],
+    crystals: Sequence[Crystal],
+    cache: Path | None,
+    workers: int | None,
+    progress: bool | Callable[[int, int, str], None],
+) -> np.ndarray:
+    """(n, features of the structure), those in the cache read from it."""
+    known = _read_cache(cache, "structure")
+    crystal_of = dict(zip(ids, crystals, strict=True))
+    missing = [i for i in ids if i not in known]
+    with reporting(progress, "Structures", len(ids) - len(missing), len(ids)) as step:
+        for outcome in run(_DescribeStructure(crystal_of), missing, workers):
+            if outcome.result is None:
+                raise ModelError(f"{outcome.task} cannot be described: {outcome.reason}")
+            known[outcome.task] = outcome.result
+            step(outcome.task)
+    if cache is not None and missing:
+        _write_cache(cache, "structure", known)
+    return np.stack([known[i] for i in ids])
+
+
+class _DescribeStructure:
+    """id -> features of its structure; picklable."""
+
+    def __init__(self, crystals: dict[str, Crystal]) -> None:
+        self._crystals = crystals
+
+    def __call__(self, material_id: str) -> np.ndarray:
+        from .. import features
+
+        return np.asarray(features.structure(self._crystals[material_id]), float)
+
+
 class _Describe:
     """id -> inputs that are computed from its density; picklable, so that workers open the catalog themselves."""
 

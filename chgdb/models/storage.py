@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Mapping
@@ -56,6 +57,19 @@ def seal(folder: Path, description: Mapping[str, Any]) -> str:
     content = {"format": FORMAT_VERSION, "identifier": identifier, **description, "files": files}
     (folder / DESCRIPTION).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return identifier
+
+
+def write_json(path: Path, content: Any) -> None:
+    """JSON, gzip-compressed; the same bytes for the same content."""
+    path.write_bytes(gzip.compress(json.dumps(content, allow_nan=False).encode(), 9, mtime=0))
+
+
+def read_json(path: Path) -> Any:
+    """Inverse of `write_json`. Raises `ChecksumError` where the file is damaged."""
+    try:
+        return json.loads(gzip.decompress(path.read_bytes()))
+    except (OSError, EOFError, ValueError) as error:
+        raise ChecksumError(f"{path} cannot be read ({error}); get a fresh copy of the model") from None
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def train(
     labels: Mapping[str, np.ndarray],
     folder: Path,
     *,
+    extra: tuple[Rows, Mapping[str, np.ndarray]] | None = None,
     folds: int = FOLDS,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -30,16 +31,18 @@ def train(
     """Train a model on all rows, write it to `folder`, return it with its out-of-fold predictions.
 
     rows: of the catalog, with the inputs of `ensemble.required_inputs`. labels: `rows.labels`; targets that are not
-    served are left out. Raises `ModelError` as `Ensemble.fit`.
+    served are left out. extra: rows and labels of structures without a density, see `Ensemble.fit`.
+    Raises `ModelError` as `Ensemble.fit`.
     """
     targets = {n: v for n, v in labels.items() if TARGETS[n].served}
-    ensemble, found = Ensemble.fit(name, rows, targets, folds=folds, seed=seed, progress=progress)
+    ensemble, found = Ensemble.fit(name, rows, targets, extra=extra, folds=folds, seed=seed, progress=progress)
     used = {n: rows[n] for n in get(name).Model.INPUTS}
     facts = {
         "data": {
             "catalog": str(catalog.attributes.get("title", catalog.path)),
             "materials": len(rows),
             "labels": {n: int(np.isfinite(v).sum()) for n, v in targets.items()},
+            "without_density": len(ensemble.split["without_density"]),
             "sha256": storage.data_checksum(rows.ids, {**used, **targets}),
         },
         "input_versions": input_versions(catalog, tuple(used)),
