@@ -199,10 +199,9 @@ class RemoteFiles:
         """Read many pieces at once into memory and cache; neighbours in one request."""
         head = self._head
         missing = [p for p in dict.fromkeys(pieces) if self._wanted(head, p) and self._kept(head, p) is None]
-        if len(missing) < 2:
+        if not missing:
             return
-        for piece in missing[:1]:
-            self._online(piece)
+        self._online(missing[0])
         groups = _neighbours(missing)
         with ThreadPoolExecutor(min(CONCURRENCY, len(groups)), "chgdb") as pool:
             for _ in pool.map(lambda group: self._get_group(head, group), groups):

@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+import weakref
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -73,6 +74,7 @@ class HttpTransport:
         self._idle: list[tuple[str, http.client.HTTPConnection]] = []
         self._lock = threading.Lock()
         self._process = os.getpid()
+        weakref.finalize(self, _close, self._idle)
 
     def _address(self, key: str) -> str:
         path = f"{self._folder}/{urllib.parse.quote(key)}" if key else self._folder
@@ -150,7 +152,8 @@ class HttpTransport:
         origin = f"{parts.scheme}://{parts.netloc}"
         with self._lock:
             if self._process != os.getpid():  # after a fork the connections are the parent's
-                self._idle, self._process = [], os.getpid()
+                _close(self._idle)  # which leaves the parent's open
+                self._process = os.getpid()
             for i in range(len(self._idle) - 1, -1, -1):
                 if self._idle[i][0] == origin and not anew:
                     return origin, self._idle.pop(i)[1], True
@@ -230,6 +233,11 @@ class HttpTransport:
 
 class DeniedError(RemoteError):
     """The server refuses access; some say so of files that do not exist."""
+
+
+def _close(connections: list[tuple[str, http.client.HTTPConnection]]) -> None:
+    while connections:
+        connections.pop()[1].close()
 
 
 def _check_range(text: str, start: int | None, stop: int | None) -> None:
