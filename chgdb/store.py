@@ -6,8 +6,8 @@ reads the same files. Beside the Zarr files lie
 
     head.bin        copies of checksums.txt and of a few small files, for remote readers (see `store_head`)
     checksums.txt   one line "crc32c size key" per file, and at the end the crc32c of the lines before
-    parity.bin      the exclusive or of all files but payload's and latents', each wrapped around at its length: damage to one
-                    of them, in one place and no longer than half of that, can be undone from the others
+    parity.bin      the exclusive or of all files but those of payload and latents, each wrapped around at its length:
+                    damage to one of them, in one place and no longer than half of that, can be undone from the others
 
 so that a damaged byte outside payload and latents costs nothing, and one in them costs the record it lies in.
 """
@@ -217,6 +217,7 @@ class Store:
         count = -(-info.shape[0] // info.chunk_rows)
         if count == 1:
             return self.chunk(name, 0)
+        self._fetch_chunks([(name, i) for i in range(count)])
         chunks = [self.chunk(name, i) for i in range(count)]
         empty = np.empty(info.shape, object if info.dtype is None else info.dtype)
         return np.concatenate(chunks) if chunks else empty
@@ -227,6 +228,22 @@ class Store:
             return self._facts(row)[name]
         chunk, offset = divmod(row, self.arrays[name].chunk_rows)
         return self.chunk(name, chunk)[offset]
+
+    def prefetch_columns(self, names: Iterable[str], row: int | None = None) -> None:
+        """Get columns, or one row's chunk of each, at the same time; only where they come over a network."""
+        chunks = []
+        for name in names:
+            info = self.arrays[name]
+            if row is None:
+                chunks += [(name, i) for i in range(-(-info.shape[0] // info.chunk_rows))]
+            else:
+                chunks.append((name, row // info.chunk_rows))
+        self._fetch_chunks(chunks)
+
+    def _fetch_chunks(self, chunks: Iterable[tuple[str, int]]) -> None:
+        wanted = getattr(self.files, "prefetch", None)
+        if wanted is not None:
+            wanted([(self.arrays[n].key(i), None, None) for n, i in chunks if (n, i) not in self._chunks])
 
     def _facts(self, row: int) -> np.void:
         chunk, offset = divmod(row, self.arrays[FACTS].chunk_rows)
@@ -352,8 +369,8 @@ class Store:
 
 
 def is_protected(key: str) -> bool:
-    """Whether the parity covers a file: all but the payload (which is most of the bytes) and the two beside Zarr."""
-    return not key.startswith(PAYLOAD + "/c/") and key not in (CHECKSUMS, PARITY, HEAD)
+    """Whether the parity covers a file: all but payload and latents (most of the bytes) and those beside Zarr."""
+    return not key.startswith((PAYLOAD + "/c/", LATENT + "/c/")) and key not in (CHECKSUMS, PARITY, HEAD)
 
 
 def add_parity(parity: np.ndarray, data: bytes) -> None:

@@ -20,7 +20,7 @@ from .store import (
     FACTS,
     FACTS_COLUMNS,
     FACTS_DTYPE,
-    FORMAT_VERSION,
+    LATENT,
     LOOKUP,
     LOOKUP_DTYPE,
     PARITY,
@@ -31,6 +31,7 @@ from .store import (
     is_protected,
 )
 from .store_head import CHECKSUMS, HEAD, crc32c, format_checksums
+from .store_latents import DIMENSIONS, DTYPE, MISSING, NMAE, ORDER, SHARD_ROWS, SPACING, Latents, shards
 
 if TYPE_CHECKING:
     from .store_table import Table
@@ -61,6 +62,23 @@ class ColumnType:
 
 
 NAN = float("nan")
+#: Columns of a store with latents.
+LATENT_COLUMNS: dict[str, ColumnType] = {
+    NMAE: ColumnType(
+        "float32",
+        "normalised mean absolute error of the total density decoded from the latent",
+        "1",
+        missing=NAN,
+        notes=(("comment", "on the native grid, rescaled to the electron count, against the density of the record"),),
+    ),
+    SPACING: ColumnType(
+        "float32",
+        "largest distance between the grid points that the autoencoder saw",
+        "angstrom",
+        missing=NAN,
+        notes=(("comment", "above the model's own spacing where the cell is too long for it"),),
+    ),
+}
 #: The columns of every store, in order.
 COLUMNS: dict[str, ColumnType] = {
     "material_id": ColumnType("string", "material id"),
@@ -97,7 +115,9 @@ COLUMNS: dict[str, ColumnType] = {
 #: Columns whose values come from the record itself; all others are the caller's to give.
 MEASURED = frozenset(COLUMNS) - {"space_group", "code", "functional", "energy_cutoff", "structure_source", "licence"}
 #: Names in a store that are not columns, or will not be.
-RESERVED = frozenset(["atom_number", "atom_position", "payload", "index", "prior", "latent", "view", "material"])
+RESERVED = frozenset(
+    ["atom_number", "atom_position", "payload", "index", "prior", "latent", "view", "material", *LATENT_COLUMNS]
+)
 
 
 def write_table(folder: Path, table: Table) -> None:
@@ -117,7 +137,7 @@ def write_table(folder: Path, table: Table) -> None:
     }
     columns = table.columns | {n: v.astype(table.types[n].dtype) for n, v in derived.items()}
     root_attributes = {
-        "chgdb_format": FORMAT_VERSION,
+        "chgdb_format": 1 if table.latents is None else 2,
         "coordinates": "material_id",  # xarray shows the ids as a coordinate
         **table.attributes,
         "priors": list(table.priors),
@@ -134,6 +154,8 @@ def write_table(folder: Path, table: Table) -> None:
         _write_atoms(root, table)
         _write_payload(root, records, int(ends[-1]) if len(ends) else 0)
         _write_lookup(root, columns)
+        if table.latents is not None:
+            _write_latents(root, folder, table.latents)
         _write_facts(root, columns, records)
         for identifier, arrays in table.priors.items():
             for name, values in arrays.items():
@@ -236,6 +258,29 @@ def _write_payload(root: Any, records: Iterable[bytes], size: int) -> None:
     for block in _blocks(records, shard):
         array[start : start + len(block)] = np.frombuffer(block, np.uint8)
         start += len(block)
+
+
+def _write_latents(root: Any, folder: Path, latents: Latents) -> None:
+    """Zarr's metadata of the array, and its shards from the finished chunks. A shard without any chunk has no file."""
+    from zarr.codecs import BloscCodec, Crc32cCodec, TransposeCodec
+
+    rows = min(SHARD_ROWS, len(latents.chunks))
+    array = root.create_array(
+        LATENT,
+        shape=(len(latents.chunks), *latents.shape),
+        dtype=DTYPE,
+        chunks=(1, *latents.shape),
+        shards=(rows, *latents.shape),
+        filters=[TransposeCodec(order=ORDER)],
+        compressors=[BloscCodec(typesize=2, cname="zstd", clevel=9, shuffle="shuffle"), Crc32cCodec()],
+        fill_value=MISSING,
+        dimension_names=list(DIMENSIONS),
+        attributes=latents.all_attributes,
+    )
+    for number, data in shards(latents.chunks, rows):
+        path = folder / LATENT / array.metadata.encode_chunk_key((number, 0, 0, 0, 0))
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
 
 
 def _blocks(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:

@@ -13,7 +13,8 @@ from .codecs import header
 from .elements import SYMBOLS
 from .errors import StoreError
 from .store import Store
-from .store_layout import COLUMNS, MEASURED, NAN, RESERVED, ColumnType
+from .store_latents import Latents
+from .store_layout import COLUMNS, LATENT_COLUMNS, MEASURED, NAN, RESERVED, ColumnType
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -36,6 +37,7 @@ class Table:
     numbers, positions: the atoms of all rows, one row's after the other's.
     records: payload and extras of a row, concatenated, and the length of the extras.
     priors: identifier -> arrays of the prior. attributes: root attributes of the caller's (title, licence...).
+    latents: of the rows, if any has one; then there are the columns `LATENT_COLUMNS` too.
     """
 
     types: dict[str, ColumnType]
@@ -45,9 +47,27 @@ class Table:
     records: list[tuple[bytes, int]]
     priors: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+    latents: Latents | None = None
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def set_latents(self, latents: Latents, columns: Mapping[str, np.ndarray]) -> None:
+        """Put other latents in the place of those there are, with the values of `LATENT_COLUMNS`."""
+        self.latents = latents
+        for name, kind in LATENT_COLUMNS.items():
+            self.types[name] = kind
+            self.columns[name] = columns[name].astype(kind.dtype)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """A table of which no row has a latent is one without latents."""
+        if self.latents is not None and not any(chunk is not None for chunk in self.latents.chunks):
+            self.latents = None
+        if self.latents is None:
+            for name in LATENT_COLUMNS:
+                self.types.pop(name, None)
+                self.columns.pop(name, None)
 
 
 def from_finished(finished: Sequence[Finished], attributes: Mapping[str, Mapping[str, str]] | None = None) -> Table:
@@ -83,13 +103,14 @@ def from_finished(finished: Sequence[Finished], attributes: Mapping[str, Mapping
     )
 
 
-def from_store(store: Store, ids: Iterable[str] | None = None) -> Table:
+def from_store(store: Store, ids: Iterable[str] | None = None, *, keep_latents: bool = True) -> Table:
     """Table of a whole store, or of some of its materials. Raises `ChecksumError` where anything of it is damaged
     beyond repair."""
-    names = [n for n, info in store.arrays.items() if info.dimensions[:1] == ("material",) and "/" not in n]
+    names = store.columns
     names = [*(n for n in COLUMNS if n in names), *(n for n in names if n not in COLUMNS)]
     columns = {name: store.column(name) for name in names}
-    types = {name: COLUMNS.get(name) or _stored_type(store, name) for name in names}
+    known = COLUMNS | LATENT_COLUMNS
+    types = {name: known.get(name) or _stored_type(store, name) for name in names}
     records, rows = [], []
     for material_id in columns["material_id"] if ids is None else ids:
         location = store.find(material_id)
@@ -111,7 +132,22 @@ def from_store(store: Store, ids: Iterable[str] | None = None) -> Table:
         prefix = f"prior/{identifier:08x}/"
         priors[identifier] = {n.removeprefix(prefix): store.column(n) for n in store.arrays if n.startswith(prefix)}
     attributes = {k: v for k, v in store.attributes.items() if k not in ("chgdb_format", "coordinates", "priors")}
-    return Table(types, columns, numbers, positions, records, priors, attributes)
+    latents = _stored_latents(store, rows) if keep_latents else None
+    table = Table(types, columns, numbers, positions, records, priors, attributes, latents)
+    table._tidy()
+    return table
+
+
+def _stored_latents(store: Store, rows: Sequence[int]) -> Latents | None:
+    """Latents of these rows as they are stored. Raises `ChecksumError` where one is damaged."""
+    reader = store.latents
+    if reader is None:
+        return None
+    for _ in reader.many(rows):  # decompressed once, or a damaged one would be handed on
+        pass
+    own = Latents(reader.shape, reader.step, {}).all_attributes
+    attributes = {name: value for name, value in reader.info.attributes.items() if name not in own}
+    return Latents(reader.shape, reader.step, attributes, [reader.chunk(row) for row in rows])
 
 
 def merge(old: Table, new: Table) -> Table:
@@ -145,7 +181,10 @@ def merge(old: Table, new: Table) -> Table:
     counts = np.concatenate([old.columns["n_atoms"], new.columns["n_atoms"]]).astype(np.int64)
     starts = np.cumsum(counts) - counts
     atoms = np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in order])
-    return Table(
+    latents = None
+    if old.latents is not None:  # a new or replaced record has none yet
+        latents = old.latents.take([i if i < len(old) else -1 for i in order])
+    table = Table(
         types,
         columns,
         numbers[atoms],
@@ -153,7 +192,10 @@ def merge(old: Table, new: Table) -> Table:
         [records[i] for i in order],
         old.priors | new.priors,
         old.attributes | new.attributes,
+        latents,
     )
+    table._tidy()
+    return table
 
 
 def check_column_name(name: str) -> None:
