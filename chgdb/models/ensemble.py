@@ -137,6 +137,7 @@ class Ensemble:
         extra: tuple[Rows, Mapping[str, np.ndarray]] | None = None,
         folds: int = FOLDS,
         seed: int = 0,
+        refit: bool = True,
         progress: Callable[[str], None] | None = None,
     ) -> tuple[Ensemble, Predictions]:
         """Train a model; returns it with the out-of-fold predictions of its training rows.
@@ -146,6 +147,7 @@ class Ensemble:
             folds, and are never tested on. Others ignore them.
         folds: 1 trains a single member on all rows; calibration and predictions are then those of its validation
             rows, the predictions NaN elsewhere.
+        refit: False leaves out the learner of all rows of a model that says `REFIT`: for measuring folds alone.
         Raises `ModelError` where a target has fewer than 20 labels.
         """
         usable = {n: v for n, v in targets.items() if np.isfinite(v).any()}
@@ -186,7 +188,7 @@ class Ensemble:
             mean, std = members[-1].predict(rows.take(test))
             for n in usable:
                 raw_mean[n][test], raw_std[n][test] = mean[n], std[n]
-        if folds > 1 and getattr(module, "REFIT", False):
+        if folds > 1 and refit and getattr(module, "REFIT", False):
             members = [fitted(np.arange(len(everything)), "all rows", folds)]
         residual = {n: _rms(raw_mean[n] - scaled[n][:count]) for n in usable}
         mean = _in_units(raw_mean, residual)

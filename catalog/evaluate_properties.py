@@ -1,0 +1,180 @@
+"""Measure the property models and write what they show: `python catalog/evaluate_properties.py`.
+
+    chgdb.zarr (densities, labels, latents), ../shared (structures without a density, VASP files)
+        -> docs/science/data/properties.json   every number
+        -> docs/science/figures/properties-*.svg
+        -> docs/science/properties.md          its tables, between their markers
+
+Models are trained anew for both protocols; predictions are kept in the working folder (`--work`) and used again as long
+as rows, labels, inputs and the version of the model are the same, so that an interrupted run goes on. `--model` adds
+models one by one; tables show those that were measured.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+if not __package__:
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from chgdb import models
+from chgdb.catalog import Catalog, open_catalog
+from chgdb.errors import ChgdbError
+from chgdb.models import Rows, ensemble, storage
+from chgdb.models.ensemble import Ensemble, Predictions
+from chgdb.models.rows import from_catalog
+from chgdb.models.rows import labels as labels_of
+from chgdb_catalog import property_report, property_studies, structures
+
+HERE = Path(__file__).resolve().parent
+DOCS = HERE.parent / "docs" / "science"
+#: Models of Table 1, in its order.
+COMPARED = ("latent_cnn", "magpie", "lightgbm", "attention", "multitarget", "invariant")
+#: Networks are trained once on all training rows of the paper's split, not as an ensemble of folds: they take longest.
+_ONCE = ("latent_cnn", "attention", "multitarget", "singletarget")
+#: A model beside itself trained with structures that have no density: the name in tables and files.
+EXTENDED = "+"
+
+
+class Measurement:
+    """Rows, labels and the predictions of every model under both protocols."""
+
+    def __init__(self, catalog: Catalog, shared: Path, work: Path, names: list[str], workers: int | None) -> None:
+        self.catalog, self.work = catalog, work
+        inputs = list(ensemble.required_inputs([name.rstrip(EXTENDED) for name in names]))
+        for name in ("density", "magpie", "structure"):  # of the studies
+            if name != "structure" and name not in inputs:
+                inputs.append(name)
+        self.rows: Rows = from_catalog(catalog, inputs, cache=work, workers=workers, progress=sys.stderr.isatty())
+        self.labels = labels_of(catalog, self.rows)
+        self.test = catalog.column("paper_split").astype(str) == "test"
+        self.extra: tuple[Rows, dict[str, np.ndarray]] | None = None
+        queue, table = shared / "densities" / "queue.jsonl.gz", shared / "labels" / "labels.csv"
+        if any(name.endswith(EXTENDED) for name in names) and queue.exists():
+            self.extra = structures.load(
+                queue, table, set(self.rows.ids), ["density", "magpie"], cache=work, workers=workers,
+                progress=sys.stderr.isatty(),
+            )  # fmt: skip
+
+    @property
+    def formulas(self) -> np.ndarray:
+        return np.array(self.rows.formulas)
+
+    def truth(self, target: str) -> np.ndarray:
+        return self.labels[target]
+
+    def grouped(self, name: str, targets: tuple[str, ...] = models.SERVED) -> Predictions:
+        """Protocol (b): out-of-fold predictions of all rows, five folds grouped by formula."""
+        return self._kept(name, "grouped", targets, np.ones(len(self.rows), bool), None)
+
+    def paper(self, name: str, targets: tuple[str, ...] = models.SERVED, share: float = 1.0) -> Predictions:
+        """Protocol (a): predictions of the paper's test rows (NaN elsewhere) by a model of other rows, or of a share
+        of them."""
+        train = ~self.test
+        if share < 1:
+            order = np.random.default_rng(0).permutation(np.flatnonzero(train))
+            train = np.zeros(len(train), bool)
+            train[order[: round(share * len(order))]] = True
+        return self._kept(name, f"paper-{share:g}", targets, train, self.test)
+
+    def _kept(
+        self, name: str, protocol: str, targets: tuple[str, ...], train: np.ndarray, test: np.ndarray | None
+    ) -> Predictions:
+        """Predictions from the working folder, or made and put there."""
+        base, extended = name.rstrip(EXTENDED), name.endswith(EXTENDED)
+        if extended and self.extra is None:
+            raise ChgdbError(f"{name}: there are no structures without a density to train with")
+        learner = models.get(base).Model
+        wanted = {n: self.labels[n] for n in targets if n in self.labels}
+        version = f"{learner.VERSION} {vars(learner).get('SETTINGS')} {protocol}"
+        data = {n: self.rows[n] for n in learner.INPUTS} | {f"label {n}": v for n, v in wanted.items()}
+        data |= {"train": train} | ({"extra": self.extra[0]["magpie"]} if extended and self.extra else {})
+        key = storage.data_checksum((*self.rows.ids, version), data)[:16]
+        path = self.work / "predictions" / f"{name}-{protocol}-{len(targets)}-{key}.npz"
+        if not path.exists():
+            found = self._made(base, self.extra if extended else None, protocol, wanted, train, test)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            arrays = {f"mean {n}": v for n, v in found.mean.items()} | {f"std {n}": v for n, v in found.std.items()}
+            np.savez_compressed(path, allow_pickle=False, **arrays)
+        with np.load(path, allow_pickle=False) as file:
+            mean = {n: file[f"mean {n}"] for n in wanted if f"mean {n}" in file}
+            std = {n: file[f"std {n}"] for n in mean}
+        return Predictions(mean, std, {n: np.isfinite(v) for n, v in mean.items()}, tuple(() for _ in self.rows.ids))
+
+    def _made(
+        self,
+        name: str,
+        extra: tuple[Rows, dict[str, np.ndarray]] | None,
+        protocol: str,
+        targets: dict[str, np.ndarray],
+        train: np.ndarray,
+        test: np.ndarray | None,
+    ) -> Predictions:
+        def note(text: str) -> None:
+            print(f"{name}, {protocol}: {text}", file=sys.stderr)
+
+        chosen = np.flatnonzero(train)
+        folds = 1 if name in _ONCE and test is not None else 5
+        trained, found = Ensemble.fit(
+            name, self.rows.take(chosen), {n: v[chosen] for n, v in targets.items()}, extra=extra, folds=folds,
+            progress=note, refit=test is not None,
+        )  # fmt: skip
+        if test is None:
+            return found
+        predicted = trained.predict(self.rows.take(test))
+        mean = {n: np.full(len(self.rows), np.nan) for n in predicted.mean}
+        std = {n: np.full(len(self.rows), np.nan) for n in predicted.mean}
+        for n in mean:
+            mean[n][test], std[n][test] = predicted.mean[n], predicted.std[n]
+        return Predictions(mean, std, {n: np.isfinite(v) for n, v in mean.items()}, found.remarks, "")
+
+
+def main(
+    model: Annotated[list[str] | None, typer.Option(help="measure these models; all of them unless given")] = None,
+    work: Annotated[Path, typer.Option(help="features and predictions are kept here between runs")] = Path(
+        "build/properties"
+    ),
+    shared: Annotated[Path, typer.Option(help="labels, structures without a density, VASP files")] = (
+        HERE.parent.parent / "shared"
+    ),
+    studies: Annotated[bool, typer.Option(help="also everything beside the two protocols")] = True,
+    tables: Annotated[bool, typer.Option("--tables", help="only write tables and figures again")] = False,
+    catalog: Annotated[Path | None, typer.Option(help="another store than the embedded one")] = None,
+    workers: Annotated[int | None, typer.Option(help="processes; all cores unless given")] = None,
+) -> None:
+    """Train and measure the property models, and write tables and figures."""
+    path = DOCS / "data" / "properties.json"
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        if not tables:
+            opened = open_catalog(catalog)
+            chosen = list(model or _available(opened))
+            measured = Measurement(opened, shared, work, chosen, workers)
+            facts = property_studies.measure(measured, chosen, facts, studies, shared)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(facts, indent=1, sort_keys=True, allow_nan=False) + "\n")
+        property_report.write(facts, DOCS)
+    except (ChgdbError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _available(catalog: Catalog) -> list[str]:
+    """All models that the catalog has the inputs of: those on latents need latents in the store."""
+    found = [name for name in COMPARED if "latent" not in models.get(name).Model.INPUTS or has_latents(catalog)]
+    return [*found, *(name + EXTENDED for name in ("magpie", "invariant") if name in found)]
+
+
+def has_latents(catalog: Catalog) -> bool:
+    """Whether the store has the autoencoder's latents."""
+    return "latent" in catalog._store.arrays
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,279 @@
+"""Tables and figures of `docs/science/properties.md`, from the numbers of `property_studies`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from chgdb.models import SERVED, TARGETS
+from chgdb_catalog.batches import write_atomically
+
+#: Table 1 of arXiv 2605.07227 and its row of CGCNN, R2 on its own test split with outliers removed.
+_PAPER_TARGETS = ("bulk_modulus", "youngs_modulus", "shear_modulus", "energy_vs_atoms", "debye_temperature")
+PAPER: dict[str, tuple[float | None, ...]] = {
+    "latent CNN (paper)": (0.90, 0.79, 0.80, 0.68, 0.73),
+    "MAGPIE only (paper)": (0.92, 0.85, 0.85, 0.88, 0.90),
+    "latent + MAGPIE, LightGBM (paper)": (0.94, 0.88, 0.87, 0.96, 0.89),
+    "latent + MAGPIE, attention CNN (paper)": (0.94, 0.87, 0.85, 0.88, 0.86),
+    "CGCNN (paper)": (0.93, 0.89, 0.88, None, 0.94),
+}
+_BASELINE = "magpie"
+_SHORT = {
+    "bulk_modulus": "K", "shear_modulus": "G", "youngs_modulus": "E", "debye_temperature": "Debye",
+    "energy_vs_atoms": "E against atoms", "formation_energy": "formation energy", "band_gap": "band gap",
+    "fermi_energy": "Fermi energy", "volume": "cell volume", "mass_density": "mass density",
+}  # fmt: skip
+_PROTOCOLS = {"paper": "the paper's test split", "grouped": "five folds grouped by formula"}
+_DASH = "–"
+
+
+def write(facts: dict[str, Any], docs: Path) -> None:
+    """Put every table that there are numbers for into the page, and draw its figures."""
+    page = docs / "properties.md"
+    text = page.read_text(encoding="utf-8")
+    for name, make in _BLOCKS.items():
+        block = make(facts)
+        if block:
+            text = _replaced(text, name, block)
+    write_atomically(page, text.encode())
+    _draw(facts, docs / "figures")
+
+
+def _replaced(text: str, name: str, block: str) -> str:
+    start, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    head, found, rest = text.partition(start)
+    if not found or end not in rest:
+        raise ValueError(f"properties.md has no place for the table {name}: it needs {start} and {end}")
+    return f"{head}{start}\n\n{block}\n\n{end}{rest.partition(end)[2]}"
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, the first column to the left and the others to the right."""
+    lines = [f"| {' | '.join(headers)} |", "| --- |" + " ---: |" * (len(headers) - 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _title(facts: dict[str, Any], name: str) -> str:
+    title = facts["titles"].get(name, name)
+    return title + (", and structures without a density" if name.endswith("+") else "")
+
+
+def _counts(facts: dict[str, Any]) -> str:
+    rows = [
+        [
+            TARGETS[name].label,
+            str(count["labels"]),
+            str(count["paper_train"]),
+            str(count["paper_test"]),
+            f"{count['reconstructed']} ({100 * count['reconstructed'] / max(1, count['labels']):.0f} %)",
+        ]
+        for name, count in facts["rows"].items()
+    ]
+    return table(["", "labels", "paper's split, training", "test", "reconstructed among them"], rows)
+
+
+def _protocol(protocol: str):
+    def make(facts: dict[str, Any]) -> str:
+        measured = facts["protocols"][protocol]
+        parts = []
+        for metric, heading in (("r2", "R2"), ("mae", "MAE"), ("rmse", "RMSE")):
+            rows = []
+            if metric == "r2" and protocol == "paper":
+                for name, values in PAPER.items():
+                    by_target = dict(zip(_PAPER_TARGETS, values, strict=True))
+                    rows.append([name, *(_DASH if by_target.get(t) is None else f"{by_target[t]:.2f}" for t in SERVED)])
+            for name, scores in measured.items():
+                rows.append([_title(facts, name), *(_score(scores.get(t, {}).get(metric), metric) for t in SERVED)])
+            units = [_SHORT[t] + (f", {TARGETS[t].units}" if metric != "r2" else "") for t in SERVED]
+            parts.append(f"**{heading}**\n\n{table(['', *units], rows)}")
+        return "\n\n".join(parts)
+
+    return make
+
+
+def _score(value: Sequence[float] | None, metric: str) -> str:
+    if value is None:
+        return _DASH
+    digits = "{:.3f}" if metric == "r2" else "{:.3g}"
+    middle, low, high = (digits.format(x) for x in value)
+    return f"{middle} ({low} to {high})"
+
+
+def _ratios(facts: dict[str, Any]) -> str:
+    rows = []
+    for protocol, measured in facts["protocols"].items():
+        for name, scores in measured.items():
+            if name.rstrip("+") == _BASELINE:
+                continue
+            cells = [scores.get(t, {}).get("ratio") for t in SERVED]
+            rows.append([
+                f"{_title(facts, name)}; {_PROTOCOLS[protocol]}",
+                *(_DASH if c is None else f"{c[0]:.2f} ({c[1]:.2f} to {c[2]:.2f})" for c in cells),
+            ])  # fmt: skip
+    return table(["(1 - R2) / (1 - R2 of MAGPIE)", *(_SHORT[t] for t in SERVED)], rows)
+
+
+def _coverage(facts: dict[str, Any]) -> str:
+    if "coverage" not in facts:
+        return ""
+    rows = [
+        [_PROTOCOLS[protocol], *(f"{100 * values[t]:.1f} %" if t in values else _DASH for t in SERVED)]
+        for protocol, values in facts["coverage"].items()
+    ]
+    return table(["in the 90 % interval", *(_SHORT[t] for t in SERVED)], rows)
+
+
+def _polymorphs(facts: dict[str, Any]) -> str:
+    rows = []
+    for name, found in facts.get("polymorphs", {}).items():
+        decided = found["pairs"] - found["tied"]
+        share = (found["right"] + 0.5 * found["tied"]) / max(1, found["pairs"])
+        rows.append([
+            _title(facts, name), str(found["pairs"]), str(found["right"]), str(decided - found["right"]),
+            str(found["tied"]), f"{100 * share:.0f} %",
+        ])  # fmt: skip
+    return table(["", "pairs", "right", "wrong", "no difference", "right, ties as half"], rows) if rows else ""
+
+
+def _columns(facts: dict[str, Any]) -> str:
+    if "columns" not in facts:
+        return ""
+    sets = facts["columns"]["sets"]
+    names = list(next(iter(sets.values())))
+    rows = [[name, *(f"{sets[t][name]['r2']:.3f}" for t in sets)] for name in names]
+    return table(["R2, five folds grouped by formula", *(_SHORT[t] for t in sets)], rows)
+
+
+def _shap(facts: dict[str, Any]) -> str:
+    if "columns" not in facts:
+        return ""
+    shares = facts["columns"]["shap"]
+    parts = ("composition", "structure", "density")
+    rows = [[part, *(f"{100 * shares[t][part]:.0f} %" for t in shares)] for part in parts]
+    return table(["share of the mean absolute SHAP value", *(_SHORT[t] for t in shares)], rows)
+
+
+def _curve(facts: dict[str, Any]) -> str:
+    rows = [
+        [f"{_title(facts, p['model'])}, {p['rows']} rows", *(f"{p['scores'][t]['r2']:.3f}" for t in SERVED)]
+        for p in facts.get("curve", ())
+    ]
+    if not rows:
+        return ""
+    targets = table(["R2, the paper's test split", *(_SHORT[t] for t in SERVED)], rows)
+    return f"{targets}\n\n![Learning curves](figures/properties-curves.svg)"
+
+
+def _multitarget(facts: dict[str, Any]) -> str:
+    rows = []
+    for target, found in facts.get("multitarget", {}).items():
+        many, one = found["multitarget"], found["singletarget"]
+        rows.append([
+            TARGETS[target].label, str(found["n"]), _score(one, "r2"), _score(many, "r2"), f"{many[0] - one[0]:+.3f}"
+        ])  # fmt: skip
+    if not rows:
+        return ""
+    mean = sum(float(row[-1]) for row in rows) / len(rows)
+    rows.append(["**mean**", "", "", "", f"{mean:+.3f}"])
+    return table(["R2", "test rows", "one target", "all targets", "difference"], rows)
+
+
+def _spread(facts: dict[str, Any]) -> str:
+    rows = [
+        [f"{facts['titles'].get(name, name)}: {operation}", *(f"{found[t]:.2g} %" for t in SERVED if t in found)]
+        for name, operations in facts.get("spread", {}).items()
+        for operation, found in operations.items()
+    ]
+    return table(["largest change", *(_SHORT[t] for t in SERVED)], rows) if rows else ""
+
+
+def _flags(facts: dict[str, Any]) -> str:
+    rows = []
+    for fact in facts.get("flags", ()):
+        if "refused" in fact:
+            rows.append([fact["input"], _DASH, _DASH, f"refused: {fact['refused']}"])
+            continue
+        values = [f"{fact[t][0]:.3g} ± {fact[t][1]:.2g}" for t in ("bulk_modulus", "formation_energy")]
+        rows.append([fact["input"], *values, "; ".join(fact["remarks"]) or "answered"])
+    return table(["input", "K, GPa", "formation energy, eV/atom", "said of it"], rows) if rows else ""
+
+
+def _parity(facts: dict[str, Any]) -> str:
+    return "\n\n".join(
+        f"![Predicted against true, {_PROTOCOLS[protocol]}](figures/properties-parity-{protocol}.svg)"
+        for protocol in facts.get("parity", {})
+    )
+
+
+_BLOCKS = {
+    "counts": _counts,
+    "paper": _protocol("paper"),
+    "grouped": _protocol("grouped"),
+    "ratios": _ratios,
+    "curve": _curve,
+    "columns": _columns,
+    "shap": _shap,
+    "multitarget": _multitarget,
+    "polymorphs": _polymorphs,
+    "spread": _spread,
+    "coverage": _coverage,
+    "flags": _flags,
+    "parity": _parity,
+}
+
+
+# Figures -------------------------------------------------------------------------------------------------------------
+
+
+def _draw(facts: dict[str, Any], folder: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    # The same file for the same numbers.
+    matplotlib.rcParams["svg.hashsalt"] = "chgdb"
+    folder.mkdir(parents=True, exist_ok=True)
+    if facts.get("curve"):
+        _save(_curves(facts), folder / "properties-curves.svg")
+    for protocol, found in facts.get("parity", {}).items():
+        _save(_parities(found), folder / f"properties-parity-{protocol}.svg")
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _curves(facts: dict[str, Any]) -> Any:
+    """1 - R2 over the number of training rows, both logarithmic: a straight line goes on as a straight line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    axes = figure.subplots(2, 4, sharex=True).ravel()
+    for axis, target in zip(axes, SERVED, strict=False):
+        for name in dict.fromkeys(point["model"] for point in facts["curve"]):
+            points = [(p["rows"], 1 - p["scores"][target]["r2"]) for p in facts["curve"] if p["model"] == name]
+            axis.plot(*zip(*points, strict=True), "o-", label=facts["titles"].get(name, name), markersize=3)
+        axis.set(xscale="log", yscale="log", title=_SHORT[target])
+    for axis in axes[len(SERVED) :]:
+        axis.axis("off")
+        axis.legend(*axes[0].get_legend_handles_labels(), loc="center", frameon=False, fontsize="small")
+    figure.supxlabel("training materials")
+    figure.supylabel("1 − R2")
+    return figure
+
+
+def _parities(found: dict[str, Any]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5.2), layout="constrained")
+    axes = figure.subplots(2, 4).ravel()
+    for axis, (target, (truth, mean)) in zip(axes, found.items(), strict=False):
+        low, high = min(*truth, *mean), max(*truth, *mean)
+        axis.plot([low, high], [low, high], color="0.6", linewidth=0.8)
+        axis.scatter(truth, mean, s=3, alpha=0.5, linewidths=0, rasterized=len(truth) > 500)
+        axis.set_title(f"{_SHORT[target]}, {TARGETS[target].units}", fontsize="medium")
+    for axis in axes[len(found) :]:
+        axis.axis("off")
+    figure.supxlabel("true")
+    figure.supylabel("predicted")
+    return figure
