@@ -207,6 +207,7 @@ class Catalog:
 
         def matching(store: Store) -> list[str]:
             keep = np.ones(store.n_materials, bool)
+            store.prefetch_columns(["material_id", *(_known(store, name) for name, _ in wanted)])
             for name, value in wanted:
                 keep &= _matches(store.column(_known(store, name)), value, name)
             for name, value in (predicted or {}).items():
@@ -283,9 +284,13 @@ class Record:
     @property
     def metadata(self) -> dict[str, Any]:
         """Every column's value, by column name. What is not known is NaN, "" or (true-false columns) -1."""
-        return self._read(
-            lambda store, location: {n: _plain(store.value(n, location.row)) for n in _column_names(store)}
-        )
+
+        def values(store: Store, location: Location) -> dict[str, Any]:
+            names = _column_names(store)
+            store.prefetch_columns(names, location.row)
+            return {name: _plain(store.value(name, location.row)) for name in names}
+
+        return self._read(values)
 
     @property
     def payload(self) -> bytes:

@@ -29,11 +29,11 @@ from .catalog import open_catalog
 from .errors import ChecksumError, RemoteError, StoreError
 from .remote import RemoteFiles
 from .store import Store
-from .store_files import FolderFiles, is_url
+from .store_files import FolderFiles
 from .store_head import CHECKSUMS, HEAD, RELEASE, Head, belongs, crc32c, pack, unpack, version_of
 from .store_journal import exclusive
 from .store_swap import beside, swap_in
-from .transport import Transport, connect
+from .transport import Transport, connect, is_url
 from .work import reporting
 
 T = TypeVar("T")

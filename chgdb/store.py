@@ -182,7 +182,10 @@ class Store:
         repaired = None
         if is_protected(key):
             try:
-                others = [self.files.read(other) for other in self.checksums if other != key and is_protected(other)]
+                names = [other for other in self.checksums if other != key and is_protected(other)]
+                if wanted := getattr(self.files, "prefetch", None):
+                    wanted([(name, None, None) for name in names])
+                others = [self.files.read(name) for name in names]
                 repaired = undo_damage(data, size, checksum, others, self.files.read(PARITY))
             except KeyError:  # a second file is missing
                 repaired = None

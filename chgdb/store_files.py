@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import StoreError
+from .transport import is_url
 
 if TYPE_CHECKING:
     import zarr.abc.store
@@ -119,14 +120,6 @@ class ZipFiles:
         from zarr.storage import ZipStore
 
         return ZipStore(self._path, mode="r")
-
-
-def is_url(text: str | os.PathLike[str]) -> bool:
-    """
-    >>> is_url("https://example.org/x"), is_url("zip::data.zip"), is_url("C:/x"), is_url("runs/CHGCAR")
-    (True, True, False, False)
-    """
-    return isinstance(text, str) and ("://" in text or "::" in text)
 
 
 def _remote(url: str) -> Files:

@@ -6,19 +6,26 @@ A transport serves the files below one URL. Keys are paths below it with forward
 from __future__ import annotations
 
 import os
-import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from .errors import RemoteError
+from .errors import OfflineError, RemoteError
 
 T = TypeVar("T")
 
 #: Longest pause that a server may ask for (Retry-After), and between our own attempts, in seconds.
 _LONGEST_ASKED, _LONGEST_PAUSE, _FIRST_PAUSE = 30.0, 8.0, 0.25
+
+
+def is_url(text: object) -> bool:
+    """
+    >>> is_url("https://example.org/x"), is_url("zip::data.zip"), is_url("C:/x"), is_url("runs/CHGCAR")
+    (True, True, False, False)
+    """
+    return isinstance(text, str) and ("://" in text or "::" in text)
 
 
 class TransientError(Exception):
@@ -87,6 +94,8 @@ def retrying(action: Callable[[], T], what: str) -> T:
 
     Raises `RemoteError` with the last reason after the last attempt.
     """
+    import random
+
     count = attempts()
     for attempt in range(count):
         try:
@@ -122,3 +131,15 @@ def connect(url: str, options: Mapping[str, Any] | None = None) -> Transport:
     from .transport_fsspec import FsspecTransport
 
     return FsspecTransport(url, dict(options or {}))
+
+
+def read_file(url: str) -> bytes:
+    """The one file at a URL. Raises `RemoteError` where it cannot be had."""
+    if os.environ.get("CHGDB_OFFLINE", "") not in ("", "0"):
+        raise OfflineError(f"{public(url)}: chgdb is offline (CHGDB_OFFLINE)")
+    try:
+        data = connect(url).get("").data
+    except KeyError:
+        raise RemoteError(f"{public(url)}: there is no such file") from None
+    assert data is not None  # no tag was sent along
+    return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import stat
@@ -13,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-from ..errors import FormatError
+from ..errors import FormatError, RemoteError
+from ..transport import is_url, public, read_file
 
 #: Longest line that a header may have. A file without line breaks is not read into memory to find that out.
 MAX_LINE = 1 << 16
@@ -114,21 +116,26 @@ class Reader:
 
 @contextmanager
 def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
-    """Open a file for reading; gzip, bzip2 and xz are recognised by their first bytes, whatever the name.
+    """Open a file or a URL for reading; gzip, bzip2 and xz are recognised by their first bytes, whatever the name.
 
     Raises `FormatError` for a folder, and lets the `OSError` of a missing or unreadable file through as one too
     (`FormatError` from it), so that every failure is one line.
     """
     name = os.fspath(path)
+    raw: IO[bytes] | Any
     try:
-        raw = open(path, "rb")  # noqa: SIM115 - closed by the with statement below
+        if is_url(name):
+            name, raw = public(name), io.BufferedReader(io.BytesIO(read_file(name)))  # type: ignore[arg-type]
+        else:
+            raw = open(path, "rb")  # noqa: SIM115 - closed by the with statement below
+    except RemoteError as error:
+        raise FormatError(str(error)) from error
     except IsADirectoryError:
         raise FormatError(f"{name}: is a folder; name a file in it, such as {name.rstrip('/')}/CHGCAR") from None
     except (OSError, ValueError) as error:
         raise FormatError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     with raw:
-        status = os.fstat(raw.fileno())
-        size = status.st_size if stat.S_ISREG(status.st_mode) else None
+        size = _size(raw)
         head = raw.peek(8)[:8]
         kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
         if kind is None:
@@ -138,6 +145,14 @@ def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
         argument = {"fileobj": raw} if kind == "gzip" else {"filename": raw}
         with opener[kind](**argument, mode="rb") as stream:
             yield Reader(stream, name, None)
+
+
+def _size(raw: Any) -> int | None:
+    """Bytes of an open file; None for a pipe."""
+    if isinstance(raw.raw, io.BytesIO):
+        return len(raw.raw.getbuffer())
+    status = os.fstat(raw.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 @contextmanager

@@ -33,7 +33,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served")
     attributes = {"title": "Twelve", "licence": "CC0-1.0"}
     out = folder / "twelve.zarr"
-    assert build_from(out, IDS, load, columns=COLUMNS, attributes=attributes, tolerance=0, prior=None, workers=1).complete
+    assert build_from(
+        out, IDS, load, columns=COLUMNS, attributes=attributes, tolerance=0, prior=None, workers=1
+    ).complete
     return folder
 
 

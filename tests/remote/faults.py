@@ -33,6 +33,8 @@ class FaultyProxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+            wbufsize = -1
 
             def do_GET(self) -> None:
                 proxy.answer(self)
@@ -42,6 +44,7 @@ class FaultyProxy:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._server.handle_error = lambda *arguments: None  # type: ignore[method-assign]  # clients may hang up
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
@@ -96,14 +99,15 @@ class FaultyProxy:
             self._send(handler, 404, {}, b"")
         elif fault == "corrupted" and body:
             middle = len(body) // 2
-            self._send(handler, response.status, kept, body[:middle] + bytes([body[middle] ^ 0x55]) + body[middle + 1 :])
+            self._send(
+                handler, response.status, kept, body[:middle] + bytes([body[middle] ^ 0x55]) + body[middle + 1 :]
+            )
         elif fault == "empty":
             self._send(handler, response.status, kept, b"")
         elif fault in ("truncated", "reset"):
             self._send(handler, response.status, kept, body[: len(body) // 2], length=len(body))
             handler.close_connection = True
             if fault == "reset":
-                handler.wfile.flush()
                 handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 handler.connection.close()
         else:
@@ -121,6 +125,7 @@ class FaultyProxy:
         handler.end_headers()
         if status not in (204, 304):
             handler.wfile.write(body)
+        handler.wfile.flush()
 
     def close(self) -> None:
         self._server.shutdown()
