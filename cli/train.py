@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from . import train_autoencoder
 from .arguments import CatalogOption, JsonOption, QuietOption, open_store
 from .output import message, print_json, print_table
 
@@ -25,6 +26,7 @@ train = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     app.add_typer(train)
+    train_autoencoder.register(train)
 
 
 @train.command(

@@ -82,10 +82,8 @@ class Convolutional(nn.Module):
         self.configuration = configuration
         self.periodic = configuration.boundary == "periodic"
         widths = configuration.widths
-        self.encoder = nn.ModuleList(
-            _Layer(i, o, configuration, pool=True) for i, o in zip((1, *widths), widths, strict=False)
-        )
-        self.encoder.append(_Layer(widths[-1], configuration.channels, configuration))
+        encoder = [_Layer(i, o, configuration, pool=True) for i, o in zip((1, *widths), widths, strict=False)]
+        self.encoder = nn.ModuleList([*encoder, _Layer(widths[-1], configuration.channels, configuration)])
         back = widths[::-1]
         self.decoder = nn.ModuleList([_Layer(configuration.channels, back[0], configuration)])
         for k, (i, o) in enumerate(zip(back, (*back[1:], 1), strict=True)):
@@ -154,7 +152,8 @@ class Padded:
         """Decoded empty volume, (1, 1, n, n, n)."""
         return self._empty[-1]
 
-    def _step(self, number: int, layer: _Layer, corner: Tensor) -> Tensor:
+    def _step(self, number: int, layer: nn.Module, corner: Tensor) -> Tensor:
+        assert isinstance(layer, _Layer)
         empty = self._empty[number]
         side = empty.shape[2]
         size = [min(side, n + 1) for n in corner.shape[2:]]
@@ -174,14 +173,18 @@ class Padded:
         return filled
 
 
+def _zero(layer: nn.Conv3d) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 class _Block(nn.Module):
     """Residual block: GELU and circular convolution, twice; the second starts at zero, so the block as the identity."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first, self.second = _Convolution(width, width), _Convolution(width, width)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        _zero(self.second)
 
     def forward(self, values: Tensor) -> Tensor:
         return values + self.second(F.gelu(self.first(F.gelu(values), True)), True)
@@ -210,8 +213,7 @@ class Lapped(nn.Module):
         self.up = nn.ModuleList(_Block(width) for _ in range(depth))
         self.finish = nn.Conv3d(width, phases, 1)
         for last in (self.out, self.finish):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            _zero(last)
 
     def start_from(self, volumes: Sequence[Tensor], step: float) -> None:
         """Begin with the principal components of the phases, the best transform without overlap.

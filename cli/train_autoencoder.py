@@ -1,0 +1,106 @@
+"""`chgdb train autoencoder`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .arguments import CatalogOption, JsonOption, QuietOption, open_store
+from .output import message, print_json
+
+if TYPE_CHECKING:
+    from chgdb.training import Progress
+
+
+def register(train: typer.Typer) -> None:
+    train.command(
+        "autoencoder",
+        short_help="The autoencoder of the latents.",
+        epilog="""\b
+Examples:
+  chgdb train autoencoder -o periodic --epochs 36 --schedule cosine
+  chgdb train autoencoder --variant published -o published       as in arXiv 2605.07227
+  chgdb train autoencoder --catalog my.zarr -o mine --minutes 30
+  chgdb plot periodic/log.jsonl                                   the losses as a picture""",
+    )(autoencoder)
+
+
+def autoencoder(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of the model.")],
+    variant: Annotated[str | None, typer.Option(help="periodic (the catalog's), published, difference, ...")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="At most.")] = 200,
+    minutes: Annotated[float, typer.Option(min=0, help="At most, over all sessions; 0 for no limit.")] = 0.0,
+    batch: Annotated[int, typer.Option(min=1, help="Densities at a time, of one grid.")] = 4,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam; of Muon, relative to the weights.")] = 1e-3,
+    optimiser: Annotated[str, typer.Option(help="adam or muon.")] = "adam",
+    schedule: Annotated[str, typer.Option(help="plateau or cosine.")] = "plateau",
+    patience: Annotated[int, typer.Option(min=1, help="Epochs without progress before it stops.")] = 10,
+    rate: Annotated[float, typer.Option(min=0, help="Weight of the latent's size; lapped networks only.")] = 0.2,
+    precision: Annotated[str, typer.Option(help="bfloat16 or float32.")] = "bfloat16",
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: Annotated[str | None, typer.Option(help="Of torch. [default: the GPU if there is one]")] = None,
+    catalog: CatalogOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train an autoencoder on the densities of a catalog.
+
+    Run again with the same options, it goes on after the last epoch that was complete.
+    """
+    from chgdb.errors import ChgdbError, require
+
+    require("torch", "ml", "chgdb train autoencoder")
+    from chgdb import training
+    from chgdb.codecs.volumes import CONFIGURATIONS, DEFAULT
+
+    name = variant or DEFAULT
+    if name not in CONFIGURATIONS:
+        raise ChgdbError(f"there is no variant {name!r} of the autoencoder; there are {', '.join(CONFIGURATIONS)}")
+    recipe = training.Recipe(
+        epochs=epochs, minutes=minutes, batch=batch, learning_rate=learning_rate, optimiser=optimiser,
+        schedule=schedule, patience=patience, rate=rate, precision=precision, seed=seed,
+    )  # fmt: skip
+    materials = training.from_catalog(open_store(catalog), progress=not quiet and sys.stderr.isatty())
+    with _bar(epochs, shown=not quiet) as report:
+        model = training.train(CONFIGURATIONS[name], recipe, *materials, output, device=device, report=report)
+    facts = {"model": model.identifier, "path": str(output), **model.facts["training"]}
+    if as_json:
+        print_json(facts)
+    else:
+        print(f"{model.identifier} in {output}: {facts['epochs']} epochs, validation loss "
+              f"{facts['best_validation_loss']:.4g}")  # fmt: skip
+
+
+@contextmanager
+def _bar(epochs: int, shown: bool) -> Iterator[Callable[[Progress], None]]:
+    """A progress bar with the losses on a terminal; a line an epoch elsewhere."""
+    if not shown:
+        yield lambda progress: None
+        return
+    if not sys.stderr.isatty():
+        yield lambda p: None if p.epoch_done else message(f"epoch {p.epoch}: {_losses(p)}")
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[losses]}"), console=Console(stderr=True)) as bar:
+        item = bar.add_task("", total=epochs, epoch="", losses="")
+        yield lambda p: bar.update(
+            item, completed=p.epoch + p.epoch_done, epoch=f"{p.epoch}/{epochs}", losses=_losses(p)
+        )
+
+
+def _losses(progress: Progress) -> str:
+    """
+    >>> from types import SimpleNamespace
+    >>> _losses(SimpleNamespace(train=0.25, validation=0.5, best=float("inf")))
+    'training 0.25, validation 0.5'
+    """
+    parts = {"training": progress.train, "validation": progress.validation, "best": progress.best}
+    return ", ".join(f"{name} {value:.4g}" for name, value in parts.items() if abs(value) < float("inf"))
