@@ -1,0 +1,96 @@
+"""What is noticed of an input that no training material is like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import chgdb
+from chgdb import Crystal, Density
+from chgdb.errors import DensityError
+from chgdb.models.domain import GAUGES, Domain, check_units, gauges
+
+
+@pytest.fixture(scope="module")
+def domain() -> Domain:
+    """Of every twentieth material of the catalog, and those with the extreme values."""
+    catalog = chgdb.open()
+    volume = catalog.column("volume") / catalog.column("n_atoms")
+    peaks = ["mp-149", catalog.ids[int(volume.argmax())], catalog.ids[int(volume.argmin())]]
+    records = [catalog[i] for i in dict.fromkeys([*catalog.ids[::20], *peaks])]
+    return Domain.of([r.crystal for r in records], np.stack([gauges(r.density) for r in records]))
+
+
+def test_gauges_of_a_known_density() -> None:
+    crystal = Crystal(np.diag([4.0, 4.0, 8.0]), [[0, 0, 0], [0.5, 0.5, 0.5]], [11, 17])
+    values = np.full((8, 8, 16), 0.0625)
+    values[:4] += 0.05
+    values[0, 0, 0] = -0.001
+    found = dict(zip(GAUGES, gauges(Density(crystal, {"total": values})), strict=True))
+    assert found["volume_per_atom"] == pytest.approx(64)
+    assert found["electrons_per_atom"] == pytest.approx(values.mean() * 64)
+    assert found["peak"] == pytest.approx(0.1125)
+    assert found["vacuum"] == pytest.approx(1 / 1024)
+    assert found["sharpness"] == 0  # points 0.5 Å apart hold nothing finer than 1 Å
+
+
+def test_gauges_do_not_see_the_choice_of_cell() -> None:
+    density = chgdb.open()["mp-149"].density
+    crystal = density.crystal
+    positions = np.concatenate([crystal.positions, crystal.positions + [0, 0, 1]]) / [1, 1, 2]
+    double = Crystal(crystal.cell * [[1], [1], [2]], positions, np.tile(crystal.numbers, 2))
+    larger = Density(double, {"total": np.concatenate([density.total] * 2, axis=2)})
+    np.testing.assert_allclose(gauges(larger), gauges(density), rtol=1e-9, atol=1e-12)
+
+
+def test_materials_of_the_catalog_have_possible_electron_counts() -> None:
+    catalog = chgdb.open()
+    for material_id in catalog.ids[::60]:
+        check_units(catalog[material_id].density)
+
+
+def test_other_units_are_refused() -> None:
+    density = chgdb.open()["mp-22862"].density  # NaCl
+    for factor in (0.529177**3, 0.529177**-3, density.crystal.volume, 1 / density.crystal.volume, 0.0, -1.0):
+        with pytest.raises(DensityError, match="is it in e/Å"):
+            check_units(Density(density.crystal, {"total": density.total * factor}))
+
+
+def test_no_structure_is_refused() -> None:
+    density = Density(Crystal(np.eye(3) * 3, np.zeros((0, 3)), []), {"total": np.ones((4, 4, 4))})
+    for function in (check_units, gauges):
+        with pytest.raises(DensityError, match="no structure"):
+            function(density)
+
+
+def test_files_of_vasp(domain: Domain, shared: Path) -> None:
+    """Pseudo-densities of another code are answered; all-electron ones are noticed."""
+    for path in sorted((shared / "vasp").glob("*.gz")):
+        density = chgdb.read(path)
+        remarks = " ".join(domain.remarks(density.crystal, gauges(density)))
+        assert ("all-electron" in remarks) == ("AECCAR" in path.name), (path.name, remarks)
+
+
+def test_a_spin_density_alone_is_refused(shared: Path) -> None:
+    density = chgdb.read(shared / "vasp" / "Al_spin.CHGCAR.gz")
+    with pytest.raises(DensityError, match="rather than a spin density"):
+        check_units(Density(density.crystal, {"total": density.channels["magnetization"]}))
+
+
+def test_elements_boxes_and_cells_that_were_never_seen(domain: Domain) -> None:
+    density = chgdb.open()["mp-149"].density
+    crystal = density.crystal
+    assert domain.remarks(crystal, gauges(density)) == []
+    polonium = Crystal(crystal.cell, crystal.positions, [84, 84])
+    assert domain.remarks(polonium, gauges(density))[0].startswith("Po: no training material has this element")
+    box = np.zeros((60, 60, 60))
+    box[20:40, 20:40, 20:40] = 1e-3 * 8 / 8e-3
+    alone = Density(Crystal(np.eye(3) * 20, [[0.5, 0.5, 0.5]], [8]), {"total": box})
+    remarks = domain.remarks(alone.crystal, gauges(alone))
+    assert any("molecule" in remark for remark in remarks)
+
+
+def test_a_domain_is_the_same_read_back(domain: Domain) -> None:
+    assert Domain.from_json(domain.to_json()) == domain
