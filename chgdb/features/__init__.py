@@ -23,6 +23,10 @@ from ..errors import DensityError
 from . import atoms, bonds, cells, composition, fields
 from .composition import MAGPIE_NAMES, magpie
 
+#: Decimals that the features are rounded to, MAGPIE's apart: far below what they tell, far above rounding errors, so that
+#: what symmetry makes equal is equal, and no tree splits between the two.
+DECIMALS = 5
+
 #: Raised with every change of what `describe` returns: a model refuses features of another version.
 VERSION = 1
 
@@ -50,7 +54,7 @@ def structure(crystal: Crystal) -> np.ndarray:
 
     Raises `DensityError` where there are no atoms.
     """
-    return _structure(crystal)[0]
+    return _rounded(_structure(crystal)[0])
 
 
 def describe(density: Density) -> np.ndarray:
@@ -77,7 +81,13 @@ def describe(density: Density) -> np.ndarray:
         fields.difference(field, reference, parts),
         bonds.changes(profiles, reference_profiles, near),
     ]
-    return np.concatenate(result)
+    return _rounded(np.concatenate(result))
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    first = len(MAGPIE_NAMES)
+    values[first:] = np.round(values[first:], DECIMALS) + 0.0  # no negative zeros
+    return values
 
 
 def expected_electrons(crystal: Crystal) -> float:

@@ -302,7 +302,8 @@ def springs(bonds: Neighbours, strength: np.ndarray) -> list[float]:
         coupling = np.zeros((n, 3, 6))
         np.add.at(coupling, bonds.first, -pulled)
         full = hessian.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n)
-        full = 0.5 * (full + full.T) + 1e-3 * np.trace(full) / (3 * n) * np.eye(3 * n)
+        # Softened a little; with one atom to a cell nothing can relax and the matrix is zero.
+        full = 0.5 * (full + full.T) + (1e-3 * np.trace(full) / (3 * n) + 1e-9 * k.sum()) * np.eye(3 * n)
         flat = coupling.reshape(3 * n, 6)
         relaxed = stiffness - flat.T @ np.linalg.solve(full, flat) / crystal.volume
         relaxed = 0.5 * (relaxed + relaxed.T)
@@ -341,7 +342,9 @@ def _interpolate(coefficients: np.ndarray, points: np.ndarray) -> np.ndarray:
         u = 1 - t
         weights = np.stack([u**3, 3 * t**3 - 6 * t**2 + 4, 3 * u**3 - 6 * u**2 + 4, t**3], axis=-1) / 6
         index = (base[:, :, None] + np.arange(-1, 3)) % grid[:, None]
-        flat = (index[:, 0, :, None, None] * grid[1] + index[:, 1, None, :, None]) * grid[2] + index[:, 2, None, None, :]
+        flat = (index[:, 0, :, None, None] * grid[1] + index[:, 1, None, :, None]) * grid[2] + index[
+            :, 2, None, None, :
+        ]
         values = coefficients.ravel()[flat]
         values = np.einsum("pijk,pk->pij", values, weights[:, 2])
         values = np.einsum("pij,pj->pi", values, weights[:, 1])

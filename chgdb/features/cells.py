@@ -62,7 +62,7 @@ def canonical(crystal: Crystal) -> Canonical:
 
     if not len(crystal):
         raise DensityError("no atoms in the cell: features of a density need the structure it belongs to")
-    translations, _ = _translations(crystal)
+    translations, order = _translations(crystal)
     primitive = _lattice(crystal.cell, translations)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="spglib")
@@ -73,8 +73,8 @@ def canonical(crystal: Crystal) -> Canonical:
     # The lattice from the cell itself, so that the digits of its vectors are kept.
     cell = np.linalg.solve(supercell.astype(float), crystal.cell)
     small = _unique_atoms(crystal, cell, abs(round(float(np.linalg.det(supercell)))))
-    # In a supercell fewer rotations map the lattice onto itself.
-    order = _translations(small)[1]
+    if len(translations) > 1:  # in a supercell fewer rotations map the lattice onto itself
+        order = _translations(small)[1]
     origin = _origin(small)
     small = Crystal(cell, (small.positions - origin) % 1.0, small.numbers)
     spacing = float(np.clip((small.volume / POINTS[0]) ** (1 / 3), SPACING[1], SPACING[0]))
