@@ -28,6 +28,7 @@ from .store_journal import Journal, open_journal
 from .store_layout import write_table
 from .store_swap import beside, swap_in
 from .store_table import Finished, check_column_name, from_finished, from_store, merge
+from .transport import is_url, read_file
 from .work import Outcome, reporting, run
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Encoder:
         given: Mapping[str, Any] = {}
         if self.load is None:
             density = read(task.source)
-            checksum = crc32c(Path(task.source).read_bytes())
+            checksum = crc32c(_bytes_of(task.source))
         else:
             density, given = self.load(task.source)
             checksum = crc32c(np.ascontiguousarray(density.total).tobytes())
@@ -148,7 +149,7 @@ def build(
 ) -> BuildReport:
     """Pack density files into a store at the folder `out`; call it again after any interruption to resume.
 
-    inputs: files, folders (searched recursively) and glob patterns.
+    inputs: files, folders (searched recursively), glob patterns and URLs of files (or of folders of a bucket).
     ids: names of the materials: a mapping path -> id, or a CSV with the columns `path` and `material_id`; otherwise
         the file's name, or its folder's where the file is called CHGCAR.
     properties: a CSV joined by its column `material_id` (or `id`, or the first); units come from headers such as
@@ -236,8 +237,14 @@ def build_from(
     return build_.run()
 
 
+def _bytes_of(source: str) -> bytes:
+    return read_file(source) if is_url(source) else Path(source).read_bytes()
+
+
 def _file_state(source: str) -> str:
-    """What tells that a file has changed since its record was journalled."""
+    """What tells that a file has changed since its record was journalled; of a URL only the URL."""
+    if is_url(source):
+        return source
     status = os.stat(source)
     return f"{os.path.abspath(source)} {status.st_size} {status.st_mtime_ns}"
 
@@ -385,7 +392,7 @@ class _Build:
     def _is_same(self, store: Store, row: int, source: str) -> bool:
         if store.value("tolerance", row) != self.tolerance:
             return False
-        return int(store.value("source_crc32c", row)) == crc32c(Path(source).read_bytes())
+        return int(store.value("source_crc32c", row)) == crc32c(_bytes_of(source))
 
     def _take(self, outcome: Outcome[Task, Finished], journal: Journal) -> None:
         if outcome.result is not None:

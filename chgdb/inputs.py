@@ -17,6 +17,7 @@ from .formats import formats
 from .formats.streams import bare_name
 from .store_layout import MEASURED
 from .store_table import check_column_name
+from .transport import is_url, url_path
 
 _KIND = r"(CHGCAR|CHG|AECCAR[012]|PARCHG)"
 _ID = re.compile(r"[\w(\[][\w.+()\[\]=,@~: -]{0,199}")
@@ -39,16 +40,20 @@ _UNITS = {
 }
 
 
-def find_files(inputs: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Density files of files, folders (searched recursively) and glob patterns, in that order, each once.
+def find_files(inputs: str | Path | Iterable[str | Path]) -> list[Path | str]:
+    """Density files of files, folders (searched recursively), glob patterns and URLs, in that order, each once.
 
-    In folders the names decide (`NAMES` of the formats); a CHG beside a CHGCAR is the same density with fewer digits
-    and is left out, and so are hidden files and stores. Raises `StoreError` where an input matches nothing.
+    A URL is a file, or a folder where the server lists what it has (a bucket; not a web server). In folders the names
+    decide (`NAMES` of the formats); a CHG beside a CHGCAR is the same density with fewer digits and is left out, and so
+    are hidden files and stores. Raises `StoreError` where an input matches nothing.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path | str, None] = {}
     for item in [inputs] if isinstance(inputs, str | Path) else inputs:
         path = Path(item)
-        if path.is_dir():
+        files: list[Path | str]
+        if is_url(item):
+            files = _at_url(str(item))
+        elif path.is_dir():
             files = _in_folder(path)
         elif path.exists():
             files = [path]
@@ -62,22 +67,45 @@ def find_files(inputs: str | Path | Iterable[str | Path]) -> list[Path]:
     return list(found)
 
 
-def _in_folder(folder: Path) -> list[Path]:
-    patterns = [pattern for module in formats().values() for pattern in module.NAMES]
-    files = []
+def _at_url(url: str) -> list[Path | str]:
+    from .transport import connect
+
+    if _is_density(bare_name(url)) or url.startswith(("http://", "https://", "github://")):
+        return [url]  # a web server does not list what it has
+    names = [key for key, _ in connect(url).sizes()]
+    if names == [""]:
+        return [url]
+    siblings: dict[str, list[str]] = {}
+    for name in names:
+        siblings.setdefault(name.rpartition("/")[0], []).append(name)
+    return [f"{url.rstrip('/')}/{name}" for folder in sorted(siblings) for name in _densities(siblings[folder])]
+
+
+def _is_density(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for module in formats().values() for pattern in module.NAMES)
+
+
+def _densities(names: Iterable[str]) -> list[str]:
+    """Those of the files of one folder that hold a density by their names."""
+    names = sorted(names)
+    plain = {bare_name(name) for name in names}
+    return [
+        name
+        for name in names
+        if _is_density(bare := bare_name(name)) and not (bare == "CHG" and "CHGCAR" in plain)
+        if not name.rpartition("/")[2].startswith(".")
+    ]
+
+
+def _in_folder(folder: Path) -> list[Path | str]:
+    files: list[Path | str] = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and not (Path(place, f) / "zarr.json").exists())
-        plain = {bare_name(name) for name in names}
-        for name in sorted(names):
-            bare = bare_name(name)
-            if name.startswith(".") or (bare == "CHG" and "CHGCAR" in plain):
-                continue
-            if any(fnmatchcase(bare, pattern) for pattern in patterns):
-                files.append(Path(place, name))
+        files += [Path(place, name) for name in _densities(names)]
     return files
 
 
-def id_of(path: Path) -> str:
+def id_of(path: Path | str) -> str:
     """Material id by the file's name, or by its folder's where the file is called CHGCAR.
 
     Other kinds of density of the same material keep their kind.
@@ -85,11 +113,13 @@ def id_of(path: Path) -> str:
     >>> [id_of(Path(p)) for p in ("mp-149/CHGCAR.gz", "runs/LiH.CHGCAR", "Si2.AECCAR0.gz", "NaCl.cube")]
     ['mp-149', 'LiH', 'Si2.AECCAR0', 'NaCl']
     """
+    if is_url(path):
+        path = url_path(str(path))
     name = bare_name(path)
     if Path(name).suffix.lower() in _EXTENSIONS:
         name = name[: -len(Path(name).suffix)]
     if match := re.fullmatch(_KIND, name):
-        stem, kind = path.resolve().parent.name, match[1]
+        stem, kind = Path(path).resolve().parent.name, match[1]
     elif match := re.fullmatch(_KIND + r"[._-](.+)", name):
         stem, kind = match[2], match[1]
     elif match := re.fullmatch(r"(.+)[._-]" + _KIND, name):
@@ -126,13 +156,13 @@ class Names:
         self._by_path = {(folder / path).resolve(): material_id for path, material_id in pairs}
         self._by_name = dict(pairs)
 
-    def __call__(self, path: Path) -> str:
+    def __call__(self, path: Path | str) -> str:
         """Raises `StoreError` where there is no id for a file, or an impossible one."""
         if self._by_path is None:
             material_id = id_of(path)
         else:
-            given = self._by_path.get(path.resolve()) or self._by_name.get(os.fspath(path))
-            material_id = given or self._by_name.get(path.name) or ""
+            given = self._by_path.get(Path(path).resolve()) or self._by_name.get(os.fspath(path))
+            material_id = given or self._by_name.get(Path(path).name) or ""
             if not material_id:
                 raise StoreError(f"{self._source} has no id for it")
         check_id(material_id)

@@ -28,6 +28,15 @@ def is_url(text: object) -> bool:
     return isinstance(text, str) and ("://" in text or "::" in text)
 
 
+def url_path(url: str) -> str:
+    """The path of a URL, of the first link of a chain.
+
+    >>> url_path("https://example.org/runs/mp-149/CHGCAR.gz?key=1"), url_path("zip::file:///a/CHGCAR.zip")
+    ('runs/mp-149/CHGCAR.gz', '/a/CHGCAR.zip')
+    """
+    return url.rpartition("://")[2].partition("?")[0].partition("/")[2] if "::" not in url else url.rpartition("://")[2]
+
+
 class TransientError(Exception):
     """An attempt that failed in a way that the next one may not: a reset, a timeout, 503, half an answer.
 

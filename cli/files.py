@@ -31,6 +31,7 @@ Examples:
   chgdb convert CHGCAR NaCl.cube
   chgdb convert mp-149.json.gz CHGCAR              the Materials Project's JSON
   chgdb convert CHGCAR.gz CHGCAR_fine --spacing 0.05
+  chgdb convert https://example.org/CHGCAR.gz Si.cube
   chgdb convert old/CHGCAR CHGCAR --elements Na,Cl VASP 4 files do not name their elements""",
     )(convert)
     app.command(
@@ -44,7 +45,7 @@ Examples:
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="File to read.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="File or URL to read.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write; its name tells the format.")],
     grid: GridOption = None,
     spacing: SpacingOption = None,

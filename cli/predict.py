@@ -29,7 +29,7 @@ Examples:
 
 
 def predict(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="CHGCARs or other files of densities.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="CHGCARs or other files of densities, or URLs.")],
     model: Annotated[
         str, typer.Option("--model", metavar="NAME", help="invariant, lightgbm, attention or another trained one.")
     ] = "invariant",
@@ -78,7 +78,7 @@ def predict(
         raise typer.Exit(1)
 
 
-def _properties(model: Ensemble, file: Path, input_format: str | None, elements: list[str] | None) -> dict[str, Any]:
+def _properties(model: Ensemble, file: str, input_format: str | None, elements: list[str] | None) -> dict[str, Any]:
     """One object of the JSON output; `unlike_training` is there only where something is."""
     from chgdb.formats import read
     from chgdb.models import TARGETS

@@ -44,7 +44,7 @@ Examples:
 
 def build(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the store, made or added to.")],
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders and glob patterns.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders, glob patterns, URLs.")],
     tolerance: Annotated[
         float | None, typer.Option(metavar="NMAE", help="Largest error allowed, as a fraction. [default: 1e-4]")
     ] = None,

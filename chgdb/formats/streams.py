@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from ..errors import FormatError, RemoteError
-from ..transport import is_url, public, read_file
+from ..transport import is_url, public, read_file, url_path
 
 #: Longest line that a header may have. A file without line breaks is not read into memory to find that out.
 MAX_LINE = 1 << 16
@@ -31,7 +31,7 @@ def bare_name(path: str | os.PathLike[str]) -> str:
     >>> bare_name("runs/CHGCAR.gz")
     'CHGCAR'
     """
-    name = Path(path).name
+    name = Path(url_path(path) if isinstance(path, str) and is_url(path) else path).name
     return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in _SUFFIX else name
 
 
