@@ -158,9 +158,7 @@ def _extract(record: Record, path: str, force: bool) -> dict[str, Any]:
     return _facts(record, path, record.formula, grid, record.n_electrons) | {"grid": list(grid)}
 
 
-def _facts(
-    record: Record, path: str, formula: str, grid: tuple[int, int, int], n_electrons: float
-) -> dict[str, Any]:
+def _facts(record: Record, path: str, formula: str, grid: tuple[int, int, int], n_electrons: float) -> dict[str, Any]:
     return {
         "material_id": record.material_id,
         "formula": formula,
