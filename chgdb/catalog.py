@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import xarray
 
     from .codecs.atoms import Prior
+    from .store_latents import LatentReader
     from .views import View
 
 T = TypeVar("T")
@@ -252,6 +253,41 @@ class Catalog:
 
         return view(self, name)
 
+    @property
+    def latent_model(self) -> dict[str, Any] | None:
+        """Which autoencoder made the latents: `model` (its identifier), `model_version`, `model_checksum` (SHA-256 of
+        its weights) and `step` of the quantisation; None for a store without latents."""
+
+        def facts(store: Store) -> dict[str, Any] | None:
+            return None if store.latents is None else {**store.latents.model, "step": store.latents.step}
+
+        return self._consistent(facts)
+
+    def latents(self, ids: Iterable[str] | None = None) -> np.ndarray:
+        """Latent tensors, float32 (n, channel, z, y, x), zero where the cell does not reach.
+
+        ids: of the rows wanted, in this order; all of the store's, NaN where a material has no latent, unless given.
+        Raises `StoreError` where the store has no latents or an id given has none, `UnknownMaterialError`,
+        `ChecksumError` where one is damaged.
+
+        >>> catalog.latents(["mp-149", "mp-66"]).shape     # doctest: +SKIP
+        (2, 16, 16, 16, 16)
+        """
+        wanted = None if ids is None else list(ids)
+
+        def read(store: Store) -> np.ndarray:
+            reader = _latents_of(store)
+            names = wanted if wanted is not None else [None] * store.n_materials
+            rows = list(range(store.n_materials)) if wanted is None else [self._locate(store, i).row for i in wanted]
+            result = np.empty((len(rows), *reader.shape), np.float32)
+            for place, values in reader.many(rows):
+                if values is None and names[place] is not None:
+                    raise StoreError(f"{names[place]} in {store.location} has no latent")
+                result[place] = np.nan if values is None else values * np.float32(reader.step)
+            return result
+
+        return self._consistent(read)
+
     def to_xarray(self) -> xarray.Dataset:
         """Every column as a lazy `xarray.Dataset` along the dimension `material`, indexed by id."""
         import xarray
@@ -340,6 +376,19 @@ class Record:
         return self._density[1]
 
     @property
+    def latent(self) -> np.ndarray:
+        """Latent tensor, float32 (channel, z, y, x). Raises `StoreError` where it has none, `ChecksumError`."""
+        return self.latent_integers * np.float32(self._read(lambda store, location: _latents_of(store).step))
+
+    @property
+    def latent_integers(self) -> np.ndarray:
+        """Latent tensor in steps of its quantisation, as the autoencoder decodes it: int16 (channel, z, y, x)."""
+        values = self._read(lambda store, location: _latents_of(store).values(location.row))
+        if values is None:
+            raise StoreError(f"{self.material_id} in {self.catalog.path} has no latent")
+        return values
+
+    @property
     def formula(self) -> str:
         """Reduced formula."""
         return self._value("formula")
@@ -395,6 +444,12 @@ def _close_matches(store: Store, material_id: str, count: int = 3) -> list[str]:
     containing = [i for i in ids if wanted in i.casefold()] if len(wanted) > 2 else []
     similar = get_close_matches(material_id, ids, count, 0.6)
     return list(dict.fromkeys(same_formula + sorted(containing, key=len)[:count] + similar))[:count]
+
+
+def _latents_of(store: Store) -> LatentReader:
+    if store.latents is None:
+        raise StoreError(f"{store.location} has no latents: add them with chgdb build {store.location} --latents")
+    return store.latents
 
 
 def _column_names(store: Store) -> list[str]:

@@ -27,15 +27,17 @@ from .store_table import Finished
 _START = struct.Struct("<4sIII")
 _MAGIC = b"CHGJ"
 _FLUSH_SECONDS = 1.0
+#: Files of journals: of finished records, with the prior fitted for them, and of finished latents.
+RECORDS, PRIOR, LATENTS = "records.log", "prior.npz", "latents.log"
 
 
 class Journal:
     """Finished records by key, on disk and in memory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = RECORDS) -> None:
         self.folder = folder
         self.finished: dict[str, Finished] = {}
-        self._file: IO[bytes] = open(folder / "records.log", "a+b")  # noqa: SIM115 (kept open for the whole build)
+        self._file: IO[bytes] = open(folder / name, "a+b")  # noqa: SIM115 (kept open for the whole build)
         end = 0
         self._file.seek(0)
         data = self._file.read()
@@ -91,10 +93,39 @@ def open_journal(store: Path) -> Iterator[Journal]:
             yield journal
         except BaseException:
             journal.close()
-            if not journal.finished and {p.name for p in folder.iterdir()} == {"lock", "records.log"}:
-                shutil.rmtree(folder)  # nothing worth resuming
+            if not journal.finished and not (folder / PRIOR).exists():
+                _remove(folder, RECORDS)  # nothing worth resuming
             raise
         journal.close()
+        _remove(folder, RECORDS, PRIOR)
+
+
+@contextmanager
+def open_latents_journal(store: Path) -> Iterator[Journal]:
+    """The journal of latents being computed for a store, locked and removed as that of a build.
+
+    Raises `StoreError` where a build of the same store is running.
+    """
+    folder = beside(store, "journal")
+    with _locked(store, folder):
+        recover(store)
+        journal = Journal(folder, LATENTS)
+        try:
+            yield journal
+        except BaseException:
+            journal.close()
+            if not journal.finished:
+                _remove(folder, LATENTS)
+            raise
+        journal.close()
+        _remove(folder, LATENTS)
+
+
+def _remove(folder: Path, *names: str) -> None:
+    """Remove files of a journal, and its folder where nothing is left that another kind of build could resume."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    if {p.name for p in folder.iterdir()} <= {"lock"}:
         shutil.rmtree(folder)
 
 

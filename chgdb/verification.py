@@ -16,8 +16,20 @@ from .density import Density
 from .errors import ChecksumError, ChgdbError, StoreError
 from .formats import read
 from .inputs import find_files, id_of
-from .store import FACTS, FACTS_COLUMNS, FACTS_DTYPE, LOOKUP, LOOKUP_DTYPE, PAYLOAD, Store, id_hash, is_protected
+from .store import (
+    FACTS,
+    FACTS_COLUMNS,
+    FACTS_DTYPE,
+    LATENT,
+    LOOKUP,
+    LOOKUP_DTYPE,
+    PAYLOAD,
+    Store,
+    id_hash,
+    is_protected,
+)
 from .store_head import CHECKSUMS, HEAD, RELEASE, crc32c, parse_checksums, unpack
+from .store_latents import NMAE
 from .work import reporting
 
 
@@ -71,6 +83,7 @@ def verify(
     check = _Check(catalog)
     check.files()
     check.index()
+    check.latents()
     load = _loader(originals) if deep else None
     ids = check.ids()
     with reporting(progress, "Verifying", 0, len(ids)) as step:
@@ -182,6 +195,25 @@ class _Check:
                 known = (column == column) | (copy == copy)
                 for row in np.flatnonzero((column != copy) & known):
                     self._report(ids[row], f"{name} is {column[row]} in its column and {copy[row]} in {FACTS}")
+
+    def latents(self) -> None:
+        """Every latent against its checksum, and against the columns that say how good it is."""
+        try:
+            reader = self.store.latents
+        except StoreError as error:
+            self._report(LATENT, str(error))
+            return
+        if reader is None:
+            return
+        ids, nmae = self.ids(), self._column(NMAE)
+        for row, material_id in enumerate(ids):
+            try:
+                there = reader.values(row) is not None
+            except ChgdbError as error:
+                self._report(material_id, str(error))
+                continue
+            if nmae is not None and there == bool(np.isnan(nmae[row])):
+                self._report(material_id, f"{NMAE} is {nmae[row]}, but it has {'a' if there else 'no'} latent")
 
     def _column(self, name: str) -> np.ndarray | None:
         try:
