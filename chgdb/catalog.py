@@ -14,7 +14,7 @@ import numpy as np
 
 from .density import Crystal, Density
 from .elements import atomic_number, canonical_formula
-from .errors import ChgdbError, CodecError, StoreError, UnknownMaterialError
+from .errors import ChgdbError, CodecError, OfflineError, StoreError, UnknownMaterialError
 from .store import Location, Store
 from .store_files import locate
 
@@ -312,7 +312,10 @@ class Record:
 
     def _read(self, read: Callable[[Store, Location], T]) -> T:
         locate = self.catalog._locate
-        return self.catalog._consistent(lambda store: read(store, locate(store, self.material_id)))
+        try:
+            return self.catalog._consistent(lambda store: read(store, locate(store, self.material_id)))
+        except OfflineError as error:
+            raise OfflineError(f"{self.material_id}: {error}") from error
 
     def _value(self, name: str) -> Any:
         return self._read(lambda store, location: _plain(store.value(_known(store, name), location.row)))

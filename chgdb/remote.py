@@ -199,9 +199,8 @@ class RemoteFiles:
         """Read many pieces at once into memory and cache; neighbours in one request."""
         head = self._head
         missing = [p for p in dict.fromkeys(pieces) if self._wanted(head, p) and self._kept(head, p) is None]
-        if not missing:
-            return
-        self._online(missing[0])
+        if not missing or self._offline:
+            return  # offline reading the piece itself says what is missing
         groups = _neighbours(missing)
         with ThreadPoolExecutor(min(CONCURRENCY, len(groups)), "chgdb") as pool:
             for _ in pool.map(lambda group: self._get_group(head, group), groups):

@@ -1,0 +1,117 @@
+"""A remote store that is replaced while it is read: noticed, and never mixed with what was read before."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from materials import COLUMNS, IDS, density, load_changed, same
+from nginx import Nginx
+
+import chgdb
+from chgdb import remote
+from chgdb.errors import ChgdbError
+from chgdb.ingest import build_from
+from chgdb.store_swap import swap_in
+
+
+@pytest.fixture(scope="session")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same materials with other densities: records of nearly the same sizes at nearly the same places."""
+    out = tmp_path_factory.mktemp("other") / "other.zarr"
+    build_from(out, IDS, load_changed, columns=COLUMNS, tolerance=0, prior=None, workers=1)
+    return out
+
+
+def replace_whole(target: Path, new: Path, tmp_path: Path) -> None:
+    staging = Path(shutil.copytree(new, tmp_path / "staging"))
+    swap_in(staging, target)
+
+
+def test_a_new_version_is_noticed_by_its_pieces(nginx: Nginx, copy: Path, other: Path, tmp_path: Path):
+    catalog = chgdb.open(f"{nginx.url}/{copy.name}")
+    before = catalog["mat-3"].density
+    assert same(before, density("mat-3"))
+    replace_whole(copy, other, tmp_path)
+    # Index and facts are in memory still; the payload is another one.
+    assert same(catalog["mat-4"].density, chgdb.open(other)["mat-4"].density)
+    assert same(catalog["mat-3"].density, chgdb.open(other)["mat-3"].density)
+    np_changed = catalog["mat-3"].density.total - before.total
+    assert np_changed == pytest.approx(1)
+
+
+def test_a_new_version_is_noticed_after_a_minute(nginx: Nginx, copy: Path, other: Path, tmp_path, monkeypatch):
+    catalog = chgdb.open(f"{nginx.url}/{copy.name}")
+    assert same(catalog["mat-3"].density, density("mat-3"))
+    replace_whole(copy, other, tmp_path)
+    assert same(catalog["mat-3"].density, density("mat-3"))  # all of it is here: still the old one
+    monkeypatch.setattr(remote, "RECHECK_SECONDS", 0.0)
+    assert same(catalog["mat-3"].density, chgdb.open(other)["mat-3"].density)
+
+
+def test_a_sound_record_of_another_version_is_not_believed(nginx: Nginx, copy: Path):
+    """The worst case: only the payload is replaced, by one with whole records at the same places."""
+    store = chgdb.open(copy)._store
+    first, second = store.find("mat-1"), store.find("mat-4")
+    assert first is not None
+    assert second is not None
+    payload = bytearray((copy / "payload/c/0").read_bytes())
+    body = bytes(payload[second.offset : second.offset + first.length - 4])
+    from chgdb.store import crc32c
+
+    payload[first.offset : first.offset + first.length] = body + crc32c(body).to_bytes(4, "little")
+    (copy / "payload/c/0").write_bytes(payload)
+    with pytest.raises(ChgdbError, match=r"mat-1 in .* do not match their checksum"):
+        chgdb.open(f"{nginx.url}/{copy.name}")["mat-1"].density  # noqa: B018
+
+
+def test_the_cache_keeps_versions_apart(nginx: Nginx, copy: Path, other: Path, served: Path, tmp_path: Path):
+    url = f"{nginx.url}/{copy.name}"
+    for _ in range(2):
+        assert same(chgdb.open(url)["mat-3"].density, density("mat-3"))
+        replace_whole(copy, other, tmp_path)
+        assert same(chgdb.open(url)["mat-3"].density, chgdb.open(other)["mat-3"].density)
+        replace_whole(copy, served / "twelve.zarr", tmp_path)
+
+
+def test_readers_see_old_or_new_while_a_writer_replaces(nginx: Nginx, copy: Path, other: Path, served: Path, tmp_path):
+    """Swapped back and forth under four readers with cold and warm catalogs; every density is one of the two."""
+    url = f"{nginx.url}/{copy.name}"
+    old = {i: density(i) for i in IDS}
+    new = {i: load_changed(i)[0] for i in IDS}
+    problems: list[str] = []
+    seen = {"old": 0, "new": 0}
+    stop = threading.Event()
+
+    def read(number: int) -> None:
+        catalog = chgdb.open(url)
+        i = number
+        while not stop.is_set():
+            i += 1
+            if i % 5 == 0:
+                catalog = chgdb.open(url)
+            material_id = IDS[i % len(IDS)]
+            try:
+                found = catalog[material_id].density
+            except ChgdbError as error:
+                problems.append(str(error))
+                return
+            kind = "old" if same(found, old[material_id]) else "new" if same(found, new[material_id]) else "neither"
+            if kind == "neither":
+                problems.append(material_id)
+                return
+            seen[kind] += 1
+
+    threads = [threading.Thread(target=read, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for turn in range(8):
+        replace_whole(copy, other if turn % 2 == 0 else served / "twelve.zarr", tmp_path)
+        stop.wait(0.1)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert min(seen.values()) > 5, seen
