@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +41,34 @@ def draw(
     _draw_slice(slice_axes, density, axis, fraction % 1.0, channel, label)
     _draw_profile(profile_axes, density, axis, fraction % 1.0, channel, label)
     figure.suptitle(f"{density.crystal.formula} ({title})" if title != density.crystal.formula else title)
+    figure.savefig(path, dpi=dpi)
+
+
+def draw_training(logs: Mapping[str, str | os.PathLike[str]], path: str, *, dpi: int = 160) -> None:
+    """Draw losses against epochs, training dashed and validation full, of one or more trainings.
+
+    logs: name -> the log.jsonl of a training. Raises `FormatError` for a file that is no such log.
+    """
+    figures = require("matplotlib.figure", "plot", "chgdb plot")
+    figure = figures.Figure(figsize=(9, 4.2), layout="constrained")
+    loss_axes, error_axes = figure.subplots(1, 2)
+    for number, (name, log) in enumerate(logs.items()):
+        try:
+            with open(log, encoding="utf-8") as file:
+                lines = [json.loads(line) for line in file]
+            epochs, train, validation, nmae = (
+                [float(line[key]) for line in lines] for key in ("epoch", "train", "validation", "nmae")
+            )
+        except (ValueError, KeyError, TypeError):
+            raise FormatError(f"{os.fspath(log)}: not the log of a training") from None
+        colour = f"C{number % 10}"
+        loss_axes.plot(epochs, train, "--", color=colour, linewidth=1)
+        loss_axes.plot(epochs, validation, color=colour, label=name)
+        error_axes.plot(epochs, [100 * value for value in nmae], color=colour, label=name)
+    for axes, label in ((loss_axes, "loss (dashed: training)"), (error_axes, "NMAE of the validation set (%)")):
+        axes.set(xlabel="epoch", ylabel=label, yscale="log")
+        axes.grid(alpha=0.3)
+    loss_axes.legend(fontsize=8)
     figure.savefig(path, dpi=dpi)
 
 

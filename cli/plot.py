@@ -24,7 +24,8 @@ def register(app: typer.Typer) -> None:
 Examples:
   chgdb plot mp-149                                writes mp-149.png
   chgdb plot CHGCAR --axis b --at 0.25 -o slice.png
-  chgdb plot CHGCAR --channel magnetization -o spin.pdf""",
+  chgdb plot CHGCAR --channel magnetization -o spin.pdf
+  chgdb plot periodic/log.jsonl -o losses.svg      how a training went""",
     )(plot)
 
 
@@ -47,12 +48,18 @@ def plot(
 ) -> None:
     """Draw a slice of a density and its average over planes along a lattice vector.
 
+    The log.jsonl of a training (chgdb train autoencoder) is drawn as losses against epochs.
+
     Needs matplotlib: pip install 'chgdb[plot]'.
     """
-    from .figures import draw
+    from .figures import draw, draw_training
 
     path = output or _name(source)
     check_free(path, force)
+    if os.path.basename(source) == "log.jsonl":
+        draw_training({os.path.basename(os.path.dirname(os.path.abspath(source))): source}, path)
+        print(path)
+        return
     density = load(source, catalog)
     if channel not in density.channels:
         raise typer.BadParameter(f"{source} has {', '.join(density.channels)}", param_hint="--channel")
@@ -67,6 +74,6 @@ def _name(source: str) -> str:
     ('mp-149.png', 'CHGCAR.png', 'NaCl.png')
     """
     name = os.path.basename(source)
-    for suffix in (".gz", ".bz2", ".xz", ".cube", ".npz", ".json", ".vasp"):
+    for suffix in (".gz", ".bz2", ".xz", ".cube", ".npz", ".json", ".jsonl", ".vasp"):
         name = name.removesuffix(suffix)
     return name + ".png"

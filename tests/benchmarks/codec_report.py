@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 _PACKAGES = (
-    *("chgdb", "numpy", "spglib", "pymatgen"),
+    *("chgdb", "numpy", "torch", "spglib", "pymatgen"),
     *("pcodec", "zfpy", "hdf5plugin", "h5py", "zstandard", "constriction"),
 )
 
@@ -48,16 +48,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-def publish(folder: Path, name: str, markdown: str, data: dict[str, Any]) -> None:
-    """Print a table, put it into `folder`/codec.md between its markers, and the numbers into `folder`/data."""
+def publish(folder: Path, name: str, markdown: str, data: dict[str, Any], page: str = "codec") -> None:
+    """Print a table, put it into `folder`/`page`.md between its markers, and the numbers into `folder`/data."""
     print(f"\n## {name}\n\n{markdown}\n", flush=True)
     (folder / "data").mkdir(parents=True, exist_ok=True)
     text = json.dumps({"versions": versions(), **data}, indent=1, allow_nan=False)
     # Lists of numbers on one line each: the files stay readable, and their differences too.
     text = re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda found: "[" + re.sub(r"\s*\n\s*", " ", found[1]) + "]", text)
-    (folder / "data" / f"codec-{name}.json").write_text(text + "\n", encoding="utf-8")
-    page = folder / "codec.md"
-    before = page.read_text(encoding="utf-8") if page.exists() else "# The codecs, measured\n"
+    (folder / "data" / f"{page}-{name}.json").write_text(text + "\n", encoding="utf-8")
+    place = folder / f"{page}.md"
+    before = place.read_text(encoding="utf-8") if place.exists() else f"# {page}\n"
     start, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     block = f"{start}\n\n{markdown}\n\n{end}"
     if start in before and end in before:
@@ -65,12 +65,12 @@ def publish(folder: Path, name: str, markdown: str, data: dict[str, Any]) -> Non
         after = head + block + rest.partition(end)[2]
     else:
         after = f"{before.rstrip()}\n\n{block}\n"
-    page.write_text(after, encoding="utf-8")
+    place.write_text(after, encoding="utf-8")
 
 
-def load(folder: Path, name: str) -> dict[str, Any]:
+def load(folder: Path, name: str, page: str = "codec") -> dict[str, Any]:
     """The numbers of an earlier run."""
-    path = folder / "data" / f"codec-{name}.json"
+    path = folder / "data" / f"{page}-{name}.json"
     if not path.exists():
         raise SystemExit(f"needs {path}: run the benchmark {name} first")
     return json.loads(path.read_text(encoding="utf-8"))

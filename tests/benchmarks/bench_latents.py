@@ -1,0 +1,340 @@
+"""Benchmarks of the autoencoders: every table and picture of docs/science/latents.md.
+
+    pip install -e '.[bench,ml,plot]'
+    OMP_NUM_THREADS=1 python tests/benchmarks/bench_latents.py all
+
+Measured on the materials of catalog/sources that the split puts into the test part, with the models of catalog/models
+and their latents as a store keeps them: whole numbers, compressed. `--materials` takes that many of them, drawn with
+seed 0. Each command prints its table, puts it between its markers in docs/science/latents.md, and its numbers into
+docs/science/data/.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: timings of one thread, whatever the machine
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import codec_data
+import numpy as np
+import torch
+import typer
+from codec_report import count, percent, publish, table
+
+import chgdb
+from chgdb import Density, codecs
+from chgdb.codecs.autoencoder import MODEL, Autoencoder, models_folder
+from chgdb.codecs.volumes import CONFIGURATIONS, DEFAULT
+from chgdb.errors import CodecError
+from chgdb.formats import text_bytes
+from chgdb.store_latents import compress
+from chgdb_catalog.rebuild import Loader
+
+OUT = codec_data.REPOSITORY / "docs" / "science"
+PAGE = "latents"
+INDEX = 16  # bytes that a store's index takes for each latent
+PUBLISHED = {"mse": 2.1e-4, "mae": 0.00402}  # arXiv 2605.07227, its text
+_PADDED = CONFIGURATIONS["published"]
+#: A metal, an ionic and a covalent crystal, the first of each that the test part has.
+PICTURED = {
+    "metal": ["mp-30", "mp-23", "mp-90", "mp-13", "mp-79", "mp-129", "mp-91", "mp-1265", "mp-2658", "mp-1487"],
+    "ionic": ["mp-22862", "mp-1265", "mp-463", "mp-23193", "mp-1138", "mp-22905", "mp-1672", "mp-2472"],
+    "covalent": ["mp-149", "mp-66", "mp-8062", "mp-1639", "mp-2534", "mp-32", "mp-20351", "mp-10044", "mp-1700"],
+}
+
+app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True)
+Out = Annotated[Path, typer.Option(help="Folder of latents.md, data/ and figures/.")]
+Materials = Annotated[int, typer.Option(help="Materials of the test part; 0 for all.")]
+
+
+def models() -> dict[str, Autoencoder]:
+    """All models of the catalog, in the order of the configurations."""
+    there = [name for name in CONFIGURATIONS if (models_folder() / name / MODEL).exists()]
+    if not there:
+        raise SystemExit(f"needs the models in {models_folder()}: chgdb train autoencoder makes them")
+    return {name: Autoencoder.load(name) for name in there}
+
+
+def held_out(materials: int = 0) -> list[str]:
+    """Test materials of the default model, that no model has seen (the split is the same for all)."""
+    split = json.loads((models_folder() / DEFAULT / "split.json").read_text(encoding="utf-8"))
+    ids = sorted(split["test"])
+    if not materials or materials >= len(ids):
+        return ids
+    chosen = np.random.default_rng(0).choice(len(ids), materials, replace=False)
+    return [ids[k] for k in sorted(chosen.tolist())]
+
+
+def density(material_id: str) -> Density:
+    whole, _ = Loader({})(material_id)
+    return Density(whole.crystal, {"total": whole.total})
+
+
+def padded_error(model: Autoencoder, original: Density, latent: np.ndarray, decoded: Density) -> tuple[float, float]:
+    """MSE and MAE as the paper defines them: e/Å^3, on the grid of 0.075 Å zero-padded to 128^3 points.
+
+    A model with zero padding is taken by its own output, padding and all; of a periodic one the padding is zero.
+    """
+    z, y, x = _PADDED.volume_shape(original.crystal.cell)
+    exact = chgdb.grids.resample(original.total, (x, y, z)).transpose(2, 1, 0)
+    if model.configuration.boundary == "zero":
+        volume = model.padded_volume(latent)
+        if model.configuration.target == "difference":
+            from chgdb.codecs.atoms import superposition
+
+            assert model.prior is not None
+            atoms = superposition(model.prior, original.crystal, (x, y, z)).transpose(2, 1, 0)
+            volume[:z, :y, :x] += atoms + original.total.mean()
+        volume[:z, :y, :x] -= exact
+        return float(np.square(volume).mean(dtype=float)), float(np.abs(volume).mean(dtype=float))
+    error = chgdb.grids.resample(decoded.total, (x, y, z)).transpose(2, 1, 0) - exact
+    whole = _PADDED.most**3
+    return float(np.square(error).sum() / whole), float(np.abs(error).sum() / whole)
+
+
+def measure(model: Autoencoder, original: Density) -> dict[str, float]:
+    """One material through one model."""
+    start = time.perf_counter()
+    latent = model.encode(original)
+    encoded = time.perf_counter()
+    plain = model.decode(latent, original.crystal, original.grid, original.n_electrons, rescale=False)
+    done = time.perf_counter()
+    decoded = model.decode(latent, original.crystal, original.grid, original.n_electrons)
+    mse, mae = padded_error(model, original, latent, plain)
+    return {
+        "mse": mse,
+        "mae": mae,
+        "nmae": codecs.measure(original, decoded).nmae["total"],
+        "electrons": abs(plain.n_electrons / original.n_electrons - 1),
+        "bytes": len(compress(latent)) + INDEX,
+        "text": text_bytes(original),
+        "encode": encoded - start,
+        "decode": done - encoded,
+        "filled": float(np.prod(_PADDED.volume_shape(original.crystal.cell))) / _PADDED.most**3,
+    }
+
+
+def summary(rows: list[dict[str, float]]) -> dict[str, float]:
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    nmae = columns["nmae"]
+    return {
+        "materials": len(nmae),
+        "mse": columns["mse"].mean(),
+        "mae": columns["mae"].mean(),
+        "nmae": nmae.mean(),
+        "nmae_median": float(np.median(nmae)),
+        "nmae_95": float(np.quantile(nmae, 0.95)),
+        "electrons": columns["electrons"].mean(),
+        "bytes": columns["bytes"].mean(),
+        "ratio": columns["text"].sum() / columns["bytes"].sum(),
+        "encode": float(np.median(columns["encode"])),
+        "decode": float(np.median(columns["decode"])),
+        "filled": columns["filled"].mean(),
+    }
+
+
+def _row(name: str, s: dict[str, float], padded: bool = True) -> list[str]:
+    return [
+        name,
+        f"{s['mse']:.2g}" if padded else "",
+        f"{s['mae']:.3g}" if padded else "",
+        percent(s["nmae"]),
+        percent(s["nmae_median"]),
+        percent(s["nmae_95"]),
+        percent(s["electrons"], 2),
+        count(s["bytes"]),
+        count(s["ratio"]),
+        f"{1000 * s['encode']:.0f}",
+        f"{1000 * s['decode']:.0f}",
+    ]
+
+
+_HEAD = [
+    *("variant", "MSE, padded", "MAE, padded", "NMAE, mean", "median", "95 %", "electrons off", "bytes", "ratio"),
+    *("encode, ms", "decode, ms"),
+]
+
+
+@app.command()
+def variants(out: Out = OUT, materials: Materials = 0) -> None:
+    """The test set through every model and the Fourier codec."""
+    torch.set_num_threads(1)
+    ids = held_out(materials)
+    found: dict[str, list[dict[str, float]]] = {}
+    originals = {i: density(i) for i in ids}
+    for name, model in models().items():
+        model.encode(originals[ids[0]])  # what is computed once a model is not this material's time
+        found[name] = [measure(model, originals[i]) for i in ids]
+        print(name, {k: f"{v:.4g}" for k, v in summary(found[name]).items()}, flush=True)
+    prior = Autoencoder.load(DEFAULT).prior  # of the training part alone, for the Fourier codec too
+    found["fourier, same bytes"] = [
+        _fourier_at(originals[i], row["bytes"], None, prior) for i, row in zip(ids, found[DEFAULT], strict=True)
+    ]
+    found["fourier, same NMAE"] = [
+        _fourier_at(originals[i], None, row["nmae"], prior) for i, row in zip(ids, found[DEFAULT], strict=True)
+    ]
+    sums = {name: summary(rows) for name, rows in found.items()}
+    rows = [_row(f"`{name}`" if name in CONFIGURATIONS else name, s) for name, s in sums.items()]
+    text = [table(_HEAD, rows), ""]
+    first = sums[DEFAULT]
+    text.append(f"{first['materials']} test materials; a cell fills {percent(first['filled'], 2)} of the padded grid.")
+    text += ["", *_verdicts(found, sums)]
+    publish(out, "variants", "\n".join(text), {"ids": ids, "mean": sums, "rows": found}, PAGE)
+
+
+def _verdicts(found: dict[str, list[dict[str, float]]], sums: dict[str, dict[str, float]]) -> list[str]:
+    """What was asked of the variants, and whether it is so."""
+    lines = []
+    if "published" in sums:
+        s = sums["published"]
+        met = s["mse"] <= PUBLISHED["mse"] and s["mae"] <= PUBLISHED["mae"]
+        lines.append(
+            f"- `published` at most the paper's MSE {PUBLISHED['mse']:.2g} and MAE {PUBLISHED['mae']}: "
+            f"{s['mse']:.2g} and {s['mae']:.3g}, {'met' if met else '**missed**'}."
+        )
+        ratio = sums[DEFAULT]["nmae"] / s["nmae"]
+        lines.append(
+            f"- `{DEFAULT}` at most a third of the NMAE of `published`: {percent(ratio, 2)} of it, "
+            f"{'met' if ratio <= 1 / 3 else '**missed**'}."
+        )
+    for difference, total in (("difference", "published"), ("periodic", "periodic-total")):
+        if difference in found and total in found:
+            pairs = zip(found[difference], found[total], strict=True)
+            share = float(np.mean([a["nmae"] < b["nmae"] for a, b in pairs]))
+            lines.append(
+                f"- `{difference}` better than `{total}` on more than 90 % of the materials: {percent(share)}, "
+                f"{'met' if share > 0.9 else '**missed**'}."
+            )
+    ratio = sums[DEFAULT]["ratio"]
+    lines.append(
+        f"- Latents at most 1/117 of the CHGCARs' text: 1/{ratio:.0f}, {'met' if ratio >= 117 else '**missed**'}; "
+        f"1/500: {'met' if ratio >= 500 else '**missed**'}."
+    )
+    return lines
+
+
+def _fourier_at(original: Density, size: float | None, nmae: float | None, prior: Any) -> dict[str, float]:
+    """The Fourier codec with at most so many bytes, or at most that NMAE."""
+    if nmae is not None:
+        return _fourier(original, nmae, prior)
+    assert size is not None
+    low, high = np.log(1e-7), np.log(0.1)  # NMAE; the lower end may take more bytes than asked for
+    best = _fourier(original, float(np.exp(high)), prior)
+    for _ in range(7):
+        middle = (low + high) / 2
+        try:
+            tried = _fourier(original, float(np.exp(middle)), prior)
+        except CodecError:  # finer than the codec goes
+            low = middle
+            continue
+        if tried["bytes"] <= size:
+            best, high = tried, middle
+        else:
+            low = middle
+    return best
+
+
+def _fourier(original: Density, tolerance: float, prior: Any) -> dict[str, float]:
+    start = time.perf_counter()
+    encoded = codecs.encode(original, tolerance, codec="fourier", prior=prior)
+    between = time.perf_counter()
+    decoded = codecs.decode(encoded.payload, prior=prior)
+    done = time.perf_counter()
+    z, y, x = _PADDED.volume_shape(original.crystal.cell)
+    error = chgdb.grids.resample(decoded.total - original.total, (x, y, z))
+    whole = _PADDED.most**3
+    return {
+        "mse": float(np.square(error).sum() / whole),
+        "mae": float(np.abs(error).sum() / whole),
+        "nmae": encoded.quality.nmae["total"],
+        "electrons": abs(decoded.n_electrons / original.n_electrons - 1),
+        "bytes": len(encoded.payload) + 4,
+        "text": text_bytes(original),
+        "encode": between - start,
+        "decode": done - between,
+        "filled": error.size / whole,
+    }
+
+
+@app.command()
+def vasp(out: Out = OUT) -> None:
+    """Real VASP files, on which nothing was trained."""
+    torch.set_num_threads(1)
+    chosen = {name: model for name, model in models().items() if name in ("published", "difference", DEFAULT)}
+    head = ["file", "grid", *(f"`{name}`, NMAE (bytes)" for name in chosen), "Fourier at its NMAE, bytes"]
+    rows, facts = [], {}
+    prior = chosen[DEFAULT].prior
+    for path in codec_data.vasp_files():
+        whole = chgdb.read(path)
+        original = Density(whole.crystal, {"total": np.asarray(whole.total, float)})
+        results = {name: measure(model, original) for name, model in chosen.items()}
+        name = path.name.removesuffix(".gz")
+        try:
+            equal = count(_fourier(original, max(results[DEFAULT]["nmae"], 1e-6), prior)["bytes"])
+        except CodecError:
+            equal = "-"
+        cells = [f"{percent(r['nmae'])} ({count(r['bytes'])})" for r in results.values()]
+        rows.append([name, "×".join(map(str, original.grid)), *cells, equal])
+        facts[name] = results
+    publish(out, "vasp", table(head, rows), {"rows": facts}, PAGE)
+
+
+@app.command()
+def pictures(out: Out = OUT) -> None:
+    """Original, decoded and difference of a metal, an ionic and a covalent crystal; the losses of the trainings."""
+    from matplotlib.figure import Figure
+
+    from chgdb_cli.figures import draw_training
+
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    logs = {name: models_folder() / name / "log.jsonl" for name in models()}
+    draw_training(logs, str(out / "figures" / "latents-training.svg"))
+    there = set(held_out())
+    chosen = {name: model for name, model in models().items() if name in ("published", DEFAULT)}
+    figure = Figure(figsize=(13, 8.4), layout="constrained")
+    axes = figure.subplots(3, 1 + 2 * len(chosen), squeeze=False)
+    for row, (kind, candidates) in zip(axes, PICTURED.items(), strict=True):
+        material_id = next((i for i in candidates if i in there), None)
+        if material_id is None:
+            raise SystemExit(f"none of the {kind} crystals {', '.join(candidates)} is in the test part")
+        original = density(material_id)
+        exact = _slice(original)
+        _show(row[0], exact, 0, exact.max(), "magma", f"{original.crystal.formula} ({kind}), {material_id}")
+        for k, (name, model) in enumerate(chosen.items()):
+            decoded = model.decode(model.encode(original), original.crystal, original.grid, original.n_electrons)
+            found = _slice(decoded)
+            nmae = codecs.measure(original, decoded).nmae["total"]
+            _show(row[1 + 2 * k], found, 0, exact.max(), "magma", f"{name}: NMAE {percent(nmae, 2)}")
+            largest = np.abs(found - exact).max()
+            _show(row[2 + 2 * k], found - exact, -largest, largest, "RdBu_r", f"difference, ±{largest:.2g} e/Å³")
+    figure.savefig(out / "figures" / "latents-slices.png", dpi=110)
+
+
+def _slice(original: Density) -> np.ndarray:
+    """The plane through the first atom that is spanned by the first two lattice vectors, on a fine grid."""
+    grid = chgdb.grids.spacing_grid(original.crystal.cell, 0.05)
+    values = chgdb.grids.resample(original.total, grid)
+    return values[:, :, round(original.crystal.positions[0, 2] * grid[2]) % grid[2]]
+
+
+def _show(axes: Any, values: np.ndarray, low: float, high: float, colours: str, title: str) -> None:
+    axes.imshow(values.T, origin="lower", vmin=low, vmax=high, cmap=colours)
+    axes.set_title(title, fontsize=8.5)
+    axes.set_axis_off()
+
+
+@app.command(name="all")
+def everything(out: Out = OUT) -> None:
+    """All tables and pictures."""
+    variants(out)
+    vasp(out)
+    pictures(out)
+
+
+if __name__ == "__main__":
+    app()
