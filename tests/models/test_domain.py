@@ -39,7 +39,7 @@ def test_gauges_of_a_known_density() -> None:
 def test_gauges_do_not_see_the_choice_of_cell() -> None:
     density = chgdb.open()["mp-149"].density
     crystal = density.crystal
-    positions = np.concatenate([crystal.positions, crystal.positions + [0, 0, 1]]) / [1, 1, 2]
+    positions = np.concatenate([crystal.positions, np.add(crystal.positions, [0, 0, 1])]) / [1, 1, 2]
     double = Crystal(crystal.cell * [[1], [1], [2]], positions, np.tile(crystal.numbers, 2))
     larger = Density(double, {"total": np.concatenate([density.total] * 2, axis=2)})
     np.testing.assert_allclose(gauges(larger), gauges(density), rtol=1e-9, atol=1e-12)
