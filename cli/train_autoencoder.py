@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,7 +84,7 @@ def _bar(epochs: int, shown: bool) -> Iterator[Callable[[Progress], None]]:
         yield lambda progress: None
         return
     if not sys.stderr.isatty():
-        yield lambda p: None if p.epoch_done else message(f"epoch {p.epoch}: {_losses(p)}")
+        yield lambda p: None if math.isnan(p.validation) else message(f"epoch {p.epoch}: {_losses(p)}")
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

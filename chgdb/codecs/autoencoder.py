@@ -82,6 +82,7 @@ class Autoencoder:
         format version, `ChecksumError` where the weights are not those that the model names.
         """
         require("torch", "ml", _PURPOSE)
+        safetensors = require("safetensors", "ml", _PURPOSE)
         tensors = require("safetensors.torch", "ml", _PURPOSE)
         from . import network
 
@@ -92,7 +93,10 @@ class Autoencoder:
         checksum = hashlib.sha256(data).hexdigest()
         if checksum != facts["weights_sha256"]:
             raise ChecksumError(f"{place / WEIGHTS}: not the weights that {MODEL} names: get the model again")
-        weights = {name: value.float() for name, value in tensors.load(data).items()}
+        try:
+            weights = {name: value.float() for name, value in tensors.load(data).items()}
+        except safetensors.SafetensorError as error:
+            raise CodecError(f"{place / WEIGHTS}: not a file of weights ({error}): get the model again") from None
         arrays = {n.removeprefix("prior."): weights.pop(n).numpy() for n in list(weights) if n.startswith("prior.")}
         if arrays:
             arrays["numbers"] = arrays["numbers"].astype(np.int64)
