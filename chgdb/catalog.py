@@ -384,6 +384,16 @@ class Record:
         return self.latent_integers * np.float32(self._read(lambda store, location: _latents_of(store).step))
 
     @property
+    def latent_bytes(self) -> int:
+        """Size of the compressed latent in the store, 0 where it has none."""
+
+        def length(store: Store, location: Location) -> int:
+            place = _latents_of(store).place(location.row)
+            return 0 if place is None else place[1]
+
+        return self._read(length)
+
+    @property
     def latent_integers(self) -> np.ndarray:
         """Latent tensor in steps of its quantisation, as the autoencoder decodes it: int16 (channel, z, y, x)."""
         values = self._read(lambda store, location: _latents_of(store).values(location.row))
@@ -477,7 +487,7 @@ def _known_prediction(store: Store, name: str) -> str:
     place = "view/properties/"
     if place + name not in store.arrays:
         units = {n for n, info in store.arrays.items() if n.startswith(place) and info.attributes.get("units")}
-        names = sorted(n.removeprefix(place) for n in units)
+        names = sorted(n.removeprefix(place) for n in units if not n.endswith("_std"))
         hint = f"there are {', '.join(names)}" if names else "nothing is predicted yet: run chgdb build --predict"
         raise StoreError(f"{store.location} has no prediction of {name!r}; {hint}")
     return place + name

@@ -184,6 +184,13 @@ class LatentReader:
             self._indices[shard] = np.frombuffer(data[:-4], "<u8").reshape(rows, 2)
         return self._indices[shard]
 
+    def place(self, row: int) -> tuple[int, int] | None:
+        """First byte and length of a row's chunk in its shard, None where it has none. Raises `ChecksumError`."""
+        try:
+            return self._place(row)
+        except ValueError as error:
+            raise self._damaged(row, error) from None
+
     def _place(self, row: int) -> tuple[int, int] | None:
         """First byte and length of a row's chunk in its shard. Raises `ValueError`."""
         shard, within = divmod(row, self.info.chunk_rows)

@@ -20,6 +20,7 @@ from .arguments import (
     open_store,
     target_grid,
 )
+from .encode import ModelOption, rescaling
 from .output import grid as grid_text
 from .output import percent, print_json, size
 
@@ -31,6 +32,11 @@ class Format(enum.StrEnum):
     chgcar = "chgcar"
     cube = "cube"
     npz = "npz"
+
+
+class Codec(enum.StrEnum):
+    stored = "stored"
+    autoencoder = "autoencoder"
 
 
 _SUFFIXES = {".cube": Format.cube, ".cub": Format.cube, ".npz": Format.npz}
@@ -45,6 +51,7 @@ Examples:
   chgdb fetch mp-149 --decode -o Si.cube           the suffix tells the format
   chgdb fetch mp-149 mp-66 --decode -o densities   writes densities/mp-149/CHGCAR and so on
   chgdb fetch mp-149 --decode --spacing 0.05       on a grid with points at most 0.05 Å apart
+  chgdb fetch mp-149 --decode --codec autoencoder  from the latent tensor instead of the record
   chgdb fetch mp-149                               writes ./mp-149.zarr, the record as it is stored""",
     )(fetch)
 
@@ -61,6 +68,16 @@ def fetch(
     ] = None,
     grid: GridOption = None,
     spacing: SpacingOption = None,
+    codec: Annotated[
+        Codec,
+        typer.Option(
+            help="With --decode: the record as it is stored, or its latent tensor (total density, needs torch)."
+        ),
+    ] = Codec.stored,
+    rescale: Annotated[
+        bool, typer.Option("--rescale/--no-rescale", help="Of a latent: to exactly the record's electron count.")
+    ] = True,
+    model: ModelOption = None,
     catalog: CatalogOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -71,8 +88,11 @@ def fetch(
     as a store of its own. Existing files are not overwritten, unless they hold the same already.
     """
     points = check_resampling(grid, spacing)
-    if not decode and (format or grid or spacing):
-        raise typer.BadParameter("--format, --grid and --spacing need --decode", param_hint="--decode")
+    latent = codec is Codec.autoencoder
+    if not decode and (format or grid or spacing or latent):
+        raise typer.BadParameter("--format, --grid, --spacing and --codec need --decode", param_hint="--decode")
+    if not latent and (model or not rescale):
+        raise typer.BadParameter("--model and --no-rescale need --codec autoencoder", param_hint="--codec")
     ids = list(dict.fromkeys(ids))
     opened = open_store(catalog)
     opened.prefetch(ids)
@@ -80,7 +100,9 @@ def fetch(
     facts = []
     for record in records:
         path = _target(record.material_id, output, decode, format, several=len(records) > 1)
-        if decode:
+        if latent:
+            facts.append(_decode_latent(record, path, format, points, spacing, force, rescale, model))
+        elif decode:
             facts.append(_decode(record, path, format, points, spacing, force))
         else:
             check_free(path, force)
@@ -88,7 +110,7 @@ def fetch(
     if as_json:
         print_json(facts if len(facts) > 1 else facts[0])
     else:
-        print("\n\n".join(_statement(fact) for fact in facts))
+        print("\n\n".join(_latent_statement(fact) if latent else _statement(fact) for fact in facts))
 
 
 def _target(material_id: str, output: str | None, decode: bool, format: Format | None, several: bool) -> str:
@@ -128,14 +150,71 @@ def _decode(
     if spacing is not None:
         points = target_grid(record.crystal.cell, None, spacing)
     density = record.decode(points)
+    _put(path, density, format, force)
+    formula, native = density.crystal.formula, record.grid if points else density.grid
+    return _facts(record, path, formula, native, density.n_electrons) | {"grid": list(density.grid)}
+
+
+def _put(path: str, density: Density, format: Format | None, force: bool) -> None:
+    """Write a density, unless the file holds it already."""
     _make_parent(path)
     kind = format or _SUFFIXES.get(os.path.splitext(path.removesuffix(".gz"))[1], Format.chgcar)
     if force or not os.path.lexists(path):
         _write(path, density, kind.value)
     elif not _holds(path, density, kind):
         check_free(path, force)
-    formula, native = density.crystal.formula, record.grid if points else density.grid
-    return _facts(record, path, formula, native, density.n_electrons) | {"grid": list(density.grid)}
+
+
+def _decode_latent(
+    record: Record,
+    path: str,
+    format: Format | None,
+    points: tuple[int, int, int] | None,
+    spacing: float | None,
+    force: bool,
+    rescale: bool,
+    model: str | None,
+) -> dict[str, Any]:
+    from chgdb import latents
+
+    if not os.path.isfile(path):
+        check_free(path, force)
+    loaded = latents.load_model(model)
+    if spacing is not None:
+        points = target_grid(record.crystal.cell, None, spacing)
+    density = latents.decode_record(record, loaded, points, rescale)
+    _put(path, density, format, force)
+    values = record.metadata
+    return {
+        "material_id": record.material_id,
+        "formula": record.formula,
+        "path": path,
+        "codec": "autoencoder",
+        "model": loaded.identifier,
+        "native_grid": list(record.grid),
+        "grid": list(density.grid),
+        "n_electrons": density.n_electrons,
+        "electrons_expected": record.n_electrons,
+        "rescaled": rescale,
+        "nmae": values["latent_nmae"],
+        "sampled_spacing": values["latent_spacing"],
+        "stored_bytes": record.latent_bytes,
+        "text_bytes": record.text_bytes,
+        "left_out": list(record.channels[1:]),
+    }
+
+
+def _latent_statement(facts: dict[str, Any]) -> str:
+    """Two lines: what was written and what was done to it; how wrong it is, and against what."""
+    as_measured = facts["rescaled"] and facts["grid"] == facts["native_grid"]
+    how = "" if as_measured else f" (measured rescaled, on the native grid {grid_text(facts['native_grid'])})"
+    left_out = f", without {', '.join(facts['left_out'])}" if facts["left_out"] else ""
+    return (
+        f"{facts['path']}: {facts['formula']} ({facts['material_id']}), grid {grid_text(facts['grid'])}, "
+        f"{facts['n_electrons']:.6f} electrons {rescaling(facts)}{left_out}\n"
+        f"NMAE {percent(facts['nmae'])} to the stored density{how}; latent of {facts['model']}, "
+        f"stored in {size(facts['stored_bytes'])}"
+    )
 
 
 def _holds(path: str, density: Density, kind: Format) -> bool:

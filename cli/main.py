@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import fetch, files, lookup, plot, predict, remote, stores, train
+from . import encode, fetch, files, lookup, plot, predict, remote, stores, train
 from .output import message
 
 # Without typer's rich formatting: importing it would take longer than printing the help.
@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for group in (fetch, predict, lookup, stores, remote, files, plot, train):
+for group in (fetch, encode, predict, lookup, stores, remote, files, plot, train):
     group.register(app)
 
 

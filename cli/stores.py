@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .arguments import JsonOption, QuietOption
+from .encode import ModelOption
 from .output import count, message, percent, print_json, size
 
 
@@ -30,6 +31,7 @@ Examples:
   chgdb build my.zarr runs/ --tolerance 1e-3       smaller: at most 0.1 % error instead of 0.01 %
   chgdb build my.zarr runs/ --code VASP --functional PBE --energy-cutoff 520
   chgdb build my.zarr runs/ --predict              and what a model predicts for each
+  chgdb build my.zarr --latents                    latent tensors, for all that have none
   chgdb build my.zarr more/ --replace              add to a store, new versions replace old ones""",
     )(build)
     app.command(
@@ -44,7 +46,9 @@ Examples:
 
 def build(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the store, made or added to.")],
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders, glob patterns, URLs.")],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="INPUT", help="Files, folders, glob patterns, URLs.")
+    ] = None,
     tolerance: Annotated[
         float | None, typer.Option(metavar="NMAE", help="Largest error allowed, as a fraction. [default: 1e-4]")
     ] = None,
@@ -81,6 +85,10 @@ def build(
             show_default=False,
         ),
     ] = None,
+    latents: Annotated[
+        bool, typer.Option("--latents", help="Add the latent tensors of an autoencoder (needs torch).")
+    ] = False,
+    model: ModelOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -90,10 +98,19 @@ def build(
     record is measured by decoding it. What cannot be packed is listed on standard error, and the exit code is then 1.
     """
     from chgdb.codecs import DEFAULT_TOLERANCE
+    from chgdb.ingest import BuildReport
     from chgdb.ingest import build as build_store
 
     if lossless and tolerance:
         raise typer.BadParameter("give either --tolerance or --lossless", param_hint="--lossless")
+    if model and not latents:
+        raise typer.BadParameter("--model needs --latents", param_hint="--model")
+    if not inputs and not (latents or predict):
+        raise typer.BadParameter("name the files to pack, or give --latents or --predict", param_hint="INPUT")
+    if latents:
+        from chgdb.latents import load_model
+
+        load_model(model)  # what is wrong with it is to be said before hours of packing
     given: dict[str, Any] = {
         "code": code,
         "functional": functional,
@@ -102,21 +119,23 @@ def build(
         "licence": licence,
     }
     wanted = _has_predictions(out) if predict is None else predict
-    report = build_store(
-        out,
-        inputs,
-        ids=ids,
-        properties=properties,
-        tolerance=0.0 if lossless else DEFAULT_TOLERANCE if tolerance is None else tolerance,
-        workers=workers,
-        on_duplicate="replace" if replace else "refuse",
-        append=append,
-        prior={Prior.auto: "auto", Prior.fit: "fit", Prior.none: None}[prior],
-        provenance={name: value for name, value in given.items() if value is not None},
-        attributes={"title": title} if title else None,
-        keep_extras=extras,
-        progress=not quiet and sys.stderr.isatty(),
-    )
+    report = BuildReport(str(out), (), (), (), ())
+    if inputs:
+        report = build_store(
+            out,
+            inputs,
+            ids=ids,
+            properties=properties,
+            tolerance=0.0 if lossless else DEFAULT_TOLERANCE if tolerance is None else tolerance,
+            workers=workers,
+            on_duplicate="replace" if replace else "refuse",
+            append=append,
+            prior={Prior.auto: "auto", Prior.fit: "fit", Prior.none: None}[prior],
+            provenance={name: value for name, value in given.items() if value is not None},
+            attributes={"title": title} if title else None,
+            keep_extras=extras,
+            progress=not quiet and sys.stderr.isatty(),
+        )
     for source, reason in report.refused:
         message(f"refused: {reason}" if source in reason else f"refused: {source}: {reason}")
     facts: dict[str, Any] = {
@@ -126,6 +145,8 @@ def build(
         "skipped": list(report.skipped),
         "refused": [{"source": source, "reason": reason} for source, reason in report.refused],
     }
+    if latents and (report.complete or (out / "zarr.json").is_file()):
+        facts["latents"] = _add_latents(out, model, workers, not quiet and sys.stderr.isatty())
     if wanted and (report.added or report.replaced or not _has_predictions(out)):
         from chgdb.views import compute
 
@@ -135,8 +156,28 @@ def build(
         print_json(facts)
     else:
         _print_report(facts)
-    if not report.complete:
+    if not report.complete or (facts.get("latents") or {}).get("refused"):
         raise typer.Exit(1)
+
+
+def _add_latents(out: Path, model: str | None, workers: int | None, progress: bool) -> dict[str, Any]:
+    """Latents for what has none, and what is to be said about it."""
+    from chgdb.catalog import open_catalog
+    from chgdb.latents import compute
+
+    done = compute(out, model, workers=workers, progress=progress)
+    for material_id, reason in done.refused:
+        message(f"no latent: {material_id}: {reason}")
+    catalog = open_catalog(out.absolute())
+    errors = sorted(e for e in catalog.column("latent_nmae").tolist() if e == e) if catalog.latent_model else []
+    return {
+        "model": done.model,
+        "added": list(done.added),
+        "kept": done.kept,
+        "refused": [{"material_id": material_id, "reason": reason} for material_id, reason in done.refused],
+        "median_nmae": errors[len(errors) // 2] if errors else None,
+        "largest_nmae": errors[-1] if errors else None,
+    }
 
 
 def _has_predictions(path: Path) -> bool:
@@ -168,6 +209,11 @@ def _print_report(facts: dict[str, Any]) -> None:
             f"{size(facts['text_bytes'])} of text in {size(facts['payload_bytes'])} "
             f"({size(facts['stored_bytes'])} with metadata)"
         )
+    if facts.get("latents"):
+        done = facts["latents"]
+        known = "" if done["median_nmae"] is None else f"; NMAE {percent(done['median_nmae'])} (median)"
+        known += "" if done["largest_nmae"] is None else f", {percent(done['largest_nmae'])} (largest)"
+        print(f"latents of {done['model']}: {len(done['added'])} added, {done['kept']} kept{known}")
     if facts.get("predictions"):
         print(f"properties predicted by {facts['predictions']}: see chgdb search --predicted")
 

@@ -20,14 +20,16 @@ from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 
-from ..density import Density
+from ..density import Crystal, Density
 from ..errors import FormatError
 from .chgcar import text_bytes
 from .extras import pack_extras, unpack_extras
 from .streams import bare_name, open_reader, open_writer
 
-__all__ = ["formats", "pack_extras", "read", "text_bytes", "unpack_extras", "write"]
+__all__ = ["formats", "pack_extras", "read", "read_structure", "text_bytes", "unpack_extras", "write"]
 
+#: Names of files that hold a structure and no density.
+_STRUCTURES = ("POSCAR*", "CONTCAR*", "*.POSCAR", "*POSCAR.VASP", "*CONTCAR", "*CONTCAR.VASP")
 _HEAD = 4096  # bytes by which a format is recognised
 
 
@@ -58,6 +60,22 @@ def read(path: str | os.PathLike[str], *, format: str | None = None, elements: S
             known = ", ".join(formats())
             raise FormatError(f"{reader.name}: neither name nor content tell the format; pass format= (one of {known})")
         return module.read(reader, elements=elements)
+
+
+def read_structure(path: str | os.PathLike[str], *, elements: Sequence[str] | None = None) -> Density | Crystal:
+    """The structure of a file: the crystal of a POSCAR or CONTCAR, the density of any other file that holds one.
+
+    elements: symbol of each species, for files of VASP 4. Raises `FormatError` as `read`.
+
+    >>> read_structure("POSCAR").formula              # doctest: +SKIP
+    'NaCl'
+    """
+    if any(fnmatchcase(bare_name(path).upper(), pattern) for pattern in _STRUCTURES):
+        from . import chgcar
+
+        with open_reader(path) as reader:
+            return chgcar.read_structure(reader, elements=elements)
+    return read(path, elements=elements)
 
 
 def write(path: str | os.PathLike[str], density: Density, *, format: str | None = None) -> None:

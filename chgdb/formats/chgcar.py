@@ -95,6 +95,11 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
         raise reader.error(str(error)) from None
 
 
+def read_structure(reader: Reader, *, elements: Sequence[str] | None = None) -> Crystal:
+    """The structure at the head of an open CHGCAR, POSCAR or CONTCAR. Raises `FormatError` with file and line."""
+    return _read_header(reader, elements)[0]
+
+
 def _read_header(reader: Reader, elements: Sequence[str] | None) -> tuple[Crystal, dict[str, Any]]:
     comment = reader.readline()
     if not comment:
