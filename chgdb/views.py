@@ -73,6 +73,7 @@ class View(Mapping[str, np.ndarray]):
 
     catalog: Catalog
     name: str
+    folder: Path | None = None  # of the installed models, instead of those of the embedded catalog
 
     def __post_init__(self) -> None:
         if not self._names():
@@ -118,8 +119,9 @@ class View(Mapping[str, np.ndarray]):
         """What is wrong with a view whose model is not the one that is installed now; "" where it is, or none is."""
         from .models import storage
 
+        place = (self.folder or models_folder()) / self.model.rpartition("-")[0]
         try:
-            installed = storage.read_description(models_folder() / self.model.rpartition("-")[0])["identifier"]
+            installed = storage.read_description(place)["identifier"]
         except ModelError:
             return ""  # nothing to compare with: the values are still what their attributes say
         if installed == self.model:
@@ -145,12 +147,13 @@ def names(catalog: Catalog, view: str = PROPERTIES) -> list[str]:
     return [name for name in found if name != "material_id"]
 
 
-def view(catalog: Catalog, name: str = PROPERTIES) -> View:
+def view(catalog: Catalog, name: str = PROPERTIES, folder: Path | None = None) -> View:
     """A view of a catalog; warns with `StaleViewWarning` where its model is not the installed one.
 
+    folder: of the installed models, the embedded catalog's unless given.
     Raises `StoreError` where the catalog has no such view.
     """
-    found = View(catalog, name)
+    found = View(catalog, name, folder)
     if found.stale:
         warnings.warn(found.stale, StaleViewWarning, stacklevel=3)
     return found
@@ -210,10 +213,12 @@ def _write_group(folder: Path, ids: tuple[str, ...], predictions: Predictions, e
     """Add the view's arrays to a store that nobody reads yet, and its checksums."""
     import zarr
 
-    from .store_layout import CHUNK_ROWS, NAN, _create, seal
+    from .store_layout import CHECKSUMS, CHUNK_ROWS, HEAD, NAN, PARITY, _create, seal
 
     place = f"{_GROUP}/{PROPERTIES}"
     shutil.rmtree(folder / place, ignore_errors=True)
+    for name in (CHECKSUMS, HEAD, PARITY):  # not Zarr's, which warns of them; sealing makes them anew
+        (folder / name).unlink(missing_ok=True)
     description = ensemble.description
     about = {
         "model": ensemble.identifier,

@@ -18,7 +18,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -103,11 +103,13 @@ class Rows:
 
     ids: material ids, or file names. crystals: their structures.
     inputs: name of `INPUTS` -> array (n, ...). Only what was asked for is there.
+    versions: "features" and "latent" -> what made them: a model refuses what others made than those it learned from.
     """
 
     ids: tuple[str, ...]
     crystals: tuple[Crystal, ...]
     inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, values in self.inputs.items():
@@ -134,12 +136,13 @@ class Rows:
             tuple(self.ids[i] for i in positions),
             tuple(self.crystals[i] for i in positions),
             {name: values[positions] for name, values in self.inputs.items()},
+            self.versions,
         )
 
     def append(self, others: Rows, inputs: Sequence[str]) -> Rows:
         """These rows and then others, with some of the inputs of both."""
         joined = {name: np.concatenate([self[name], others[name]]) for name in inputs}
-        return Rows(self.ids + others.ids, self.crystals + others.crystals, joined)
+        return Rows(self.ids + others.ids, self.crystals + others.crystals, joined, self.versions)
 
     def table(self, *inputs: str) -> np.ndarray:
         """Inputs with one axis a row, side by side: (n, sum of their widths) float64."""

@@ -218,7 +218,15 @@ class Ensemble:
 
         out_of_fold: for materials of the training set (the same id and formula), what a learner that had not seen the
             formula predicted for them.
+        Raises `ModelError` where inputs are missing, or made by another version than those of the training rows.
         """
+        for name, version in self.description.get("input_versions", {}).items():
+            if rows.versions.get(name, version) != version:
+                what = "latents of the autoencoder" if name == "latent" else f"{name} of version"
+                raise ModelError(
+                    f"the model {self.identifier} was trained on {what} {version}, these are of {rows.versions[name]}: "
+                    "train it again with chgdb train properties"
+                )
         both = [member.predict(rows) for member in self.members]
         raw_mean = {n: np.mean([mean[n] for mean, _ in both], axis=0) for n in self.targets}
         raw_std = {n: np.sqrt(np.mean([std[n] ** 2 for _, std in both], axis=0)) for n in self.targets}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,16 +32,26 @@ def from_densities(
     Raises `ModelError` for an unknown input, `MissingExtraError` where latents are asked for without torch.
     """
     crystals = tuple(density.crystal for density in densities)
-    values = {}
+    values: dict[str, np.ndarray] = {}
+    versions = _feature_versions(inputs)
     for name in dict.fromkeys(inputs):
         if name == "latent":
             encode = encoder or default_encoder()
             values[name] = np.stack([encode(density) for density in densities]).astype(np.float32)
+            versions["latent"] = getattr(encode, "identifier", "")
         elif name in _OF_DENSITY:
             values[name] = np.stack([_of_density(name, density) for density in densities])
         else:
             values[name] = _of_crystals(name, crystals)
-    return Rows(tuple(ids), crystals, values)
+    return Rows(tuple(ids), crystals, values, versions)
+
+
+def _feature_versions(inputs: Iterable[str]) -> dict[str, Any]:
+    if not {"density", "structure", "magpie"} & set(inputs):
+        return {}
+    from .. import features
+
+    return {"features": features.VERSION}
 
 
 #: Inputs that are computed from a density and kept in the cache.
@@ -68,12 +79,26 @@ def _version(name: str) -> str:
     return f"{features.VERSION}-{sha256(chr(10).join(features.names()).encode()).hexdigest()[:8]}"
 
 
-def default_encoder() -> Encoder:
-    """Latents of the catalog's default autoencoder. Raises `MissingExtraError` without torch."""
-    from ..codecs.autoencoder import Autoencoder
+class LatentEncoder:
+    """Latents of an autoencoder, the catalog's default unless a folder is given; `identifier` names it.
 
-    model = Autoencoder.load(None)
-    return lambda density: model.encode(density).astype(np.float32) * model.step
+    Raises `MissingExtraError` without torch, `CodecError` where there is no such autoencoder.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        from ..codecs.autoencoder import Autoencoder
+
+        self._model = Autoencoder.load(folder)
+        self.identifier = self._model.identifier
+
+    def __call__(self, density: Density) -> np.ndarray:
+        return self._model.encode(density).astype(np.float32) * np.float32(self._model.step)
+
+
+@lru_cache(maxsize=1)
+def default_encoder() -> LatentEncoder:
+    """That of the embedded catalog, loaded once."""
+    return LatentEncoder()
 
 
 def _of_crystals(name: str, crystals: Sequence[Crystal]) -> np.ndarray:
@@ -105,13 +130,15 @@ def from_catalog(
     chosen = catalog.ids if ids is None else list(ids)
     crystals = tuple(catalog[material_id].crystal for material_id in chosen)
     wanted = tuple(dict.fromkeys(inputs))
+    versions = _feature_versions(wanted)
     values = _described(catalog, chosen, [n for n in wanted if n in _OF_DENSITY], cache, workers, progress)
     for name in wanted:
         if name == "latent":
-            values[name] = np.asarray(catalog.latents(chosen), np.float32)  # type: ignore[attr-defined,unused-ignore]
+            values[name] = np.asarray(catalog.latents(chosen), np.float32)
+            versions["latent"] = str(catalog._store.arrays["latent"].attributes.get("model", ""))
         elif name not in values:
             values[name] = _of_crystals(name, crystals)
-    return Rows(tuple(chosen), crystals, values)
+    return Rows(tuple(chosen), crystals, values, versions)
 
 
 def from_structures(

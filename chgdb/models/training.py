@@ -45,24 +45,12 @@ def train(
             "without_density": len(ensemble.split["without_density"]),
             "sha256": storage.data_checksum(rows.ids, {**used, **targets}),
         },
-        "input_versions": input_versions(catalog, tuple(used)),
+        "input_versions": dict(rows.versions),
         "seed": seed,
         "scores": summary(rows, targets, found),
     }
     ensemble.save(folder, facts)
     return ensemble, found
-
-
-def input_versions(catalog: Catalog, inputs: tuple[str, ...]) -> dict[str, Any]:
-    """What the inputs were made with: a model is of no use with others."""
-    versions: dict[str, Any] = {}
-    if {"density", "structure", "magpie"} & set(inputs):
-        from .. import features
-
-        versions["features"] = features.VERSION
-    if "latent" in inputs:
-        versions["latent"] = str(catalog.attributes.get("latent_model", ""))
-    return versions
 
 
 def summary(

@@ -1,0 +1,191 @@
+"""chgdb predict, chgdb train properties, and what search and build make of predictions."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small import Chgdb, one_line
+from trained import make
+
+import chgdb
+from chgdb import Crystal, Density
+from chgdb.models import SERVED, TARGETS, get
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A store of a few materials, and models."""
+    return make(tmp_path_factory.mktemp("predict"))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """CHGCARs, good and bad."""
+    folder = tmp_path_factory.mktemp("files")
+    catalog = chgdb.open()
+    silicon, salt = catalog["mp-149"].density, catalog["mp-22862"].density
+    wrong = Density(salt.crystal, {"total": salt.total * salt.crystal.volume})
+    spin = Density(salt.crystal, {"total": 1e-3 * (salt.total - salt.total.mean())})
+    polonium = Density(Crystal(silicon.crystal.cell, silicon.crystal.positions, [84, 84]), {"total": silicon.total})
+    found = {}
+    for name, density in {
+        "silicon": silicon, "salt": salt, "wrong": wrong, "spin": spin, "polonium": polonium,
+    }.items():  # fmt: skip
+        found[name] = folder / f"{name}.CHGCAR"
+        chgdb.write(found[name], density)
+    np.savez(folder / "bare.npz", total=silicon.total)
+    found["bare"] = folder / "bare.npz"
+    return found
+
+
+@pytest.fixture
+def predict(run_chgdb: Chgdb, made: tuple[Path, Path]) -> Chgdb:
+    return lambda *arguments: run_chgdb("predict", "--model", "magpie", "--models", made[1], *arguments)
+
+
+def test_json_is_as_specified(predict: Chgdb, files: dict[str, Path]) -> None:
+    result = predict(files["silicon"], files["salt"], "--json")
+    assert result.code == 0
+    assert result.err == ""
+    assert [fact["formula"] for fact in result.json] == ["Si", "NaCl"]
+    for fact, name in zip(result.json, ("silicon", "salt"), strict=True):
+        assert set(fact) == {"file", "formula", "properties"}
+        assert fact["file"] == str(files[name])
+        assert list(fact["properties"]) == list(SERVED)
+        for target, found in fact["properties"].items():
+            assert set(found) == {"value", "std", "unit", "model"}
+            assert found["unit"] == TARGETS[target].units
+            assert found["std"] > 0
+            assert found["model"].startswith("magpie-")
+        moduli = [fact["properties"][f"{kind}_modulus"]["value"] for kind in ("bulk", "shear", "youngs")]
+        assert moduli[2] == pytest.approx(9 * moduli[0] * moduli[1] / (3 * moduli[0] + moduli[1]))
+
+
+def test_table_and_csv_say_the_same(predict: Chgdb, files: dict[str, Path]) -> None:
+    value = predict(files["salt"], "--json").json[0]["properties"]["bulk_modulus"]["value"]
+    table = predict(files["salt"])
+    line = next(line for line in table.out.splitlines() if "bulk modulus" in line)
+    assert "GPa" in line
+    assert float(line.split("bulk modulus K")[1].split()[0]) == pytest.approx(value, abs=1)
+    assert "magpie-" in table.out.splitlines()[-1]
+    rows = list(csv.DictReader(io.StringIO(predict(files["salt"], files["silicon"], "--csv").out)))
+    assert [row["formula"] for row in rows] == ["NaCl", "Si"]
+    assert float(rows[0]["bulk_modulus_GPa"]) == pytest.approx(value, rel=1e-4)
+    assert "formation_energy_std_eV_per_atom" in rows[0]
+    assert rows[0]["unlike_training"] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("wrong", "is it in e/Å^3 (a CHGCAR: times the volume)"),
+        ("spin", "the total density rather than a spin density"),
+        ("bare", ""),
+    ],
+)
+def test_bad_files_are_one_line_each_and_the_others_are_answered(
+    predict: Chgdb, files: dict[str, Path], name: str, message: str
+) -> None:
+    result = predict(files[name], files["silicon"], "--json")
+    assert result.code == 1
+    assert one_line(result.err)
+    assert str(files[name]) in result.err
+    assert message in result.err
+    assert [fact["formula"] for fact in result.json] == ["Si"]
+
+
+def test_files_that_are_not_there(predict: Chgdb, tmp_path: Path) -> None:
+    result = predict(tmp_path / "CHGCAR")
+    assert result.code == 1
+    assert one_line(result.err)
+    assert "CHGCAR" in result.err
+
+
+def test_an_element_never_seen_is_flagged_rather_than_answered(predict: Chgdb, files: dict[str, Path]) -> None:
+    result = predict(files["polonium"], files["silicon"], "--json")
+    assert result.code == 0
+    assert "Po: no training material has this element" in result.err
+    unknown, known = result.json
+    assert unknown["unlike_training"]
+    assert unknown["properties"]["bulk_modulus"]["std"] > 1.5 * known["properties"]["bulk_modulus"]["std"]
+
+
+def test_wrong_usage(predict: Chgdb, run_chgdb: Chgdb, files: dict[str, Path], tmp_path: Path) -> None:
+    assert predict(files["salt"], "--json", "--csv").code == 2
+    unknown = run_chgdb("predict", files["salt"], "--model", "gnn")
+    assert unknown.code == 1
+    assert "there is no property model 'gnn'; there are" in unknown.err
+    missing = run_chgdb("predict", files["salt"], "--model", "magpie", "--models", tmp_path)
+    assert missing.code == 1
+    assert one_line(missing.err)
+    assert "chgdb train properties" in missing.err
+
+
+def test_without_torch(program: Callable, made: tuple[Path, Path], files: dict[str, Path], tmp_path: Path) -> None:
+    """torch, LightGBM and scikit-learn are not needed to predict; a model that needs torch says what to install."""
+    for name in ("torch", "lightgbm", "sklearn"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not here')\n")
+    result = program(
+        "predict", "--model", "magpie", "--models", made[1], files["salt"], "--json", env={"PYTHONPATH": str(tmp_path)}
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)[0]["formula"] == "NaCl"
+    shutil.copytree(made[1] / "magpie", tmp_path / "models" / "attention")
+    description = tmp_path / "models" / "attention" / "model.json"
+    description.write_text(description.read_text().replace('"name": "magpie"', '"name": "attention"'))
+    result = program(
+        "predict", "--model", "attention", "--models", tmp_path / "models", files["salt"],
+        env={"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert one_line(result.stderr)
+    assert "pip install 'chgdb[ml]'" in result.stderr
+
+
+def test_training_writes_a_model_and_says_how_good_it_is(
+    run_chgdb: Chgdb, made: tuple[Path, Path], files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get("magpie"), "TREES", 10)
+    arguments = ("train", "properties", "--catalog", made[0], "--model", "magpie", "--workers", 1, "--quiet")
+    result = run_chgdb(*arguments, "-o", tmp_path / "models", "--json")
+    assert result.code == 0
+    scores = result.json[0]["scores"]["bulk_modulus"]
+    assert scores["n"] == 60
+    assert -1 < scores["r2"] < 1
+    content = json.loads((tmp_path / "models" / "magpie" / "model.json").read_text())
+    assert content["identifier"] == result.json[0]["model"]
+    assert {"sha256", "labels", "materials"} <= set(content["data"])
+    assert content["libraries"]["lightgbm"]
+    assert run_chgdb("predict", files["salt"], "--model", "magpie", "--models", tmp_path / "models").code == 0
+    again = run_chgdb(*arguments, "-o", tmp_path / "again")
+    assert result.json[0]["model"] in again.out  # the same data and seed: the same model
+    assert "no property model" in run_chgdb("train", "properties", "--model", "gnn").err
+
+
+def test_search_by_prediction(run_chgdb: Chgdb, made: tuple[Path, Path], tmp_path: Path) -> None:
+    from chgdb import views
+
+    shutil.copytree(made[0], tmp_path / "few.zarr")
+    none = run_chgdb("search", "--catalog", tmp_path / "few.zarr", "--predicted", "bulk_modulus:200..")
+    assert none.code == 1
+    assert "nothing is predicted yet" in none.err
+    views.compute(tmp_path / "few.zarr", model="magpie", folder=made[1], workers=1)
+    catalog = chgdb.open(tmp_path / "few.zarr")
+    values = catalog.view()["bulk_modulus"]
+    expected = [i for i, value in zip(catalog.ids, values, strict=True) if value >= 120]
+    arguments = ("search", "--catalog", tmp_path / "few.zarr", "--predicted", "bulk_modulus:120..", "--limit", 0)
+    assert run_chgdb(*arguments, "--ids").out.split() == expected
+    found = run_chgdb(*arguments, "--json").json
+    assert [row["material_id"] for row in found] == expected
+    assert all(row["predicted_bulk_modulus"] >= 120 and row["predicted_bulk_modulus_std"] > 0 for row in found)
+    table = run_chgdb(*arguments).out
+    assert "predicted bulk modulus" in table.splitlines()[0]
+    assert "±" in table.splitlines()[1]
+    assert run_chgdb(*arguments[:3], "--predicted", "bulk_modulus").code == 2
