@@ -30,7 +30,7 @@ from .errors import ChecksumError, RemoteError, StoreError
 from .remote import RemoteFiles
 from .store import Store
 from .store_files import FolderFiles
-from .store_head import CHECKSUMS, HEAD, RELEASE, Head, belongs, crc32c, pack, unpack, version_of
+from .store_head import CHECKSUMS, HEAD, RELEASE, Head, belongs, crc32c, digest, pack, unpack
 from .store_journal import exclusive
 from .store_swap import beside, swap_in
 from .transport import Transport, connect, is_url
@@ -88,23 +88,36 @@ def publish(
     Raises `StoreError` where the store is damaged, `RemoteError` where the place cannot be written to.
     """
     source = open_catalog(store)._store
-    checksums = source.files.read(CHECKSUMS)
+    head = _head(source)
     target = os.fspath(url)
     if target.startswith("file://"):
         target = target.removeprefix("file://")
-    version = version_of(checksums)
     with reporting(progress, "Publishing", 0, len(source.checksums)) as step:
         if is_url(target):
-            return _to_bucket(source, checksums, version, connect(target, options), max(1, keep), step)
-        return _to_folder(source, checksums, version, Path(target), step)
+            return _to_bucket(source, head, connect(target, options), max(1, keep), step)
+        return _to_folder(source, head, Path(target), step)
 
 
-def _contents(source: Store, checksums: bytes) -> Iterator[tuple[str, bytes]]:
+def _head(source: Store) -> Head:
+    """The version of a store that is opened; made from all of its files where it is of an early version of chgdb."""
+    checksums = source.files.read(CHECKSUMS)
+    try:
+        head = unpack(source.files.read(HEAD))
+        if head.files[CHECKSUMS] == checksums:
+            return Head(head.files, "", head.checksums, head.digests)
+    except (KeyError, ValueError):
+        pass  # none, or damaged: it holds nothing that the other files do not
+    files = {key: source.read(key) for key, (_, size) in source.checksums.items() if belongs(key, size)}
+    digests = {key: digest(source.read(key)) for key in source.checksums}
+    return Head(files | {CHECKSUMS: checksums}, "", source.checksums, digests)
+
+
+def _contents(source: Store, head: Head) -> Iterator[tuple[str, bytes]]:
     """Every file of a store, checked; repaired where it can be."""
-    yield CHECKSUMS, checksums
-    for key in sorted(source.checksums):
+    yield CHECKSUMS, head.files[CHECKSUMS]
+    for key in sorted(head.checksums):
         data = source.read(key)
-        if (crc32c(data), len(data)) != source.checksums[key]:
+        if not head.fits(key, data):
             raise ChecksumError(f"{source.location}: {key} is damaged; get a fresh copy of the store")
         yield key, data
 
@@ -130,12 +143,8 @@ def _entry(data: bytes) -> dict[str, Any]:
     return {"size": len(data), "crc32c": f"{crc32c(data):08x}", "sha256": sha256(data).hexdigest()}
 
 
-def _head_of(source: Store, checksums: bytes, base: str) -> bytes:
-    files = {key: source.read(key) for key, (_, size) in source.checksums.items() if belongs(key, size)}
-    return pack(files | {CHECKSUMS: checksums}, base)
-
-
-def _to_folder(source: Store, checksums: bytes, version: str, target: Path, step: Callable[[str], None]) -> Publication:
+def _to_folder(source: Store, head: Head, target: Path, step: Callable[[str], None]) -> Publication:
+    version = head.version
     if target.is_dir() and any(target.iterdir()) and not (target / "zarr.json").exists():
         raise StoreError(f"{target}: there is something else than a store; choose another folder")
     if os.path.lexists(target) and not target.is_dir():
@@ -150,11 +159,11 @@ def _to_folder(source: Store, checksums: bytes, version: str, target: Path, step
                 target.rmdir()
             staging = beside(target, "staging")
             files: dict[str, dict[str, Any]] = {}
-            for key, data in _contents(source, checksums):
+            for key, data in _contents(source, head):
                 _write(staging / key, data)
                 files[key] = _entry(data)
                 step(key)
-            _write(staging / HEAD, _head_of(source, checksums, ""))
+            _write(staging / HEAD, pack(head.files, head.digests))
             _write(staging / RELEASE, _manifest(source, version, "", files))
             swap_in(staging, target)
     except OSError as error:
@@ -173,10 +182,13 @@ def _published(target: Path) -> str | None:
         return None
 
 
-def _to_bucket(
-    source: Store, checksums: bytes, version: str, transport: Transport, keep: int, step: Callable[[str], None]
-) -> Publication:
+def _to_bucket(source: Store, head: Head, transport: Transport, keep: int, step: Callable[[str], None]) -> Publication:
+    version = head.version
     base = f"{RELEASES}/{version}"
+    if transport.url.startswith(("http://", "https://", "github://")):
+        raise RemoteError(
+            f"{transport.url}: a web server is not written to; publish to the folder that it serves, or to a bucket"
+        )
     present = dict(transport.sizes())
     if "zarr.json" in present:
         raise RemoteError(
@@ -198,12 +210,12 @@ def _to_bucket(
         return len(data) if missing else 0
 
     with ThreadPoolExecutor(_CONCURRENCY, "chgdb") as pool:
-        for batch in _batches(_contents(source, checksums), _CONCURRENCY):
+        for batch in _batches(_contents(source, head), _CONCURRENCY):
             sent += sum(pool.map(send, batch))
     manifest = _manifest(source, version, base, files)
-    transport.put(f"{base}/{HEAD}", _head_of(source, checksums, ""))
+    transport.put(f"{base}/{HEAD}", pack(head.files, head.digests))
     transport.put(f"{base}/{RELEASE}", manifest)
-    transport.put(HEAD, _head_of(source, checksums, base))  # from here on it is the new one
+    transport.put(HEAD, pack(head.files, head.digests, base))  # from here on it is the new one
     transport.put(RELEASE, manifest)
     _prune(transport, version, before, keep)
     size = sum(entry["size"] for entry in files.values())
@@ -299,8 +311,8 @@ def _pull(remote: RemoteFiles, store: Store, target: Path, progress: Progress) -
         for path in [p for p in staging.rglob("*") if p.is_file()]:
             if path.relative_to(staging).as_posix() not in head.checksums:
                 path.unlink()  # of another version
-        files = {key: content for key, content in head.files.items()}
-        _write(staging / HEAD, pack(files))
+        if head.digests:
+            _write(staging / HEAD, pack(head.files, head.digests))
         _write(staging / CHECKSUMS, head.files[CHECKSUMS])
         swap_in(staging, target)
     return Pulled(str(target), remote.location, head.version, True, store.n_materials, size, received)
@@ -319,25 +331,28 @@ def _release(remote: RemoteFiles, head: Head) -> dict[str, str]:
 
 def _is_whole(target: Path, head: Head) -> bool:
     """Whether a folder holds this version already, every file of it."""
-    files = FolderFiles(target)
-    return all(_holds(files, key, head) for key in [CHECKSUMS, *head.checksums])
-
-
-def _holds(files: FolderFiles, key: str, head: Head) -> bool:
     try:
-        data = files.read(key)
+        same = (target / CHECKSUMS).read_bytes() == head.files[CHECKSUMS]
+    except FileNotFoundError:
+        return False
+    return same and all(_holds(target, key, head) for key in head.checksums)
+
+
+def _holds(folder: Path, key: str, head: Head) -> bool:
+    """Whether a file of this version is in a folder. Without digests another version's could be taken for it."""
+    try:
+        return bool(head.digests) and head.fits(key, FolderFiles(folder).read(key))
     except KeyError:
         return False
-    return data == head.files[CHECKSUMS] if key == CHECKSUMS else (crc32c(data), len(data)) == head.checksums[key]
 
 
 def _bring(remote: RemoteFiles, head: Head, key: str, staging: Path, target: Path, expected: str | None) -> int:
     """One file into the staging folder, unless it is there or in the store's last version; bytes received."""
     path = staging / key
-    if _holds(FolderFiles(staging), key, head):
+    if _holds(staging, key, head):
         return 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    if _holds(FolderFiles(target), key, head):
+    if _holds(target, key, head):
         shutil.copyfile(target / key, path)
         return 0
     size = head.checksums[key][1]
@@ -351,7 +366,7 @@ def _bring(remote: RemoteFiles, head: Head, key: str, staging: Path, target: Pat
         else:
             received += _append(remote, key, part, size)
             data = part.read_bytes()
-        right = (crc32c(data), len(data)) == head.checksums[key]
+        right = head.fits(key, data)
         if right and (expected is None or sha256(data).hexdigest() == expected):
             os.replace(part, path)
             return received

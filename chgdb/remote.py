@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cache import Cache, offline
 from .errors import OfflineError, RemoteError, StoreError
-from .store_head import CHECKSUMS, HEAD, RELEASE, Head, crc32c, parse_checksums, unpack
+from .store_head import CHECKSUMS, HEAD, RELEASE, Head, parse_checksums, unpack
 from .transport import Answer, Transport, connect, public
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class RemoteFiles:
             raise KeyError(key)
         piece = (key, None, None)
         data = self._kept(head, piece)
-        if data is not None and _fits(data, expected):
+        if data is not None and head.fits(key, data):
             return data
         self._online(piece)
         for fresh in (False, True, True):
@@ -173,11 +173,13 @@ class RemoteFiles:
             except KeyError:
                 self._raise_if_changed()
                 raise
-            if _fits(data, expected):
+            if head.fits(key, data):
                 self._keep(head, piece, data)
                 return data
             self._raise_if_changed()
         assert data is not None
+        if head.sound(key, data):
+            raise StoreError(f"{self.location}: {key} is of another version than {HEAD}; publish the store anew")
         return data  # damaged where it lies: the store repairs or reports it
 
     def read_range(self, key: str, start: int, stop: int, fresh: bool = False) -> bytes:
@@ -296,10 +298,6 @@ def _parse_head(data: bytes, packed: bool) -> Head:
     if packed:
         return unpack(data)
     return Head({CHECKSUMS: data}, "", parse_checksums(data)) if data else Head({})
-
-
-def _fits(data: bytes, expected: tuple[int, int] | None) -> bool:
-    return expected is None or (crc32c(data), len(data)) == expected
 
 
 def _name(piece: Piece) -> str:

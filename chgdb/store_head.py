@@ -4,9 +4,11 @@
     "base FOLDER\\n"                     where the store's other files lie, relative to this one; empty: beside it
     for each file: "SIZE KEY\\n" and the bytes of the file
 
-The files are checksums.txt, the root metadata and the priors, byte for byte; checksums.txt says whether they are
-right, and everything else a reader gets is compared with it. So the one file names a version of the store, and
-replacing it, which every object store does in one step, publishes the next version.
+The files are checksums.txt, the root metadata and the priors, byte for byte, and `digests`: the BLAKE2b hash, 8 bytes,
+of each file in the order of checksums.txt. (The CRC-32C of a chunk that ends in its own CRC-32C is the same for all
+chunks: it tells damage, but not one version of a chunk from another.) Everything else a reader gets is compared with
+these. So the one file names a version of the store, and replacing it, which every object store does in one step,
+publishes the next version.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ CHECKSUMS = "checksums.txt"
 #: Manifest of a published store (see `publish`).
 RELEASE = "release.json"
 _MAGIC = b"chgdb head 1\n"
+_DIGESTS = "digests"
 #: Largest head that is believed, compressed and not: bounds the memory that a hostile one can take.
 MAX_BYTES, _MAX_RAW = 16 << 20, 64 << 20
 #: Largest file that is put into the head.
@@ -31,20 +34,31 @@ _MAX_FILE = 1 << 16
 
 @dataclass(frozen=True)
 class Head:
-    """One version of a store. files: key -> content. checksums: key -> (crc32c, size). version: 32 digits."""
+    """One version of a store. files: key -> content. checksums: key -> (crc32c, size). digests: key -> hash, empty for
+    stores of early versions of chgdb, which have no head.bin."""
 
     files: Mapping[str, bytes]
     base: str = ""
     checksums: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    digests: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
-        return version_of(self.files.get(CHECKSUMS, b""))
+        """Its name: the BLAKE2b hash, 16 bytes in hexadecimal, of checksums.txt and the digests."""
+        text = self.files.get(CHECKSUMS, b"") + b"".join(self.digests[key] for key in sorted(self.digests))
+        return blake2b(text, digest_size=16).hexdigest()
+
+    def sound(self, key: str, data: bytes) -> bool:
+        """Whether a content is undamaged, as far as its checksum tells; True where none is known."""
+        return self.checksums.get(key, (crc32c(data), len(data))) == (crc32c(data), len(data))
+
+    def fits(self, key: str, data: bytes) -> bool:
+        """Whether a content is the one of this version."""
+        return self.sound(key, data) and self.digests.get(key, b"") in (b"", digest(data))
 
 
-def version_of(checksums: bytes) -> str:
-    """Name of a version of a store: the BLAKE2b hash, 16 bytes in hexadecimal, of its checksums.txt."""
-    return blake2b(checksums, digest_size=16).hexdigest()
+def digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=8).digest()
 
 
 def belongs(key: str, size: int) -> bool:
@@ -52,8 +66,9 @@ def belongs(key: str, size: int) -> bool:
     return key in (CHECKSUMS, "zarr.json") or (key.startswith("prior/") and "/c/" in key and size <= _MAX_FILE)
 
 
-def pack(files: Mapping[str, bytes], base: str = "") -> bytes:
-    """The head of a store, from the files that belong into it."""
+def pack(files: Mapping[str, bytes], digests: Mapping[str, bytes], base: str = "") -> bytes:
+    """The head of a store, from the files that belong into it and the digests of all."""
+    files = {**files, _DIGESTS: b"".join(digests[key] for key in sorted(digests))}
     body = b"".join([f"base {base}\n".encode(), *(f"{len(files[k])} {k}\n".encode() + files[k] for k in sorted(files))])
     return _MAGIC + zlib.compress(body, 9)
 
@@ -79,10 +94,15 @@ def unpack(data: bytes) -> Head:
     if ".." in base.split("/") or base.startswith("/") or ":" in base:
         raise ValueError(f"it points to {base!r}, outside the store")
     checksums = parse_checksums(files.get(CHECKSUMS, b""))
+    table = files.pop(_DIGESTS, b"")
+    if len(table) != 8 * len(checksums):
+        raise ValueError("it does not have a digest for each file")
+    digests = {key: table[8 * i : 8 * i + 8] for i, key in enumerate(sorted(checksums))}
+    head = Head(files, base, checksums, digests)
     for key, content in files.items():
-        if key != CHECKSUMS and checksums.get(key) != (crc32c(content), len(content)):
+        if key != CHECKSUMS and (key not in checksums or not head.fits(key, content)):
             raise ValueError(f"its copy of {key} does not match the checksums")
-    return Head(files, base, checksums)
+    return head
 
 
 def crc32c(data: bytes | bytearray | memoryview) -> int:

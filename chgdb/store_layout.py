@@ -358,12 +358,13 @@ def seal(folder: Path) -> None:
     checksums: dict[str, tuple[int, int]] = {}
     contents: list[bytes] = []
     head: dict[str, bytes] = {}
+    digests: dict[str, bytes] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         key = path.relative_to(folder).as_posix()
         if key in (CHECKSUMS, PARITY, HEAD):
             continue
         data = path.read_bytes()
-        checksums[key] = crc32c(data), len(data)
+        checksums[key], digests[key] = (crc32c(data), len(data)), store_head.digest(data)
         if store_head.belongs(key, len(data)):
             head[key] = data
         if is_protected(key):
@@ -374,8 +375,9 @@ def seal(folder: Path) -> None:
         add_parity(parity, data)
     _write_flushed(folder / PARITY, parity.tobytes())
     checksums[PARITY] = crc32c(parity.tobytes()), parity.size
+    digests[PARITY] = store_head.digest(parity.tobytes())
     head[CHECKSUMS] = format_checksums(checksums)
-    _write_flushed(folder / HEAD, store_head.pack(head))
+    _write_flushed(folder / HEAD, store_head.pack(head, digests))
     _write_flushed(folder / CHECKSUMS, head[CHECKSUMS])
     for path in [folder, *(p for p in folder.rglob("*") if p.is_dir())]:
         _flush(path)

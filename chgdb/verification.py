@@ -139,8 +139,13 @@ class _Check:
             self._report(key, "does not belong to the store (it is not in its checksums)")
         try:
             self.n_files += 1
-            if files.read(CHECKSUMS) != unpack(files.read(HEAD)).files.get(CHECKSUMS):
+            head = unpack(files.read(HEAD))
+            if files.read(CHECKSUMS) != head.files.get(CHECKSUMS):
                 self._report(HEAD, "is of another version of the store; remote readers would see that one")
+                return
+            for key in sorted(present & head.digests.keys()):
+                if head.sound(key, data := files.read(key)) and not head.fits(key, data):
+                    self._report(key, "is undamaged, but of another version of the store")
         except KeyError:
             self.n_files -= 1  # a store of an early version of chgdb, or CHECKSUMS is missing, which is said above
         except ValueError as error:
