@@ -1,0 +1,147 @@
+"""Training samples of a catalog as numpy arrays, by the split: latents, or densities on grids of one size.
+
+    >>> train = Latents(chgdb.open(), "train", targets=["bulk_modulus"])     # doctest: +SKIP
+    >>> latent, target = train[0]                                            # doctest: +SKIP
+
+`datasets` has the same for torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from . import splits
+from .catalog import Catalog
+from .errors import StoreError
+from .grids import resample
+
+
+def parts(catalog: Catalog) -> np.ndarray:
+    """Part of each material, (n,) of "train", "validation" and "test", in the store's order.
+
+    The store's column `split` where it has one; else by its formulas and, where it has that, its column `paper_split`.
+    """
+    if "split" in catalog.columns:
+        return catalog.column("split").astype("<U10")
+    paper = catalog.column("paper_split") if "paper_split" in catalog.columns else None
+    return splits.assign([str(f) for f in catalog.column("formula")], None if paper is None else paper.tolist())
+
+
+class Samples:
+    """Materials of one part of the split with their targets; what a sample is, subclasses say.
+
+    catalog: where they come from. part: "train", "validation", "test", or None for all.
+    targets: columns of numbers; a material that lacks one of them is left out.
+    ids: only these, in this order; otherwise the store's order.
+    Raises `StoreError` for an unknown part or column, `UnknownMaterialError` for an id.
+
+    A sample is (values float32, targets float32 (len(targets),)).
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        part: str | None = None,
+        *,
+        targets: Sequence[str] = (),
+        ids: Iterable[str] | None = None,
+    ) -> None:
+        if part is not None and part not in splits.PARTS:
+            raise StoreError(f"there is no part {part!r} of the split; there are {', '.join(splits.PARTS)}")
+        self.catalog = catalog
+        self.target_names = tuple(targets)
+        every = catalog.ids
+        keep = self._usable() if part is None else self._usable() & (parts(catalog) == part)
+        values = np.empty((len(every), len(self.target_names)), np.float32)
+        for column, name in enumerate(self.target_names):
+            numbers = catalog.column(name)
+            if numbers.ndim > 1 or numbers.dtype == object:
+                raise StoreError(f"column {name} of {catalog.path} is not one number a material: it is no target")
+            values[:, column] = numbers
+        keep &= np.isfinite(values).all(1)
+        if ids is None:
+            chosen = np.flatnonzero(keep)
+        else:
+            rows = {material_id: row for row, material_id in enumerate(every)}
+            chosen = np.array([rows[catalog[i].material_id] for i in ids], np.int64)
+            chosen = chosen[keep[chosen]]
+        self.ids = [every[row] for row in chosen]
+        self.targets = values[chosen]
+
+    def _usable(self) -> np.ndarray:
+        """Which rows of the store can be samples, (n,) bool."""
+        return np.ones(len(self.catalog), bool)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.values(self.ids[index]), self.targets[index]
+
+    def values(self, material_id: str) -> np.ndarray:
+        """What the model sees of a material, float32."""
+        raise NotImplementedError
+
+
+class Latents(Samples):
+    """Latent tensors, (channel, z, y, x); materials without one are left out. Raises `StoreError` where none has."""
+
+    def _usable(self) -> np.ndarray:
+        if self.catalog.latent_model is None:
+            self.catalog.latents([])  # says what to do
+        return np.isfinite(self.catalog.column("latent_nmae"))
+
+    def values(self, material_id: str) -> np.ndarray:
+        return self.catalog[material_id].latent
+
+    def array(self) -> np.ndarray:
+        """All of them at once, (n, channel, z, y, x) float32."""
+        return self.catalog.latents(self.ids)
+
+
+class Densities(Samples):
+    """Total densities in e/Å^3 on grids of one size, (1, nx, ny, nz), decoded from the records.
+
+    grid: Fourier-resampled to this many points along each lattice vector, whatever the cell.
+    spacing, size: or resampled to points at most `spacing` Å apart and padded with zeros to `size` along each axis;
+        where a cell is too long for that, to `size` points along that axis.
+    Raises `StoreError` unless it is one or the other; otherwise as `Samples`.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        part: str | None = None,
+        *,
+        grid: tuple[int, int, int] | None = None,
+        spacing: float | None = None,
+        size: int | None = None,
+        targets: Sequence[str] = (),
+        ids: Iterable[str] | None = None,
+    ) -> None:
+        if (grid is None) == (spacing is None or size is None) or (grid is not None and (spacing or size)):
+            raise StoreError("densities of one size take either grid=(nx, ny, nz), or both spacing= and size=")
+        if spacing is not None and not spacing > 0:
+            raise StoreError(f"spacing {spacing!r} Å is not a positive number")
+        super().__init__(catalog, part, targets=targets, ids=ids)
+        self.grid, self.spacing, self.size = grid, spacing, size
+
+    def points(self, cell: np.ndarray) -> tuple[int, int, int]:
+        """Grid points of a cell, without padding. cell: (3, 3), rows are lattice vectors in Å."""
+        if self.grid is not None:
+            return self.grid
+        assert self.spacing is not None
+        assert self.size is not None
+        lengths = np.linalg.norm(cell, axis=1)
+        nx, ny, nz = (max(1, min(self.size, int(np.ceil(length / self.spacing - 1e-9)))) for length in lengths)
+        return nx, ny, nz
+
+    def values(self, material_id: str) -> np.ndarray:
+        density = self.catalog[material_id].decode()
+        values = resample(density.total, self.points(density.crystal.cell)).astype(np.float32)
+        if self.grid is None:
+            assert self.size is not None
+            values = np.pad(values, [(0, self.size - n) for n in values.shape])
+        return values[None]
