@@ -3,6 +3,8 @@
     sources/batch-*.bin, .jsonl.gz   the densities, append-only (see `batches.py`)
     ../shared/labels/labels.csv      properties by Materials Project id (`--labels`)
         -> chgdb.zarr                the embedded store, with the prior fitted to all of its densities
+    models/properties/               the trained property models (`chgdb train properties`)
+        -> chgdb.zarr/view           what they predict for every material
         -> README.md                 the datasheet: its counts and tables
 
 Interrupted, it resumes. Only what is older than its sources is rebuilt, unless `--force`. Afterwards
@@ -22,7 +24,8 @@ import typer
 if not __package__:  # run as a script: the folder is importable as chgdb_catalog once chgdb is installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from chgdb import splits
+from chgdb import splits, views
+from chgdb.catalog import open_catalog
 from chgdb.density import Crystal, Density
 from chgdb.elements import atomic_number
 from chgdb.errors import ChgdbError
@@ -114,6 +117,18 @@ def build_store(out: Path, labels_path: Path, workers: int | None) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def predict_properties(store: Path, workers: int | None) -> None:
+    """The view "properties" of the store, where it is missing or by another version of the model than the stored one.
+
+    Needs a trained model (`chgdb train properties`); without one there is nothing to do.
+    """
+    if not (views.models_folder() / views.DEFAULT_MODEL).is_dir():
+        return
+    catalog = open_catalog(store)
+    if not views.names(catalog) or views.View(catalog, views.PROPERTIES).stale:
+        views.compute(store, workers=workers, progress=True)
+
+
 def is_stale(target: Path, sources: list[Path]) -> bool:
     """Whether a file is missing or older than one of its sources."""
     return not target.exists() or any(source.stat().st_mtime > target.stat().st_mtime for source in sources)
@@ -133,6 +148,7 @@ def main(
         sources = [*sorted(batches.SOURCES.glob("batch-*.jsonl.gz")), labels_path]
         if force or is_stale(STORE / "zarr.json", sources):
             build_store(STORE, labels_path, workers)
+        predict_properties(STORE, workers)
         datasheet.write(HERE / "README.md", STORE)
     except (ChgdbError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
