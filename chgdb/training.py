@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from .codecs import network
 from .codecs.atoms import Prior, fit
-from .codecs.autoencoder import LARGEST, MODEL_FORMAT, Autoencoder, write_whole
+from .codecs.autoencoder import MODEL_FORMAT, Autoencoder, write_whole
 from .codecs.volumes import Configuration, context, to_volume
 from .density import Density
 from .errors import ChgdbError
@@ -50,6 +50,7 @@ _CHOICES = {
     "schedule": ("plateau", "cosine"),
     "precision": ("bfloat16", "float32"),
 }
+_LEVELS = 127  # of the latent of a network that was trained without rounding
 _ADAM_BESIDE_MUON = 2e-3  # learning rate of what Muon is not made for
 
 
@@ -121,6 +122,7 @@ def train(
     text_bytes: Sequence[int],
     folder: str | Path,
     *,
+    start: str | Path | None = None,
     device: str | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> Autoencoder:
@@ -128,6 +130,7 @@ def train(
 
     densities, ids, parts, text_bytes: of each material the density, id, part of the split ("train", "validation",
         "test") and size of its CHGCAR's density block. Prior and weights see the training part alone.
+    start: folder of a model of the same configuration, whose weights are the first; its prior is fitted anew.
     device: of torch; the GPU where there is one.
     Raises `TrainingError` for a split without training or validation materials, or a folder that holds a checkpoint
     of another configuration, recipe or set of materials.
@@ -142,7 +145,12 @@ def train(
         part: [_sample(densities[k], configuration, prior, text_bytes[k]) for k in chosen[part]]
         for part in ("train", "validation")
     }
-    run = _Run(configuration, recipe, samples, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    first = None if start is None else Autoencoder.load(start)
+    if first is not None and first.configuration != configuration:
+        raise TrainingError(f"{start}: a model of another configuration; start from one of {configuration.name}")
+    run = _Run(
+        configuration, recipe, samples, first, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    )
     digest = sha256("\n".join(f"{i} {p}" for i, p in zip(ids, parts, strict=True)).encode())
     for sample in samples["train"]:
         digest.update(sample.volume.tobytes())
@@ -150,6 +158,7 @@ def train(
         "configuration": configuration.to_json(),
         "recipe": asdict(replace(recipe, minutes=0.0)),
         "data_sha256": digest.hexdigest(),
+        "start": first and first.identifier,
     }
     run.resume(place, mark)
     split = {"rule": RULE, **{part: [ids[k] for k in chosen[part]] for part in PARTS}}
@@ -163,6 +172,7 @@ def train(
         "format": MODEL_FORMAT,
         "training": {
             "recipe": asdict(recipe),
+            "start": first and {"model": first.identifier, "training": first.facts.get("training")},
             "epochs": run.epoch,
             "seconds": round(run.seconds),
             "best_validation_loss": run.best,
@@ -217,19 +227,26 @@ def _step(model: Autoencoder, samples: Sequence[_Sample]) -> float:
     with torch.inference_mode():
         for sample in samples:
             largest = max(largest, float(model.network.encode(torch.from_numpy(sample.volume)[None, None]).max()))
-    return float(2.0 ** math.ceil(math.log2(max(largest, 1e-6) / LARGEST)))
+    return float(2.0 ** math.ceil(math.log2(max(largest, 1e-6) / _LEVELS)))
 
 
 class _Run:
     """State of a training: network, optimiser, how far it is."""
 
     def __init__(
-        self, configuration: Configuration, recipe: Recipe, samples: dict[str, list[_Sample]], device: torch.device
+        self,
+        configuration: Configuration,
+        recipe: Recipe,
+        samples: dict[str, list[_Sample]],
+        first: Autoencoder | None,
+        device: torch.device,
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.configuration, self.recipe, self.samples, self.device = configuration, recipe, samples, device
         self.network = network.build(configuration)
-        if isinstance(self.network, network.Lapped):
+        if first is not None:
+            self.network.load_state_dict(first.network.state_dict())
+        elif isinstance(self.network, network.Lapped):
             volumes = [torch.from_numpy(s.volume)[None, None] for s in samples["train"]]
             self.network.start_from(volumes, step=0.05)
         self.network.to(device)
@@ -393,7 +410,7 @@ class _Run:
         means = torch.tensor([s.mean for s in samples], dtype=torch.float32, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             if isinstance(self.network, network.Lapped):
-                latent = self.network.encode(values).float().clamp(-LARGEST, LARGEST)
+                latent = self.network.encode(values).float()
                 noisy = latent + torch.rand_like(latent) - 0.5 if noise else torch.round(latent)
                 decoded = self.network.decode(noisy, seen).float()
             else:

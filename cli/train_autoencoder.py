@@ -44,6 +44,9 @@ def autoencoder(
     rate: Annotated[float, typer.Option(min=0, help="Weight of the latent's size; lapped networks only.")] = 0.2,
     precision: Annotated[str, typer.Option(help="bfloat16 or float32.")] = "bfloat16",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    start: Annotated[
+        Path | None, typer.Option("--start", metavar="FOLDER", help="Model whose weights are the first.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Of torch. [default: the GPU if there is one]")] = None,
     catalog: CatalogOption = None,
     quiet: QuietOption = False,
@@ -68,7 +71,9 @@ def autoencoder(
     )  # fmt: skip
     materials = training.from_catalog(open_store(catalog), progress=not quiet and sys.stderr.isatty())
     with _bar(epochs, shown=not quiet) as report:
-        model = training.train(CONFIGURATIONS[name], recipe, *materials, output, device=device, report=report)
+        model = training.train(
+            CONFIGURATIONS[name], recipe, *materials, output, start=start, device=device, report=report
+        )
     facts = {"model": model.identifier, "path": str(output), **model.facts["training"]}
     if as_json:
         print_json(facts)

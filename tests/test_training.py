@@ -109,6 +109,17 @@ def test_a_folder_of_another_training_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "model.json").read_bytes() == kept
 
 
+def test_a_training_starts_from_another_model(tmp_path: Path) -> None:
+    first = training.train(SMALL["periodic"], RECIPE, *materials(), tmp_path / "first")
+    slow = replace(RECIPE, epochs=1, learning_rate=1e-9)
+    second = training.train(SMALL["periodic"], slow, *materials(), tmp_path / "second", start=tmp_path / "first")
+    for name, value in weights(first).items():
+        torch.testing.assert_close(weights(second)[name], value, rtol=1e-2, atol=1e-4)
+    assert second.facts["training"]["start"]["model"] == first.identifier
+    with pytest.raises(training.TrainingError, match="another configuration"):
+        training.train(SMALL["published"], RECIPE, *materials(), tmp_path / "third", start=tmp_path / "first")
+
+
 def test_minutes_end_it_and_more_of_them_go_on(tmp_path: Path) -> None:
     model = training.train(SMALL["periodic"], replace(RECIPE, minutes=1e-9), *materials(), tmp_path)
     assert model.facts["training"]["epochs"] == 0 or model.facts["training"]["epochs"] == 1

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 MODEL_FORMAT = 1
 MODEL, WEIGHTS = "model.json", "weights.safetensors"
 _PURPOSE = "the autoencoder codec"
-#: Largest magnitude of a stored integer; larger ones are cut off, which training has seen too.
-LARGEST = 127
+#: Largest magnitude of a stored integer; larger ones are cut off.
+LARGEST = 4095
 
 
 def models_folder() -> Path:
@@ -143,7 +143,7 @@ class Autoencoder:
         self.__dict__.pop("_padded", None)
 
     def encode(self, density: Density) -> np.ndarray:
-        """The latent of a density's total channel: (channel, z, y, x) int8, zero where the cell does not reach.
+        """The latent of a density's total channel: (channel, z, y, x) int16, zero where the cell does not reach.
 
         Raises `CodecError` where a difference density is asked for and the prior lacks all of its elements.
         """
@@ -210,8 +210,8 @@ class Autoencoder:
         return self._padded.decode(values, (side,) * 3, whole=True)[0, 0].numpy() * self.configuration.scale
 
     def _stored(self, latent: np.ndarray) -> np.ndarray:
-        levels = np.clip(np.rint(latent / self.step), -LARGEST, LARGEST).astype(np.int8)
-        whole = np.zeros(self.latent_shape, np.int8)
+        levels = np.clip(np.rint(latent / self.step), -LARGEST, LARGEST).astype(np.int16)
+        whole = np.zeros(self.latent_shape, np.int16)
         whole[:, : levels.shape[1], : levels.shape[2], : levels.shape[3]] = levels
         return whole
 

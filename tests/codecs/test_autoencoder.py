@@ -71,7 +71,7 @@ def test_a_model_is_loaded_as_it_was_saved(densities: list[Density], tmp_path: P
         assert loaded.configuration == configuration
         density = densities[3]
         latent = loaded.encode(density)
-        assert latent.dtype == np.int8
+        assert latent.dtype == np.int16
         assert latent.shape == configuration.latent_shape
         assert latent.any()
         assert np.array_equal(latent, made.encode(density))
