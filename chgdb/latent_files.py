@@ -170,7 +170,7 @@ def _read_group(name: str) -> LatentFile:
 
     try:
         root = zarr.open_group(name, mode="r")
-        facts = dict(root.attrs)
+        facts: dict[str, Any] = dict(root.attrs)
         if "chgdb_format" in facts:
             raise FormatError(f"{name}: a store of materials: chgdb fetch ID --catalog {name} --decode decodes one")
         version = facts.get("chgdb_latent")
@@ -180,7 +180,7 @@ def _read_group(name: str) -> LatentFile:
         array = _array(root, "latent")
         stored = np.asarray(array[...])
         attributes = dict(array.attrs)
-        nx, ny, nz = (int(n) for n in facts["grid"])  # type: ignore[union-attr]
+        nx, ny, nz = (int(n) for n in facts["grid"])
         crystal = Crystal(*(np.asarray(_array(root, part)[...]) for part in ("cell", "positions", "numbers")))
         return LatentFile(
             name,
@@ -188,8 +188,8 @@ def _read_group(name: str) -> LatentFile:
             {key: attributes[key] for key in MODEL_ATTRIBUTES},
             crystal,
             (nx, ny, nz),
-            float(facts["n_electrons"]),  # type: ignore[arg-type]
-            float(facts["nmae"]),  # type: ignore[arg-type]
+            float(facts["n_electrons"]),
+            float(facts["nmae"]),
         )
     except FormatError:
         raise

@@ -183,7 +183,7 @@ def merge(old: Table, new: Table) -> Table:
     atoms = np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in order])
     latents = None
     if old.latents is not None:  # a new or replaced record has none yet
-        latents = old.latents.take([i if i < len(old) else -1 for i in order])
+        latents = old.latents.take([int(i) if i < len(old) else -1 for i in order])
     table = Table(
         types,
         columns,

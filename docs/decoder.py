@@ -2,6 +2,7 @@
 
     python decoder.py STORE ID                prints grid, electrons and the smallest value
     from decoder import decode_record         (cell, positions, numbers, {channel: grid})
+    from decoder import latent_of             (channel, z, y, x), or None
 
 It is slow and simple on purpose. Section numbers are those of format.md. The lossless codec is left out.
 """
@@ -526,6 +527,20 @@ def decode_record(path, material_id):
         return {"numbers": group["numbers"][:].tolist(), "coefficients": group["coefficients"][:]}
 
     return decode_payload(payload, prior_of)
+
+
+# --- 2.3 Latents -----------------------------------------------------------------------------------------------------
+
+
+def latent_of(path, material_id):
+    """Latent of a material as floats, (channel, z, y, x); None where it has none."""
+    store = zarr.open_group(path, mode="r")
+    row = list(store["material_id"][:]).index(material_id)
+    array = store["latent"]
+    stored = array[row].astype(float)
+    if (stored == array.attrs["_FillValue"]).all():
+        return None
+    return stored * array.attrs["scale_factor"] + array.attrs["add_offset"]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import fields
 import numpy as np
 import pytest
+import zarr
 
 import chgdb
 from chgdb import Density
@@ -110,3 +111,12 @@ def test_a_record_of_the_catalog(decoder: ModuleType) -> None:
     np.testing.assert_array_equal(cell, expected.crystal.cell)
     assert numbers == [14, 14]
     np.testing.assert_allclose(channels["total"], expected.total, rtol=0, atol=1e-12)
+
+
+def test_latents(decoder: ModuleType) -> None:
+    golden = str(Path(__file__).parent / "golden" / "store-v2.zip")
+    catalog = chgdb.open(golden)
+    found = {i: decoder.latent_of(zarr.storage.ZipStore(golden, mode="r"), i) for i in catalog.ids}
+    assert [i for i in catalog.ids if found[i] is None] == ["gold-4"]
+    for material_id in catalog.ids[:3]:
+        np.testing.assert_allclose(found[material_id], catalog[material_id].latent, rtol=0, atol=1e-6)

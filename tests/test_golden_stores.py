@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray
 
 from chgdb.catalog import open_catalog
 from chgdb.errors import StoreError
@@ -16,6 +18,10 @@ from chgdb.store_layout import seal
 from chgdb.verification import verify
 
 FOLDER = Path(__file__).parent / "golden"
+sys.path.insert(0, str(FOLDER))
+
+import make_store  # noqa: E402
+
 STORES = sorted(path.stem for path in FOLDER.glob("store-v*.zip"))
 
 
@@ -36,8 +42,8 @@ def same(value, expected):
     return value == expected
 
 
-def test_there_is_a_golden_store_of_the_first_format_version():
-    assert "store-v1" in STORES
+def test_there_is_a_golden_store_of_each_format_version():
+    assert [f"store-v{version}" for version in range(1, FORMAT_VERSION + 1)] == STORES
 
 
 def test_a_golden_store_gives_back_what_it_held(golden):
@@ -78,3 +84,22 @@ def test_a_store_of_a_later_format_version_is_refused_by_name(golden):
     seal(store)  # or the change would be taken for damage, and repaired
     with pytest.raises(StoreError, match=rf"store format 99, but .* up to format {FORMAT_VERSION}"):
         open_catalog(store)
+
+
+def test_the_latents_of_version_2(tmp_path):
+    """Integers by the formula they were made with, through chgdb and through xarray alone."""
+    archive = FOLDER / "store-v2.zip"
+    catalog = open_catalog(archive)
+    assert catalog.latent_model == {**make_store.MODEL, "step": make_store.STEP}
+    shutil.unpack_archive(archive, tmp_path / "store")
+    with xarray.open_zarr(tmp_path / "store") as dataset:
+        floats = dataset.latent.values
+    for row, material_id in enumerate(catalog.ids):
+        integers = make_store.latent(material_id)
+        if integers is None:
+            assert material_id == "gold-4"
+            assert np.isnan(floats[row]).all()
+            continue
+        np.testing.assert_array_equal(catalog[material_id].latent_integers, integers)
+        np.testing.assert_array_equal(floats[row], integers * make_store.STEP)
+    assert open_catalog(FOLDER / "store-v1.zip").latent_model is None

@@ -2,7 +2,8 @@
 
     python tests/golden/make_store.py
 
-writes store-v1.zip and store-v1.json (what it must give back). It refuses to write over them: their bytes are promises.
+writes store-v2.zip and store-v2.json (what it must give back); of the same materials as store-v1, which an earlier
+version of this script wrote, three have latents. It refuses to write over them: their bytes are promises.
 A new format version gets a store with a new name beside the old ones.
 """
 
@@ -27,8 +28,13 @@ from make_payloads import antiferromagnet, load_prior, noise, noncollinear  # no
 from chgdb import Density, codecs  # noqa: E402
 from chgdb.catalog import open_catalog  # noqa: E402
 from chgdb.ingest import build_from  # noqa: E402
+from chgdb.store import Store  # noqa: E402
+from chgdb.store_files import FolderFiles  # noqa: E402
+from chgdb.store_latents import LARGEST, NMAE, SMALLEST, SPACING, Latents, compress  # noqa: E402
+from chgdb.store_layout import write_table  # noqa: E402
+from chgdb.store_table import from_store  # noqa: E402
 
-VERSION = 1
+VERSION = 2
 PRIOR = FOLDER / "payloads" / "fourier-prior.bin"
 EXTRAS = {"comment": "golden", "after": {"total": "augmentation occupancies   1   2\n  0.1234567E+00 -0.7654321E-01\n"}}
 
@@ -50,6 +56,33 @@ def load(material_id: str) -> tuple[Density, dict[str, Any]]:
     return density, metadata if material_id != "gold-2" else {**metadata, "band_gap": None}
 
 
+MODEL = {"model": "golden-01234567", "model_version": 1, "model_checksum": "0123456789abcdef" * 4}
+STEP = 0.375
+
+
+def latent(material_id: str) -> np.ndarray | None:
+    """Integers of a material's latent, (16, 16, 16, 16) int16; gold-4 has none."""
+    if material_id == "gold-4":
+        return None
+    number = int(material_id[-1])
+    c, z, y, x = np.indices((16, 16, 16, 16))
+    values = np.where((z < 4 + number) & (y < 5) & (x < 16 - number), (7 * c + 5 * z + 3 * y + x) % 11 - 5, 0)
+    values[0, 0, 0, :2] = SMALLEST, LARGEST
+    return values.astype(np.int16)
+
+
+def add_latents(store: Path) -> None:
+    """Latents as `chgdb.latents.compute` writes them, but of no model."""
+    table = from_store(Store(FolderFiles(store)))
+    values = [latent(str(i)) for i in table.columns["material_id"]]
+    chunks = [None if v is None else compress(v) for v in values]
+    missing = np.array([v is None for v in values])
+    columns = {NMAE: np.where(missing, np.nan, 0.001), SPACING: np.where(missing, np.nan, 0.2)}
+    table.set_latents(Latents((16, 16, 16, 16), STEP, dict(MODEL), chunks), columns)
+    shutil.rmtree(store)
+    write_table(store, table)
+
+
 def main() -> None:
     archive, expected = FOLDER / f"store-v{VERSION}.zip", FOLDER / f"store-v{VERSION}.json"
     if archive.exists() or expected.exists():
@@ -59,6 +92,7 @@ def main() -> None:
         store = Path(temporary) / "store.zarr"
         for ids, tolerance in ((["gold-1", "gold-2", "gold-3"], 1e-3), (["gold-4"], 0.0)):
             build_from(store, ids, load, columns=columns, tolerance=tolerance, prior=load_prior(), workers=1)
+        add_latents(store)
         shutil.make_archive(str(archive.with_suffix("")), "zip", store)
         catalog = open_catalog(store)
         records = {}
