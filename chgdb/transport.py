@@ -98,14 +98,14 @@ def _number(name: str, default: float) -> float:
         raise RemoteError(f"the environment variable {name} is {text!r}; it should be a number") from None
 
 
-def retrying(action: Callable[[], T], what: str) -> T:
+def retrying(action: Callable[[], T], what: str, most: int | None = None) -> T:
     """Result of an action, tried again with growing random pauses while it fails in a transient way.
 
-    Raises `RemoteError` with the last reason after the last attempt.
+    most: not more often than that. Raises `RemoteError` with the last reason after the last attempt.
     """
     import random
 
-    count = attempts()
+    count = min(attempts(), most or 1000)
     for attempt in range(count):
         try:
             return action()

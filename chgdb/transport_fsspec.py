@@ -134,12 +134,13 @@ class FsspecTransport:
                 raise self._translated(error, key) from error
 
         name = self._name(key)
+        most = 2 if self._is_bucket() else None  # the file systems of buckets try again themselves
         try:
-            return retrying(once, name)
+            return retrying(once, name, most)
         except _Anonymous:
             self._anonymous = True
             self._renew()
-            return retrying(once, name)
+            return retrying(once, name, most)
 
     def _translated(self, error: Exception, key: str) -> Exception:
         """Our exception for one of a file system's: to be tried again, or final."""

@@ -87,13 +87,23 @@ def copy(served: Path, tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(target, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def running_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def s3_server(folder: Path, checked: bool) -> Iterator[S3Server]:
     for module in ("s3fs", "moto", "flask_cors", "boto3"):
         pytest.importorskip(module, reason="needs s3fs and moto: pip install 'chgdb[test]'")
-    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server = S3Server(folder, checked)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def running_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    yield from s3_server(tmp_path_factory.mktemp("s3"), True)
+
+
+@pytest.fixture(scope="session")
+def public_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server that does not check signatures, but gives nothing that is not public to those who have none."""
+    yield from s3_server(tmp_path_factory.mktemp("public"), False)
 
 
 @pytest.fixture

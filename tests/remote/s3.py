@@ -14,19 +14,27 @@ from nginx import free_port, wait_for
 
 #: Requests that the server takes without credentials: those that make the user.
 _UNCHECKED = 4
+#: Keys in one answer to a listing (of S3 itself: a thousand).
+PAGE = 100
 _POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
 
 
 class S3Server:
-    """moto's server with one user who may do anything in S3, and nobody else anything but read public objects."""
+    """moto's server with one user who may do anything in S3.
 
-    def __init__(self, folder: Path) -> None:
+    checked: signatures are checked, and nobody else may do anything (requests without one make moto fail then).
+    Otherwise any signature will do, and requests without one get what is public.
+    """
+
+    def __init__(self, folder: Path, checked: bool = True) -> None:
         import boto3
 
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self._log = folder / "s3.log"
-        environment = os.environ | {"INITIAL_NO_AUTH_ACTION_COUNT": str(_UNCHECKED), "PYTHONUNBUFFERED": "1"}
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", "MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)}
+        if checked:
+            environment["INITIAL_NO_AUTH_ACTION_COUNT"] = str(_UNCHECKED)
         command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
         with open(self._log, "wb") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -49,7 +57,10 @@ class S3Server:
         self._buckets = 0
 
     def environment(self, monkeypatch: pytest.MonkeyPatch, key: str | None = None, secret: str | None = None) -> None:
-        """Set the variables that AWS's tools and s3fs read."""
+        """Set the variables that AWS's tools and s3fs read, and forget file systems made with others."""
+        import s3fs
+
+        s3fs.S3FileSystem.clear_instance_cache()
         monkeypatch.setenv("AWS_ENDPOINT_URL", self.endpoint)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", key or self.key)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret or self.secret)
