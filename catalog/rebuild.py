@@ -3,6 +3,8 @@
     sources/batch-*.bin, .jsonl.gz   the densities, append-only (see `batches.py`)
     ../shared/labels/labels.csv      properties by Materials Project id (`--labels`)
         -> chgdb.zarr                the embedded store, with the prior fitted to all of its densities
+    models/autoencoder/              the trained autoencoder (`chgdb train autoencoder`)
+        -> chgdb.zarr/latent         the latent of every material, and its error
     models/properties/               the trained property models (`chgdb train properties`)
         -> chgdb.zarr/view           what they predict for every material
         -> README.md                 the datasheet: its counts and tables
@@ -24,8 +26,9 @@ import typer
 if not __package__:  # run as a script: the folder is importable as chgdb_catalog once chgdb is installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from chgdb import splits, views
+from chgdb import latents, splits, views
 from chgdb.catalog import open_catalog
+from chgdb.codecs import autoencoder, volumes
 from chgdb.density import Crystal, Density
 from chgdb.elements import atomic_number
 from chgdb.errors import ChgdbError
@@ -117,6 +120,19 @@ def build_store(out: Path, labels_path: Path, workers: int | None) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def add_latents(store: Path, workers: int | None) -> None:
+    """Latents of the catalog's autoencoder for every material that has none of it; without one nothing to do.
+
+    Raises `MissingExtraError` without torch, `ChgdbError` where a material gets none.
+    """
+    if not (autoencoder.models_folder() / volumes.DEFAULT / autoencoder.MODEL).exists():
+        return
+    report = latents.compute(store, workers=workers, progress=True)
+    if not report.complete:
+        material_id, reason = report.refused[0]
+        raise ChgdbError(f"{len(report.refused)} materials have no latent, first {material_id}: {reason}")
+
+
 def predict_properties(store: Path, workers: int | None) -> None:
     """The view "properties" of the store, where it is missing or by another version of the model than the stored one.
 
@@ -148,6 +164,7 @@ def main(
         sources = [*sorted(batches.SOURCES.glob("batch-*.jsonl.gz")), labels_path]
         if force or is_stale(STORE / "zarr.json", sources):
             build_store(STORE, labels_path, workers)
+        add_latents(STORE, workers)
         predict_properties(STORE, workers)
         datasheet.write(HERE / "README.md", STORE)
     except (ChgdbError, OSError) as error:

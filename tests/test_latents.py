@@ -381,6 +381,21 @@ def test_a_damaged_latent_is_one_materials(copy: Path, path: Path, model: Path) 
     assert verify(copy).ok
 
 
+def test_what_a_network_damaged_once_is_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = chgdb.open(path)
+    files = catalog._store.files
+    original, asked = files.read_range, []
+
+    def damaged(key: str, start: int, stop: int, fresh: bool = False) -> bytes:
+        asked.append(fresh)
+        data = original(key, start, stop)
+        return data if fresh else bytes(len(data))
+
+    monkeypatch.setattr(files, "read_range", damaged)
+    np.testing.assert_array_equal(catalog["mat-4"].latent, chgdb.open(path).latents()[4])
+    assert asked == [False, True, True]  # the index, again, and the chunk
+
+
 def test_a_damaged_index_loses_its_shard_only(copy: Path, path: Path, model: Path) -> None:
     flip(shard_of(copy), -10)
     with pytest.raises(ChecksumError, match=r"the index of latent/c/0/0/0/0/0 is damaged"):
