@@ -27,9 +27,10 @@ from chgdb import models
 from chgdb.catalog import Catalog, open_catalog
 from chgdb.errors import ChgdbError
 from chgdb.models import Rows, ensemble, storage
-from chgdb.models.ensemble import Ensemble, Predictions
+from chgdb.models.ensemble import HELD_OUT, Ensemble, HeldOut, Predictions
 from chgdb.models.rows import from_catalog
 from chgdb.models.rows import labels as labels_of
+from chgdb.views import models_folder
 from chgdb_catalog import property_report, property_studies, structures
 
 HERE = Path(__file__).resolve().parent
@@ -119,6 +120,11 @@ class Measurement:
         def note(text: str) -> None:
             print(f"{name}, {protocol}: {text}", file=sys.stderr)
 
+        if test is None:
+            stored = self._stored(name, targets, extra is not None)
+            if stored is not None:
+                note("out-of-fold predictions of the stored model")
+                return stored
         chosen = np.flatnonzero(train)
         folds = 1 if name in _ONCE and test is not None else 5
         trained, found = Ensemble.fit(
@@ -133,6 +139,22 @@ class Measurement:
         for n in mean:
             mean[n][test], std[n][test] = predicted.mean[n], predicted.std[n]
         return Predictions(mean, std, {n: np.isfinite(v) for n, v in mean.items()}, found.remarks, "")
+
+    def _stored(self, name: str, targets: dict[str, np.ndarray], extended: bool) -> Predictions | None:
+        """Out-of-fold predictions that came with a model of the catalog, if it was trained on these very data."""
+        folder = models_folder() / name
+        if not (folder / storage.DESCRIPTION).exists():
+            return None
+        description = storage.read_description(folder)
+        inputs = {n: self.rows[n] for n in models.get(name).Model.INPUTS}
+        same = description["data"]["sha256"] == storage.data_checksum(self.rows.ids, {**inputs, **targets})
+        if not same or bool(description["data"]["without_density"]) != extended:
+            return None
+        storage.check(folder, description)
+        found = HeldOut.from_json(storage.read_json(folder / HELD_OUT))
+        place = found.rows_of(self.rows.ids, self.rows.formulas)
+        mean, std = ({n: v[place] for n, v in values.items()} for values in (found.mean, found.std))
+        return Predictions(mean, std, {}, ())
 
 
 def main(
