@@ -185,6 +185,8 @@ class Ensemble:
             train = np.flatnonzero((fold_of != k) | (folds == 1))
             test = np.flatnonzero(measured & ((fold_of == k) if folds > 1 else held))
             members.append(fitted(train, f"fold {k + 1} of {folds}", k))
+            if not len(test):  # so few formulas that none of them is in this fold
+                continue
             mean, std = members[-1].predict(rows.take(test))
             for n in usable:
                 raw_mean[n][test], raw_std[n][test] = mean[n], std[n]
