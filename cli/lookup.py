@@ -263,6 +263,11 @@ def _print_catalog(catalog: Catalog, facts: Mapping[str, Any]) -> None:
     about.append(("Largest NMAE", percent(facts["largest_nmae"])))
     about.append(("Store format", str(facts["format_version"])))
     about += [(key.capitalize(), str(facts[key])) for key in ("licence", "generator") if facts.get(key)]
+    from chgdb.views import PROPERTIES, View, names
+
+    if names(catalog):
+        view = View(catalog, PROPERTIES)
+        about.append(("Predictions", f"{', '.join(view.targets)}; by {view.model}"))
     columns = []
     for name, attributes in catalog.columns.items():
         if name not in _INTERNAL:
@@ -320,10 +325,27 @@ def _print_material(record: Record, metadata: Mapping[str, Any], columns: Mappin
             ("Density", density),
             ("Error", accuracy),
             ("Properties (columns of chgdb search --where)", properties),
+            *_predicted(record),
             ("Notes", notes),
             ("Provenance", provenance),
         ],
     )
+
+
+def _predicted(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The section of predictions, where the catalog has them."""
+    from chgdb.views import PROPERTIES, View, names
+
+    if not names(record.catalog):
+        return []
+    view, row = View(record.catalog, PROPERTIES), record.catalog.ids.index(record.material_id)
+    lines = []
+    for name in view.targets:
+        held_out = "by a model that had not seen its formula" if view[f"{name}_out_of_fold"][row] else ""
+        units = unit(view.attributes(name)["units"])
+        text = f"{view[name][row]:.4g} ± {view[f'{name}_std'][row]:.2g} {units}"
+        lines.append((name, f"{text:<20}  {held_out}".rstrip()))
+    return [(f"Predicted by {view.model} (columns of chgdb search --predicted)", lines)]
 
 
 _TRUE_FALSE = " (1 true, 0 false, -1 unknown)"  # how a store says that a column of small integers is of this kind

@@ -189,3 +189,36 @@ def test_search_by_prediction(run_chgdb: Chgdb, made: tuple[Path, Path], tmp_pat
     assert "predicted bulk modulus" in table.splitlines()[0]
     assert "±" in table.splitlines()[1]
     assert run_chgdb(*arguments[:3], "--predicted", "bulk_modulus").code == 2
+
+
+def test_info_shows_predictions(run_chgdb: Chgdb, made: tuple[Path, Path], tmp_path: Path) -> None:
+    from chgdb import views
+
+    shutil.copytree(made[0], tmp_path / "few.zarr")
+    assert "Predict" not in run_chgdb("info", "--catalog", tmp_path / "few.zarr").out
+    model = views.compute(tmp_path / "few.zarr", model="magpie", folder=made[1], workers=1)
+    assert f"by {model}" in run_chgdb("info", "--catalog", tmp_path / "few.zarr").out
+    card = run_chgdb("info", "mp-22862", "--catalog", tmp_path / "few.zarr").out
+    section = card[card.index(f"Predicted by {model}") :]
+    line = next(line for line in section.splitlines() if line.strip().startswith("bulk_modulus"))
+    value = chgdb.open(tmp_path / "few.zarr").view()["bulk_modulus"][
+        chgdb.open(tmp_path / "few.zarr").ids.index("mp-22862")
+    ]
+    assert float(line.split()[1]) == pytest.approx(float(value), rel=1e-3)
+    assert "had not seen its formula" in line
+
+
+def test_build_predicts_and_keeps_predictions_up_to_date(run_chgdb: Chgdb, runs: Path, tmp_path: Path) -> None:
+    from chgdb.views import DEFAULT_MODEL, models_folder, names
+
+    if not (models_folder() / DEFAULT_MODEL).is_dir():
+        pytest.skip("the embedded catalog has no trained model")
+    store = tmp_path / "own.zarr"
+    result = run_chgdb("build", store, runs / "si", "--predict", "--workers", 1)
+    assert result.code == 0
+    assert "properties predicted by" in result.out
+    assert len(chgdb.open(store).view()["bulk_modulus"]) == 1
+    assert run_chgdb("build", store, runs / "salt", "--workers", 1).code == 0
+    assert len(chgdb.open(store).view()["bulk_modulus"]) == 2
+    assert run_chgdb("build", store, runs / "iron", "--no-predict", "--workers", 1).code == 0
+    assert names(chgdb.open(store)) == []
