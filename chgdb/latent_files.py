@@ -21,7 +21,7 @@ import numpy as np
 from .density import Crystal, Density
 from .errors import ChgdbError, CodecError, FormatError
 from .latents import Coded, check_same, facts_of
-from .store_latents import DIMENSIONS, MISSING, MODEL_ATTRIBUTES, OFFSET, Latents
+from .store_latents import DIMENSIONS, MISSING, MODEL_ATTRIBUTES, OFFSET, ORDER, Latents
 from .store_swap import beside, swap_in
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _write_group(folder: Path, coded: Coded, model: Autoencoder, density: Densit
         root = zarr.create_group(str(folder), zarr_format=3, attributes=attributes)
         array = root.create_array(
             "latent", shape=coded.integers.shape, dtype=np.int16, chunks=coded.integers.shape, fill_value=MISSING,
-            filters=[TransposeCodec(order=(1, 2, 3, 0))],
+            filters=[TransposeCodec(order=[axis - 1 for axis in ORDER[1:]])],
             compressors=[BloscCodec(typesize=2, cname="zstd", clevel=9, shuffle="shuffle"), Crc32cCodec()],
             dimension_names=list(DIMENSIONS[1:]),
             attributes=Latents(model.latent_shape, float(model.step), facts_of(model)).all_attributes,

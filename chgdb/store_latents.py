@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 #: Materials in one shard: its index, which a reader needs first, is 4 kB.
 SHARD_ROWS = 256
-#: The order in which the values of a chunk are compressed, of (material, channel, z, y, x): the channels of a voxel
-#: together, and what lies outside the cell in long runs.
-ORDER = (0, 2, 3, 4, 1)
+#: The order in which the values of a chunk are compressed, of (material, channel, z, y, x). Measured on latents of the
+#: catalog: (x, y, channel, z) is 8 % smaller than the channels of a voxel together and 10 % than (channel, z, y, x);
+#: what lies outside the cell is in long runs. It reaches the entropy of the integers taken one by one.
+ORDER = (0, 4, 3, 1, 2)
 DTYPE = np.dtype("<i2")
 #: Added to the model's integers. Nearly all are small; with the offset the upper byte of -128 to 127 is zero, and once
 #: bytes are shuffled it costs nothing, where the sign bits of plain int16 cost a quarter of the file.

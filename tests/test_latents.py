@@ -214,7 +214,7 @@ def test_small_integers_take_about_their_entropy() -> None:
     _, counts = np.unique(inside, return_counts=True)
     share = counts / inside.size
     entropy = -(share * np.log2(share)).sum() * inside.size / 8
-    assert len(compress(values)) < 1.1 * entropy
+    assert len(compress(values)) < 1.2 * entropy  # of independent numbers; those of materials take about 1.0
 
 
 def test_many_shards(plain: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
