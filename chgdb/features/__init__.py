@@ -4,7 +4,8 @@
     x = features.describe(density)        # (n_features,) float64, named by features.names()
 
 Every feature is the same for a rotated or shifted crystal, for its primitive, conventional or super-cell, and on any
-grid that resolves the density: all are taken from one canonical cell and grid (`cells`). They use numpy and spglib only.
+grid that resolves the density: all are taken from one canonical cell and grid (`cells`). Only numpy and spglib are
+needed.
 
 Groups, by the prefix of the names:
 - `MagpieData`, `element`, `fraction`: the composition (`composition`).
@@ -23,8 +24,8 @@ from ..errors import DensityError
 from . import atoms, bonds, cells, composition, fields
 from .composition import MAGPIE_NAMES, magpie
 
-#: Decimals that the features are rounded to, MAGPIE's apart: far below what they tell, far above rounding errors, so that
-#: what symmetry makes equal is equal, and no tree splits between the two.
+#: Decimals that the features are rounded to, MAGPIE's apart: far below what they tell, far above rounding errors, so
+#: that what symmetry makes equal is equal, and no tree splits between the two.
 DECIMALS = 5
 
 #: Raised with every change of what `describe` returns: a model refuses features of another version.

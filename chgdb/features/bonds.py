@@ -44,8 +44,15 @@ class Neighbours:
     def bonds(self) -> Neighbours:
         """The pairs that count as bonds; their weights fall to zero where that ends."""
         keep = self.weights > _SMALL
-        parts = (self.first, self.second, self.vectors, self.lengths, self.scaled)
-        return Neighbours(self.crystal, *(part[keep] for part in parts), self.weights[keep] - _SMALL)
+        return Neighbours(
+            self.crystal,
+            self.first[keep],
+            self.second[keep],
+            self.vectors[keep],
+            self.lengths[keep],
+            self.scaled[keep],
+            self.weights[keep] - _SMALL,
+        )
 
 
 def neighbours(crystal: Crystal) -> Neighbours:
@@ -205,9 +212,17 @@ def _orders(bonds: Neighbours, chi: np.ndarray, radius: np.ndarray) -> list[floa
     q4, q6, odd = np.array(orders).T
     coordination = np.bincount(bonds.first, bonds.weights, len(bonds.crystal))
     centred = coordination - coordination.mean()
-    result = [q4.mean(), _statistics(q4, np.ones(len(q4)), 20.0)[2], q6.mean(),
-              _statistics(q6, np.ones(len(q6)), 20.0)[2], odd.mean(), _statistics(odd, np.ones(len(odd)), 20.0)[3],
-              float(np.mean(centred * (chi - chi.mean()))), float(np.mean(centred * (radius - radius.mean())))]  # fmt: skip
+    same = np.ones(len(q4))
+    result = [
+        q4.mean(),
+        _statistics(q4, same, 20.0)[2],
+        q6.mean(),
+        _statistics(q6, same, 20.0)[2],
+        odd.mean(),
+        _statistics(odd, same, 20.0)[3],
+        np.mean(centred * (chi - chi.mean())),
+        np.mean(centred * (radius - radius.mean())),
+    ]
     return [float(value) for value in result]
 
 

@@ -23,9 +23,9 @@ from . import ModelError
 #: Standardised features are bent to stay within this many standard deviations.
 BEND = 4.0
 #: Rows that hyperparameters are fitted to.
-SAMPLE = 900
+SAMPLE = 600
 #: Rows that the predictive variance is conditioned on.
-VARIANCE_ROWS = 400
+VARIANCE_ROWS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +46,19 @@ class Scaler:
         return cls(mean, np.where(constant, 0.0, 1 / np.where(constant, 1.0, std)))
 
     def __call__(self, table: np.ndarray) -> np.ndarray:
-        """(n, k) float32; NaN stays."""
+        """(n, k) float32 between -`BEND` and `BEND`; NaN stays."""
         return (BEND * np.tanh((table - self.mean) * self.scale / BEND)).astype(np.float32)
+
+
+def pack(scaled: np.ndarray) -> np.ndarray:
+    """Scaled rows in steps of 1/127 of `BEND`, int8, -128 for NaN: training rows are most of a model's bytes."""
+    missing = np.isnan(scaled)
+    return np.where(missing, -128, np.rint(np.where(missing, 0, scaled) * (127 / BEND))).astype(np.int8)
+
+
+def unpack(packed: np.ndarray) -> np.ndarray:
+    """Inverse of `pack` up to its steps, float32."""
+    return np.where(packed == -128, np.float32(np.nan), packed.astype(np.float32) * np.float32(BEND / 127))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +158,7 @@ def _noise(layout: Layout, theta: np.ndarray, rows: Parts) -> np.ndarray:
 
 
 def optimise(
-    layout: Layout, rows: Parts, values: np.ndarray, seed: int, start: np.ndarray | None = None, steps: int = 40
+    layout: Layout, rows: Parts, values: np.ndarray, seed: int, start: np.ndarray | None = None, steps: int = 30
 ) -> np.ndarray:
     """Logarithms of the hyperparameters of largest posterior density, for a sample of the rows.
 
@@ -228,7 +239,8 @@ class Process:
         rng = np.random.default_rng(seed)
         order = rng.permutation(np.flatnonzero(rows.has_density) if rows.has_density.any() else len(rows))
         anchors = np.sort(order[:VARIANCE_ROWS])
-        inverse = np.linalg.inv(matrix[np.ix_(anchors, anchors)])
+        # Single precision, as it is stored: what is measured is what is loaded later.
+        inverse = np.linalg.inv(matrix[np.ix_(anchors, anchors)]).astype(np.float32)
         factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
         alpha = cho_solve(factor, (values - offset) / scale)
         return cls(layout, theta, rows, alpha, offset, scale, anchors, inverse)

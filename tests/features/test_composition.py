@@ -31,7 +31,7 @@ def test_magpie_equals_matminers(numbers):
     from pymatgen.core import Composition
 
     theirs = featurizers.ElementProperty.from_preset("magpie")
-    assert features.MAGPIE_NAMES == tuple(theirs.feature_labels())
+    assert tuple(theirs.feature_labels()) == features.MAGPIE_NAMES
     amounts: dict[str, int] = {}
     for z in numbers:
         amounts[SYMBOLS[z]] = amounts.get(SYMBOLS[z], 0) + 1

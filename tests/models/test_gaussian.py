@@ -43,7 +43,7 @@ def test_interpolates_its_training_rows_and_predicts_others():
 
 
 def test_rows_without_a_density_help():
-    x, y, truth = problem(380, 300)
+    x, y, _ = problem(380, 300)
     test, _, aim = problem(200, 0, seed=9)
     errors = []
     for keep in (slice(0, 80), slice(0, 380)):
@@ -98,6 +98,14 @@ def test_the_gradient_that_the_optimiser_is_given(monkeypatch):
     step = 1e-5 * np.eye(len(at))
     numeric = [(loss(at + d)[0] - loss(at - d)[0]) / 2e-5 for d in step]
     np.testing.assert_allclose(loss(at)[1], numeric, rtol=1e-5, atol=1e-6)
+
+
+def test_packed_rows_come_back():
+    x, _, _ = problem(30, 10)
+    scaled = gaussian.Scaler.of(x)(x)
+    again = gaussian.unpack(gaussian.pack(scaled))
+    np.testing.assert_array_equal(np.isnan(again), np.isnan(x))
+    assert np.nanmax(np.abs(again - scaled)) <= gaussian.BEND / 127 / 2 * 1.001
 
 
 def test_constant_columns_say_nothing():
