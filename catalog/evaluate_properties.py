@@ -13,6 +13,7 @@ models one by one; tables show those that were measured.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -129,7 +130,7 @@ class Measurement:
         folds = 1 if name in _ONCE and test is not None else 5
         trained, found = Ensemble.fit(
             name, self.rows.take(chosen), {n: v[chosen] for n, v in targets.items()}, extra=extra, folds=folds,
-            progress=note, refit=test is not None,
+            progress=note, refit=test is not None, grouped=test is None,
         )  # fmt: skip
         if test is None:
             return found
@@ -180,11 +181,17 @@ def main(
             measured = Measurement(opened, shared, work, chosen, workers)
             facts = property_studies.measure(measured, chosen, facts, studies, shared)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(facts, indent=1, sort_keys=True, allow_nan=False) + "\n")
+            path.write_text(_readable(facts), encoding="utf-8")
         property_report.write(facts, DOCS)
     except (ChgdbError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+def _readable(facts: dict[str, Any]) -> str:
+    """JSON with lists of numbers on one line each."""
+    text = json.dumps(facts, indent=1, sort_keys=True, allow_nan=False)
+    return re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 def _available(catalog: Catalog) -> list[str]:

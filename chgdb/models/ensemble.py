@@ -136,6 +136,7 @@ class Ensemble:
         *,
         extra: tuple[Rows, Mapping[str, np.ndarray]] | None = None,
         folds: int = FOLDS,
+        grouped: bool = True,
         seed: int = 0,
         refit: bool = True,
         progress: Callable[[str], None] | None = None,
@@ -147,6 +148,8 @@ class Ensemble:
             folds, and are never tested on. Others ignore them.
         folds: 1 trains a single member on all rows; calibration and predictions are then those of its validation
             rows, the predictions NaN elsewhere.
+        grouped: False lets polymorphs straddle the folds: a calibration for test rows that share their formulas with
+            training rows, which are easier than a formula never seen.
         refit: False leaves out the learner of all rows of a model that says `REFIT`: for measuring folds alone.
         Raises `ModelError` where a target has fewer than 20 labels.
         """
@@ -163,7 +166,7 @@ class Ensemble:
             everything = rows.append(extra[0], module.INPUTS)
             nothing = np.full(len(extra[0]), np.nan)
             scaled = {n: np.append(v, TARGETS[n].forward(extra[1].get(n, nothing))) for n, v in scaled.items()}
-        fold_of = grouped_folds(everything.formulas, folds)
+        fold_of = grouped_folds(everything.formulas if grouped else everything.ids, folds)
         held = validation_rows(everything.formulas)
         measured = np.arange(len(everything)) < count
         raw_mean = {n: np.full(count, np.nan) for n in usable}
@@ -196,8 +199,9 @@ class Ensemble:
         mean = _in_units(raw_mean, residual)
         calibration = {n: calibrate(n, usable[n], mean[n], raw_std[n], residual[n]) for n in usable}
         std = {n: _std_in_unit(n, calibration[n], mean[n], raw_std[n]) for n in usable}
+        kind = "formula" if grouped else "material"
         split = {
-            "rule": f"fold of a formula: BLAKE2b-64 of 'fold 0 FORMULA' modulo {folds}; validation: a tenth of the "
+            "rule": f"fold of a {kind}: BLAKE2b-64 of 'fold 0 {kind.upper()}' modulo {folds}; validation: a tenth of the "
             "formulas by BLAKE2b-64 of 'validation 0 FORMULA'",
             "folds": [[rows.ids[i] for i in np.flatnonzero(fold_of[:count] == k)] for k in range(folds)],
             "without_density": list(everything.ids[count:]),
