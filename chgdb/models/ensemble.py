@@ -201,8 +201,8 @@ class Ensemble:
         std = {n: _std_in_unit(n, calibration[n], mean[n], raw_std[n]) for n in usable}
         kind = "formula" if grouped else "material"
         split = {
-            "rule": f"fold of a {kind}: BLAKE2b-64 of 'fold 0 {kind.upper()}' modulo {folds}; validation: a tenth of the "
-            "formulas by BLAKE2b-64 of 'validation 0 FORMULA'",
+            "rule": f"fold of a {kind}: BLAKE2b-64 of 'fold 0 {kind.upper()}' modulo {folds}; validation: a tenth "
+            "of the formulas by BLAKE2b-64 of 'validation 0 FORMULA'",
             "folds": [[rows.ids[i] for i in np.flatnonzero(fold_of[:count] == k)] for k in range(folds)],
             "without_density": list(everything.ids[count:]),
         }
