@@ -227,18 +227,37 @@ class Catalog:
 
     def info(self) -> dict[str, Any]:
         """path, n_materials, format_version, stored_bytes (all files of the store), payload_bytes and text_bytes (sums
-        over the records), and the store's title, licence and generator where it has them."""
+        over the records), and the store's title, licence and generator where it has them. For a store with latents
+        also latent_model (identifier), n_latents, latent_bytes (the array and its columns) and median_latent_nmae."""
+
+        def latents(store: Store) -> dict[str, Any]:
+            if store.latents is None:
+                return {}
+            from .store_latents import NMAE
+
+            errors = store.column(NMAE)
+            sizes = (size for key, (_, size) in store.checksums.items() if key.startswith("latent"))
+            return {
+                "latent_model": store.latents.model["model"],
+                "n_latents": int(np.isfinite(errors).sum()),
+                "latent_bytes": sum(sizes),
+                "median_latent_nmae": float(np.nanmedian(errors)),
+            }
 
         def facts(store: Store) -> dict[str, Any]:
-            return {
-                "path": store.location,
-                "n_materials": store.n_materials,
-                "format_version": store.format_version,
-                "stored_bytes": store.stored_bytes,
-                "payload_bytes": int(store.column("stored_bytes").sum()),
-                "text_bytes": int(store.column("text_bytes").sum()),
-                "largest_nmae": float(store.column("nmae").max(initial=0.0)),
-            } | {key: value for key, value in store.attributes.items() if key in ("title", "licence", "generator")}
+            return (
+                latents(store)
+                | {
+                    "path": store.location,
+                    "n_materials": store.n_materials,
+                    "format_version": store.format_version,
+                    "stored_bytes": store.stored_bytes,
+                    "payload_bytes": int(store.column("stored_bytes").sum()),
+                    "text_bytes": int(store.column("text_bytes").sum()),
+                    "largest_nmae": float(store.column("nmae").max(initial=0.0)),
+                }
+                | {key: value for key, value in store.attributes.items() if key in ("title", "licence", "generator")}
+            )
 
         return self._consistent(facts)
 

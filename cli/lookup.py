@@ -261,6 +261,9 @@ def _print_catalog(catalog: Catalog, facts: Mapping[str, Any]) -> None:
     if facts["payload_bytes"]:
         about.append(("Compression", f"{text / facts['payload_bytes']:,.0f} times; {text / stored:,.0f} with metadata"))
     about.append(("Largest NMAE", percent(facts["largest_nmae"])))
+    if "latent_model" in facts:
+        said = f"{facts['n_latents']:,} of {facts['latent_model']}, {size(facts['latent_bytes'])} in all"
+        about.append(("Latents", f"{said}; NMAE {percent(facts['median_latent_nmae'])} (median)"))
     about.append(("Store format", str(facts["format_version"])))
     about += [(key.capitalize(), str(facts[key])) for key in ("licence", "generator") if facts.get(key)]
     from chgdb.views import PROPERTIES, View, names

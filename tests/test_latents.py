@@ -257,6 +257,22 @@ def test_the_same_from_a_zip(path: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(chgdb.open(archive).latents(), chgdb.open(path).latents())
 
 
+def test_the_same_from_a_url(path: Path) -> None:
+    remote = chgdb.open(f"file://{path}")
+    np.testing.assert_array_equal(remote.latents(), chgdb.open(path).latents())
+    np.testing.assert_array_equal(remote["mat-2"].latent, remote.latents(["mat-2"])[0])
+
+
+def test_info(path: Path, plain: Path, model: Path) -> None:
+    facts = chgdb.open(path).info()
+    assert facts["latent_model"] == Autoencoder.load(model).identifier
+    assert facts["n_latents"] == 12
+    files = [p for name in ("latent", "latent_nmae", "latent_spacing") for p in (path / name).rglob("*") if p.is_file()]
+    assert facts["latent_bytes"] == sum(p.stat().st_size for p in files)
+    assert facts["median_latent_nmae"] == pytest.approx(np.median(chgdb.open(path).column("latent_nmae")))
+    assert "latent_model" not in chgdb.open(plain).info()
+
+
 # Growth, extraction, other models -------------------------------------------------------------------------------------
 
 

@@ -275,6 +275,7 @@ def test_build_with_latents(run_chgdb: Chgdb, runs: Path, model: Path) -> None:
     assert result.json["latents"]["kept"] == 1
     assert result.json["latents"]["largest_nmae"] == pytest.approx(max(chgdb.open("s.zarr").column("latent_nmae")))
     assert run_chgdb("verify", "s.zarr", "--deep").code == 0
+    assert "2 of small-" in run_chgdb("info", "--catalog", "s.zarr").out
 
 
 def test_build_mistakes(run_chgdb: Chgdb, runs: Path, model: Path) -> None:
