@@ -118,7 +118,7 @@ class Store:
         except KeyError:
             checksums = b""
         try:
-            self.checksums = parse_checksums(checksums)
+            self.checksums: Mapping[str, tuple[int, int]] = parse_checksums(checksums)
         except ValueError:
             self.checksums = {}  # damaged; `verify` reports it, the codecs' own checksums remain
         try:

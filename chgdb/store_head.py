@@ -14,7 +14,7 @@ publishes the next version.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -116,13 +116,47 @@ def format_checksums(checksums: Mapping[str, tuple[int, int]]) -> bytes:
     return f"{lines}{crc32c(lines.encode()):08x}\n".encode()
 
 
-def parse_checksums(data: bytes) -> dict[str, tuple[int, int]]:
+def parse_checksums(data: bytes) -> Checksums:
     """Inverse of `format_checksums`. Raises `ValueError` where its own checksum does not match."""
     body, end = data[:-9], data[-9:]
     if end != f"{crc32c(body):08x}\n".encode():
         raise ValueError("the checksums do not match their own checksum")
-    checksums = {}
-    for line in body.decode().splitlines():
-        crc, size, key = line.split(" ", 2)
-        checksums[key] = int(crc, 16), int(size)
-    return checksums
+    return Checksums(body)
+
+
+class Checksums(Mapping[str, tuple[int, int]]):
+    """key -> (crc32c, size), read from the text when asked for: a large store has thousands of lines, of which looking
+    up a record takes three."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = b"\n" + body
+        self._all: dict[str, tuple[int, int]] | None = None
+
+    def _whole(self) -> dict[str, tuple[int, int]]:
+        if self._all is None:
+            lines = [line.split(" ", 2) for line in self._body.decode().splitlines() if line]
+            self._all = {key: (int(crc, 16), int(size)) for crc, size, key in lines}
+        return self._all
+
+    def __getitem__(self, key: str) -> tuple[int, int]:
+        if self._all is None and " " not in key:
+            end = self._body.find(f" {key}\n".encode())
+            if end < 0:
+                raise KeyError(key)
+            crc, size = self._body[self._body.rfind(b"\n", 0, end) + 1 : end].split(b" ")
+            return int(crc, 16), int(size)
+        return self._whole()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._whole())
+
+    def __len__(self) -> int:
+        return len(self._whole())
+
+    def __bool__(self) -> bool:
+        return len(self._body) > 1
+
+    def __eq__(self, other: object) -> bool:
+        return self._whole() == (other._whole() if isinstance(other, Checksums) else other)
+
+    __hash__ = None  # type: ignore[assignment]

@@ -36,8 +36,10 @@ from .store_latents import DIMENSIONS, DTYPE, MISSING, NMAE, ORDER, SHARD_ROWS, 
 if TYPE_CHECKING:
     from .store_table import Table
 
-#: Rows of a column in one chunk: a store of thousands is one file a column, one of 150,000 is still opened piecewise.
-CHUNK_ROWS = 8192
+#: Rows of a column in one chunk: what one value of a large store costs.
+CHUNK_ROWS = 4096
+#: Rows of the facts in one chunk: the second record of a store of thousands finds its own already here.
+FACTS_ROWS = 8192
 #: Rows of the index in one chunk: what looking up one id reads.
 LOOKUP_ROWS = 2048
 _LEVEL = 19  # of Zstandard
@@ -350,7 +352,7 @@ def _write_facts(root: Any, columns: Mapping[str, np.ndarray], records: list[byt
     }
     size = table.itemsize
     values = table.view(np.uint8).reshape(-1, size)
-    _create_rows(root, FACTS, values, CHUNK_ROWS, ["material", "facts_byte"], attributes)
+    _create_rows(root, FACTS, values, FACTS_ROWS, ["material", "facts_byte"], attributes)
 
 
 def seal(folder: Path) -> None:
