@@ -15,4 +15,4 @@ NAME = "multitarget"
 class Model(LatentLearner):
     NAME = NAME
     TITLE = "density alone, multi-scale attention CNN, all targets"
-    SETTINGS = {"width": 24, "blocks": 3, "attention": True, "scales": (1, 2, 3)}  # noqa: RUF012
+    SETTINGS = {"width": 20, "blocks": 2, "attention": True, "scales": (1, 2, 3), "epochs": 30}  # noqa: RUF012

@@ -34,7 +34,7 @@ class Settings:
     scales: tuple[int, ...] = (1,)
     composition: int = 0
     hidden: int = 128
-    epochs: int = 60
+    epochs: int = 40
     patience: int = 15
     batch: int = 32
     rate: float = 3e-3
