@@ -1,0 +1,75 @@
+"""Latents of the catalog's autoencoders that were written once: they decode to the same densities for ever.
+
+Tolerances: densities to an NMAE of 1e-5, a hundredth of what the autoencoder itself is off by (float32 sums in another
+order, or on another processor, differ by 1e-7); latents of the same density to one step in one of a thousand numbers,
+where a value lies on the edge between two.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chgdb import codecs, latents
+from chgdb.codecs.autoencoder import MODEL, Autoencoder, models_folder
+from chgdb.codecs.volumes import DEFAULT
+
+FILES = sorted((Path(__file__).parent / "golden" / "latents").glob("*.npz"))
+
+
+@pytest.fixture(scope="module", params=[path.stem for path in FILES])
+def golden(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
+    path = next(path for path in FILES if path.stem == request.param)
+    with np.load(path, allow_pickle=False) as stored:
+        return {"name": np.array(request.param), **stored}
+
+
+def materials(golden: dict[str, np.ndarray]) -> list[str]:
+    return sorted({name.split("/")[0] for name in golden if "/" in name})
+
+
+def model_of(golden: dict[str, np.ndarray]) -> Autoencoder:
+    return latents.load_model(str(golden["name"]).rpartition("-")[0])
+
+
+def nmae(values: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(values.astype(float) - expected).sum() / np.abs(expected).sum(dtype=float))
+
+
+def test_there_is_one_of_the_catalogs_model() -> None:
+    facts = json.loads((models_folder() / DEFAULT / MODEL).read_text(encoding="utf-8"))
+    assert f"{DEFAULT}-{facts['weights_sha256'][:8]}" in [path.stem for path in FILES]
+
+
+def test_the_model_is_the_one(golden: dict[str, np.ndarray]) -> None:
+    model = model_of(golden)
+    assert model.identifier == str(golden["name"])
+    assert bytes.fromhex(model.checksum) == golden["checksum"].tobytes()
+    assert len(materials(golden)) == 3
+
+
+def test_golden_latents_decode_to_the_same_densities(golden: dict[str, np.ndarray]) -> None:
+    model = model_of(golden)
+    for material_id in materials(golden):
+        head = codecs.header(golden[f"{material_id}/payload"].tobytes())
+        count = codecs.decode(golden[f"{material_id}/payload"].tobytes()).n_electrons
+        for rescale, name in ((True, "decoded"), (False, "raw")):
+            expected = golden[f"{material_id}/{name}"]
+            nx, ny, nz = expected.shape
+            density = model.decode(golden[f"{material_id}/latent"], head.crystal, (nx, ny, nz), count, rescale)
+            assert nmae(density.total, expected) < 1e-5
+            if rescale:
+                assert density.n_electrons == pytest.approx(count, rel=1e-6)
+
+
+def test_the_same_densities_give_the_golden_latents(golden: dict[str, np.ndarray]) -> None:
+    model = model_of(golden)
+    for material_id in materials(golden):
+        coded = latents.encode(model, codecs.decode(golden[f"{material_id}/payload"].tobytes()))
+        away = np.abs(coded.integers.astype(int) - golden[f"{material_id}/latent"])
+        assert away.max() <= 1
+        assert (away != 0).mean() < 1e-3
+        assert coded.nmae == pytest.approx(float(golden[f"{material_id}/nmae"]), rel=0.01)
