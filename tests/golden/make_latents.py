@@ -2,7 +2,7 @@
 
     python tests/golden/make_latents.py [MODEL]
 
-writes latents/IDENTIFIER.npz: for each of three materials of the test part the payload of its density, its latent and
+writes latents/IDENTIFIER.npz: for each of three materials the payload of its density, its latent and
 what that decodes to. It refuses to write over a file: a new model gets a new one beside it, under its own name.
 """
 
@@ -17,7 +17,7 @@ import chgdb
 from chgdb import Density, codecs, latents
 
 FOLDER = Path(__file__).resolve().parent / "latents"
-#: Silicon, and an oxide and a metal; their densities as the catalog had them.
+#: Silicon, MgO and aluminium; their densities as the catalog had them.
 IDS = ("mp-149", "mp-1265", "mp-134")
 GRID = (16, 18, 20)  # of the decoded densities kept: what a decoder gets wrong shows on any grid
 
