@@ -126,6 +126,10 @@ def _distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.maximum(square - 2 * first @ second.T, 0.0)
 
 
+def _joined(rows: Parts, groups: tuple[int, ...], weights: np.ndarray) -> np.ndarray:
+    return np.hstack([rows.groups[g] * np.sqrt(w) for g, w in zip(groups, weights, strict=True)])
+
+
 def _split(layout: Layout, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(weights of f, weights of g, the six others), exponentiated."""
     values = np.exp(theta)
@@ -136,14 +140,9 @@ def _split(layout: Layout, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
 def covariance(layout: Layout, theta: np.ndarray, first: Parts, second: Parts) -> np.ndarray:
     """(n, m) prior covariance of f + g between rows."""
     weights_f, weights_g, (amplitude_f, amplitude_g, shape_f, shape_g, linear, _) = _split(layout, theta)
-    total_f = np.zeros((len(first), len(second)))
-    total_g = np.zeros((len(first), len(second)))
-    for number in range(len(layout.groups)):
-        distance = _distances(first.groups[number], second.groups[number])
-        if number in layout.structure:
-            total_f += weights_f[layout.structure.index(number)] * distance
-        if number in layout.density:
-            total_g += weights_g[layout.density.index(number)] * distance
+    # A weighted sum of distances is the distance of groups scaled by the roots of the weights: one product of matrices.
+    total_f = _distances(_joined(first, layout.structure, weights_f), _joined(second, layout.structure, weights_f))
+    total_g = _distances(_joined(first, layout.density, weights_g), _joined(second, layout.density, weights_g))
     result = amplitude_f * (1 + total_f / (2 * shape_f)) ** -shape_f
     both = np.outer(first.has_density, second.has_density)
     if both.any():
