@@ -54,8 +54,9 @@ class LatentLearner:
         seed: int = 0,
         progress: Callable[[str], None] | None = None,
     ) -> None:
-        """See `Learner.fit`. Latents are divided by their largest value, MAGPIE features and targets standardised, all
-        by training rows."""
+        """See `Learner.fit`. Each channel of the latents is divided by its deviation in the cells of the training rows
+        and bent by arcsinh (the paper divides by the maximum, but single values are hundreds of deviations); MAGPIE
+        features and targets are standardised."""
         torch = require("torch", "ml", _PURPOSE)
         from . import networks
 
@@ -64,9 +65,10 @@ class LatentLearner:
         train = ~validation
         latents = rows["latent"]
         values = np.stack([targets[name] for name in self.targets], axis=1)
-        scale = np.float32(np.abs(latents[train]).max() or 1.0)
+        channels = [latents[train, channel] for channel in range(latents.shape[1])]
+        scale = np.array([np.sqrt((c**2).sum(dtype=float) / max(1, np.count_nonzero(c))) for c in channels])
         mean, std = np.nanmean(values[train], axis=0), np.nanstd(values[train], axis=0)
-        self.arrays = {"latent_scale": np.array([scale]), "target_mean": mean, "target_std": std}
+        self.arrays = {"latent_scale": scale, "target_mean": mean, "target_std": std}
         if self._with_composition:
             table = rows.table("magpie")[train]
             self.arrays |= {"feature_mean": table.mean(axis=0), "feature_std": table.std(axis=0)}
@@ -98,8 +100,8 @@ class LatentLearner:
         torch = require("torch", "ml", _PURPOSE)
         from . import networks
 
-        scale = self.arrays["latent_scale"][0]
-        cropped = [latent / float(scale) for latent in networks.crop(rows["latent"])]
+        scale = torch.from_numpy(np.maximum(self.arrays["latent_scale"], 1e-9).astype(np.float32))[:, None, None, None]
+        cropped = [torch.arcsinh(latent / scale) for latent in networks.crop(rows["latent"])]
         if not self._with_composition:
             return cropped, torch.zeros(len(rows), 0)
         table = (rows.table("magpie") - self.arrays["feature_mean"]) / np.maximum(self.arrays["feature_std"], 1e-9)
