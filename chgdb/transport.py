@@ -128,7 +128,7 @@ def public(url: str) -> str:
 
 
 def connect(url: str, options: Mapping[str, Any] | None = None) -> Transport:
-    """The transport for a URL: our own for http(s) and github, fsspec's file systems for all others.
+    """The transport for a URL: our own for http(s) and github, obstore for s3 where it can, else fsspec's.
 
     options: for the file system (`anon`, `key`, `endpoint_url`, ...), as in `fsspec.filesystem`; `headers` for HTTP.
     """
@@ -137,6 +137,11 @@ def connect(url: str, options: Mapping[str, Any] | None = None) -> Transport:
         from .transport_http import HttpTransport
 
         return HttpTransport(url, dict(options or {}))
+    if scheme == "s3":
+        from .transport_obstore import ObstoreTransport, applies
+
+        if applies(url, dict(options or {})):
+            return ObstoreTransport(url)
     from .transport_fsspec import FsspecTransport
 
     return FsspecTransport(url, dict(options or {}))

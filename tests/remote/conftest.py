@@ -106,8 +106,12 @@ def public_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     yield from s3_server(tmp_path_factory.mktemp("public"), False)
 
 
-@pytest.fixture
-def s3(running_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    """An S3 server that knows one user, whose credentials are in the environment."""
+@pytest.fixture(params=["obstore", "s3fs"])
+def s3(request: pytest.FixtureRequest, running_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """An S3 server that knows one user, whose credentials are in the environment; read in both ways."""
+    if request.param == "obstore":
+        pytest.importorskip("obstore", reason="needs obstore: pip install 'chgdb[test]'")
+    else:
+        monkeypatch.setattr("chgdb.transport_obstore.applies", lambda url, options: False)
     running_s3.environment(monkeypatch)
     return running_s3
