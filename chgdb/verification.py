@@ -13,7 +13,7 @@ import numpy as np
 from .catalog import Catalog, Record, open_catalog
 from .codecs import header, measure
 from .density import Density
-from .errors import ChecksumError, ChgdbError, StoreError
+from .errors import ChgdbError, StoreError
 from .formats import read
 from .inputs import find_files, id_of
 from .store import (
@@ -28,7 +28,7 @@ from .store import (
     id_hash,
     is_protected,
 )
-from .store_head import CHECKSUMS, HEAD, RELEASE, crc32c, parse_checksums, unpack
+from .store_head import CHECKSUMS, HEAD, RELEASE, Head, crc32c, parse_checksums, unpack
 from .store_latents import NMAE
 from .work import reporting
 
@@ -117,44 +117,50 @@ class _Check:
         present = {key for key in files.keys() if key not in beside}  # noqa: SIM118 (not a mapping)
         self.n_files = len(present) + 1
         try:
-            expected = parse_checksums(files.read(CHECKSUMS))
+            expected = dict(parse_checksums(files.read(CHECKSUMS)))
         except (KeyError, ValueError) as error:
             self._report(CHECKSUMS, f"damaged: {error}; every other file is still checked by its content")
             expected = {}
+        head = self._head()
         for key, (checksum, size) in sorted(expected.items()):
             effect = "repaired on reading" if is_protected(key) else "see the records named below, if any"
-            if key not in present:
-                self._report(key, f"missing; {effect}")
-                continue
             try:
-                data = files.read(key)
+                data = files.read(key) if key in present else None
             except KeyError:  # a web server does not list what it has
-                self._report(key, f"missing; {effect}")
+                data = None
+            except ChgdbError as error:
+                self._report(key, str(error))
                 continue
-            if len(data) != size:
+            if data is None:
+                self._report(key, f"missing; {effect}")
+            elif len(data) != size:
                 self._report(key, f"has {len(data)} bytes instead of {size}; {effect}")
             elif crc32c(data) != checksum:
                 self._report(key, f"does not match its checksum; {effect}")
+            elif head is not None and not head.fits(key, data):
+                self._report(key, "is undamaged, but of another version of the store")
         for key in sorted(present - expected.keys()) if expected else ():
             self._report(key, "does not belong to the store (it is not in its checksums)")
+
+    def _head(self) -> Head | None:
+        """What remote readers begin with; None where it is missing (in stores of early versions of chgdb) or wrong."""
+        files = self.store.files
         try:
-            self.n_files += 1
             head = unpack(files.read(HEAD))
-            if files.read(CHECKSUMS) != head.files.get(CHECKSUMS):
-                self._report(HEAD, "is of another version of the store; remote readers would see that one")
-                return
-            for key in sorted(present & head.digests.keys()):
-                if head.sound(key, data := files.read(key)) and not head.fits(key, data):
-                    self._report(key, "is undamaged, but of another version of the store")
+            self.n_files += 1
+            if head.files[CHECKSUMS] == files.read(CHECKSUMS):
+                return head
+            self._report(HEAD, "is of another version of the store; remote readers would see that one")
         except KeyError:
-            self.n_files -= 1  # a store of an early version of chgdb, or CHECKSUMS is missing, which is said above
+            pass
         except ValueError as error:
             self._report(HEAD, f"damaged: {error}; only remote readers need it")
+        return None
 
     def ids(self) -> list[str]:
         try:
             return [str(i) for i in self.store.column("material_id")]
-        except ChecksumError as error:
+        except ChgdbError as error:
             self._report("material_id", str(error))
             return []
 

@@ -125,7 +125,7 @@ def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
     raw: IO[bytes] | Any
     try:
         if is_url(name):
-            name, raw = public(name), io.BufferedReader(io.BytesIO(read_file(name)))  # type: ignore[arg-type]
+            name, raw = public(name), io.BufferedReader(io.BytesIO(read_file(name)))
         else:
             raw = open(path, "rb")  # noqa: SIM115 - closed by the with statement below
     except RemoteError as error:

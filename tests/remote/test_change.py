@@ -14,7 +14,9 @@ import chgdb
 from chgdb import remote
 from chgdb.errors import ChgdbError
 from chgdb.ingest import build_from
+from chgdb.store_head import crc32c
 from chgdb.store_swap import swap_in
+from chgdb.verification import verify
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +61,30 @@ def test_a_sound_record_of_another_version_is_not_believed(nginx: Nginx, copy: P
     assert second is not None
     payload = bytearray((copy / "payload/c/0").read_bytes())
     body = bytes(payload[second.offset : second.offset + first.length - 4])
-    from chgdb.store import crc32c
-
     payload[first.offset : first.offset + first.length] = body + crc32c(body).to_bytes(4, "little")
     (copy / "payload/c/0").write_bytes(payload)
     with pytest.raises(ChgdbError, match=r"mat-1 in .* do not match their checksum"):
         chgdb.open(f"{nginx.url}/{copy.name}")["mat-1"].density  # noqa: B018
+
+
+def test_an_undamaged_chunk_of_another_version_is_not_believed(nginx: Nginx, copy: Path, served: Path):
+    """Chunks end in their own CRC-32C, so all of one size have the same checksum; the digests tell them apart."""
+    sizes = {path.parent.parent.name: path.stat().st_size for path in (served / "twelve.zarr").glob("*/c/0")}
+    first, second = next(
+        (served / "twelve.zarr" / a / "c/0", served / "twelve.zarr" / b / "c/0")
+        for a in sizes
+        for b in sizes
+        if a != b and sizes[a] == sizes[b] and a != "payload" != b
+    )
+    name = first.parent.parent.name
+    assert crc32c(first.read_bytes()) == crc32c(second.read_bytes())
+    assert first.read_bytes() != second.read_bytes()
+    shutil.copyfile(second, copy / name / "c/0")
+    with pytest.raises(ChgdbError, match=f"{name}/c/0 is of another version"):
+        chgdb.open(f"{nginx.url}/{copy.name}").column(name)
+    for place in (copy, f"{nginx.url}/{copy.name}"):
+        found = [problem.message for problem in verify(place).problems if problem.where == f"{name}/c/0"]
+        assert found, place
 
 
 def test_the_cache_keeps_versions_apart(nginx: Nginx, copy: Path, other: Path, served: Path, tmp_path: Path):
