@@ -186,7 +186,9 @@ def train(
     inside = [latents[i] for i in rows.tolist()]
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.rate, weight_decay=settings.decay)
     steps = settings.epochs * -(-len(rows) // settings.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, total_steps=steps + 1, pct_start=0.25)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.rate, total_steps=max(steps + 1, 10), pct_start=0.25
+    )
     best, best_state, waited = float("inf"), copy.deepcopy(network.state_dict()), 0
     for epoch in range(settings.epochs):
         network.train()
