@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from .catalog import Catalog
 
 LOG, SPLIT, CHECKPOINT, STATE = "log.jsonl", "split.json", "checkpoint.safetensors", "checkpoint.json"
-#: Empty points beside a crystal that training convolves; what lies farther is taken as constant.
-_MARGIN = 8
+#: Empty points beside a crystal that training convolves; what lies farther is taken as constant in every layer.
+_MARGIN = 16
 #: The 12 rotations of the paper: three principal axes, four angles each.
 _ROTATIONS = [(axes, turns) for axes in ((0, 1), (0, 2), (1, 2)) for turns in range(4)]
 
@@ -413,26 +413,34 @@ class _Run:
                 latent = self.network.encode(values).float()
                 noisy = latent + torch.rand_like(latent) - 0.5 if noise else torch.round(latent)
                 decoded = self.network.decode(noisy, seen).float()
+            elif self.configuration.boundary == "zero":
+                background = self.network.background()
+                decoded = self.network.corner(values, background).float()
             else:
                 decoded = self.network(values).float()
         error = decoded - values
         nmae = error.abs().mean((1, 2, 3, 4)) / means
         if not isinstance(self.network, network.Lapped):
-            return self._published_loss(error, samples, nmae)
+            empty = background[-1].float() if self.configuration.boundary == "zero" else None
+            return self._published_loss(error, empty, samples, nmae)
         bits = _bits(noisy if noise else latent, self.spread).sum((1, 2, 3, 4))
         size = (bits / torch.tensor([s.budget for s in samples], device=self.device)).mean()
         nmae = nmae.mean()
         return {"loss": 100 * nmae + self.recipe.rate * size, "nmae": nmae, "size": size}
 
-    def _published_loss(self, error: Tensor, samples: list[_Sample], nmae: Tensor) -> dict[str, Tensor]:
-        """Mean squared error over the padded volume, as published, or over the periodic one."""
-        if self.configuration.boundary == "periodic":
+    def _published_loss(
+        self, error: Tensor, empty: Tensor | None, samples: list[_Sample], nmae: Tensor
+    ) -> dict[str, Tensor]:
+        """Mean squared error over the padded volume, as published, or over the periodic one.
+
+        empty: output where there is nothing, for what of the padded volume was not computed.
+        """
+        if empty is None:
             return {"loss": error.square().mean(), "nmae": nmae.mean()}
-        assert isinstance(self.network, network.Convolutional)
         whole = self.configuration.most**3
         inside = error[0].numel()
         crystal = sum(s.volume.size for s in samples) / len(samples)
-        squared = error.square().sum((1, 2, 3, 4)).mean() + (whole - inside) * self.network.background().square()
+        squared = error.square().sum((1, 2, 3, 4)).mean() + (whole - inside) * empty.square().mean()
         # Times what volumes have on average of their padded one, so that a learning rate suits all spacings.
         return {"loss": squared / crystal, "nmae": nmae.mean() * inside / crystal, "mse": squared / whole}
 

@@ -28,12 +28,16 @@ class _Convolution(nn.Conv3d):
         super().__init__(inside, outside, 3, bias=bias)
         self.upsample = upsample
 
-    def forward(self, values: Tensor, periodic: bool = False) -> Tensor:
+    def forward(self, values: Tensor, periodic: bool = False, beyond: Tensor | None = None) -> Tensor:
+        """beyond: (channels,), what the input is past its high ends, where those are not the ends of the volume."""
+        padded = periodic or beyond is not None
         if periodic:
             values = F.pad(values, (1,) * 6, mode="circular")
+        elif beyond is not None:
+            values = _continued(values, beyond)
         if self.upsample:
-            return F.conv_transpose3d(values, self._upsampling(), self.bias, 2, 3 if periodic else 1)
-        return F.conv3d(values, self.weight, self.bias, padding=0 if periodic else 1)
+            return F.conv_transpose3d(values, self._upsampling(), self.bias, 2, 3 if padded else 1)
+        return F.conv3d(values, self.weight, self.bias, padding=0 if padded else 1)
 
     def _upsampling(self) -> Tensor:
         """Weights of the transposed convolution that equals nearest-neighbour upsampling and then this convolution.
@@ -48,6 +52,16 @@ class _Convolution(nn.Conv3d):
         return weight.transpose(0, 1)
 
 
+def _continued(values: Tensor, beyond: Tensor) -> Tensor:
+    """One point more on each side: zero at the low ends, `beyond` at the high ones."""
+    values = F.pad(values, (1,) * 6)
+    constant = beyond.to(values.dtype)[None, :, None, None]
+    values[:, :, -1, 1:, 1:] = constant
+    values[:, :, 1:, -1, 1:] = constant
+    values[:, :, 1:, 1:, -1] = constant
+    return values
+
+
 class _Layer(nn.Module):
     """Convolution, optional batch normalisation, ReLU, optional dropout, optional pooling."""
 
@@ -60,8 +74,8 @@ class _Layer(nn.Module):
         self.dropout = nn.Dropout3d(configuration.dropout) if configuration.dropout and not linear else None
         self.pool, self.linear = pool, linear
 
-    def forward(self, values: Tensor, periodic: bool) -> Tensor:
-        return self.finish(self.convolution(values, periodic))
+    def forward(self, values: Tensor, periodic: bool, beyond: Tensor | None = None) -> Tensor:
+        return self.finish(self.convolution(values, periodic, beyond))
 
     def finish(self, values: Tensor) -> Tensor:
         """All after the convolution but the pooling."""
@@ -102,13 +116,27 @@ class Convolutional(nn.Module):
     def forward(self, values: Tensor, context: Tensor | None = None) -> Tensor:
         return self.decode(self.encode(values))
 
-    def background(self) -> Tensor:
-        """Output far from any crystal, in a volume of zeros without end: a scalar, differentiable."""
+    def background(self) -> list[Tensor]:
+        """Activations far from any crystal, in a volume of zeros without end, before each layer and after the last.
+
+        (channels,) each, differentiable.
+        """
         side = 2 * self.configuration.factor
         values = torch.zeros(1, 1, side, side, side, device=next(self.parameters()).device)
+        found = [values.mean((0, 2, 3, 4))]
         for layer in (*self.encoder, *self.decoder):
             values = layer(values, True)
-        return values.mean()
+            found.append(values.mean((0, 2, 3, 4)))
+        return found
+
+    def corner(self, values: Tensor, background: Sequence[Tensor]) -> Tensor:
+        """Output in the corner of a padded volume that holds the crystal and some of the padding beside it.
+
+        values: that corner. What lies past it is taken to be the background, exact but for what is near a low face.
+        """
+        for layer, beyond in zip((*self.encoder, *self.decoder), background[:-1], strict=True):
+            values = layer(values, False, beyond)
+        return values
 
 
 class Padded:
