@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import chgdb
 from chgdb import codecs, latents
 from chgdb.codecs.autoencoder import MODEL, Autoencoder, models_folder
 from chgdb.codecs.volumes import DEFAULT
@@ -73,3 +74,24 @@ def test_the_same_densities_give_the_golden_latents(golden: dict[str, np.ndarray
         assert away.max() <= 1
         assert (away != 0).mean() < 1e-3
         assert coded.nmae == pytest.approx(float(golden[f"{material_id}/nmae"]), rel=0.01)
+
+
+def test_the_latents_of_the_embedded_catalog() -> None:
+    """Every material has one, of the model that comes with it; together they take a five-hundredth of the text."""
+    catalog = chgdb.open()
+    facts = json.loads((models_folder() / DEFAULT / MODEL).read_text(encoding="utf-8"))
+    assert catalog.latent_model is not None
+    assert catalog.latent_model["model_checksum"] == facts["weights_sha256"]
+    info = catalog.info()
+    assert info["n_latents"] == len(catalog)
+    assert info["latent_bytes"] * 500 < info["text_bytes"]
+    assert info["median_latent_nmae"] < 1e-3
+
+
+def test_a_latent_of_the_embedded_catalog_decodes_to_its_stated_error() -> None:
+    record = chgdb.open()["mp-149"]
+    decoded = latents.decode_record(record)
+    original = chgdb.Density(record.crystal, {"total": record.density.total})
+    stated = record.metadata["latent_nmae"]
+    assert codecs.measure(original, decoded).nmae["total"] == pytest.approx(stated, rel=0.01)
+    assert decoded.n_electrons == pytest.approx(record.n_electrons, rel=1e-6)
