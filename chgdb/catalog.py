@@ -35,11 +35,14 @@ FIRST_COLUMNS = (
 )
 
 
-def open_catalog(path_or_url: str | os.PathLike[str] | None = None) -> Catalog:
+def open_catalog(
+    path_or_url: str | os.PathLike[str] | None = None, *, options: Mapping[str, Any] | None = None
+) -> Catalog:
     """Open a catalog read-only.
 
     path_or_url: None for the embedded one; a store's folder; a .zip of one; any URL that fsspec knows; or the name of
         an installed catalog (entry-point group `chgdb.catalogs`).
+    options: for the file system of a URL, as in `fsspec.filesystem` (`anon`, `key`, ...); `headers` for a web server.
     Raises `StoreError` where there is no store, it is incomplete, or its format version is newer than this library's.
 
     >>> open_catalog()["mp-149"].formula     # doctest: +SKIP
@@ -52,7 +55,7 @@ def open_catalog(path_or_url: str | os.PathLike[str] | None = None) -> Catalog:
     text = os.fspath(path_or_url)
     if "://" not in text and "::" not in text and os.sep not in text and not os.path.exists(text):
         return Catalog(_installed(text))
-    return Catalog(text)
+    return Catalog(text, options)
 
 
 def _installed(name: str) -> str:
@@ -73,11 +76,12 @@ class Catalog:
     Where a writer replaces the store meanwhile, every call still answers from one version of it, old or new.
     """
 
-    def __init__(self, path_or_url: str | os.PathLike[str]) -> None:
-        self._store = Store(locate(path_or_url))
+    def __init__(self, path_or_url: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> None:
+        self._source = os.fspath(path_or_url), options  # with the password that `path` does not show
+        self._store = Store(locate(path_or_url, options=options))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Catalog, (self.path,)
+        return Catalog, self._source
 
     def __repr__(self) -> str:
         return f"<chgdb.Catalog {self.path}: {len(self)} materials>"

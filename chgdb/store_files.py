@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import StoreError
 from .transport import is_url
@@ -122,7 +122,7 @@ class ZipFiles:
         return ZipStore(self._path, mode="r")
 
 
-def _remote(url: str) -> Files:
+def _remote(url: str, options: Mapping[str, Any] | None) -> Files:
     if url.startswith("file://"):
         from urllib.request import url2pathname
 
@@ -131,18 +131,20 @@ def _remote(url: str) -> Files:
         return files
     from .remote import RemoteFiles
 
-    return RemoteFiles(url)
+    return RemoteFiles(url, options)
 
 
 #: Folders beside a store (see `store_swap.beside`) that show that a new version is being swapped in.
 _WRITING = ("staging", "previous")
 
 
-def locate(path_or_url: str | os.PathLike[str], _retries: int = 25) -> Files:
+def locate(
+    path_or_url: str | os.PathLike[str], _retries: int = 25, *, options: Mapping[str, Any] | None = None
+) -> Files:
     """The files of the store at a path or URL. Raises `StoreError` where a local path does not exist."""
     text = os.fspath(path_or_url)
     if is_url(text):
-        return _remote(text)
+        return _remote(text, options)
     if os.path.isdir(text):
         return FolderFiles(text)
     if os.path.isfile(text):

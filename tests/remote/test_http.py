@@ -167,4 +167,5 @@ def test_passwords_and_signatures_are_sent_but_not_shown(nginx: Nginx):
         chgdb.open("http://me:secret@127.0.0.1:9/x.zarr?signature=abc")
     assert "secret" not in str(caught.value)
     assert "abc" not in str(caught.value)
+    assert pickle.loads(pickle.dumps(catalog))._source[0] == url
     assert same(pickle.loads(pickle.dumps(catalog))["mat-2"].density, density("mat-2"))
