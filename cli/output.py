@@ -58,7 +58,9 @@ def print_table(headers: Iterable[tuple[str, bool]], rows: Iterable[Sequence[str
         table.add_column(text, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console.print(table)
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def percent(fraction: float) -> str:

@@ -124,13 +124,14 @@ def _print_tables(found: list[dict[str, Any]]) -> None:
 def _rounded(value: float, std: float) -> tuple[str, str]:
     """Both to the second digit of the std.
 
-    >>> _rounded(97.8321, 8.4412), _rounded(312.4, 41.0), _rounded(-0.0123, 0.0004)
-    (('97.8', '8.4'), ('312', '41'), ('-0.01230', '0.00040'))
+    >>> _rounded(97.8321, 8.4412), _rounded(312.4, 41.0), _rounded(-0.0123, 0.0004), _rounded(-0.001, 0.2)
+    (('97.8', '8.4'), ('312', '41'), ('-0.01230', '0.00040'), ('0.00', '0.20'))
     """
     import math
 
     digits = 3 if not std > 0 else max(0, 1 - math.floor(math.log10(std)))
-    return f"{value:.{digits}f}", f"{std:.{digits}f}"
+    # Adding zero makes a negative zero positive.
+    return f"{round(value, digits) + 0.0:.{digits}f}", f"{std:.{digits}f}"
 
 
 def _print_csv(found: list[dict[str, Any]]) -> None:
