@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -29,7 +30,7 @@ def parts(catalog: Catalog) -> np.ndarray:
     return splits.assign([str(f) for f in catalog.column("formula")], None if paper is None else paper.tolist())
 
 
-class Samples:
+class Samples(ABC):
     """Materials of one part of the split with their targets; what a sample is, subclasses say.
 
     catalog: where they come from. part: "train", "validation", "test", or None for all.
@@ -80,9 +81,9 @@ class Samples:
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.values(self.ids[index]), self.targets[index]
 
+    @abstractmethod
     def values(self, material_id: str) -> np.ndarray:
         """What the model sees of a material, float32."""
-        raise NotImplementedError
 
 
 class Latents(Samples):
