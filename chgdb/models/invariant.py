@@ -199,7 +199,8 @@ class Model:
         for key, (_, known, process) in self.processes.items():
             arrays[f"{key}.rows"] = known.astype(np.int32)
             arrays |= {f"{key}.{name}": values for name, values in process.to_arrays().items()}
-        tensors.save_file({n: np.ascontiguousarray(a) for n, a in arrays.items()}, folder / "process.safetensors")
+        data = tensors.save({n: np.ascontiguousarray(a) for n, a in arrays.items()})
+        (folder / "process.safetensors").write_bytes(data)  # `save_file` would let nobody else read it
         for name, booster in self.boosters.items():
             trees.write(folder / f"{name}.txt.gz", booster, 7)
         facts = {

@@ -150,9 +150,8 @@ class Model:
     def save(self, folder: Path) -> None:
         """components.safetensors, one LightGBM text a target, and settings.json."""
         tensors = require("safetensors.numpy", "ml", _PURPOSE)
-        tensors.save_file(
-            {n: np.ascontiguousarray(a) for n, a in self.arrays.items()}, folder / "components.safetensors"
-        )
+        data = tensors.save({n: np.ascontiguousarray(a) for n, a in self.arrays.items()})
+        (folder / "components.safetensors").write_bytes(data)  # `save_file` would let nobody else read it
         for name, booster in self.boosters.items():
             trees.write(folder / f"{name}.txt.gz", booster)
         facts = {"components": self.components, "parameters": self.parameters}
