@@ -191,6 +191,11 @@ def variants(out: Out = OUT, materials: Materials = 0) -> None:
     )
 
 
+def _rounded(found: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, list[float]]]:
+    """Columns of four digits: what a file of thousands of numbers needs."""
+    return {name: {k: [float(f"{row[k]:.4g}") for row in rows] for k in rows[0]} for name, rows in found.items()}
+
+
 def _verdicts(found: dict[str, list[dict[str, float]]], sums: dict[str, dict[str, float]]) -> list[str]:
     """What was asked of the variants, and whether it is so."""
     lines = []

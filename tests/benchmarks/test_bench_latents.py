@@ -1,0 +1,40 @@
+"""The benchmark of the autoencoders runs, on a few materials; what it measures is in docs/science."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import bench_latents
+
+
+def test_variants(tmp_path: Path) -> None:
+    bench_latents.variants(tmp_path, materials=2)
+    page = (tmp_path / "latents.md").read_text()
+    facts = json.loads((tmp_path / "data" / "latents-variants.json").read_text())
+    means = facts["mean"]
+    assert "| `periodic` |" in page
+    assert means["periodic"]["materials"] == 2
+    assert means["periodic"]["nmae"] < 0.02
+    assert facts["grid_nmae"] < means["periodic"]["nmae"], "a network loses more than its grid"
+    # A codec of its own kind at the same size or the same error: neither is more than was asked for.
+    rows = facts["rows"]
+    assert np.less_equal(rows["fourier, same bytes"]["bytes"], rows["periodic"]["bytes"]).all()
+    assert np.less_equal(rows["fourier, same NMAE"]["nmae"], rows["periodic"]["nmae"]).all()
+
+
+def test_models_agree_on_the_test_part() -> None:
+    """A material that one model was trained on is not in the test part of another."""
+    folders = [p.parent for p in bench_latents.models_folder().glob("*/split.json")]
+    splits = [json.loads((folder / "split.json").read_text()) for folder in folders]
+    assert splits
+    for split in splits:
+        assert not set(split["train"]) & set(splits[0]["test"])
+        assert set(bench_latents.held_out()) <= set(split["test"])
