@@ -186,9 +186,8 @@ def variants(out: Out = OUT, materials: Materials = 0) -> None:
     text.append(f"{first['materials']} test materials; a cell fills {percent(first['filled'], 2)} of the padded grid.")
     text.append(f"The grid of `{DEFAULT}` alone, without a network, is off by {percent(float(limit))} on average.")
     text += ["", *_verdicts(found, sums)]
-    publish(
-        out, "variants", "\n".join(text), {"ids": ids, "grid_nmae": float(limit), "mean": sums, "rows": found}, PAGE
-    )
+    facts = {"ids": ids, "grid_nmae": float(limit), "mean": sums, "rows": _rounded(found)}
+    publish(out, "variants", "\n".join(text), facts, PAGE)
 
 
 def _rounded(found: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, list[float]]]:
