@@ -31,7 +31,7 @@ from .remote import RemoteFiles
 from .store import Store
 from .store_files import FolderFiles
 from .store_head import CHECKSUMS, HEAD, RELEASE, Head, belongs, crc32c, digest, pack, unpack
-from .store_journal import exclusive
+from .store_journal import changing
 from .store_swap import beside, swap_in
 from .transport import Transport, connect, is_url
 from .work import reporting
@@ -151,7 +151,7 @@ def _to_folder(source: Store, head: Head, target: Path, step: Callable[[str], No
         raise StoreError(f"{target} is a file; a store is published to a folder or a URL")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(target):
+        with changing(target):
             if _published(target) == version:
                 total = sum(size for _, size in source.checksums.values())
                 return Publication(str(target), str(target), version, False, len(source.checksums) + 1, total, 0)
@@ -293,7 +293,7 @@ def _pull(remote: RemoteFiles, store: Store, target: Path, progress: Progress) -
     head = remote.head
     size = sum(size for _, size in head.checksums.values())
     target.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(target):
+    with changing(target):
         if _is_whole(target, head):
             return Pulled(str(target), remote.location, head.version, False, store.n_materials, size, 0)
         staging = beside(target, "pull")

@@ -131,25 +131,9 @@ def _remove(folder: Path, *names: str) -> None:
 
 @contextmanager
 def changing(store: Path) -> Iterator[None]:
-    """Hold the lock of a store's builds while it is changed in another way; records of an unfinished build are kept.
+    """Hold off builds of a store while it is changed in another way or replaced; records of an unfinished build stay.
 
     Raises `StoreError` where a build of the same store is running.
-    """
-    folder = beside(store, "journal")
-    with _locked(store, folder):
-        recover(store)
-        try:
-            yield
-        finally:
-            if {p.name for p in folder.iterdir()} == {"lock"}:
-                shutil.rmtree(folder)
-
-
-@contextmanager
-def exclusive(store: Path) -> Iterator[None]:
-    """Hold off builds of a store while it is replaced; the journal of an interrupted build stays.
-
-    Raises `StoreError` where another process is writing the store.
     """
     folder = beside(store, "journal")
     with _locked(store, folder):

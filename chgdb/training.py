@@ -64,7 +64,7 @@ class Recipe:
 
     epochs: at most. minutes: at most, over all sessions; 0 for no limit. batch: volumes of one shape at a time.
     optimiser: `adam`, as published, or `muon`: Adam for biases and norms, and for convolutions steps of equal size
-        in all directions of the weight matrix, which reach the same loss in about half the epochs here.
+        in all directions of the weight matrix, for which fewer epochs do.
     learning_rate: of Adam; of Muon, the size of a step relative to the weights.
     schedule: `plateau`, as published: times 0.7 after 5 epochs without progress; `cosine`: to 1 % at the last epoch.
     patience: epochs without progress on the validation set before training stops.
