@@ -40,6 +40,8 @@ DOCS = HERE.parent / "docs" / "science"
 COMPARED = ("latent_cnn", "magpie", "lightgbm", "attention", "multitarget", "invariant")
 #: Trained once on all training rows of the paper's split, without folds for a calibration: they take longest.
 _ONCE = ("latent_cnn", "lightgbm", "attention", "multitarget", "singletarget")
+#: Compared on every target, those that nothing but the study needs among them.
+_ALL_TARGETS = ("multitarget", "singletarget")
 #: A model beside itself trained with structures that have no density: the name in tables and files.
 EXTENDED = "+"
 
@@ -71,13 +73,14 @@ class Measurement:
     def truth(self, target: str) -> np.ndarray:
         return self.labels[target]
 
-    def grouped(self, name: str, targets: tuple[str, ...] = models.SERVED) -> Predictions:
+    def grouped(self, name: str) -> Predictions:
         """Protocol (b): out-of-fold predictions of all rows, five folds grouped by formula."""
-        return self._kept(name, "grouped", targets, np.ones(len(self.rows), bool), None)
+        return self._kept(name, "grouped", models.SERVED, np.ones(len(self.rows), bool), None)
 
-    def paper(self, name: str, targets: tuple[str, ...] = models.SERVED, share: float = 1.0) -> Predictions:
+    def paper(self, name: str, share: float = 1.0) -> Predictions:
         """Protocol (a): predictions of the paper's test rows (NaN elsewhere) by a model of other rows, or of a share
         of them."""
+        targets = tuple(models.TARGETS) if name in _ALL_TARGETS else models.SERVED
         train = ~self.test
         if share < 1:
             order = np.random.default_rng(0).permutation(np.flatnonzero(train))
@@ -94,7 +97,7 @@ class Measurement:
             raise ChgdbError(f"{name}: there are no structures without a density to train with")
         learner = models.get(base).Model
         wanted = {n: self.labels[n] for n in targets if n in self.labels}
-        version = f"{learner.VERSION} {vars(learner).get('SETTINGS')} {protocol}"
+        version = f"{learner.VERSION} {getattr(learner, 'SETTINGS', None)} {protocol}"
         data = {n: self.rows[n] for n in learner.INPUTS} | {f"label {n}": v for n, v in wanted.items()}
         data |= {"train": train} | ({"extra": self.extra[0]["magpie"]} if extended and self.extra else {})
         key = storage.data_checksum((*self.rows.ids, version), data)[:16]

@@ -100,8 +100,8 @@ def _scores(measured: Measurement, name: str, protocol: str) -> dict[str, Any]:
     """Target -> scores of a model, and its unexplained variance over that of the baseline on the same rows."""
     found = _predictions(measured, name, protocol)
     result = {}
-    for target, mean in found.mean.items():
-        truth = measured.truth(target)
+    for target in (t for t in SERVED if t in found.mean):
+        mean, truth = found.mean[target], measured.truth(target)
         rows = np.isfinite(truth) & np.isfinite(mean)
         scores = evaluation.scores(truth[rows], mean[rows], measured.formulas[rows])
         result[target] = {"n": int(rows.sum())} | {
@@ -237,10 +237,9 @@ def _plain(
 
 def _multitarget(measured: Measurement) -> dict[str, Any]:
     """The density alone: one network for all targets against one network for each, on the paper's test rows."""
-    targets = tuple(TARGETS)
     result: dict[str, Any] = {}
     for name in ("multitarget", "singletarget"):
-        found = measured.paper(name, targets)
+        found = measured.paper(name)
         for target, mean in found.mean.items():
             truth = measured.truth(target)
             rows = np.isfinite(truth) & np.isfinite(mean)

@@ -93,6 +93,7 @@ INPUTS: dict[str, str] = {
     "structure": "(k,) float64, chgdb.features.structure: invariants of the crystal structure",
     "density": "(n,) float64, chgdb.features.describe: invariants of the density",
     "latent": "(16, 16, 16, 16) float32, (channel, z, y, x): the autoencoder's latent tensor",
+    "cubes": "(8, 20, 20, 20) float16, chgdb.models.cubes: the density in cubes of 6 Å, turned at random, in e/Å^3",
     "gauges": "(5,) float64, chgdb.models.domain.gauges: what tells whether a density is unlike the training set",
 }
 
@@ -103,7 +104,8 @@ class Rows:
 
     ids: material ids, or file names. crystals: their structures.
     inputs: name of `INPUTS` -> array (n, ...). Only what was asked for is there.
-    versions: "features" and "latent" -> what made them: a model refuses what others made than those it learned from.
+    versions: "features", "latent", "cubes" -> what made them: a model refuses what others made than those it learned
+        from.
     """
 
     ids: tuple[str, ...]

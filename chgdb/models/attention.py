@@ -15,4 +15,6 @@ class Model(LatentLearner):
     NAME = NAME
     TITLE = "latent + MAGPIE, attention CNN"
     INPUTS = ("latent", "magpie")
-    SETTINGS = {"width": 32, "blocks": 3, "attention": True, "composition": 128}  # noqa: RUF012
+    SETTINGS = {  # noqa: RUF012
+        "width": 32, "blocks": 3, "attention": True, "composition": 128, "epochs": 16, "dropout": 0.2, "decay": 0.03,
+    }  # fmt: skip

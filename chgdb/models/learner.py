@@ -22,6 +22,7 @@ class LatentLearner:
     """Base of the convolutional models: subclasses say what the network looks like.
 
     SETTINGS: fields of `networks.Settings`. SINGLE: a network of its own for each target instead of one for all.
+    INPUTS: "latent", or "cubes" instead; with "magpie", the composition too.
     """
 
     NAME: ClassVar[str]
@@ -63,12 +64,11 @@ class LatentLearner:
         settings = networks.Settings(**self.SETTINGS)
         self.targets = tuple(targets)
         train = ~validation
-        latents = rows["latent"]
         values = np.stack([targets[name] for name in self.targets], axis=1)
-        channels = [latents[train, channel] for channel in range(latents.shape[1])]
-        scale = np.array([np.sqrt((c**2).sum(dtype=float) / max(1, np.count_nonzero(c))) for c in channels])
         mean, std = np.nanmean(values[train], axis=0), np.nanstd(values[train], axis=0)
-        self.arrays = {"latent_scale": scale, "target_mean": mean, "target_std": std}
+        self.arrays = {"target_mean": mean, "target_std": std}
+        if "latent" in self.INPUTS:
+            self.arrays["latent_scale"] = _deviations(rows["latent"], np.flatnonzero(train))
         if self._with_composition:
             table = rows.table("magpie")[train]
             self.arrays |= {"feature_mean": table.mean(axis=0), "feature_std": table.std(axis=0)}
@@ -78,7 +78,7 @@ class LatentLearner:
         self.networks = []
         for group in groups:
             torch.manual_seed(seed)
-            network = self._build(latents.shape[1], features.shape[1], len(group))
+            network = self._build(cropped[0].shape[-4], features.shape[1], len(group))
             known = np.isfinite(values[:, group]).any(axis=1)
             chosen = np.flatnonzero(known)
             label = self.targets[group[0]] if self.SINGLE else "all targets"
@@ -96,12 +96,15 @@ class LatentLearner:
             self.networks.append(network)
 
     def _prepared(self, rows: Rows):
-        """(cropped latents, features (n, k) tensor), scaled."""
+        """(cropped latents, scaled, or cubes as they are; features (n, k) tensor, scaled)."""
         torch = require("torch", "ml", _PURPOSE)
         from . import networks
 
-        scale = torch.from_numpy(np.maximum(self.arrays["latent_scale"], 1e-9).astype(np.float32))[:, None, None, None]
-        cropped = [torch.arcsinh(latent / scale) for latent in networks.crop(rows["latent"])]
+        if "latent" in self.INPUTS:
+            scale = np.maximum(self.arrays["latent_scale"], 1e-9).astype(np.float32)[:, None, None, None]
+            cropped = [torch.arcsinh(latent / torch.from_numpy(scale)) for latent in networks.crop(rows["latent"])]
+        else:
+            cropped = [torch.from_numpy(views[:, None]) for views in rows["cubes"]]
         if not self._with_composition:
             return cropped, torch.zeros(len(rows), 0)
         table = (rows.table("magpie") - self.arrays["feature_mean"]) / np.maximum(self.arrays["feature_std"], 1e-9)
@@ -157,3 +160,12 @@ class LatentLearner:
             network.eval()
             model.networks.append(network)
         return model
+
+
+def _deviations(latents: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(channels,) root mean square of what is not zero, row by row: a copy of all of them would be large."""
+    square, count = np.zeros(latents.shape[1]), np.zeros(latents.shape[1])
+    for row in rows.tolist():
+        square += (latents[row].astype(float) ** 2).sum(axis=(1, 2, 3))
+        count += np.count_nonzero(latents[row], axis=(1, 2, 3))
+    return np.sqrt(square / np.maximum(count, 1))

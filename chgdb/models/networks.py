@@ -23,6 +23,8 @@ class Settings:
 
     width: channels. blocks: residual blocks. attention: channel and spatial attention after each block.
     scales: dilations of the parallel convolutions of a block; (1,) is an ordinary block.
+    patch: places along each edge that the first layer takes together.
+    squash: values are bent by arcsinh(value / squash) first; None leaves them as they are.
     composition: width of the MLP for MAGPIE features beside the convolutions, 0 without.
     hidden: width of the head's layer. epochs, batch, rate: of training with AdamW and a one-cycle schedule; `patience`
         epochs without a better validation error stop it.
@@ -32,6 +34,8 @@ class Settings:
     blocks: int = 3
     attention: bool = False
     scales: tuple[int, ...] = (1,)
+    patch: int = 2
+    squash: float | None = None
     composition: int = 0
     hidden: int = 128
     epochs: int = 40
@@ -89,8 +93,9 @@ class Network(nn.Module):
     def __init__(self, channels: int, features: int, outputs: int, settings: Settings) -> None:
         super().__init__()
         width = settings.width
+        self.patch, self.squash, self.outputs = settings.patch, settings.squash, outputs
         # Two by two by two places of a latent, 1.2 Å, become one: an eighth of the work in all that follows.
-        self.stem = nn.Conv3d(channels, width, 2, stride=2, bias=False)
+        self.stem = nn.Conv3d(channels, width, self.patch, stride=self.patch, bias=False)
         self.norm = nn.BatchNorm3d(width)
         self.blocks = nn.ModuleList(Block(width, settings) for _ in range(settings.blocks))
         inside = 2 * width
@@ -109,7 +114,9 @@ class Network(nn.Module):
         )
 
     def forward(self, values: Tensor, mask: Tensor, features: Tensor) -> Tensor:
-        mask = F.max_pool3d(mask, 2)
+        mask = F.max_pool3d(mask, self.patch)
+        if self.squash is not None:
+            values = torch.arcsinh(values / self.squash)
         values = F.silu(self.norm(self.stem(values))) * mask
         for block in self.blocks:
             values = block(values, mask)
@@ -130,21 +137,21 @@ def masked_max(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def crop(latents: np.ndarray) -> list[Tensor]:
-    """Each latent (channel, z, y, x) without the zeros beyond its cell, even lengths, as float32."""
+    """Each latent (channel, z, y, x) without the zeros beyond its cell, as float32."""
     cropped = []
     for latent in latents:
         filled = latent.any(axis=0)
         ends = []
         for axis in range(3):
             used = np.flatnonzero(filled.any(axis=tuple(a for a in range(3) if a != axis)))
-            ends.append(min(latent.shape[axis + 1], 2 * (int(used[-1]) // 2 + 1)) if used.size else 2)
+            ends.append(int(used[-1]) + 1 if used.size else 1)
         cropped.append(torch.from_numpy(latent[:, : ends[0], : ends[1], : ends[2]].astype(np.float32)))
     return cropped
 
 
-def stack(latents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(latents padded to the largest, masks (n, 1, z, y, x))."""
-    shape = [max(latent.shape[axis] for latent in latents) for axis in (1, 2, 3)]
+def stack(latents: Sequence[Tensor], patch: int) -> tuple[Tensor, Tensor]:
+    """(latents padded to the largest and to a multiple of the patch, masks (n, 1, z, y, x))."""
+    shape = [patch * -(-max(latent.shape[axis] for latent in latents) // patch) for axis in (1, 2, 3)]
     values = torch.zeros(len(latents), latents[0].shape[0], *shape)
     mask = torch.zeros(len(latents), 1, *shape)
     for i, latent in enumerate(latents):
@@ -156,7 +163,7 @@ def stack(latents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 def batches(latents: Sequence[Tensor], size: int, generator: np.random.Generator | None) -> Iterator[list[int]]:
     """Indices of batches of cells alike in size, so that little padding is computed; shuffled with a generator."""
-    volume = np.array([latent[0].numel() for latent in latents], float)
+    volume = np.array([latent.shape[-3:].numel() for latent in latents], float)
     if generator is not None:
         volume = volume * np.exp(0.4 * generator.normal(size=len(volume)))
     order = np.argsort(volume, kind="stable")
@@ -178,8 +185,10 @@ def train(
 ) -> None:
     """Train in place; the weights of the epoch with the smallest validation error remain.
 
-    targets: (n, outputs), standardised, NaN without a label. validation: (n,) bool. The latents of each batch are
-    turned and mirrored along the grid's axes at random, one of 48 ways.
+    latents: of each row a tensor (channel, z, y, x), taken as it is: the channels of an autoencoder are not those of
+        the turned crystal when the latent is turned. Or several views of the same crystal in Cartesian axes
+        (view, channel, z, y, x), of which one is taken at random each time and turned or mirrored, one of 48 ways.
+    targets: (n, outputs), standardised, NaN without a label. validation: (n,) bool.
     """
     generator = np.random.default_rng(seed)
     rows, held = np.flatnonzero(~validation), np.flatnonzero(validation)
@@ -195,7 +204,9 @@ def train(
         losses = []
         for group in batches(inside, settings.batch, generator):
             chosen = torch.from_numpy(rows[group])
-            values, mask = _turned(*stack([inside[i] for i in group]), generator)
+            values, mask = stack([_view(inside[i], generator) for i in group], settings.patch)
+            if inside[0].dim() == 5:
+                values, mask = _turned(values, mask, generator)
             predicted = network(values, mask, features[chosen])
             loss = _loss(predicted, targets[chosen])
             optimizer.zero_grad()
@@ -205,7 +216,8 @@ def train(
             schedule.step()
             losses.append(float(loss.detach()))
         if len(held):
-            error = float(_loss(infer(network, [latents[i] for i in held.tolist()], features[held]), targets[held]))
+            seen = [latents[i] for i in held.tolist()]
+            error = float(_loss(infer(network, seen, features[held], most=2), targets[held]))
         else:
             error = float(np.mean(losses))
         if error < best:
@@ -220,18 +232,22 @@ def train(
     network.eval()
 
 
-def infer(network: Network, latents: Sequence[Tensor], features: Tensor, size: int = 64) -> Tensor:
-    """(n, outputs) of a network in evaluation mode."""
+def infer(network: Network, latents: Sequence[Tensor], features: Tensor, size: int = 64, most: int = 8) -> Tensor:
+    """(n, outputs) of a network in evaluation mode; the mean over views, at most so many, where rows have several."""
     network.eval()
-    result: Tensor | None = None
+    result = torch.zeros(len(latents), network.outputs)
+    views = min(most, len(latents[0])) if latents[0].dim() == 5 else 1
     with torch.inference_mode():
         for group in batches(latents, size, None):
-            found = network(*stack([latents[i] for i in group]), features[group])
-            if result is None:
-                result = torch.empty(len(latents), found.shape[1])
-            result[group] = found
-    assert result is not None
+            for view in range(views):
+                seen = [latents[i][view] if latents[i].dim() == 5 else latents[i] for i in group]
+                result[group] += network(*stack(seen, network.patch), features[group]) / views
     return result
+
+
+def _view(latent: Tensor, generator: np.random.Generator) -> Tensor:
+    """The latent, or one of its views at random."""
+    return latent if latent.dim() == 4 else latent[int(generator.integers(len(latent)))]
 
 
 def _loss(predicted: Tensor, truth: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..density import Crystal, Density
 from ..work import reporting, run
-from . import INPUTS, TARGETS, ModelError, Rows
+from . import INPUTS, TARGETS, ModelError, Rows, cubes
 from .elasticity import DALTON_PER_CUBIC_ANGSTROM
 
 if TYPE_CHECKING:
@@ -47,15 +47,18 @@ def from_densities(
 
 
 def _feature_versions(inputs: Iterable[str]) -> dict[str, Any]:
-    if not {"density", "structure", "magpie"} & set(inputs):
-        return {}
-    from .. import features
+    found: dict[str, Any] = {}
+    if "cubes" in inputs:
+        found["cubes"] = cubes.VERSION
+    if {"density", "structure", "magpie"} & set(inputs):
+        from .. import features
 
-    return {"features": features.VERSION}
+        found["features"] = features.VERSION
+    return found
 
 
 #: Inputs that are computed from a density and kept in the cache.
-_OF_DENSITY = ("density", "gauges")
+_OF_DENSITY = ("density", "gauges", "cubes")
 
 
 def _of_density(name: str, density: Density) -> np.ndarray:
@@ -63,6 +66,8 @@ def _of_density(name: str, density: Density) -> np.ndarray:
         from .domain import gauges
 
         return gauges(density)
+    if name == "cubes":
+        return cubes.cubes(density)
     from ..features import describe
 
     return np.asarray(describe(density), float)
@@ -74,6 +79,8 @@ def _version(name: str) -> str:
         from .domain import GAUGES, VERSION
 
         return f"{VERSION}-{len(GAUGES)}"
+    if name == "cubes":
+        return f"{cubes.VERSION}-{cubes.COUNT}-{cubes.POINTS}-{cubes.SPACING:g}"
     from .. import features
 
     return f"{features.VERSION}-{sha256(chr(10).join(features.names()).encode()).hexdigest()[:8]}"
@@ -152,8 +159,8 @@ def from_structures(
 ) -> Rows:
     """Rows of structures without a density, for models that say `PARTIAL`.
 
-    inputs: names of `INPUTS`; of "density" what needs the structure alone is there and the rest NaN; "latent" and
-    "gauges" are left out. cache: as of `from_catalog`, but by id and version alone: for one set of structures.
+    inputs: names of `INPUTS`; of "density" what needs the structure alone is there and the rest NaN; what else needs a
+    density is left out. cache: as of `from_catalog`, but by id and version alone: for one set of structures.
     """
     found: dict[str, np.ndarray] = {}
     crystals = tuple(crystals)
@@ -164,7 +171,7 @@ def from_structures(
             known = _structures(ids, crystals, cache, workers, progress)
             found[name] = np.full((len(crystals), len(features.names())), np.nan)
             found[name][:, : known.shape[1]] = known
-        elif name not in ("latent", "gauges"):
+        elif name not in ("latent", "cubes", "gauges"):
             found[name] = _of_crystals(name, crystals)
     return Rows(tuple(ids), crystals, found)
 

@@ -1,0 +1,44 @@
+"""Cubes cut out of a density."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chgdb import Crystal, Density
+from chgdb.models import cubes
+
+CELL = np.array([[3.1, 0.2, 0.0], [-1.4, 4.0, 0.3], [0.5, 0.0, 5.2]])
+CRYSTAL = Crystal(CELL, np.array([[0.1, 0.2, 0.3]]), np.array([14]))
+
+
+def wave(cell: np.ndarray, grid: tuple[int, int, int], h: tuple[int, int, int]) -> np.ndarray:
+    places = np.stack(np.meshgrid(*(np.arange(n) / n for n in grid), indexing="ij"), axis=-1)
+    return 1 + 0.5 * np.cos(2 * np.pi * places @ np.array(h))
+
+
+def test_a_plane_wave_is_seen_at_its_true_places() -> None:
+    found = cubes.cubes(Density(CRYSTAL, {"total": wave(CELL, (20, 24, 30), (1, -1, 2))})).astype(float)
+    places, centres = cubes._frames()
+    centres = centres @ CELL
+    wanted = 1 + 0.5 * np.cos((places + centres[:, None]) @ (2 * np.pi * np.linalg.inv(CELL) @ [1, -1, 2]))
+    # Linear between points 0.15 Å apart, of a wave of 1.5 Å: less than (0.15 k)^2 / 8 of its height an axis.
+    np.testing.assert_allclose(found.reshape(cubes.COUNT, -1), wanted, atol=0.03)
+
+
+def test_edges_are_of_the_same_length_in_every_cell() -> None:
+    places, _ = cubes._frames()
+    for cube in places.reshape(cubes.COUNT, *[cubes.POINTS] * 3, 3):
+        steps = [np.diff(cube, axis=axis) for axis in range(3)]
+        for step in steps:
+            np.testing.assert_allclose(np.linalg.norm(step, axis=-1), cubes.SPACING)
+        axes = np.array([step[0, 0, 0] for step in steps]) / cubes.SPACING
+        np.testing.assert_allclose(np.linalg.det(axes), 1.0)
+
+
+def test_another_cell_of_the_crystal_gives_cubes_of_the_same_density() -> None:
+    """Their places differ, but the distribution of values does not."""
+    one = Density(CRYSTAL, {"total": wave(CELL, (20, 24, 30), (1, 1, 0))})
+    twice = Crystal(CELL * [[2], [1], [1]], np.array([[0.05, 0.2, 0.3], [0.55, 0.2, 0.3]]), np.array([14, 14]))
+    two = Density(twice, {"total": np.concatenate([one.total, one.total])})
+    first, second = (np.sort(cubes.cubes(d).astype(float).ravel()) for d in (one, two))
+    np.testing.assert_allclose(first, second, atol=0.05)
