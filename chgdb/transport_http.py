@@ -16,10 +16,10 @@ import time
 import urllib.parse
 import urllib.request
 import weakref
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
+from .bounds import gunzip
 from .errors import RemoteError
 from .transport import Answer, TransientError, public, retrying, timeout
 
@@ -273,8 +273,8 @@ def _body(response: http.client.HTTPResponse, most: int) -> bytes:
 
 def _gunzip(data: bytes) -> bytes:
     try:
-        return zlib.decompress(data, 31)
-    except zlib.error as error:
+        return gunzip(data)
+    except ValueError as error:
         raise TransientError(f"the answer is damaged ({error})") from None
 
 

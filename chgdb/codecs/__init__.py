@@ -16,11 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from math import prod
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..bounds import most_values
 from ..density import Crystal, Density
 from ..errors import CodecError
 
@@ -125,7 +127,8 @@ def encode(
     if not payloads:
         raise refusals[0]
     payload = min(payloads, key=len)
-    quality = measure(density, decode(payload, prior=prior))
+    size = density.total.size * len(density.channels)
+    quality = measure(density, decode(payload, prior=prior, max_values=size))
     worst = max(quality.nmae.values())
     if not worst <= tolerance:
         raise CodecError(
@@ -135,13 +138,31 @@ def encode(
     return Encoded(payload, tolerance, quality)
 
 
-def decode(payload: bytes, *, prior: Prior | None = None, grid: tuple[int, int, int] | None = None) -> Density:
+def decode(
+    payload: bytes,
+    *,
+    prior: Prior | None = None,
+    grid: tuple[int, int, int] | None = None,
+    max_values: int | None = None,
+) -> Density:
     """Density of a payload, on its native grid or straight from the coefficients on another.
 
-    Raises `CodecError` for bytes that are no payload, a codec of a later version, or a missing or different prior.
+    max_values: grid points times channels that the payload may claim; unless given 2^24 or 2^14 for each of its bytes,
+        whichever is more: a few bytes can stand for a constant density on a grid that fills the memory.
+    Raises `CodecError` for bytes that are no payload, a codec of a later version, a missing or different prior, or a
+    claim beyond `max_values`.
     """
+    module = _module_of(payload)
+    claimed = module.header(payload)
+    values = prod(claimed.grid) * len(claimed.channels)
+    if values > (most_values(len(payload)) if max_values is None else max_values):
+        shape = " x ".join(map(str, claimed.grid))
+        raise CodecError(
+            f"the payload of {len(payload)} bytes claims {values} values on a grid of {shape} points: it is damaged, or "
+            f"pass max_values={values} to decode it"
+        )
     try:
-        return _module_of(payload).decode(payload, prior=prior, grid=grid)
+        return module.decode(payload, prior=prior, grid=grid)
     except MemoryError as error:  # also what a damaged record can claim, if hardly by chance
         raise CodecError(f"there is not enough memory to decode the record: {error}") from None
 

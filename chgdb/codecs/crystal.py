@@ -224,7 +224,7 @@ def _ulps(value: float, count: int) -> float:
     if not count:
         return value
     bits = struct.unpack(">q", struct.pack(">d", value))[0] + count
-    if not 0 <= bits & _MAGNITUDE < _INFINITY:
+    if not -(1 << 63) <= bits < 1 << 63 or bits & _MAGNITUDE >= _INFINITY:
         raise CodecError("the payload holds an impossible number: the record is damaged")
     return struct.unpack(">d", struct.pack(">q", bits))[0]
 

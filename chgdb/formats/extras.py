@@ -11,11 +11,11 @@ import lzma
 from collections.abc import Mapping
 from typing import Any
 
+from ..bounds import most_unfolded
 from ..errors import FormatError
 
 _VERSION = b"\x01"
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 0, "pb": 0}]
-_LARGEST = 1 << 30  # bytes of text that packed extras may unfold to
 
 
 def pack_extras(extras: Mapping[str, Any]) -> bytes:
@@ -32,7 +32,10 @@ def pack_extras(extras: Mapping[str, Any]) -> bytes:
         text = json.dumps(dict(extras), separators=(",", ":"), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise FormatError(f"extras cannot be stored: {error}; use text, numbers, lists and mappings only") from None
-    return _VERSION + lzma.compress(text.encode("ascii"), lzma.FORMAT_RAW, filters=_FILTERS)
+    packed = _VERSION + lzma.compress(text.encode("ascii"), lzma.FORMAT_RAW, filters=_FILTERS)
+    if len(text) > most_unfolded(len(packed)):  # would not be believed when it is read
+        raise FormatError(f"extras cannot be stored: {len(text)} bytes of text that nearly repeats; leave them out")
+    return packed
 
 
 def unpack_extras(data: bytes) -> dict[str, Any]:
@@ -43,11 +46,11 @@ def unpack_extras(data: bytes) -> dict[str, Any]:
         raise FormatError(f"packed extras have the version {data[0]}, expected {_VERSION[0]}: from a later chgdb?")
     try:
         decompressor = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
-        text = decompressor.decompress(data[1:], max_length=_LARGEST)
+        text = decompressor.decompress(data[1:], max_length=most_unfolded(len(data)))
         if not decompressor.eof or decompressor.unused_data:
             raise FormatError("packed extras are incomplete or followed by other bytes")
         extras = json.loads(text)
-    except (lzma.LZMAError, ValueError, EOFError) as error:
+    except (lzma.LZMAError, ValueError, EOFError, RecursionError) as error:
         raise FormatError(f"packed extras are damaged: {error}") from None
     if not isinstance(extras, dict):
         raise FormatError("packed extras are damaged: not a mapping")

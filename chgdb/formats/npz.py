@@ -6,13 +6,19 @@ Arrays: cell (Å), positions (fractional), numbers, one per channel (e/Å^3), an
 from __future__ import annotations
 
 import io
+import lzma
+import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
+from math import prod
 from typing import IO
 
 import numpy as np
 
+from ..bounds import most_unfolded
 from ..density import CHANNELS, Crystal, Density
 from ..errors import ChgdbError, FormatError
 from .extras import pack_extras, unpack_extras
@@ -32,15 +38,56 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     while part := reader.take(1 << 20):
         parts.append(part)
     try:
-        with np.load(io.BytesIO(b"".join(parts)), allow_pickle=False) as arrays:
-            crystal = Crystal(arrays["cell"], arrays["positions"], arrays["numbers"])
-            names = max(CHANNELS.values(), key=lambda known: (set(known) <= set(arrays), len(known)))
-            channels = {name: arrays[name] for name in names}
-            extras = unpack_extras(arrays["extras"].tobytes()) if "extras" in arrays else {}
+        arrays = parse_npz(b"".join(parts))
+        crystal = Crystal(arrays["cell"], arrays["positions"], arrays["numbers"])
+        names = max(CHANNELS.values(), key=lambda known: (set(known) <= set(arrays), len(known)))
+        channels = {name: arrays[name] for name in names}
+        extras = unpack_extras(arrays["extras"].tobytes()) if "extras" in arrays else {}
         return Density(crystal, channels, extras)
-    except (ChgdbError, KeyError, TypeError, ValueError, EOFError, OSError, MemoryError, NotImplementedError,
-            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-        raise FormatError(f"{reader.name}: not a density in .npz: {' '.join(str(error).split())}") from None
+    except KeyError as error:
+        raise FormatError(f"{reader.name}: not a density in .npz: it has no array {error}") from None
+    except (ChgdbError, ValueError) as error:
+        raise FormatError(f"{reader.name}: not a density in .npz: {error}") from None
+
+
+def parse_npz(data: bytes) -> dict[str, np.ndarray]:
+    """Name -> array of an archive of arrays of numbers. Raises `ValueError` for anything else.
+
+    Unlike `numpy.load` it takes no more memory than the bytes account for, and has one kind of error.
+    """
+    arrays = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+            if sum(info.file_size for info in members) > most_unfolded(len(data)):
+                raise ValueError("it unfolds to far more than its size")
+            for info in members:
+                arrays[info.filename.removesuffix(".npy")] = parse_npy(archive.read(info))
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError) as error:
+        # RuntimeError: encrypted, or packed in a way that zipfile does not know
+        raise ValueError(f"a damaged archive ({' '.join(str(error).split())})") from None
+    return arrays
+
+
+def parse_npy(data: bytes) -> np.ndarray:
+    """The array of numbers that a .npy holds. Raises `ValueError` for anything else."""
+    stream = io.BytesIO(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that nobody writes any more
+            version = np.lib.format.read_magic(stream)
+            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, by_columns, dtype = read_header[version](stream)
+    # The header is a Python literal that numpy parses, with whatever errors parsing has.
+    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
+        raise ValueError("not an array in numpy's .npy, or its header is damaged") from None
+    start = stream.tell()
+    if dtype.kind not in "biuf" or min(shape, default=0) < 0:
+        raise ValueError(f"an array of {dtype.kind!r} where numbers are expected")
+    if prod(shape) * dtype.itemsize != len(data) - start:
+        raise ValueError(f"an array of the shape {shape} that has {len(data) - start} bytes")
+    values = np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if by_columns else "C")
+    return values.astype(dtype.newbyteorder("="))
 
 
 def write(stream: IO[bytes], density: Density) -> None:

@@ -74,7 +74,7 @@ def describe(token: bytes) -> str:
 def read_values(reader: Reader, count: int, divisor: float = 1.0) -> np.ndarray:
     """The next `count` numbers of a text, each float(token) / divisor, as a flat float64 array; see `read_pieces`."""
     # Without a known size the array grows with what was really there.
-    values = np.empty(count if reader.can_hold(count) else 0)
+    values = np.empty(0 if reader.remaining() is None or not reader.can_hold(count) else count)
     filled = 0
     for piece in read_pieces(reader, count):
         if filled + piece.size > values.size:

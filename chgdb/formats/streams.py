@@ -7,14 +7,17 @@ import gzip
 import io
 import lzma
 import os
+import re
 import stat
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
-from ..errors import FormatError, RemoteError
+from ..bounds import most_unfolded
+from ..errors import ChgdbError, FormatError, RemoteError
+from ..locks import try_lock
 from ..transport import is_url, public, read_file, url_path
 
 #: Longest line that a header may have. A file without line breaks is not read into memory to find that out.
@@ -42,11 +45,12 @@ class Reader:
     line: how many line ends were consumed, so `line + 1` is the number of the next line.
     """
 
-    def __init__(self, stream: IO[bytes], name: str, size: int | None) -> None:
+    def __init__(self, stream: IO[bytes], name: str, size: int | None, most: int | None = None) -> None:
+        """size: of the stream, where it is known. most: bytes that are too many for it."""
         self.name = name
         self.line = 0
         self._stream = stream
-        self._size = size
+        self._size, self._most = size, most
         self._taken = 0
         self._pending = b""
 
@@ -111,6 +115,12 @@ class Reader:
             reason = str(error) or type(error).__name__
             raise self.error(f"the compressed data are damaged or end early ({reason})", self.line + 1) from None
         self._taken += len(data)
+        if self._most is not None and self._taken > self._most:
+            raise self.error(
+                f"the compressed data unfold to more than {self._most} bytes, which no density does: where this one "
+                "does, decompress it first",
+                self.line + 1,
+            )
         return data
 
 
@@ -144,7 +154,7 @@ def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
         opener: dict[str, Any] = {"gzip": gzip.GzipFile, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}
         argument = {"fileobj": raw} if kind == "gzip" else {"filename": raw}
         with opener[kind](**argument, mode="rb") as stream:
-            yield Reader(stream, name, None)
+            yield Reader(stream, name, None, None if size is None else most_unfolded(size))
 
 
 def _size(raw: Any) -> int | None:
@@ -169,16 +179,48 @@ def open_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     direct = os.path.exists(target) and not os.path.isfile(target)
     temporary = target if direct else f"{target}.{os.getpid()}.part"
     try:
-        with open(temporary, "wb") as raw, _compressor(raw, Path(name).suffix.lower()) as stream:
-            yield stream
+        if not direct:
+            _remove_left_parts(target)
+        with open(temporary, "wb") as raw:
+            if not direct:
+                try_lock(raw)
+            with _compressor(raw, Path(name).suffix.lower()) as stream:
+                yield stream
         if not direct:
             os.replace(temporary, target)
     except BaseException as error:
-        if not direct and os.path.exists(temporary):
-            os.unlink(temporary)
-        if isinstance(error, OSError) and not isinstance(error, FormatError):
+        if not direct:
+            with suppress(OSError):  # not made, or on a disk that has become read-only
+                os.unlink(temporary)
+        if isinstance(error, OSError) and not isinstance(error, ChgdbError):
             raise FormatError(f"{name}: cannot be written: {error.strerror or error}") from None
         raise
+
+
+def _remove_left_parts(target: str) -> None:
+    """Remove what killed processes left of their attempts to write this file. Other machines' are locked while open."""
+    folder, name = os.path.split(target)
+    pattern = re.compile(re.escape(name) + r"\.(\d{1,9})\.part")
+    with suppress(OSError):
+        for other in os.listdir(folder):
+            match = pattern.fullmatch(other)
+            if match is None or _is_running(int(match[1])):
+                continue
+            with suppress(OSError), open(os.path.join(folder, other), "r+b") as left:
+                if try_lock(left):
+                    os.unlink(left.name)
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":  # there is no asking there
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 @contextmanager

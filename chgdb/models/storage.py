@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..bounds import gunzip
 from ..errors import ChecksumError
 from . import ModelError
 
@@ -67,8 +68,8 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Inverse of `write_json`. Raises `ChecksumError` where the file is damaged."""
     try:
-        return json.loads(gzip.decompress(path.read_bytes()))
-    except (OSError, EOFError, ValueError) as error:
+        return json.loads(gunzip(path.read_bytes()))
+    except (OSError, ValueError, RecursionError) as error:
         raise ChecksumError(f"{path} cannot be read ({error}); get a fresh copy of the model") from None
 
 
@@ -81,7 +82,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{folder}: no model is stored there (it has no {DESCRIPTION}); train one with chgdb train properties"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ChecksumError(f"{path} is damaged ({error}); get a fresh copy of the model") from None
     if not isinstance(description, dict) or not isinstance(description.get("format"), int):
         raise ModelError(f"{path} describes no property model")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..bounds import gunzip
 from ..errors import ChecksumError
 from . import ModelError
 
@@ -68,8 +69,8 @@ def write(path: Path, booster: lightgbm.Booster, digits: int = 9) -> None:
 def text_of(path: Path) -> str:
     """LightGBM's text of a written booster. Raises `ChecksumError` where the file is damaged."""
     try:
-        return gzip.decompress(path.read_bytes()).decode()
-    except (OSError, EOFError, ValueError) as error:
+        return gunzip(path.read_bytes()).decode()
+    except (OSError, ValueError) as error:
         raise ChecksumError(f"{path} cannot be read ({error}); get a fresh copy of the model") from None
 
 

@@ -27,7 +27,7 @@ def test_every_bit_survives(tmp_path, channels):
 
 def test_other_archives(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.zeros(3))
-    with pytest.raises(FormatError, match=r"not a density in \.npz: .*cell is not a file"):
+    with pytest.raises(FormatError, match=r"not a density in \.npz: .*it has no array .cell"):
         chgdb.read(tmp_path / "x.npz")
 
 

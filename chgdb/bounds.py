@@ -1,0 +1,36 @@
+"""How much a few bytes from outside may become: limits that files of real densities are far below.
+
+docs/science/trust.md says what they bound.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+#: What compressed bytes may unfold to: so many bytes, and so many for each of theirs. Text of densities gives 3 to 10.
+UNFOLDED, UNFOLDED_RATIO = 16 << 20, 100
+#: Values, in all channels, that a payload may claim: so many, and so many for each of its bytes. Of the embedded
+#: catalog's records the one with the most has 4,300 a byte.
+VALUES, VALUES_RATIO = 1 << 24, 1 << 14
+
+
+def most_unfolded(size: int) -> int:
+    """Bytes that so many compressed ones may unfold to."""
+    return UNFOLDED + UNFOLDED_RATIO * size
+
+
+def gunzip(data: bytes) -> bytes:
+    """What gzip packed. Raises `ValueError` where it is damaged, or more than `most_unfolded` allows."""
+    stream = zlib.decompressobj(31)
+    try:
+        unfolded = stream.decompress(data, most_unfolded(len(data)))
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if not stream.eof or stream.unused_data:
+        raise ValueError(f"its end is missing, something follows it, or it unfolds to more than {len(unfolded)} bytes")
+    return unfolded
+
+
+def most_values(size: int) -> int:
+    """Values that a payload of so many bytes may claim."""
+    return max(VALUES, VALUES_RATIO * size)
