@@ -12,6 +12,9 @@ UNFOLDED, UNFOLDED_RATIO = 16 << 20, 100
 #: Values, in all channels, that a payload may claim: so many, and so many for each of its bytes. Of the embedded
 #: catalog's records the one with the most has 4,300 a byte.
 VALUES, VALUES_RATIO = 1 << 24, 1 << 14
+#: Of a store: materials; chunks of an array, bytes of a decompressed one, and bytes of an array that is read whole.
+MAX_MATERIALS = 1 << 24
+MAX_CHUNKS, MAX_CHUNK_BYTES, MAX_ARRAY_BYTES = 1 << 16, 64 << 20, 1 << 30
 
 
 def most_unfolded(size: int) -> int:

@@ -15,6 +15,7 @@ so that a damaged byte outside payload and latents costs nothing, and one in the
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import ChecksumError, StoreError
+from .store_arrays import array_info, check_columns, decode_chunk
 from .store_files import ROOT, Files
 from .store_head import CHECKSUMS, HEAD, crc32c, format_checksums, parse_checksums
 
@@ -49,6 +51,7 @@ FACTS_DTYPE = np.dtype(
 )
 #: Its fields that are columns too.
 FACTS_COLUMNS = (FACTS_DTYPE.names or ())[1:]
+_PRIOR = re.compile("prior/[0-9a-f]{8}/(numbers|coefficients)")
 #: Largest parity.bin: damage of up to half of it, a block of a disk, is repaired.
 PARITY_BYTES = 8192
 
@@ -65,23 +68,6 @@ class Location:
     row: int
     offset: int
     length: int
-
-
-@dataclass(frozen=True)
-class ArrayInfo:
-    """Zarr metadata of one array, as far as chgdb uses it."""
-
-    name: str
-    shape: tuple[int, ...]
-    chunk_rows: int
-    dtype: np.dtype | None  # None for text
-    codecs: tuple[Mapping[str, Any], ...]
-    fill_value: Any
-    dimensions: tuple[str, ...]
-    attributes: Mapping[str, Any]
-
-    def key(self, chunk: int) -> str:
-        return "/".join([self.name, "c", str(chunk), *("0" for _ in self.shape[1:])])
 
 
 class Store:
@@ -129,7 +115,7 @@ class Store:
             raise StoreError(f"{self.location}: {ROOT} is damaged ({error}); get a fresh copy of the store") from None
         attributes = root.get("attributes", {}) if isinstance(root, dict) else {}
         version = attributes.get("chgdb_format") if isinstance(attributes, dict) else None
-        if not isinstance(version, int):
+        if not isinstance(version, int) or version < 1:
             raise StoreError(f"{self.location}: a Zarr group, but not a chgdb store (it has no attribute chgdb_format)")
         if version > FORMAT_VERSION:
             raise StoreError(
@@ -140,14 +126,19 @@ class Store:
             raise StoreError(f"{self.location}: incomplete, {CHECKSUMS} is missing; get a fresh copy of the store")
         try:
             members = root["consolidated_metadata"]["metadata"]
-            self.arrays = {n: _array_info(n, m) for n, m in members.items() if m["node_type"] == "array"}
-            self.n_materials = self.arrays["material_id"].shape[0]
-            lookup = self.arrays[LOOKUP].shape, self.arrays[PAYLOAD].shape
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise StoreError(f"{self.location}: {ROOT} lacks what a store needs ({error!r})") from None
+            self.arrays = {n: array_info(n, m) for n, m in members.items() if m["node_type"] == "array"}
+            self.n_materials = check_columns(self.arrays)
+            lookup = self.arrays[LOOKUP].shape
+            priors = [int(i) for i in attributes.get("priors", [])]
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+            reason = str(error) if type(error) is ValueError else repr(error)
+            raise StoreError(f"{self.location}: {ROOT} lacks what a store needs ({reason[:300]})") from None
+        ids = {int(n.split("/")[1], 16) for n in self.arrays if _PRIOR.fullmatch(n)}
+        #: Identifiers of the priors in the store, in the order they were added.
+        self.prior_ids = [i for i in priors if i in ids]
         expected = (self.n_materials, LOOKUP_DTYPE.itemsize)
-        if lookup[0] != expected:
-            raise StoreError(f"{self.location}: the index has the shape {lookup[0]}, not {expected}: build it anew")
+        if lookup != expected:
+            raise StoreError(f"{self.location}: the index has the shape {lookup}, not {expected}: build it anew")
         if FACTS in self.arrays and self.arrays[FACTS].shape != (self.n_materials, FACTS_DTYPE.itemsize):
             raise StoreError(f"{self.location}: {FACTS} has the shape {self.arrays[FACTS].shape}: build it anew")
         self.attributes = attributes
@@ -203,11 +194,10 @@ class Store:
             try:
                 data = self.read(info.key(index))
             except KeyError:  # by the Zarr specification; a chunk that should be there is in the checksums
-                shape = (rows, *info.shape[1:])
-                values = np.full(shape, info.fill_value, object if info.dtype is None else info.dtype)
+                values = info.filled(rows)
             else:
                 try:
-                    values = _decode_chunk(data, info)[:rows]
+                    values = decode_chunk(data, info)[:rows]
                 except (ValueError, RuntimeError, TypeError) as error:
                     raise ChecksumError(f"{self.location}: column {name} is damaged: {error}") from None
             values.flags.writeable = False
@@ -217,13 +207,14 @@ class Store:
     def column(self, name: str) -> np.ndarray:
         """A whole array."""
         info = self.arrays[name]
-        count = -(-info.shape[0] // info.chunk_rows)
+        count = info.n_chunks
         if count == 1:
             return self.chunk(name, 0)
+        if self.checksums and not any(key.startswith(f"{name}/c/") for key in self.checksums):
+            return info.filled(info.shape[0])
         self._fetch_chunks([(name, i) for i in range(count)])
         chunks = [self.chunk(name, i) for i in range(count)]
-        empty = np.empty(info.shape, object if info.dtype is None else info.dtype)
-        return np.concatenate(chunks) if chunks else empty
+        return np.concatenate(chunks) if chunks else info.filled(0)
 
     def value(self, name: str, row: int) -> Any:
         """One row of a column."""
@@ -238,7 +229,7 @@ class Store:
         for name in names:
             info = self.arrays[name]
             if row is None:
-                chunks += [(name, i) for i in range(-(-info.shape[0] // info.chunk_rows))]
+                chunks += [(name, i) for i in range(info.n_chunks)]
             else:
                 chunks.append((name, row // info.chunk_rows))
         self._fetch_chunks(chunks)
@@ -265,6 +256,8 @@ class Store:
             place = int(np.searchsorted(table["hash"], np.uint64(wanted)))
             if place < table.size and int(table["hash"][place]) == wanted:
                 _, offset, row, length = table[place].item()
+                if row >= self.n_materials:
+                    raise ChecksumError(f"{self.location}: the index is damaged; get a fresh copy of the store")
                 return Location(row, offset, length)
             before = step
             step = -1 if place == 0 else 1 if place == table.size else 0
@@ -292,6 +285,8 @@ class Store:
                 "the other records are not affected; get a fresh copy of the store"
             )
         extras = int(self.value("extras_length", location.row))
+        if extras > len(body):
+            raise ChecksumError(f"{material_id} in {self.location}: its column extras_length is damaged")
         return body[: len(body) - extras], body[len(body) - extras :]
 
     def _payload_range(self, start: int, stop: int, fresh: bool = False) -> bytes:
@@ -338,13 +333,6 @@ class Store:
                 raise StoreError(f"{self.location}: the prior {identifier:08x} that a record needs is missing")
             self._priors[identifier] = Prior.from_arrays(arrays)
         return self._priors[identifier]
-
-    @property
-    def prior_ids(self) -> list[int]:
-        """Identifiers of the priors in the store, in the order they were added."""
-        ids = {int(n.split("/")[1], 16) for n in self.arrays if n.startswith("prior/")}
-        known = [int(i) for i in self.attributes.get("priors", [])]
-        return [i for i in known if i in ids]
 
     @property
     def latents(self) -> LatentReader | None:
@@ -414,57 +402,3 @@ def undo_damage(data: bytes, size: int, checksum: int, others: list[bytes], pari
                 if crc32c(candidate.tobytes()) == checksum:
                     return candidate.tobytes()
     return None
-
-
-def _array_info(name: str, metadata: Mapping[str, Any]) -> ArrayInfo:
-    if any(part in ("", ".", "..") for part in name.split("/")):
-        raise ValueError(f"array name {name!r}")
-    kind = metadata["data_type"]
-    if kind != "string" and kind not in _DTYPES:
-        raise ValueError(f"{name} has the data type {kind!r}")
-    shape = tuple(int(n) for n in metadata["shape"])
-    chunks = [int(n) for n in metadata["chunk_grid"]["configuration"]["chunk_shape"]]
-    if len(chunks) != len(shape) or chunks[0] < 1 or any(c < n for c, n in zip(chunks[1:], shape[1:], strict=True)):
-        raise ValueError(f"{name} has chunks of the shape {chunks} for {shape}")
-    return ArrayInfo(
-        name,
-        shape,
-        chunks[0],
-        None if kind == "string" else np.dtype(kind).newbyteorder("<"),
-        tuple(metadata["codecs"]),
-        metadata["fill_value"],
-        tuple(metadata.get("dimension_names") or ()),
-        metadata.get("attributes", {}),
-    )
-
-
-_DTYPES = frozenset(
-    ["bool", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))]
-)
-
-
-def _decode_chunk(data: bytes, info: ArrayInfo) -> np.ndarray:
-    """Undo the codecs of an array's metadata; raises `ValueError` where bytes or codecs are not what we write."""
-    for codec in reversed(info.codecs):
-        name = codec["name"]
-        if name == "crc32c":
-            if len(data) < 4 or crc32c(data[:-4]) != int.from_bytes(data[-4:], "little"):
-                raise ValueError("a chunk does not match its checksum")
-            data = data[:-4]
-        elif name == "blosc":
-            from numcodecs.blosc import decompress
-
-            data = decompress(data)
-        elif name == "zstd":
-            from numcodecs.zstd import decompress
-
-            data = decompress(data)
-        elif name == "vlen-utf8":
-            from numcodecs.vlen import VLenUTF8
-
-            return np.asarray(VLenUTF8().decode(data), dtype=object)
-        elif name == "bytes":
-            return np.frombuffer(data, info.dtype).reshape(-1, *info.shape[1:])
-        else:
-            raise ValueError(f"the codec {name!r} is not one of a chgdb store; open it with xarray.open_zarr")
-    raise ValueError("its codecs do not end in bytes")

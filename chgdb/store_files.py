@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .bounds import most_unfolded
 from .errors import StoreError
 from .transport import is_url
 
@@ -58,8 +59,9 @@ class FolderFiles:
     def read_range(self, key: str, start: int, stop: int, fresh: bool = False) -> bytes:
         try:
             with open(self._path(key), "rb", buffering=0) as file:
-                file.seek(start)
-                return file.read(stop - start)
+                size = os.fstat(file.fileno()).st_size  # a range of a damaged index can be of any size
+                file.seek(min(start, size))
+                return file.read(max(0, min(stop, size) - start))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise KeyError(key) from None
 
@@ -80,6 +82,16 @@ class FolderFiles:
         return self._folder
 
 
+def _damaged_zip() -> tuple[type[Exception], ...]:
+    """What zipfile raises for archives that are damaged, encrypted, or packed in a way that it does not know."""
+    import lzma
+    import struct
+    import zipfile
+    import zlib
+
+    return zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError
+
+
 class ZipFiles:
     """A store in a .zip file, at its top level or in one folder of it."""
 
@@ -89,18 +101,18 @@ class ZipFiles:
         self.location = self._path = os.fspath(path)
         try:
             self._zip = zipfile.ZipFile(self._path)
-        except zipfile.BadZipFile as error:
+        except _damaged_zip() as error:
             raise StoreError(f"{self.location}: not a zip file ({error})") from None
         roots = [name for name in self._zip.namelist() if name == ROOT or name.endswith("/" + ROOT)]
         self._prefix = min(roots, key=len, default=ROOT).removesuffix(ROOT)
 
     def read(self, key: str) -> bytes:
-        import zipfile
-        import zlib
-
+        info = self._zip.getinfo(self._prefix + key)
+        if info.file_size > most_unfolded(min(info.compress_size, os.path.getsize(self._path))):
+            raise StoreError(f"{self.location}: {key} unfolds to far more than its size; get a fresh copy")
         try:
-            return self._zip.read(self._prefix + key)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            return self._zip.read(info)
+        except _damaged_zip() as error:
             raise StoreError(f"{self.location}: {key} is damaged ({error}); get a fresh copy") from None
 
     def read_range(self, key: str, start: int, stop: int, fresh: bool = False) -> bytes:

@@ -13,6 +13,7 @@ publishes the next version.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,10 @@ _DIGESTS = "digests"
 MAX_BYTES, _MAX_RAW = 16 << 20, 64 << 20
 #: Largest file that is put into the head.
 _MAX_FILE = 1 << 16
+#: What a key may be: below a store's folder on every system, and nowhere else.
+KEY = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(?:/[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}){0,15}")
+_FILE = re.compile(rb"([0-9]{1,9}) (" + KEY.pattern + rb")\n")
+_LINES = re.compile(rb"(?:[0-9a-f]{8} [0-9]{1,15} " + KEY.pattern + rb"\n)*")
 
 
 @dataclass(frozen=True)
@@ -84,15 +89,18 @@ def unpack(data: bytes) -> Head:
         raise ValueError(str(error)) from None
     if not stream.eof:  # zlib's own checksum at the end was not reached
         raise ValueError("its end is missing, or it is too large")
-    line, _, body = body.partition(b"\n")
+    line, _, _ = body.partition(b"\n")
     base = line.removeprefix(b"base ").decode()
     files: dict[str, bytes] = {}
-    while body:
-        line, _, body = body.partition(b"\n")
-        size, _, key = line.decode().partition(" ")
-        files[key], body = body[: int(size)], body[int(size) :]
-    if ".." in base.split("/") or base.startswith("/") or ":" in base:
-        raise ValueError(f"it points to {base!r}, outside the store")
+    place = len(line) + 1
+    while place < len(body):
+        match = _FILE.match(body, place)
+        if match is None:
+            raise ValueError("it holds something that is no file")
+        place = match.end() + int(match[1])
+        files[match[2].decode()] = body[match.end() : place]
+    if base and not KEY.fullmatch(base.encode()):
+        raise ValueError(f"it points to {base[:80]!r}, outside the store")
     checksums = parse_checksums(files.get(CHECKSUMS, b""))
     table = files.pop(_DIGESTS, b"")
     if len(table) != 8 * len(checksums):
@@ -117,10 +125,13 @@ def format_checksums(checksums: Mapping[str, tuple[int, int]]) -> bytes:
 
 
 def parse_checksums(data: bytes) -> Checksums:
-    """Inverse of `format_checksums`. Raises `ValueError` where its own checksum does not match."""
+    """Inverse of `format_checksums`. Raises `ValueError` where its own checksum does not match, or a key could lead
+    outside of the store."""
     body, end = data[:-9], data[-9:]
     if end != f"{crc32c(body):08x}\n".encode():
         raise ValueError("the checksums do not match their own checksum")
+    if not _LINES.fullmatch(body):
+        raise ValueError("a line of the checksums names no file of a store")
     return Checksums(body)
 
 

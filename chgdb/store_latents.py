@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .bounds import MAX_CHUNK_BYTES
 from .errors import ChecksumError, StoreError
 from .store import LATENT
+from .store_arrays import unblosc
 from .store_head import crc32c
 
 if TYPE_CHECKING:
@@ -96,14 +98,9 @@ def compress(values: np.ndarray) -> bytes:
 
 def decompress(chunk: bytes, shape: tuple[int, ...]) -> np.ndarray:
     """Inverse of `compress`: int16 (channel, z, y, x). Raises `ValueError` for bytes that are not such a chunk."""
-    from numcodecs.blosc import decompress as unblosc
-
     if len(chunk) < 4 or crc32c(chunk[:-4]) != int.from_bytes(chunk[-4:], "little"):
         raise ValueError("it does not match its checksum")
-    try:
-        stored = np.frombuffer(unblosc(chunk[:-4]), DTYPE)
-    except RuntimeError as error:
-        raise ValueError(f"it cannot be decompressed ({error})") from None
+    stored = np.frombuffer(unblosc(chunk[:-4], DTYPE.itemsize * int(np.prod(shape))), DTYPE)
     if stored.size != np.prod(shape) or stored.min() < SMALLEST + OFFSET:
         raise ValueError(f"it does not hold {np.prod(shape)} numbers of a latent")
     order = [axis - 1 for axis in ORDER[1:]]
@@ -145,11 +142,12 @@ class LatentReader:
             self.step = float(info.attributes["scale_factor"])
             offset = float(info.attributes["add_offset"])
             self.model = {name: info.attributes[name] for name in MODEL_ATTRIBUTES}
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise StoreError(f"{store.location}: the array {LATENT} lacks what it needs ({error!r})") from None
         known = names == ["transpose", "bytes", "blosc", "crc32c"] and order == ORDER and at_end
         rows_fit = inner == (1, *info.shape[1:]) and info.shape[0] == store.n_materials and len(info.shape) == 5
-        if not known or not rows_fit or info.dtype != DTYPE or not self.step > 0 or offset != -OFFSET * self.step:
+        sound = 0 < self.step < np.inf and np.prod(info.shape[1:]) > 0
+        if not known or not rows_fit or info.dtype != DTYPE or not sound or offset != -OFFSET * self.step:
             raise StoreError(f"{store.location}: the array {LATENT} is stored in another way; use xarray.open_zarr")
 
     @property
@@ -199,6 +197,8 @@ class LatentReader:
         if index is None:
             return None
         offset, length = (int(value) for value in index[within])
+        if offset != _NONE and offset + length > MAX_CHUNK_BYTES:
+            raise ValueError("the index of its shard is damaged")
         return None if offset == _NONE else (offset, length)
 
     def chunk(self, row: int, fresh: bool = False) -> bytes | None:

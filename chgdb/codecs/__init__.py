@@ -158,8 +158,8 @@ def decode(
     if values > (most_values(len(payload)) if max_values is None else max_values):
         shape = " x ".join(map(str, claimed.grid))
         raise CodecError(
-            f"the payload of {len(payload)} bytes claims {values} values on a grid of {shape} points: it is damaged, or "
-            f"pass max_values={values} to decode it"
+            f"the payload of {len(payload)} bytes claims {values} values on a grid of {shape} points: it is damaged "
+            f"(or pass max_values={values} to decode it)"
         )
     try:
         return module.decode(payload, prior=prior, grid=grid)

@@ -23,6 +23,7 @@ from ..errors import CodecError
 #: beyond which pseudo-densities of usual cutoffs have nothing left.
 SPACING = 0.125
 COEFFICIENTS = 36
+_MOST_ELECTRONS = 1e6  # no coefficient of any atom is near
 _BLOCK = 1 << 22  # complex numbers held at once
 _REACH = SPACING * (COEFFICIENTS - 3)
 
@@ -52,7 +53,7 @@ class Prior:
         coefficients = np.ascontiguousarray(self.coefficients, "<f4")
         if numbers.ndim != 1 or (np.diff(numbers) <= 0).any():
             raise CodecError("the atomic numbers of a prior must ascend: it is damaged")
-        if coefficients.shape != (len(numbers), COEFFICIENTS) or not np.isfinite(coefficients).all():
+        if coefficients.shape != (len(numbers), COEFFICIENTS) or not (np.abs(coefficients) < _MOST_ELECTRONS).all():
             raise CodecError(f"a prior of {len(numbers)} elements has coefficients of the shape {coefficients.shape}")
         object.__setattr__(self, "numbers", numbers)
         object.__setattr__(self, "coefficients", coefficients)
@@ -95,9 +96,12 @@ class Prior:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Prior:
         """Raises `CodecError` where arrays are missing or have the wrong shape."""
         try:
-            return cls(arrays["numbers"], arrays["coefficients"])
+            numbers, coefficients = arrays["numbers"], arrays["coefficients"]
         except KeyError as error:
             raise CodecError(f"the prior lacks its array {error}") from None
+        if numbers.dtype.kind not in "iu" or coefficients.dtype.kind != "f":
+            raise CodecError(f"a prior of {numbers.dtype} and {coefficients.dtype}: it is damaged")
+        return cls(numbers, coefficients)
 
 
 def spline_basis(s: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
