@@ -86,8 +86,7 @@ class Autoencoder:
         tensors = require("safetensors.torch", "ml", _PURPOSE)
         from . import network
 
-        place = _place(folder)
-        facts = _facts(place)
+        place, facts = read_facts(folder)
         configuration = Configuration.from_json(facts["configuration"])
         data = (place / WEIGHTS).read_bytes()
         checksum = hashlib.sha256(data).hexdigest()
@@ -155,7 +154,7 @@ class Autoencoder:
                 latent = self._padded.encode(volume)
             else:
                 latent = self.network.encode(volume)
-        return self._stored(latent[0].numpy())
+        return stored_levels(latent[0].numpy(), self.step, self.latent_shape)
 
     def decode(
         self,
@@ -209,12 +208,6 @@ class Autoencoder:
         side = self.configuration.most
         return self._padded.decode(values, (side,) * 3, whole=True)[0, 0].numpy() * self.configuration.scale
 
-    def _stored(self, latent: np.ndarray) -> np.ndarray:
-        levels = np.clip(np.rint(latent / self.step), -LARGEST, LARGEST).astype(np.int16)
-        whole = np.zeros(self.latent_shape, np.int16)
-        whole[:, : levels.shape[1], : levels.shape[2], : levels.shape[3]] = levels
-        return whole
-
     @cached_property
     def _padded(self) -> Padded:
         from .network import Convolutional, Padded
@@ -222,6 +215,20 @@ class Autoencoder:
         if not isinstance(self.network, Convolutional) or self.configuration.boundary != "zero":
             raise CodecError(f"the autoencoder {self.configuration.name} does not pad its volumes")
         return Padded(self.network)
+
+
+def stored_levels(latent: np.ndarray, step: float, shape: tuple[int, int, int, int]) -> np.ndarray:
+    """A latent (channel, z, y, x) as stored: multiples of the step, int16, zero where it does not reach."""
+    levels = np.clip(np.rint(latent / step), -LARGEST, LARGEST).astype(np.int16)
+    whole = np.zeros(shape, np.int16)
+    whole[:, : levels.shape[1], : levels.shape[2], : levels.shape[3]] = levels
+    return whole
+
+
+def read_facts(folder: str | os.PathLike[str] | None = None) -> tuple[Path, dict[str, Any]]:
+    """(folder, model.json) of a model, given as in `Autoencoder.load`. Raises `CodecError` as it does."""
+    place = _place(folder)
+    return place, _facts(place)
 
 
 def _place(folder: str | os.PathLike[str] | None) -> Path:

@@ -89,13 +89,15 @@ def _version(name: str) -> str:
 class LatentEncoder:
     """Latents of an autoencoder, the catalog's default unless a folder is given; `identifier` names it.
 
-    Raises `MissingExtraError` without torch, `CodecError` where there is no such autoencoder.
+    Torch is needed for the published network alone. Raises `MissingExtraError` without it, `CodecError` where there is
+    no such autoencoder.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         from ..codecs.autoencoder import Autoencoder
+        from ..codecs.lapped import LappedEncoder
 
-        self._model = Autoencoder.load(folder)
+        self._model = LappedEncoder.load(folder) or Autoencoder.load(folder)
         self.identifier = self._model.identifier
 
     def __call__(self, density: Density) -> np.ndarray:

@@ -1,0 +1,96 @@
+"""Encoding with the catalog's own autoencoder in numpy alone: importing torch takes longer than everything else.
+
+The same as `Autoencoder.encode` for networks of the kind `lapped`, up to the last bits of float32: a value that lies on
+the edge between two whole numbers can be rounded to the other one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..density import Density
+from ..errors import ChecksumError, CodecError, require
+from .atoms import Prior
+from .autoencoder import MODEL, WEIGHTS, read_facts, stored_levels
+from .volumes import Configuration, to_volume
+
+
+@dataclass(frozen=True, eq=False)
+class LappedEncoder:
+    """The encoding half of an autoencoder; `identifier` is that of `Autoencoder`."""
+
+    configuration: Configuration
+    weights: Mapping[str, np.ndarray]
+    prior: Prior | None
+    step: float
+    identifier: str
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str] | None = None) -> LappedEncoder | None:
+        """That of a folder, a variant's name, or the catalog's own; None where its network is of another kind.
+
+        Raises `CodecError` where there is no such model, `ChecksumError` where the weights are not its own.
+        """
+        tensors = require("safetensors.numpy", "ml", "the autoencoder codec")
+        place, facts = read_facts(folder)
+        configuration = Configuration.from_json(facts["configuration"])
+        if configuration.network != "lapped" or configuration.boundary != "periodic":
+            return None
+        data = (place / WEIGHTS).read_bytes()
+        checksum = hashlib.sha256(data).hexdigest()
+        if checksum != facts["weights_sha256"]:
+            raise ChecksumError(f"{place / WEIGHTS}: not the weights that {MODEL} names: get the model again")
+        arrays = tensors.load(data)
+        names = ("analysis.weight", "into.weight", "out.weight")
+        if not set(names) <= set(arrays):
+            raise CodecError(f"{place / WEIGHTS}: does not fit the configuration in {MODEL}")
+        weights = {name: value.astype(np.float32) for name, value in arrays.items() if not name.startswith("prior.")}
+        parts = {name.removeprefix("prior."): arrays[name] for name in arrays if name.startswith("prior.")}
+        if parts:
+            parts["numbers"] = parts["numbers"].astype(np.int64)
+        prior = Prior.from_arrays(parts) if parts else None
+        identifier = f"{configuration.name}-{checksum[:8]}"
+        return cls(configuration, weights, prior, float(facts["step"]), identifier)
+
+    def encode(self, density: Density) -> np.ndarray:
+        """The latent of a density's total channel: (channel, z, y, x) int16; see `Autoencoder.encode`."""
+        phases = _phases(to_volume(density, self.configuration, self.prior), self.configuration.factor)
+        hidden = self._convolved(phases, "into")
+        for block in range(self.configuration.widths[1] - 1):
+            inner = self._convolved(_gelu(hidden), f"down.{block}.first")
+            hidden = hidden + self._convolved(_gelu(inner), f"down.{block}.second")
+        correction = self._convolved(_gelu(hidden), "out")
+        latent = self._convolved(phases, "analysis") + correction
+        return stored_levels(latent, self.step, self.configuration.latent_shape)
+
+    def _convolved(self, values: np.ndarray, name: str) -> np.ndarray:
+        """A layer's circular convolution, 3 x 3 x 3 or 1 x 1 x 1: (channels, z, y, x) -> (others, z, y, x)."""
+        weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
+        reach = weight.shape[2] // 2
+        padded = np.pad(values, [(0, 0), *[(reach, reach)] * 3], mode="wrap") if reach else values
+        z, y, x = values.shape[1:]
+        result = np.zeros((len(weight), z * y * x), np.float32)
+        for k, j, i in np.ndindex(*weight.shape[2:]):
+            seen = padded[:, k : k + z, j : j + y, i : i + x].reshape(len(values), -1)
+            result += weight[:, :, k, j, i] @ seen
+        if bias is not None:
+            result += bias[:, None]
+        return result.reshape(-1, z, y, x)
+
+
+def _phases(volume: np.ndarray, factor: int) -> np.ndarray:
+    """(f z, f y, f x) -> (f^3, z, y, x)."""
+    z, y, x = (n // factor for n in volume.shape)
+    parts = volume.reshape(z, factor, y, factor, x, factor)
+    return np.ascontiguousarray(parts.transpose(1, 3, 5, 0, 2, 4).reshape(factor**3, z, y, x))
+
+
+def _gelu(values: np.ndarray) -> np.ndarray:
+    from scipy.special import erf
+
+    return 0.5 * values * (1 + erf(values * np.float32(0.5**0.5)))

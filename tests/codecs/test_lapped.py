@@ -1,0 +1,51 @@
+"""The encoder of the catalog's autoencoder without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import chgdb
+from chgdb.codecs.lapped import LappedEncoder
+
+
+def test_latents_are_those_of_the_store() -> None:
+    """Stored latents were made by torch; a value at the edge of two whole numbers may go to the other one."""
+    catalog, encoder = chgdb.open(), LappedEncoder.load()
+    assert encoder is not None
+    chosen = catalog.ids[::200]
+    for material_id, expected in zip(chosen, catalog.latents(chosen), strict=True):
+        found = encoder.encode(catalog[material_id].density) * np.float32(encoder.step)
+        assert found.shape == expected.shape
+        difference = np.abs(found - expected)
+        assert difference.max() <= 1.01 * encoder.step
+        assert np.count_nonzero(difference) <= 0.002 * np.count_nonzero(expected)
+
+
+def test_it_is_the_network_of_torch() -> None:
+    pytest.importorskip("torch")
+    from chgdb.codecs.autoencoder import Autoencoder
+
+    catalog, encoder, model = chgdb.open(), LappedEncoder.load(), Autoencoder.load()
+    assert encoder is not None
+    assert encoder.identifier == model.identifier
+    density = catalog["mp-149"].density
+    found, expected = encoder.encode(density), model.encode(density)
+    assert found.dtype == expected.dtype
+    assert np.abs(found - expected).max() <= 1
+    assert np.count_nonzero(found != expected) <= 2
+
+
+def test_other_networks_are_left_to_torch() -> None:
+    assert LappedEncoder.load("published") is None
+
+
+def test_torch_is_not_loaded() -> None:
+    program = (
+        "import sys, chgdb; from chgdb.models.rows import default_encoder;"
+        "default_encoder()(chgdb.open()['mp-149'].density); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
