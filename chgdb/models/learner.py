@@ -1,4 +1,7 @@
-"""A learner around a network on latents: scaling of what goes in and out, weights on disk. Loads torch when used."""
+"""A learner around a network on latents or cubes: scaling of what goes in and out, weights on disk.
+
+Torch is loaded for training alone.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy as np
 
 from ..errors import require
 from . import ModelError, Rows
+from .inference import Applied, Settings, crop, shapes
 
 if TYPE_CHECKING:
     from .networks import Network
@@ -21,7 +25,7 @@ _PURPOSE = "a property model on latents"
 class LatentLearner:
     """Base of the convolutional models: subclasses say what the network looks like.
 
-    SETTINGS: fields of `networks.Settings`. SINGLE: a network of its own for each target instead of one for all.
+    SETTINGS: fields of `inference.Settings`. SINGLE: a network of its own for each target instead of one for all.
     INPUTS: "latent", or "cubes" instead; with "magpie", the composition too.
     """
 
@@ -35,16 +39,11 @@ class LatentLearner:
     def __init__(self) -> None:
         self.targets: tuple[str, ...] = ()
         self.arrays: dict[str, np.ndarray] = {}  # scales, and the networks' weights under "0." and so on
-        self.networks: list[Network] = []
+        self.networks: list[Network | Applied] = []
 
     @property
     def _with_composition(self) -> bool:
         return "magpie" in self.INPUTS
-
-    def _build(self, channels: int, features: int, outputs: int) -> Network:
-        from . import networks
-
-        return networks.Network(channels, features, outputs, networks.Settings(**self.SETTINGS))
 
     def fit(
         self,
@@ -61,7 +60,7 @@ class LatentLearner:
         torch = require("torch", "ml", _PURPOSE)
         from . import networks
 
-        settings = networks.Settings(**self.SETTINGS)
+        settings = Settings(**self.SETTINGS)
         self.targets = tuple(targets)
         train = ~validation
         values = np.stack([targets[name] for name in self.targets], axis=1)
@@ -78,15 +77,15 @@ class LatentLearner:
         self.networks = []
         for group in groups:
             torch.manual_seed(seed)
-            network = self._build(cropped[0].shape[-4], features.shape[1], len(group))
+            network = networks.Network(cropped[0].shape[-4], features.shape[1], len(group), settings)
             known = np.isfinite(values[:, group]).any(axis=1)
             chosen = np.flatnonzero(known)
             label = self.targets[group[0]] if self.SINGLE else "all targets"
             note = (lambda text, label=label: progress(f"{label}: {text}")) if progress else None
             networks.train(
                 network,
-                [cropped[i] for i in chosen],
-                features[chosen],
+                [torch.from_numpy(cropped[i]) for i in chosen],
+                torch.from_numpy(features[chosen]),
                 scaled[chosen][:, group],
                 validation[chosen],
                 settings,
@@ -95,29 +94,24 @@ class LatentLearner:
             )
             self.networks.append(network)
 
-    def _prepared(self, rows: Rows):
-        """(cropped latents, scaled, or cubes as they are; features (n, k) tensor, scaled)."""
-        torch = require("torch", "ml", _PURPOSE)
-        from . import networks
-
+    def _prepared(self, rows: Rows) -> tuple[list[np.ndarray], np.ndarray]:
+        """(cropped latents, scaled, or cubes as they are; features (n, k) float32, scaled)."""
         if "latent" in self.INPUTS:
             scale = np.maximum(self.arrays["latent_scale"], 1e-9).astype(np.float32)[:, None, None, None]
-            cropped = [torch.arcsinh(latent / torch.from_numpy(scale)) for latent in networks.crop(rows["latent"])]
+            cropped = [np.arcsinh(latent / scale) for latent in crop(rows["latent"])]
         else:
-            cropped = [torch.from_numpy(views[:, None]) for views in rows["cubes"]]
+            cropped = [views[:, None] for views in rows["cubes"]]
         if not self._with_composition:
-            return cropped, torch.zeros(len(rows), 0)
+            return cropped, np.zeros((len(rows), 0), np.float32)
         table = (rows.table("magpie") - self.arrays["feature_mean"]) / np.maximum(self.arrays["feature_std"], 1e-9)
         # A constant column of the training rows says nothing of other values.
         table[:, self.arrays["feature_std"] < 1e-9] = 0.0
-        return cropped, torch.from_numpy(np.clip(table, -10, 10).astype(np.float32))
+        return cropped, np.clip(table, -10, 10).astype(np.float32)
 
     def predict(self, rows: Rows) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """See `Learner.predict`; a single network has no idea of its error, the std is zero."""
-        from . import networks
-
         cropped, features = self._prepared(rows)
-        found = np.hstack([networks.infer(network, cropped, features).numpy() for network in self.networks])
+        found = np.hstack([_inferred(network, cropped, features) for network in self.networks])
         values = found.astype(float) * self.arrays["target_std"] + self.arrays["target_mean"]
         mean = {name: values[:, i] for i, name in enumerate(self.targets)}
         return mean, {name: np.zeros(len(rows)) for name in self.targets}
@@ -125,11 +119,10 @@ class LatentLearner:
     def save(self, folder: Path) -> None:
         """weights.safetensors and targets.json."""
         tensors = require("safetensors.numpy", "ml", _PURPOSE)
-        from . import networks
 
         arrays = {f"scale.{name}": np.asarray(values, np.float64) for name, values in self.arrays.items()}
         for i, network in enumerate(self.networks):
-            arrays |= networks.state_arrays(network, f"{i}.")
+            arrays |= _weights(network, f"{i}.")
         data = tensors.save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
         (folder / "weights.safetensors").write_bytes(data)  # `save_file` would let nobody else read it
         facts = {"targets": self.targets, "channels": int(arrays["0.stem.weight"].shape[1])}
@@ -137,29 +130,46 @@ class LatentLearner:
 
     @classmethod
     def load(cls, folder: Path) -> LatentLearner:
-        """Raises `MissingExtraError` without torch, `ModelError` where weights do not fit this version's network."""
-        torch = require("torch", "ml", _PURPOSE)
+        """Torch is not needed. Raises `ModelError` where weights do not fit this version's network."""
         tensors = require("safetensors.numpy", "ml", _PURPOSE)
         facts = json.loads((folder / "targets.json").read_text(encoding="utf-8"))
         arrays = tensors.load_file(folder / "weights.safetensors")
-        model = cls()
+        model, settings = cls(), Settings(**cls.SETTINGS)
         model.targets = tuple(facts["targets"])
         model.arrays = {n.removeprefix("scale."): a for n, a in arrays.items() if n.startswith("scale.")}
         features = len(model.arrays.get("feature_mean", ()))
         sizes = [1] * len(model.targets) if cls.SINGLE else [len(model.targets)]
         for i, size in enumerate(sizes):
-            network = model._build(facts["channels"], features, size)
-            state = {n.removeprefix(f"{i}."): torch.from_numpy(a) for n, a in arrays.items() if n.startswith(f"{i}.")}
-            try:
-                found = network.load_state_dict(state, strict=False)
-            except RuntimeError as error:
-                raise ModelError(f"{folder}: the weights do not fit ({str(error).splitlines()[0]})") from None
-            missing = [name for name in found.missing_keys if not name.endswith("num_batches_tracked")]
-            if missing or found.unexpected_keys:
+            weights = {n.removeprefix(f"{i}."): a for n, a in arrays.items() if n.startswith(f"{i}.")}
+            found = {name: values.shape for name, values in weights.items()}
+            if found != shapes(facts["channels"], features, size, settings):
                 raise ModelError(f"{folder}: the weights do not fit the network of this version of chgdb")
-            network.eval()
-            model.networks.append(network)
+            model.networks.append(Applied(weights, settings))
         return model
+
+
+def _inferred(network: Network | Applied, latents: list[np.ndarray], features: np.ndarray) -> np.ndarray:
+    """(n, outputs), by torch for a network that was trained just now: many rows are quicker so."""
+    if isinstance(network, Applied):
+        return network.infer(latents, features)
+    torch = require("torch", "ml", _PURPOSE)
+    from . import networks
+
+    tensors = [torch.from_numpy(latent) for latent in latents]
+    return networks.infer(network, tensors, torch.from_numpy(features)).numpy()
+
+
+def _weights(network: Network | Applied, prefix: str) -> dict[str, np.ndarray]:
+    """Weights by name, as stored: float16, the statistics of norms float32."""
+    if isinstance(network, Applied):
+        state = network.weights
+    else:
+        state = {name: value.detach().numpy() for name, value in network.state_dict().items()}
+    return {
+        f"{prefix}{name}": values.astype(np.float32 if "running_" in name else np.float16)
+        for name, values in state.items()
+        if not name.endswith("num_batches_tracked")
+    }
 
 
 def _deviations(latents: np.ndarray, rows: np.ndarray) -> np.ndarray:

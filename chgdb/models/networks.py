@@ -8,42 +8,14 @@ else is in its batch, and little is computed where nothing is.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class Settings:
-    """Shape and training of a network.
-
-    width: channels. blocks: residual blocks. attention: channel and spatial attention after each block.
-    scales: dilations of the parallel convolutions of a block; (1,) is an ordinary block.
-    patch: places along each edge that the first layer takes together.
-    squash: values are bent by arcsinh(value / squash) first; None leaves them as they are.
-    composition: width of the MLP for MAGPIE features beside the convolutions, 0 without.
-    hidden: width of the head's layer. epochs, batch, rate: of training with AdamW and a one-cycle schedule; `patience`
-        epochs without a better validation error stop it.
-    """
-
-    width: int = 32
-    blocks: int = 3
-    attention: bool = False
-    scales: tuple[int, ...] = (1,)
-    patch: int = 2
-    squash: float | None = None
-    composition: int = 0
-    hidden: int = 128
-    epochs: int = 40
-    patience: int = 15
-    batch: int = 32
-    rate: float = 3e-3
-    decay: float = 1e-2
-    dropout: float = 0.1
+from .inference import Settings
 
 
 class Attention(nn.Module):
@@ -52,9 +24,9 @@ class Attention(nn.Module):
     S. Woo et al., Convolutional Block Attention Module, arXiv 1807.06521, with averages taken over the cell alone.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__()
-        small = max(4, width // 4)
+        width, small = settings.width, settings.small()
         self.channel = nn.Sequential(nn.Linear(width, small), nn.SiLU(), nn.Linear(small, width))
         self.place = nn.Conv3d(2, 1, 3, padding=1)
 
@@ -76,7 +48,7 @@ class Block(nn.Module):
         self.norm = nn.BatchNorm3d(width)
         self.second = nn.Conv3d(width, width, 3, padding=1, bias=False)
         self.second_norm = nn.BatchNorm3d(width)
-        self.attention = Attention(width) if settings.attention else None
+        self.attention = Attention(settings) if settings.attention else None
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
         inner = sum(convolution(values) for convolution in self.first)
@@ -136,19 +108,6 @@ def masked_max(values: Tensor, mask: Tensor) -> Tensor:
     return values.masked_fill(mask == 0, -1e4).amax((2, 3, 4))
 
 
-def crop(latents: np.ndarray) -> list[Tensor]:
-    """Each latent (channel, z, y, x) without the zeros beyond its cell, as float32."""
-    cropped = []
-    for latent in latents:
-        filled = latent.any(axis=0)
-        ends = []
-        for axis in range(3):
-            used = np.flatnonzero(filled.any(axis=tuple(a for a in range(3) if a != axis)))
-            ends.append(int(used[-1]) + 1 if used.size else 1)
-        cropped.append(torch.from_numpy(latent[:, : ends[0], : ends[1], : ends[2]].astype(np.float32)))
-    return cropped
-
-
 def stack(latents: Sequence[Tensor], patch: int) -> tuple[Tensor, Tensor]:
     """(latents padded to the largest and to a multiple of the patch, masks (n, 1, z, y, x))."""
     shape = [patch * -(-max(latent.shape[axis] for latent in latents) // patch) for axis in (1, 2, 3)]
@@ -183,7 +142,8 @@ def train(
     seed: int,
     progress: Callable[[str], None] | None = None,
 ) -> None:
-    """Train in place; the weights of the epoch with the smallest validation error remain.
+    """Train in place; the weights of the epoch with the smallest validation error remain, rounded to half precision,
+    in which they are stored.
 
     latents: of each row a tensor (channel, z, y, x), taken as it is: the channels of an autoencoder are not those of
         the turned crystal when the latent is turned. Or several views of the same crystal in Cartesian axes
@@ -229,6 +189,9 @@ def train(
         if waited >= settings.patience:
             break
     network.load_state_dict(best_state)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter.half())
     network.eval()
 
 
@@ -266,12 +229,3 @@ def _turned(values: Tensor, mask: Tensor, generator: np.random.Generator) -> tup
     flipped = [axis for axis in (2, 3, 4) if generator.random() < 0.5]
     # Mirrored, a small cell lies at the other end of the batch's volume, and so does its mask.
     return (values.flip(flipped), mask.flip(flipped)) if flipped else (values, mask)
-
-
-def state_arrays(network: Network, prefix: str = "") -> Mapping[str, np.ndarray]:
-    """Weights as float32 arrays; counters of batches are left out."""
-    return {
-        f"{prefix}{name}": value.detach().float().numpy()
-        for name, value in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
