@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import StoreError
+from .locks import is_running
 
 _DIGEST = 32
 _DEFAULT_LIMIT = 1_000_000_000
@@ -80,6 +81,7 @@ class Cache:
         self.folder = cache_folder() if folder is None else folder
         self.limit = cache_limit() if limit is None else limit
         self._broken = False
+        self._swept: set[str] = set()
         # Bytes to write before looking at the size of the whole; at random, so that many short processes look as often
         # as one long one.
         self._until = random.random() * self.limit / _LOOKS
@@ -115,6 +117,7 @@ class Cache:
             for _ in range(3):  # another process may be removing the empty folder
                 path.parent.mkdir(parents=True, exist_ok=True)
                 try:
+                    self._sweep(group)
                     part.write_bytes(_digest(name, data) + data)
                     os.replace(part, path)
                     break
@@ -131,6 +134,17 @@ class Cache:
         if self._until <= 0:
             room = self.limit - self.shrink()
             self._until = max(self.limit / _LOOKS, room / 64)
+
+    def _sweep(self, group: str) -> None:
+        """Remove from a group, once, what killed processes left. Where the process is one of another machine that
+        shares the folder, it finds its file gone and writes it again."""
+        if group in self._swept:
+            return
+        self._swept.add(group)
+        for name in os.listdir(self.folder / group):
+            match = re.fullmatch(r"[0-9a-f]{32}\.(\d{1,9})-\d+\.part", name)
+            if match and not is_running(int(match[1])):
+                _remove(self.folder / group / name)
 
     def shrink(self) -> int:
         """Remove what was not used for longest until the cache is within its limit, and what killed processes left;

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from .errors import StoreError
+from .locks import try_lock
 from .store import crc32c
 from .store_swap import beside, recover
 from .store_table import Finished
@@ -156,7 +157,7 @@ def _locked(store: Path, folder: Path) -> Iterator[None]:
         except FileNotFoundError:
             continue  # removed by a build that ended just now
         try:
-            if not _try_lock(file):
+            if not try_lock(file):
                 raise StoreError(f"{store}: another build of this store is running; wait for it to end")
             # A build that ended between our open and our lock took the folder along: then the lock protects nothing.
             if _is(path, file):
@@ -174,18 +175,3 @@ def _is(path: Path, file: IO[bytes]) -> bool:
         return False
     opened = os.fstat(file.fileno())
     return (status.st_dev, status.st_ino) == (opened.st_dev, opened.st_ino)
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -114,8 +114,13 @@ def fetch(
 
 
 def _target(material_id: str, output: str | None, decode: bool, format: Format | None, several: bool) -> str:
-    """Where one material goes."""
-    if output is not None and not several and not os.path.isdir(output) and not output.endswith(os.sep):
+    """Where one material goes. Raises `StoreError` for a store where a folder is wanted: nothing is put into one."""
+    store = output is not None and os.path.isfile(os.path.join(output, "zarr.json"))
+    if store and (several or decode):
+        from chgdb.errors import StoreError
+
+        raise StoreError(f"{output} is a store; name another folder or file with -o")
+    if output is not None and not several and (store or not os.path.isdir(output)) and not output.endswith(os.sep):
         return output
     kind = format or Format.chgcar
     if not decode:
@@ -222,7 +227,7 @@ def _holds(path: str, density: Density, kind: Format) -> bool:
     import filecmp
     import tempfile
 
-    with tempfile.TemporaryDirectory(dir=os.path.dirname(path) or ".") as folder:
+    with tempfile.TemporaryDirectory(prefix="chgdb-") as folder:  # not beside it: killed, nothing stays there
         fresh = os.path.join(folder, os.path.basename(path))
         _write(fresh, density, kind.value)
         return filecmp.cmp(fresh, path, shallow=False)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chgdb.errors import FormatError, require
+from chgdb.formats.streams import open_writer
 from chgdb.grids import resample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from chgdb import Density
 
@@ -41,7 +43,7 @@ def draw(
     _draw_slice(slice_axes, density, axis, fraction % 1.0, channel, label)
     _draw_profile(profile_axes, density, axis, fraction % 1.0, channel, label)
     figure.suptitle(f"{density.crystal.formula} ({title})" if title != density.crystal.formula else title)
-    figure.savefig(path, dpi=dpi)
+    _save(figure, path, dpi)
 
 
 def draw_training(logs: Mapping[str, str | os.PathLike[str]], path: str, *, dpi: int = 160) -> None:
@@ -69,7 +71,13 @@ def draw_training(logs: Mapping[str, str | os.PathLike[str]], path: str, *, dpi:
         axes.set(xlabel="epoch", ylabel=label, yscale="log")
         axes.grid(alpha=0.3)
     loss_axes.legend(fontsize=8)
-    figure.savefig(path, dpi=dpi)
+    _save(figure, path, dpi)
+
+
+def _save(figure: Figure, path: str, dpi: int) -> None:
+    """Write a picture; it appears only when complete. Raises `FormatError` where it cannot be written."""
+    with open_writer(path) as stream:
+        figure.savefig(stream, dpi=dpi, format=path.rpartition(".")[2].lower())
 
 
 def _through_an_atom(density: Density, axis: int) -> float:

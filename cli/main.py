@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -62,12 +63,23 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without Å gets a question mark, not a traceback
+    warnings.showwarning = _show_warning
     code = _exit_code()
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = _gone()
+    except OSError as error:
+        if code == 0:
+            message(f"chgdb: standard output cannot be written: {error.strerror or error}")
+        _drop_output()
+        code = 1
     sys.exit(code)
+
+
+def _show_warning(text: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """One line, as for an error; where in the source a warning was made is for developers."""
+    message(f"chgdb: {text}" if issubclass(category, UserWarning) else f"{category.__name__}: {text}")
 
 
 def _exit_code(arguments: list[str] | None = None) -> int:
@@ -110,10 +122,15 @@ def _exit_code(arguments: list[str] | None = None) -> int:
 
 def _gone() -> int:
     """The reader of standard output has closed it (`| head`): nothing to say, and nobody to say it to."""
+    _drop_output()
+    return 141
+
+
+def _drop_output() -> None:
+    """What is left in the buffer of standard output goes nowhere: the interpreter would try again, and complain."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
-    return 141
 
 
 if __name__ == "__main__":

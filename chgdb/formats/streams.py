@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 from ..bounds import most_unfolded
 from ..errors import ChgdbError, FormatError, RemoteError
-from ..locks import try_lock
+from ..locks import is_running, try_lock
 from ..transport import is_url, public, read_file, url_path
 
 #: Longest line that a header may have. A file without line breaks is not read into memory to find that out.
@@ -204,23 +204,11 @@ def _remove_left_parts(target: str) -> None:
     with suppress(OSError):
         for other in os.listdir(folder):
             match = pattern.fullmatch(other)
-            if match is None or _is_running(int(match[1])):
+            if match is None or is_running(int(match[1])):
                 continue
             with suppress(OSError), open(os.path.join(folder, other), "r+b") as left:
                 if try_lock(left):
                     os.unlink(left.name)
-
-
-def _is_running(process: int) -> bool:
-    if os.name == "nt":  # there is no asking there
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 @contextmanager
