@@ -29,6 +29,7 @@ import numpy as np
 import typer
 
 from chgdb.errors import ChgdbError
+from chgdb.work_dask import connect
 from chgdb_catalog import batches, checks, manager, runs
 
 app = typer.Typer(
@@ -121,18 +122,6 @@ def job_of(record: dict, settings: dict, setups: Path | None) -> dict:
     return {"record": record, "settings": settings, "setups": None if setups is None else str(setups.absolute())}
 
 
-def cluster(address: str) -> Any:
-    """A Dask client of the scheduler at `address`."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise runs.RunError("--scheduler needs Dask: pip install distributed") from None
-    try:
-        return Client(address, timeout=20)
-    except (OSError, ValueError) as error:
-        raise runs.RunError(f"no Dask scheduler at {address}: {error}") from None
-
-
 @app.command()
 def run(
     queue: QueueArgument,
@@ -154,7 +143,7 @@ def run(
     limits = runs.Limits(time_limit, int(memory_limit * 1e9))
     in_batches = batches.index(sources)
     energies = checks.EnergyRange.fit(in_batches.values())
-    client = None if scheduler is None else cluster(scheduler)
+    client = None if scheduler is None else connect(scheduler)
     if retry_failed:
         for material_id in state.ids("failed"):
             state.forget_failures(material_id)

@@ -27,12 +27,13 @@ def load(
     *,
     cache: Path | None = None,
     workers: int | None = None,
+    scheduler: str | None = None,
     progress: bool = False,
 ) -> tuple[Rows, dict[str, np.ndarray]]:
     """(rows, target -> (n,) labels, NaN where there is none) of the queue's structures that have a label.
 
-    without: ids to leave out, those of the catalog; the paper's test materials are left out, too. cache: see
-    `from_structures`. Raises `FormatError` where the labels are not a table of labels.
+    without: ids to leave out, those of the catalog; the paper's test materials are left out, too. cache, workers,
+    scheduler: see `from_catalog`. Raises `FormatError` where the labels are not a table of labels.
     """
     known = labels.read(labels_path)
     ids, crystals, sources = [], [], []
@@ -48,7 +49,7 @@ def load(
                 sources.append(record["structure_source"])
                 numbers = np.array([atomic_number(symbol) for symbol in record["symbols"]])
                 crystals.append(Crystal(record["cell"], record["frac"], numbers))
-    rows = from_structures(ids, crystals, inputs, cache=cache, workers=workers, progress=progress)
+    rows = from_structures(ids, crystals, inputs, cache=cache, workers=workers, scheduler=scheduler, progress=progress)
     return rows, _labels(rows, known, sources)
 
 

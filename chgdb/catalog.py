@@ -17,6 +17,7 @@ from .elements import atomic_number, canonical_formula
 from .errors import ChgdbError, CodecError, OfflineError, StoreError, UnknownMaterialError
 from .store import Location, Store
 from .store_files import locate
+from .transport import is_url
 
 if TYPE_CHECKING:
     import xarray
@@ -81,7 +82,8 @@ class Catalog:
         self._store = Store(locate(path_or_url, options=options))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Catalog, self._source
+        place, options = self._source
+        return Catalog, (place if is_url(place) else os.path.abspath(place), options)  # also from another folder
 
     def __repr__(self) -> str:
         return f"<chgdb.Catalog {self.path}: {len(self)} materials>"
@@ -312,7 +314,8 @@ class Catalog:
         return self._consistent(read)
 
     def to_xarray(self) -> xarray.Dataset:
-        """Every column as a lazy `xarray.Dataset` along the dimension `material`, indexed by id."""
+        """Every column as a lazy `xarray.Dataset` along the dimension `material`, indexed by id; of Dask arrays, which
+        a cluster can compute with, where Dask is installed."""
         import xarray
 
         dataset = xarray.open_zarr(self._store.files.zarr_store(), consolidated=True)

@@ -1,7 +1,8 @@
 """Many densities into a store: parallel, resumable, with a report of what was refused.
 
-A build encodes every density in a process pool, writes each finished record to a journal beside the store, and at the
-end writes the next version of the store whole and swaps it in (docs/decisions/0001-a-store-is-replaced-whole.md).
+A build encodes every density in processes or on a Dask cluster, writes each finished record to a journal beside the
+store, and at the end writes the next version of the store whole and swaps it in
+(docs/decisions/0001-a-store-is-replaced-whole.md).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .store_layout import write_table
 from .store_swap import beside, swap_in
 from .store_table import Finished, check_column_name, from_finished, from_store, merge
 from .transport import is_url, read_file
-from .work import Outcome, reporting, run
+from .work import PROCESSES, Outcome, reporting, run
 
 if TYPE_CHECKING:
     from .codecs.atoms import Prior
@@ -76,12 +77,14 @@ class Encoder:
     codec: str
     prior: Mapping[str, np.ndarray] | None
     keep_extras: bool
+    folder: str = ""  # what paths are relative to, for workers elsewhere
 
     def __call__(self, task: Task) -> Finished:
         given: Mapping[str, Any] = {}
         if self.load is None:
-            density = read(task.source)
-            checksum = crc32c(_bytes_of(task.source))
+            source = task.source if is_url(task.source) else os.path.join(self.folder, task.source)
+            density = read(source)
+            checksum = crc32c(_bytes_of(source))
         else:
             density, given = self.load(task.source)
             checksum = crc32c(np.ascontiguousarray(density.total).tobytes())
@@ -115,19 +118,20 @@ def _within(nmae: float, tolerance: float) -> float:
     return float(np.nextafter(rounded, np.float32(0)) if float(rounded) > tolerance else rounded)
 
 
-_PRIORS: dict[int, Prior] = {}
+_last_prior: tuple[Mapping[str, np.ndarray], Prior] | None = None
 
 
 def _prior(arrays: Mapping[str, np.ndarray] | None) -> Prior | None:
-    """The prior of these arrays, made once a process."""
+    """The prior of these arrays, made once a process; threads of a worker may ask at the same time."""
+    global _last_prior
     if arrays is None:
         return None
-    from .codecs.atoms import Prior
+    known = _last_prior
+    if known is None or known[0] is not arrays:
+        from .codecs.atoms import Prior
 
-    if id(arrays) not in _PRIORS:
-        _PRIORS.clear()
-        _PRIORS[id(arrays)] = Prior.from_arrays(arrays)
-    return _PRIORS[id(arrays)]
+        known = _last_prior = arrays, Prior.from_arrays(arrays)
+    return known[1]
 
 
 def build(
@@ -139,6 +143,7 @@ def build(
     tolerance: float = DEFAULT_TOLERANCE,
     codec: str = "auto",
     workers: int | None = None,
+    scheduler: str | None = None,
     on_duplicate: OnDuplicate = "refuse",
     append: bool = True,
     prior: Prior | Literal["auto", "fit"] | None = "auto",
@@ -156,6 +161,8 @@ def build(
         `bulk_modulus_GPa` or `bulk_modulus [GPa]`.
     tolerance: largest NMAE allowed for each channel; 0 for lossless.
     workers: processes; the cores of this machine unless given.
+    scheduler: address of a Dask scheduler, tcp://host:8786, whose workers encode; they need the same chgdb, and the
+        files under the same paths (or URLs). None or "processes" for processes of this machine.
     on_duplicate: what to do with an id that the store holds already from another file or with other settings.
     append: add to a store that is already at `out`; False refuses to.
     prior: the atomic densities to subtract: "auto" those of the store, else of the embedded catalog; "fit" to all
@@ -166,7 +173,8 @@ def build(
     progress: True for a progress bar on standard error, or a callable (done, total, id).
 
     Files that cannot be packed are in the report; raises `StoreError` where the store as a whole cannot be written,
-    another build of it is running, or an input matches nothing.
+    another build of it is running, an input matches nothing, or the scheduler does not answer or is lost, and
+    `MissingExtraError` for a scheduler without Dask. Whatever was finished is kept for the next call.
     """
     files = find_files(inputs)
     name_of = Names(ids)
@@ -192,7 +200,7 @@ def build(
 
     build_ = _Build(
         Path(out), sources, _file_state, None, metadata, joined.attributes, dict(attributes or {}), tolerance, codec,
-        workers, on_duplicate, append, prior, keep_extras, progress, refused,
+        workers, scheduler, on_duplicate, append, prior, keep_extras, progress, refused,
     )  # fmt: skip
     return build_.run()
 
@@ -207,6 +215,7 @@ def build_from(
     tolerance: float = DEFAULT_TOLERANCE,
     codec: str = "auto",
     workers: int | None = None,
+    scheduler: str | None = None,
     on_duplicate: OnDuplicate = "refuse",
     append: bool = True,
     prior: Prior | Literal["auto", "fit"] | None = "auto",
@@ -215,9 +224,9 @@ def build_from(
 ) -> BuildReport:
     """Pack densities that a function returns; otherwise as `build`.
 
-    load: id -> (density, metadata), with metadata column name -> number, text, bool or None. With several workers it
-        must be picklable (a function of a module) and is called in the workers, once per density and once more for
-        `prior="fit"`. A call that raises a `ChgdbError` refuses that material.
+    load: id -> (density, metadata), with metadata column name -> number, text, bool or None. With several workers or
+        a scheduler it must be picklable (a function of a module) and is called in the workers, once per density; for
+        `prior="fit"` it is called here once more. A call that raises a `ChgdbError` refuses that material.
     columns: attributes of the metadata's columns: `units`, `long_name`, and any others (`source`, `comment`).
     """
     refused = []
@@ -232,7 +241,8 @@ def build_from(
             refused.append((material_id, str(error)))
     build_ = _Build(
         Path(out), sources, lambda source: "", load, lambda material_id: {}, dict(columns or {}),
-        dict(attributes or {}), tolerance, codec, workers, on_duplicate, append, prior, keep_extras, progress, refused,
+        dict(attributes or {}), tolerance, codec, workers, scheduler, on_duplicate, append, prior, keep_extras,
+        progress, refused,
     )  # fmt: skip
     return build_.run()
 
@@ -278,6 +288,7 @@ class _Build:
     tolerance: float
     codec: str
     workers: int | None
+    scheduler: str | None
     on_duplicate: OnDuplicate
     append: bool
     prior: Any
@@ -302,12 +313,13 @@ class _Build:
         store = self._existing()
         prior = self._choose_prior(store, journal)
         arrays = None if prior is None else prior.to_arrays()
-        encoder = Encoder(self.load, self.tolerance, self.codec, arrays, self.keep_extras)
+        folder = "" if self.scheduler in (None, PROCESSES) else os.getcwd()
+        encoder = Encoder(self.load, self.tolerance, self.codec, arrays, self.keep_extras, folder)
         tasks = self._plan(store, journal, 0 if prior is None else prior.identifier)
         waiting = [task for task in tasks if task.key not in journal.finished]
         done = len(tasks) - len(waiting)
         with reporting(self.progress, "Packing", done, len(tasks)) as step:
-            for outcome in run(encoder, waiting, self.workers):
+            for outcome in run(encoder, waiting, self.workers, self.scheduler):
                 self._take(outcome, journal)
                 step(outcome.task.material_id)
         finished = [journal.finished[task.key] for task in tasks if task.key in journal.finished]

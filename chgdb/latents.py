@@ -177,13 +177,14 @@ def compute(
     *,
     ids: Iterable[str] | None = None,
     workers: int | None = None,
+    scheduler: str | None = None,
     progress: bool | Callable[[int, int, str], None] = False,
 ) -> LatentReport:
     """Give every material of a store its latent: those that have none, and all where another model made them.
 
     store: its folder. model: folder or variant's name of the autoencoder; the catalog's own unless given.
     ids: these materials only; the others keep their latents where they are of the same model.
-    workers: processes; the cores of this machine unless given.
+    workers: processes; the cores of this machine unless given. scheduler: of a Dask cluster instead, as in `build`.
     progress: True for a progress bar on standard error, or a callable (done, total, id).
 
     Call it again after any interruption: finished latents are in a journal. Readers see the store as it was until all
@@ -195,13 +196,13 @@ def compute(
     path = Path(store)
     if not (path / "zarr.json").is_file():
         raise StoreError(f"{path}: latents are written into a store in a folder, and there is none")
-    place = None if model is None else os.fspath(model)
+    place = None if model is None else os.path.abspath(model) if os.path.isdir(model) else os.fspath(model)
     loaded = load_model(place)
     catalog = Catalog(path)
     wanted = None if ids is None else [catalog[i].material_id for i in ids]
     try:
         with open_latents_journal(path) as journal:
-            return _Pass(path, place, loaded, wanted, workers, progress, journal).run()
+            return _Pass(path, place, loaded, wanted, workers, scheduler, progress, journal).run()
     except OSError as error:
         if isinstance(error, StoreError):
             raise
@@ -217,6 +218,7 @@ class _Pass:
     model: Autoencoder
     wanted: list[str] | None
     workers: int | None
+    scheduler: str | None
     progress: bool | Callable[[int, int, str], None]
     journal: Journal
     refused: list[tuple[str, str]] = field(default_factory=list)
@@ -229,7 +231,8 @@ class _Pass:
         keys = {i: self._key(store, i) for row, i in enumerate(ids) if i in targets and kept[row] is None}
         waiting = [i for i, key in keys.items() if key not in self.journal.finished]
         with reporting(self.progress, "Latents", len(keys) - len(waiting), len(keys)) as step:
-            for outcome in run(_Encoder(str(self.path), self.place), waiting, self.workers):
+            encoder = _Encoder(str(self.path.absolute()), self.place)
+            for outcome in run(encoder, waiting, self.workers, self.scheduler):
                 if outcome.result is not None:
                     self.journal.add(keys[outcome.task], outcome.result)
                 else:

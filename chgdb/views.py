@@ -166,12 +166,13 @@ def compute(
     folder: Path | None = None,
     cache: Path | None = None,
     workers: int | None = None,
+    scheduler: str | None = None,
     progress: bool | Callable[[int, int, str], None] = False,
 ) -> str:
     """Predict the properties of every material of a store and write them into it; returns the model's identifier.
 
     store: folder of the store, the embedded one unless given. model: a name of `chgdb.models.names()`. folder: of the
-    trained models, the embedded catalog's unless given. cache: see `models.rows.from_catalog`.
+    trained models, the embedded catalog's unless given. cache, workers, scheduler: see `models.rows.from_catalog`.
     Readers see the store as it was until all of it is written. Raises `ModelError`, `StoreError`, `ChecksumError`,
     `MissingExtraError` as `load_model`.
     """
@@ -179,7 +180,7 @@ def compute(
 
     ensemble = load_model(model, folder)
     catalog = open_catalog(store)
-    rows = from_catalog(catalog, ensemble.inputs, cache=cache, workers=workers, progress=progress)
+    rows = from_catalog(catalog, ensemble.inputs, cache=cache, workers=workers, scheduler=scheduler, progress=progress)
     write(Path(catalog.path), rows.ids, ensemble.predict(rows, out_of_fold=True), ensemble)
     return ensemble.identifier
 

@@ -1,4 +1,4 @@
-"""Many independent tasks over processes, and a progress bar. Knows nothing of densities."""
+"""Many independent tasks over processes or a Dask cluster, and a progress bar. Knows nothing of densities."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from .errors import ChgdbError
 T = TypeVar("T")
 R = TypeVar("R")
 
+#: The scheduler that is none: processes of this machine.
+PROCESSES = "processes"
+
 #: One thread a process: the processes are the parallelism.
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -30,18 +33,28 @@ class Outcome(Generic[T, R]):
     reason: str = ""
 
 
-def run(function: Callable[[T], R], tasks: Sequence[T], workers: int | None = None) -> Iterator[Outcome[T, R]]:
+def run(
+    function: Callable[[T], R], tasks: Sequence[T], workers: int | None = None, scheduler: str | None = None
+) -> Iterator[Outcome[T, R]]:
     """Outcomes in the order in which tasks end.
 
     function: picklable where there is more than one worker; sent to each worker once.
     workers: processes, by default as many as this process may use cores. They are spawned, so a script that builds
         with several needs the usual `if __name__ == "__main__":`.
+    scheduler: address of a Dask scheduler, whose workers then do it (see `work_dask`); None or "processes": processes
+        of this machine.
     A task whose worker dies (killed for its memory, say) is tried once more by itself before it is given up.
+    Raises with a scheduler `MissingExtraError` without Dask, and `StoreError` where it does not answer or is lost.
     """
+    if scheduler not in (None, PROCESSES):
+        from .work_dask import run_on
+
+        yield from run_on(scheduler, function, tasks, workers)
+        return
     count = min(workers or cores(), len(tasks))
     if count <= 1 or (workers is None and len(tasks) < 4):  # processes take longer to start than this takes
         for task in tasks:
-            yield _attempt(function, task)
+            yield attempt(function, task)
         return
     waiting = deque(tasks)
     with _one_thread_each():
@@ -114,10 +127,11 @@ def _end_with_parent() -> None:
 
 
 def _work(task: Any) -> Outcome[Any, Any]:
-    return _attempt(_function, task)
+    return attempt(_function, task)
 
 
-def _attempt(function: Callable[[T], R], task: T) -> Outcome[T, R]:
+def attempt(function: Callable[[T], R], task: T) -> Outcome[T, R]:
+    """Run one task here; whatever it raises becomes the reason of its outcome."""
     try:
         return Outcome(task, function(task))
     except MemoryError:

@@ -43,6 +43,10 @@ SpacingOption = Annotated[
     typer.Option("--spacing", metavar="Å", help="Interpolate to a grid with points at most this far apart."),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Overwrite files that exist.")]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers do it, tcp://host:8786. [default: processes]"),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from . import train_autoencoder
-from .arguments import CatalogOption, JsonOption, QuietOption, open_store
+from .arguments import CatalogOption, JsonOption, QuietOption, SchedulerOption, open_store
 from .output import message, print_json, print_table
 
 #: Models that are compared in the documentation alone.
@@ -55,6 +55,7 @@ def properties(
     folds: Annotated[int, typer.Option(min=2, max=20, help="Members of the model, each without one fold.")] = 5,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one for each core]")] = None,
+    scheduler: SchedulerOption = None,
     catalog: CatalogOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -77,13 +78,14 @@ def properties(
     opened = open_store(catalog)
     shown = not quiet and sys.stderr.isatty()
     inputs = ensemble.required_inputs(chosen)
-    materials = rows.from_catalog(opened, inputs, cache=cache, workers=workers, progress=shown)
+    how: dict[str, Any] = {"cache": cache, "workers": workers, "scheduler": scheduler, "progress": shown}
+    materials = rows.from_catalog(opened, inputs, **how)
     known = rows.labels(opened, materials)
     extra = None
     if structures is not None and labels is not None:
         from chgdb_catalog.structures import load
 
-        extra = load(structures, labels, set(opened.ids), inputs, cache=cache, workers=workers, progress=shown)
+        extra = load(structures, labels, set(opened.ids), inputs, **how)
     facts: list[dict[str, Any]] = []
     for name in chosen:
         place = (output or models_folder()) / name

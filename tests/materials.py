@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+import chgdb
 from chgdb import Crystal, Density
 from chgdb.errors import DensityError
 
@@ -65,6 +66,24 @@ def load(material_id: str) -> tuple[Density, Mapping[str, Any]]:
 def load_slowly(material_id: str) -> tuple[Density, Mapping[str, Any]]:
     time.sleep(0.03)
     return load(material_id)
+
+
+class Noted:
+    """`load` that takes a while, and first notes the id in a file."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def __call__(self, material_id: str) -> tuple[Density, Mapping[str, Any]]:
+        with open(self._log, "a", encoding="utf-8") as log:
+            log.write(f"{material_id}\n")
+        time.sleep(0.2)
+        return load(material_id)
+
+
+def load_real(material_id: str) -> tuple[Density, Mapping[str, Any]]:
+    """A density of the embedded catalog, as the property models expect them."""
+    return chgdb.open()[material_id].density, {}
 
 
 def load_changed(material_id: str) -> tuple[Density, Mapping[str, Any]]:

@@ -127,12 +127,14 @@ def from_catalog(
     ids: Sequence[str] | None = None,
     cache: Path | None = None,
     workers: int | None = None,
+    scheduler: str | None = None,
     progress: bool | Callable[[int, int, str], None] = False,
 ) -> Rows:
     """Rows of a catalog's materials, all of them unless `ids` are given; latents come from the store.
 
     cache: folder in which features are kept between calls, by material, source checksum and version of the features.
     workers: processes that decode densities and compute features; as many as there are cores unless given.
+    scheduler: address of a Dask scheduler whose workers do that instead, as in `ingest.build`.
     Raises `StoreError` where latents are asked for and the store has none, `ModelError` where a density cannot be
     described.
     """
@@ -140,7 +142,7 @@ def from_catalog(
     crystals = tuple(catalog[material_id].crystal for material_id in chosen)
     wanted = tuple(dict.fromkeys(inputs))
     versions = _feature_versions(wanted)
-    values = _described(catalog, chosen, [n for n in wanted if n in _OF_DENSITY], cache, workers, progress)
+    values = _described(catalog, chosen, [n for n in wanted if n in _OF_DENSITY], cache, (workers, scheduler), progress)
     for name in wanted:
         if name == "latent":
             values[name] = np.asarray(catalog.latents(chosen), np.float32)
@@ -157,12 +159,14 @@ def from_structures(
     *,
     cache: Path | None = None,
     workers: int | None = None,
+    scheduler: str | None = None,
     progress: bool | Callable[[int, int, str], None] = False,
 ) -> Rows:
     """Rows of structures without a density, for models that say `PARTIAL`.
 
     inputs: names of `INPUTS`; of "density" what needs the structure alone is there and the rest NaN; what else needs a
-    density is left out. cache: as of `from_catalog`, but by id and version alone: for one set of structures.
+    density is left out. cache: as of `from_catalog`, but by id and version alone: for one set of structures. workers,
+    scheduler: as of `from_catalog`.
     """
     found: dict[str, np.ndarray] = {}
     crystals = tuple(crystals)
@@ -170,7 +174,7 @@ def from_structures(
         if name == "density":
             from .. import features
 
-            known = _structures(ids, crystals, cache, workers, progress)
+            known = _structures(ids, crystals, cache, (workers, scheduler), progress)
             found[name] = np.full((len(crystals), len(features.names())), np.nan)
             found[name][:, : known.shape[1]] = known
         elif name not in ("latent", "cubes", "gauges"):
@@ -182,7 +186,7 @@ def _structures(
     ids: Sequence[str],
     crystals: Sequence[Crystal],
     cache: Path | None,
-    workers: int | None,
+    where: tuple[int | None, str | None],
     progress: bool | Callable[[int, int, str], None],
 ) -> np.ndarray:
     """(n, features of the structure), those in the cache read from it."""
@@ -190,7 +194,7 @@ def _structures(
     crystal_of = dict(zip(ids, crystals, strict=True))
     missing = [i for i in ids if i not in known]
     with reporting(progress, "Structures", len(ids) - len(missing), len(ids)) as step:
-        for outcome in run(_DescribeStructure(crystal_of), missing, workers):
+        for outcome in run(_DescribeStructure(crystal_of), missing, *where):
             if outcome.result is None:
                 raise ModelError(f"{outcome.task} cannot be described: {outcome.reason}")
             known[outcome.task] = outcome.result
@@ -228,7 +232,7 @@ def _described(
     ids: Sequence[str],
     names: Sequence[str],
     cache: Path | None,
-    workers: int | None,
+    where: tuple[int | None, str | None],
     progress: bool | Callable[[int, int, str], None],
 ) -> dict[str, np.ndarray]:
     """Inputs that are computed from densities, those in the cache read from it; written to it now and then."""
@@ -238,7 +242,7 @@ def _described(
     known = {name: _read_cache(cache, name) for name in names}
     missing = [i for i in ids if any(key_of[i] not in known[name] for name in names)]
     with reporting(progress, "Features", len(ids) - len(missing), len(ids)) as step:
-        for count, outcome in enumerate(run(_Describe(catalog, names), missing, workers), 1):
+        for count, outcome in enumerate(run(_Describe(catalog, names), missing, *where), 1):
             if outcome.result is None:
                 raise ModelError(f"{outcome.task} in {catalog.path} cannot be described: {outcome.reason}")
             for name, values in outcome.result.items():
