@@ -74,10 +74,15 @@ def _parse(data: bytes, start: int) -> tuple[str, Finished, int] | None:
     end = first + header + payload + extras
     if magic != _MAGIC or end + 4 > len(data) or data[end : end + 4] != struct.pack("<I", crc32c(data[start:end])):
         return None
-    facts = json.loads(data[first : first + header])
     middle = first + header + payload
-    record = Finished(facts["material_id"], data[first + header : middle], data[middle:end], facts["values"])
-    return facts["key"], record, end + 4
+    try:
+        facts = json.loads(data[first : first + header])
+        key, material_id, values = facts["key"], facts["material_id"], facts["values"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None  # of no version of chgdb: what follows is not believed either
+    if not (isinstance(key, str) and isinstance(material_id, str) and isinstance(values, dict)):
+        return None
+    return key, Finished(material_id, data[first + header : middle], data[middle:end], values), end + 4
 
 
 @contextmanager
@@ -144,6 +149,27 @@ def changing(store: Path) -> Iterator[None]:
         finally:
             if {p.name for p in folder.iterdir()} == {"lock"}:
                 shutil.rmtree(folder)
+
+
+def is_due(store: Path, what: str) -> bool:
+    """Whether something that was noted with `set_due` is still to be done."""
+    return (beside(store, "journal") / f"{what}.due").exists()
+
+
+def set_due(store: Path, what: str, due: bool) -> None:
+    """Note that something is to be done once a store has been changed, or that it is done: a process that is killed
+    between the two steps cannot tell from the store that the second was wanted.
+
+    Raises `StoreError` where a build of the same store is running.
+    """
+    if is_due(store, what) == due:
+        return
+    with changing(store):
+        path = beside(store, "journal") / f"{what}.due"
+        if due:
+            path.touch()
+        else:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import zarr
 from materials import COLUMNS, IDS, density, load, same
 
 import chgdb
-from chgdb import store_layout
+from chgdb import store_layout, store_table
 from chgdb.catalog import Catalog
 from chgdb.errors import ChecksumError, ChgdbError, DensityError, StoreError, UnknownMaterialError
 from chgdb.ingest import build_from
@@ -205,7 +205,11 @@ def test_the_index_finds_every_id_in_a_chunk_or_two(tmp_path: Path) -> None:
         "stored_bytes": np.full(n, 7, np.uint32),
     }
     store_layout._write_lookup(root, columns)
-    store_layout._write_column(root, "material_id", columns["material_id"], store_layout.COLUMNS["material_id"])
+    for name, kind in store_layout.COLUMNS.items():
+        columns.setdefault(name, store_table._column(kind, [None] * n, name))
+        store_layout._write_column(root, name, columns[name], kind)
+    root.create_array("atom_number", shape=(0,), dtype="uint8", chunks=(1,))
+    root.create_array("atom_position", shape=(0, 3), dtype="float64", chunks=(1, 3))
     store_layout._write_payload(root, [], 0)
     root.attrs["chgdb_format"] = FORMAT_VERSION
     with pytest.warns(UserWarning, match="Consolidated"):

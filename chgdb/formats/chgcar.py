@@ -27,7 +27,7 @@ from ..density import CHANNELS, Crystal, Density
 from ..elements import SYMBOLS, atomic_number
 from ..errors import DensityError
 from .numbers import FIELD, LONGEST, PER_LINE, describe, lines_of_five, parse_number, read_pieces
-from .streams import Reader, bare_name
+from .streams import Reader, bare_name, text_to_bytes
 
 NAMES = ("CHGCAR*", "*CHGCAR", "CHG", "CHG[._-]*", "*.CHG", "AECCAR*", "*.AECCAR?", "PARCHG*", "*.PARCHG", "*.vasp")
 
@@ -386,12 +386,12 @@ def write(stream: IO[bytes], density: Density) -> None:
     extras = _matching_extras(density)
     line_end = extras.get("line_end", "\n")
     header = line_end.join(_header(density, extras)) + line_end
-    stream.write(header.encode("utf-8", "surrogateescape"))
+    stream.write(text_to_bytes(header))
     for name, values in density.channels.items():
         stream.write((_grid_line(density.grid) + line_end).encode("ascii"))
         for text in lines_of_five(_flat_pieces(values, density.crystal.volume), line_end.encode("ascii")):
             stream.write(text)
-        stream.write(extras.get("after", {}).get(name, "").encode("utf-8", "surrogateescape"))
+        stream.write(text_to_bytes(extras.get("after", {}).get(name, "")))
 
 
 def _flat_pieces(values: np.ndarray, volume: float) -> Iterator[np.ndarray]:
@@ -404,19 +404,37 @@ def _flat_pieces(values: np.ndarray, volume: float) -> Iterator[np.ndarray]:
 
 
 def _matching_extras(density: Density) -> dict[str, Any]:
-    """The extras without those that were made for other atoms."""
-    extras = dict(density.extras)
-    if "species" not in extras:
+    """The extras without those that were made for other atoms, and without what no CHGCAR has."""
+    n_atoms = len(density.crystal)
+    extras = {key: value for key, value in density.extras.items() if _fits(key, value, n_atoms)}
+    if "species" not in density.extras:
         return extras
     try:
-        labels = [label for label, count in extras["species"] for _ in range(count)]
+        labels = [label for label, count in extras.get("species", []) for _ in range(count)]
         elements = [SYMBOLS.index(re.match(r"[A-Za-z]*", label)[0]) for label in labels]  # type: ignore[index]
-    except (TypeError, ValueError):
+    except ValueError:
         elements = []
     if elements != density.crystal.numbers.tolist():
         for key in ("species", "selective_dynamics", "after"):
             extras.pop(key, None)
     return extras
+
+
+def _fits(key: str, value: Any, n_atoms: int) -> bool:
+    """Whether an extra is as `read` makes it: those of a store can be anything."""
+    if key == "after":
+        return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+    if key == "selective_dynamics":
+        flags = value if isinstance(value, list) else []
+        return len(flags) == n_atoms and all(isinstance(f, str) and re.fullmatch("[TF]{3}", f) for f in flags)
+    if key == "species":
+        pairs = value if isinstance(value, list) else [None]
+        return all(isinstance(pair, list) and len(pair) == 2 and _is_species(*pair, n_atoms) for pair in pairs)
+    return key != "line_end" or value == "\r\n"
+
+
+def _is_species(label: Any, count: Any, n_atoms: int) -> bool:
+    return isinstance(label, str) and label.split() == [label] and isinstance(count, int) and 0 <= count <= n_atoms
 
 
 def _header(density: Density, extras: dict[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ import numpy as np
 from ..density import Crystal, Density
 from ..errors import DensityError
 from .numbers import FIELD, parse_number, put_numbers, read_values
-from .streams import Reader
+from .streams import Reader, text_to_bytes
 
 NAMES = ("*.cube", "*.cub", "*.CUBE")
 
@@ -126,7 +126,7 @@ def write(stream: IO[bytes], density: Density) -> None:
     lines += [
         _line(number, [float(number), *position]) for number, position in zip(crystal.numbers, positions, strict=True)
     ]
-    stream.write("".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape"))
+    stream.write(text_to_bytes("".join(line + "\n" for line in lines)))
     for text in _rows(density.total):
         stream.write(text)
 

@@ -65,7 +65,7 @@ def parse_npz(data: bytes) -> dict[str, np.ndarray]:
                 arrays[info.filename.removesuffix(".npy")] = parse_npy(archive.read(info))
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError) as error:
         # RuntimeError: encrypted, or packed in a way that zipfile does not know
-        raise ValueError(f"a damaged archive ({' '.join(str(error).split())})") from None
+        raise ValueError(f"a damaged archive ({' '.join(str(error).split())[:200]})") from None
     return arrays
 
 

@@ -38,6 +38,14 @@ def bare_name(path: str | os.PathLike[str]) -> str:
     return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in _SUFFIX else name
 
 
+def text_to_bytes(text: str) -> bytes:
+    """UTF-8. Bytes that were none in the file that they came from are as they were there (surrogate escapes)."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a surrogate pair, of a JSON text
+        return text.encode("utf-8", "replace")
+
+
 class Reader:
     """A (decompressed) stream with one line of look-back and a line number for messages.
 
