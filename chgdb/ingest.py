@@ -22,6 +22,7 @@ from .codecs import DEFAULT_TOLERANCE, encode, header
 from .density import Density
 from .errors import ChgdbError, StoreError
 from .formats import pack_extras, read, text_bytes
+from .formats.npz import parse_npz
 from .inputs import Names, Properties, check_id, find_files, read_properties
 from .store import Store, crc32c
 from .store_files import FolderFiles
@@ -367,8 +368,10 @@ class _Build:
 
         path = journal.folder / "prior.npz"
         if path.exists():
-            with np.load(path, allow_pickle=False) as stored:
-                return Prior.from_arrays(dict(stored))
+            try:
+                return Prior.from_arrays(parse_npz(path.read_bytes()))
+            except ValueError as error:
+                raise StoreError(f"{path} is damaged ({error}): remove it and build again") from None
         prior = fit(_Readable(list(self.sources.values()), self.load))
         partial = path.with_suffix(".partial")
         with open(partial, "wb") as file:
