@@ -178,7 +178,7 @@ def _published(target: Path) -> str | None:
     """Version that was published to a folder, if one was."""
     try:
         return str(json.loads((target / RELEASE).read_bytes())["version"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -247,7 +247,7 @@ def _prune(transport: Transport, current: str, before: str | None, keep: int) ->
     found = {key.split("/")[1] for key, _ in transport.sizes(RELEASES) if key.count("/") > 1}
     published = {}
     for version in found - {current, before}:
-        with suppress(KeyError, ValueError, TypeError):  # without a manifest: an upload that never ended
+        with suppress(KeyError, ValueError, TypeError, RecursionError):  # without a manifest: an upload that never ended
             published[version] = str(
                 json.loads(transport.get(f"{RELEASES}/{version}/{RELEASE}").data or b"")["published"]
             )
@@ -302,7 +302,10 @@ def _pull(remote: RemoteFiles, store: Store, target: Path, progress: Progress) -
         with reporting(progress, "Pulling", 0, len(head.checksums)) as step:
 
             def bring(key: str) -> int:
-                received = _bring(remote, head, key, staging, target, manifest.get(key))
+                try:
+                    received = _bring(remote, head, key, staging, target, manifest.get(key))
+                except KeyError:
+                    raise RemoteError(f"{remote.location}: {key} is missing there; tell its owner") from None
                 step(key)
                 return received
 
@@ -325,7 +328,7 @@ def _release(remote: RemoteFiles, head: Head) -> dict[str, str]:
         if facts["version"] != head.version:
             return {}
         return {str(key): str(entry["sha256"]) for key, entry in facts["files"].items()}
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 

@@ -103,6 +103,8 @@ class ZipFiles:
             self._zip = zipfile.ZipFile(self._path)
         except _damaged_zip() as error:
             raise StoreError(f"{self.location}: not a zip file ({error})") from None
+        except OSError as error:
+            raise StoreError(f"{self.location}: cannot be read: {error.strerror or error}") from None
         roots = [name for name in self._zip.namelist() if name == ROOT or name.endswith("/" + ROOT)]
         self._prefix = min(roots, key=len, default=ROOT).removesuffix(ROOT)
 
@@ -114,6 +116,8 @@ class ZipFiles:
             return self._zip.read(info)
         except _damaged_zip() as error:
             raise StoreError(f"{self.location}: {key} is damaged ({error}); get a fresh copy") from None
+        except OSError as error:
+            raise StoreError(f"{self.location}: {key} cannot be read: {error.strerror or error}") from None
 
     def read_range(self, key: str, start: int, stop: int, fresh: bool = False) -> bytes:
         return self.read(key)[start:stop]
