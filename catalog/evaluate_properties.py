@@ -57,7 +57,8 @@ class Measurement:
                 inputs.append(name)
         self.rows: Rows = from_catalog(catalog, inputs, cache=work, workers=workers, progress=sys.stderr.isatty())
         self.labels = labels_of(catalog, self.rows)
-        self.test = catalog.column("paper_split").astype(str) == "test"
+        split = catalog.column("paper_split").astype(str)
+        self.test, self.listed = split == "test", split != ""
         self.extra: tuple[Rows, dict[str, np.ndarray]] | None = None
         queue, table = shared / "densities" / "queue.jsonl.gz", shared / "labels" / "labels.csv"
         if any(name.endswith(EXTENDED) for name in names) and queue.exists():
@@ -79,7 +80,8 @@ class Measurement:
 
     def paper(self, name: str, share: float = 1.0) -> Predictions:
         """Protocol (a): predictions of the paper's test rows (NaN elsewhere) by a model of other rows, or of a share
-        of them."""
+        of them. Intervals are calibrated on training rows of the paper's list: the test rows are drawn from it, and
+        the others, many of them hypothetical, are predicted worse."""
         targets = tuple(models.TARGETS) if name in _ALL_TARGETS else models.SERVED
         train = ~self.test
         if share < 1:
@@ -134,6 +136,7 @@ class Measurement:
         trained, found = Ensemble.fit(
             name, self.rows.take(chosen), {n: v[chosen] for n, v in targets.items()}, extra=extra, folds=folds,
             progress=note, refit=test is not None, grouped=test is None,
+            calibrating=None if test is None else self.listed[chosen],
         )  # fmt: skip
         if test is None:
             return found

@@ -137,6 +137,7 @@ class Ensemble:
         extra: tuple[Rows, Mapping[str, np.ndarray]] | None = None,
         folds: int = FOLDS,
         grouped: bool = True,
+        calibrating: np.ndarray | None = None,
         seed: int = 0,
         refit: bool = True,
         progress: Callable[[str], None] | None = None,
@@ -150,6 +151,8 @@ class Ensemble:
             rows, the predictions NaN elsewhere.
         grouped: False lets polymorphs straddle the folds: a calibration for test rows that share their formulas with
             training rows, which are easier than a formula never seen.
+        calibrating: (n,) bool, the rows whose residuals calibrate, all unless given: where those to be predicted are
+            drawn from a part of the training set, whose errors are not those of all of it. Fewer than 20 are too few.
         refit: False leaves out the learner of all rows of a model that says `REFIT`: for measuring folds alone.
         Raises `ModelError` where a target has fewer than 20 labels.
         """
@@ -197,7 +200,13 @@ class Ensemble:
             members = [fitted(np.arange(len(everything)), "all rows", folds)]
         residual = {n: _rms(raw_mean[n] - scaled[n][:count]) for n in usable}
         mean = _in_units(raw_mean, residual)
-        calibration = {n: calibrate(n, usable[n], mean[n], raw_std[n], residual[n]) for n in usable}
+        everywhere = np.ones(count, bool)
+        calibration = {}
+        for n, values in usable.items():
+            chosen = everywhere if calibrating is None else calibrating
+            if np.isfinite(values[chosen]).sum() < 20:
+                chosen = everywhere
+            calibration[n] = calibrate(n, values, np.where(chosen, mean[n], np.nan), raw_std[n], residual[n])
         std = {n: _std_in_unit(n, calibration[n], mean[n], raw_std[n]) for n in usable}
         kind = "formula" if grouped else "material"
         split = {

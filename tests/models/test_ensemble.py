@@ -205,3 +205,24 @@ def test_targets_have_units_and_inverse_scales() -> None:
         values = np.array([0.5, 3.0, 200.0])
         np.testing.assert_allclose(target.inverse(target.forward(values)), values)
         assert target.units
+
+
+def test_intervals_are_calibrated_on_the_rows_that_are_asked_for(
+    materials: tuple[Rows, dict[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of labels that are noise in one half of the rows, the other half's residuals are the smaller ones."""
+    monkeypatch.setattr(get("magpie"), "TREES", 40)
+    rows, labels = materials
+    half = np.arange(len(rows)) % 2 == 0
+    noise = np.where(half, 0.0, 3.0) * np.random.default_rng(0).normal(size=len(rows))
+    targets = {"formation_energy": labels["formation_energy"] + noise}
+    known = half & np.isfinite(targets["formation_energy"])
+    found = {}
+    for name, chosen in (("all", None), ("half", known), ("few", np.arange(len(rows)) < 5)):
+        model, held_out = Ensemble.fit("magpie", rows, targets, calibrating=chosen, refit=False)
+        found[name] = model.calibration["formation_energy"].factor
+        if name == "half":
+            values = (v["formation_energy"][known] for v in (targets, held_out.mean, held_out.std))
+            assert evaluation.coverage(*values) == pytest.approx(0.9, abs=0.02)
+    assert found["half"] < 0.8 * found["all"]
+    assert found["few"] == found["all"]
