@@ -55,12 +55,13 @@ def measure(
         facts["served"] = best
         facts["parity"] = {protocol: _parity(measured, best, protocol) for protocol in protocols}
         facts["coverage"] = {protocol: _coverage(measured, best, protocol) for protocol in protocols}
-    facts["polymorphs"] = {n: _polymorphs(measured, n) for n in protocols["grouped"] if n in chosen}
-    facts["curve"] = [
+        facts["columns"] = _columns(measured)
+    # What was measured of other models in earlier runs stays.
+    facts.setdefault("polymorphs", {}).update({n: _polymorphs(measured, n) for n in chosen})
+    facts["curve"] = [point for point in facts.get("curve", []) if point["model"] not in chosen] + [
         {"model": n, "share": share, **_curve_point(measured, n, share)}
         for n in chosen if n in (BASELINE, OURS) for share in SHARES
     ]  # fmt: skip
-    facts["columns"] = _columns(measured)
     if "multitarget" in chosen:
         facts["multitarget"] = _multitarget(measured)
     facts["spread"] = facts.get("spread", {})

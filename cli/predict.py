@@ -24,7 +24,7 @@ Examples:
   chgdb predict CHGCAR
   chgdb predict runs/*/CHGCAR.gz --csv > properties.csv
   chgdb predict CHGCAR --json | jq '.[0].properties.bulk_modulus'
-  chgdb predict CHGCAR --model attention           the network of arXiv 2605.07227 (needs torch)""",
+  chgdb predict CHGCAR --model attention           the network of arXiv 2605.07227""",
     )(predict)
 
 

@@ -16,5 +16,5 @@ class Model(LatentLearner):
     TITLE = "latent + MAGPIE, attention CNN"
     INPUTS = ("latent", "magpie")
     SETTINGS = {  # noqa: RUF012
-        "width": 32, "blocks": 3, "attention": True, "composition": 128, "epochs": 16, "dropout": 0.2, "decay": 0.03,
+        "width": 32, "blocks": 3, "attention": True, "composition": 128, "epochs": 12, "dropout": 0.2, "decay": 0.03,
     }  # fmt: skip

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..codecs.lapped import neighbours
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -117,12 +119,12 @@ class Applied:
         inner = _silu(self._norm(inner, f"{name}.norm"))
         inner = self._norm(self._convolved(inner, f"{name}.second"), f"{name}.second_norm")
         if self.settings.attention:
-            both = [inner.mean(axis=(1, 2, 3)), inner.max(axis=(1, 2, 3))]
-            weight = sum(
-                self._linear(_silu(self._linear(seen, f"{name}.attention.channel.0")), f"{name}.attention.channel.2")
-                for seen in both
+            channel = f"{name}.attention.channel"
+            average, most = (
+                self._linear(_silu(self._linear(seen, f"{channel}.0")), f"{channel}.2")
+                for seen in (inner.mean(axis=(1, 2, 3)), inner.max(axis=(1, 2, 3)))
             )
-            inner = inner * _sigmoid(weight)[:, None, None, None]
+            inner = inner * _sigmoid(average + most)[:, None, None, None]
             seen = np.stack([inner.mean(axis=0), inner.max(axis=0)])
             inner = inner * _sigmoid(self._convolved(seen, f"{name}.attention.place"))
         return _silu(values + inner)
@@ -130,15 +132,11 @@ class Applied:
     def _convolved(self, values: np.ndarray, name: str, scale: int = 1) -> np.ndarray:
         """3 x 3 x 3 convolution of a dilation, zero at the edges."""
         weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
-        z, y, x = values.shape[1:]
         padded = np.pad(values, [(0, 0), *[(scale, scale)] * 3])
-        result = np.zeros((len(weight), z * y * x), np.float32)
-        for k, j, i in np.ndindex(3, 3, 3):
-            seen = padded[:, k * scale : k * scale + z, j * scale : j * scale + y, i * scale : i * scale + x]
-            result += weight[:, :, k, j, i] @ seen.reshape(len(values), -1)
+        result = weight.reshape(len(weight), -1) @ neighbours(padded, 3, scale)
         if bias is not None:
             result += bias[:, None]
-        return result.reshape(-1, z, y, x)
+        return result.reshape(-1, *values.shape[1:])
 
     def _norm(self, values: np.ndarray, name: str) -> np.ndarray:
         weight, bias, mean, variance = (

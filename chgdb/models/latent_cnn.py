@@ -13,4 +13,4 @@ NAME = "latent_cnn"
 class Model(LatentLearner):
     NAME = NAME
     TITLE = "latent CNN"
-    SETTINGS = {"width": 32, "blocks": 3, "epochs": 16, "dropout": 0.2, "decay": 0.03}  # noqa: RUF012
+    SETTINGS = {"width": 32, "blocks": 3, "epochs": 12, "dropout": 0.2, "decay": 0.03}  # noqa: RUF012

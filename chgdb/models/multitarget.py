@@ -17,5 +17,5 @@ class Model(LatentLearner):
     TITLE = "density alone, multi-scale attention CNN, all targets"
     INPUTS = ("cubes",)
     SETTINGS = {  # noqa: RUF012
-        "width": 32, "blocks": 2, "attention": True, "scales": (1, 2), "patch": 5, "squash": 0.03, "epochs": 16,
+        "width": 32, "blocks": 2, "attention": True, "scales": (1, 2), "patch": 5, "squash": 0.03, "epochs": 12,
     }  # fmt: skip

@@ -17,6 +17,7 @@ from trained import make
 import chgdb
 from chgdb import Crystal, Density
 from chgdb.models import SERVED, TARGETS, get
+from chgdb.views import models_folder
 
 
 @pytest.fixture(scope="module")
@@ -128,21 +129,38 @@ def test_wrong_usage(predict: Chgdb, run_chgdb: Chgdb, files: dict[str, Path], t
     assert "chgdb train properties" in missing.err
 
 
-def test_without_torch(program: Callable, made: tuple[Path, Path], files: dict[str, Path], tmp_path: Path) -> None:
-    """torch, LightGBM and scikit-learn are not needed to predict; a model that needs torch says what to install."""
-    for name in ("torch", "lightgbm", "sklearn"):
+@pytest.fixture
+def bare(tmp_path: Path) -> dict[str, str]:
+    """Environment of a Python without the packages that training takes."""
+    for name in ("torch", "lightgbm", "sklearn", "optuna"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('not here')\n")
-    result = program(
-        "predict", "--model", "magpie", "--models", made[1], files["salt"], "--json", env={"PYTHONPATH": str(tmp_path)}
-    )
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+@pytest.mark.parametrize("name", ["magpie", "invariant", "lightgbm", "attention"])
+def test_prediction_takes_no_extra(
+    name: str, program: Callable, made: tuple[Path, Path], files: dict[str, Path], bare: dict[str, str]
+) -> None:
+    folder = made[1] if name == "magpie" else models_folder()
+    if not (folder / name).is_dir():
+        pytest.skip(f"the embedded catalog has no model {name}")
+    result = program("predict", "--model", name, "--models", folder, files["salt"], "--json", env=bare)
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)[0]["formula"] == "NaCl"
-    shutil.copytree(made[1] / "magpie", tmp_path / "models" / "attention")
-    description = tmp_path / "models" / "attention" / "model.json"
-    description.write_text(description.read_text().replace('"name": "magpie"', '"name": "attention"'))
+    assert result.stderr == ""
+    (fact,) = json.loads(result.stdout)
+    assert list(fact["properties"]) == list(SERVED)
+    # NaCl: 24 GPa, -1.8 eV/atom; every model knows it from its training set.
+    assert fact["properties"]["bulk_modulus"]["value"] == pytest.approx(24, abs=12) or name == "magpie"
+    assert fact["properties"]["formation_energy"]["value"] == pytest.approx(-1.8, abs=0.7)
+    assert all(found["model"].startswith(f"{name}-") for found in fact["properties"].values())
+
+
+def test_training_without_torch_says_what_to_install(
+    program: Callable, made: tuple[Path, Path], bare: dict[str, str], tmp_path: Path
+) -> None:
     result = program(
-        "predict", "--model", "attention", "--models", tmp_path / "models", files["salt"],
-        env={"PYTHONPATH": str(tmp_path)},
+        "train", "properties", "--catalog", made[0], "--model", "multitarget", "--workers", 1, "-o", tmp_path / "out",
+        env=bare,
     )  # fmt: skip
     assert result.returncode == 1
     assert one_line(result.stderr)
@@ -209,7 +227,7 @@ def test_info_shows_predictions(run_chgdb: Chgdb, made: tuple[Path, Path], tmp_p
 
 
 def test_build_predicts_and_keeps_predictions_up_to_date(run_chgdb: Chgdb, runs: Path, tmp_path: Path) -> None:
-    from chgdb.views import DEFAULT_MODEL, models_folder, names
+    from chgdb.views import DEFAULT_MODEL, names
 
     if not (models_folder() / DEFAULT_MODEL).is_dir():
         pytest.skip("the embedded catalog has no trained model")
