@@ -115,7 +115,9 @@ class Applied:
         return (weight.reshape(len(weight), -1) @ columns).reshape(-1, z // patch, y // patch, x // patch)
 
     def _block(self, values: np.ndarray, name: str) -> np.ndarray:
-        inner = sum(self._convolved(values, f"{name}.first.{k}", scale) for k, scale in enumerate(self.settings.scales))
+        inner = np.zeros_like(values)
+        for k, scale in enumerate(self.settings.scales):
+            inner += self._convolved(values, f"{name}.first.{k}", scale)
         inner = _silu(self._norm(inner, f"{name}.norm"))
         inner = self._norm(self._convolved(inner, f"{name}.second"), f"{name}.second_norm")
         if self.settings.attention:
