@@ -175,8 +175,11 @@ def _read_group(name: str) -> LatentFile:
             raise FormatError(f"{name}: a store of materials: chgdb fetch ID --catalog {name} --decode decodes one")
         version = facts.get("chgdb_latent")
         if version != VERSION:
-            newer = isinstance(version, int) and version > VERSION
-            raise FormatError(f"{name}: " + ("of a later version of chgdb: upgrade it" if newer else "not a latent"))
+            reason = "not a latent"
+            if isinstance(version, int) and version > VERSION:
+                reason = f"latent format {version}, but this chgdb reads up to format {VERSION}: "
+                reason += "run pip install --upgrade chgdb"
+            raise FormatError(f"{name}: {reason}")
         array = _array(root, "latent")
         stored = np.asarray(array[...])
         attributes = dict(array.attrs)

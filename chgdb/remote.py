@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cache import Cache, offline
 from .errors import OfflineError, RemoteError, StoreError
-from .store_head import CHECKSUMS, HEAD, RELEASE, Head, parse_checksums, unpack
+from .store_head import CHECKSUMS, HEAD, RELEASE, Head, LaterHead, parse_checksums, unpack
 from .transport import Answer, Transport, connect, public
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ class RemoteFiles:
             try:
                 head = _parse_head(answer.data or b"", packed)
                 break
+            except LaterHead as error:
+                raise StoreError(f"{self.location}: {error}: run pip install --upgrade chgdb") from None
             except ValueError as error:
                 if attempt == 2:
                     if packed:

@@ -25,7 +25,9 @@ HEAD = "head.bin"
 CHECKSUMS = "checksums.txt"
 #: Manifest of a published store (see `publish`).
 RELEASE = "release.json"
-_MAGIC = b"chgdb head 1\n"
+#: The newest version of head.bin that this library reads and writes.
+HEAD_VERSION = 1
+_MAGIC = b"chgdb head %d\n" % HEAD_VERSION
 _DIGESTS = "digests"
 #: Largest head that is believed, compressed and not: bounds the memory that a hostile one can take.
 MAX_BYTES, _MAX_RAW = 16 << 20, 64 << 20
@@ -35,6 +37,10 @@ _MAX_FILE = 1 << 16
 KEY = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(?:/[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}){0,15}")
 _FILE = re.compile(rb"([0-9]{1,9}) (" + KEY.pattern + rb")\n")
 _LINES = re.compile(rb"(?:[0-9a-f]{8} [0-9]{1,15} " + KEY.pattern + rb"\n)*")
+
+
+class LaterHead(ValueError):
+    """head.bin is of a later version than this library reads; the message names both."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,11 @@ def pack(files: Mapping[str, bytes], digests: Mapping[str, bytes], base: str = "
 
 
 def unpack(data: bytes) -> Head:
-    """Inverse of `pack`. Raises `ValueError` where it is damaged, or too large to be one."""
+    """Inverse of `pack`. Raises `ValueError` where it is damaged, or too large to be one, `LaterHead` where it is of a
+    version that is not known yet."""
+    later = re.match(rb"chgdb head (\d{1,9})\n", data)
+    if later and int(later[1]) > HEAD_VERSION:
+        raise LaterHead(f"version {int(later[1])} of {HEAD}, but this chgdb reads up to version {HEAD_VERSION}")
     if not data.startswith(_MAGIC) or len(data) > MAX_BYTES:
         raise ValueError("it does not begin as one")
     stream = zlib.decompressobj()

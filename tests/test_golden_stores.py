@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
+import threading
+import warnings
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray
+from materials import contents
 
+import chgdb
+from chgdb import views
 from chgdb.catalog import open_catalog
 from chgdb.errors import StoreError
+from chgdb.ingest import build_from
+from chgdb.publish import publish, pull
 from chgdb.store import FORMAT_VERSION
+from chgdb.store_head import HEAD_VERSION
 from chgdb.store_layout import seal
 from chgdb.verification import verify
+from chgdb_cli.main import _exit_code
 
 FOLDER = Path(__file__).parent / "golden"
 sys.path.insert(0, str(FOLDER))
 
 import make_store  # noqa: E402
+import make_view  # noqa: E402
 
 STORES = sorted(path.stem for path in FOLDER.glob("store-v*.zip"))
 
@@ -74,16 +86,120 @@ def test_a_golden_store_opens_from_its_archive():
         assert len(open_catalog(FOLDER / f"{name}.zip").ids) == 4
 
 
-def test_a_store_of_a_later_format_version_is_refused_by_name(golden):
+@pytest.fixture
+def later(golden):
+    """A golden store that says that it is of format 99."""
     store, expected = golden
-    version = expected["format_version"]
     metadata = json.loads((store / "zarr.json").read_text(encoding="utf-8"))
-    assert metadata["attributes"]["chgdb_format"] == version
+    assert metadata["attributes"]["chgdb_format"] == expected["format_version"]
     metadata["attributes"]["chgdb_format"] = 99
     (store / "zarr.json").write_text(json.dumps(metadata), encoding="utf-8")
     seal(store)  # or the change would be taken for damage, and repaired
-    with pytest.raises(StoreError, match=rf"store format 99, but .* up to format {FORMAT_VERSION}"):
-        open_catalog(store)
+    return store
+
+
+@pytest.fixture
+def served(tmp_path):
+    """URL of the folder of the test."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments, **settings):
+            super().__init__(*arguments, directory=str(tmp_path), **settings)
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def refused(error):
+    """Whether a message is one line that names both versions and what to do."""
+    wanted = rf"store format 99, but this chgdb reads up to format {FORMAT_VERSION}: run pip install --upgrade chgdb"
+    return re.fullmatch(rf"[^\n]+: {wanted}", str(error)) is not None
+
+
+def test_a_store_of_a_later_format_version_is_refused_by_name(later, served, tmp_path, monkeypatch):
+    """Wherever a store is read: nothing of it is believed, and nothing is written over it."""
+    monkeypatch.setenv("CHGDB_CACHE", str(tmp_path / "cache"))
+    archive = shutil.make_archive(str(tmp_path / "later"), "zip", later)
+    url = f"{served}/{later.name}"
+    before = contents(later)
+    for read in (
+        lambda: open_catalog(later),
+        lambda: open_catalog(archive),
+        lambda: open_catalog(f"file://{later}"),
+        lambda: open_catalog(url),
+        lambda: open_catalog(f"zip::{archive}"),
+        lambda: open_catalog(url).to_xarray(),
+        lambda: verify(later),
+        lambda: verify(url),
+        lambda: build_from(later, ["gold-5"], make_store.load, workers=1),
+        lambda: build_from(later, ["gold-1"], make_store.load, workers=1, on_duplicate="replace"),
+        lambda: views.compute(later),
+        lambda: publish(later, tmp_path / "published"),
+        lambda: publish(url, tmp_path / "published"),
+        lambda: pull(url, tmp_path / "pulled"),
+        lambda: pull(url, later),
+    ):
+        with pytest.raises(StoreError) as caught:
+            read()
+        assert refused(caught.value), caught.value
+    assert contents(later) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "golden.zarr", "later.zip"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["fetch", "gold-1", "--decode", "--catalog", "{store}"],
+        ["search", "--catalog", "{store}"],
+        ["info", "--catalog", "{store}"],
+        ["verify", "{store}"],
+        ["build", "{store}", "{store}/CHGCAR"],
+        ["build", "{store}", "--predict"],
+        ["publish", "{store}", "{store}.copy"],
+    ],
+    ids=lambda command: " ".join(command[:1]),
+)
+def test_commands_refuse_it_in_one_line(later, command, capsys):
+    chgdb.write(later / "CHGCAR", make_store.load("gold-4")[0])
+    assert _exit_code([part.format(store=later) for part in command]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert refused(err.removesuffix("\n")), err
+
+
+def test_a_head_of_a_later_version_is_refused_by_name(golden, served, tmp_path, monkeypatch):
+    monkeypatch.setenv("CHGDB_CACHE", str(tmp_path / "cache"))
+    store, _ = golden
+    (store / "head.bin").write_bytes(b"chgdb head 12\nwhatever it is then")
+    wanted = rf"golden.zarr: version 12 of head.bin, but this chgdb reads up to version {HEAD_VERSION}: run pip install"
+    with pytest.raises(StoreError, match=wanted):
+        open_catalog(f"{served}/{store.name}")
+
+
+def test_the_view_of_a_golden_store():
+    """Predictions by the formulas they were made with, through chgdb and through xarray alone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the model that made it is not installed in any version
+        view = open_catalog(make_view.ARCHIVE).view()
+    assert (view.targets, view.model) == (make_view.MadeUp().targets, make_view.MadeUp().identifier)
+    assert view.attributes("bulk_modulus")["test_scores"] == make_view.SCORES
+    assert view.attributes("bulk_modulus")["training_materials"] == 3
+    assert view["unlike_training"].tolist() == [0, 1, 0, 0]
+    dataset = view.to_xarray()
+    for name in view.targets:
+        for suffix, expected in zip(("", "_std", "_out_of_fold"), make_view.values(name), strict=True):
+            np.testing.assert_array_equal(view[name + suffix], expected)
+            np.testing.assert_array_equal(dataset[name + suffix].values, expected)
+    assert dataset["material"].values.tolist() == list(make_view.IDS)
+    report = verify(make_view.ARCHIVE, deep=True)
+    assert report.ok, report.problems
 
 
 def test_the_latents_of_version_2(tmp_path):

@@ -236,7 +236,7 @@ def test_latents_that_cannot_be_decoded(run_chgdb: Chgdb, runs: Path, store: str
         ("noise.npy", "noise.npy: not an array of numbers"),
         ("empty.npy", "empty.npy: not an array of numbers"),
         ("folder", "folder: not a latent"),
-        ("later.zarr", "of a later version of chgdb: upgrade it"),
+        ("later.zarr", "but this chgdb reads up to format 1: run pip install --upgrade chgdb"),
         ("gridless.zarr", "gridless.zarr: not a latent, or damaged"),
         ("damaged.zarr", "damaged.zarr: not a latent, or damaged"),
         (store, "a store of materials: chgdb fetch ID"),
