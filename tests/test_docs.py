@@ -62,8 +62,8 @@ def steps(text: str) -> list[Step]:
 def matches(expected: str, got: str) -> bool:
     """Whether an output is as expected; "..." stands for any text in a line, or alone on a line for any lines.
 
-    Measured values (errors and sizes, told by their units) may differ, and so may the number of spaces between columns:
-    they change whenever the catalog is built anew.
+    Measured values (errors, sizes and predictions, told by their units) may differ, and so may the number of spaces
+    between columns: they change whenever the catalog is built anew.
 
     >>> matches("a ... c", "a b c"), matches("a ... c", "a b d"), matches("a\\n...\\nc", "a\\nc")
     (True, False, True)
@@ -82,7 +82,11 @@ def pattern(line: str) -> str:
 
 
 _NUMBER = r"[\d.,e+-]+"
-_MEASURED = re.compile(r"\d[\d.,]*(?:e[+-]\d+)?(?= (?:%|e/Å\^3|bytes|kB|MB|μB per cell|oxides))")
+_MEASURED = re.compile(
+    r"\d[\d.,]*(?:e[+-]\d+)?(?= (?:%|e/Å\^3|bytes|kB|MB|μB per cell|oxides))"
+    # Predictions and their standard deviations: they change with the model.
+    r"|-?\d[\d.]*(?=(?: \d[\d.]*)? (?:GPa|K|eV/atom|eV)$)"
+)
 
 
 class Interpreter:

@@ -47,14 +47,20 @@ def from_densities(
 
 
 def _feature_versions(inputs: Iterable[str]) -> dict[str, Any]:
+    """Of what is computed here; MAGPIE's features are a published definition, which does not change."""
     found: dict[str, Any] = {}
     if "cubes" in inputs:
         found["cubes"] = cubes.VERSION
-    if {"density", "structure", "magpie"} & set(inputs):
+    if {"density", "structure"} & set(inputs):
         from .. import features
 
         found["features"] = features.VERSION
     return found
+
+
+def version_names(inputs: Iterable[str]) -> set[str]:
+    """Keys of `Rows.versions` that say what made these inputs."""
+    return {{"density": "features", "structure": "features"}.get(name, name) for name in inputs}
 
 
 #: Inputs that are computed from a density and kept in the cache.

@@ -11,6 +11,7 @@ import numpy as np
 from . import TARGETS, Rows, evaluation, get, storage
 from .ensemble import Ensemble, Predictions
 from .evaluation import FOLDS
+from .rows import version_names
 
 if TYPE_CHECKING:
     from ..catalog import Catalog
@@ -45,7 +46,7 @@ def train(
             "without_density": len(ensemble.split["without_density"]),
             "sha256": storage.data_checksum(rows.ids, {**used, **targets}),
         },
-        "input_versions": dict(rows.versions),
+        "input_versions": {n: v for n, v in rows.versions.items() if n in version_names(get(name).Model.INPUTS)},
         "seed": seed,
         "scores": summary(rows, targets, found),
     }

@@ -10,7 +10,9 @@ import torch
 
 import chgdb
 from chgdb import features
-from chgdb.models import Rows, get, inference, latent_lightgbm, networks
+from chgdb.models import ModelError, Rows, get, inference, latent_lightgbm, networks
+from chgdb.models.ensemble import Ensemble
+from chgdb.models.training import train
 
 
 @pytest.fixture(autouse=True)
@@ -136,6 +138,22 @@ def test_a_prediction_from_several_views_is_their_mean(rows: Rows) -> None:
     each = [networks.infer(network, [v[k : k + 1] for v in views], nothing) for k in range(3)]
     torch.testing.assert_close(networks.infer(network, views, nothing), torch.stack(each).mean(0))
     assert (each[0] - each[1]).abs().max() > 1e-4
+
+
+def test_latents_of_another_autoencoder_are_refused(
+    rows: Rows, targets: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = get("latent_cnn").Model
+    monkeypatch.setattr(learner, "SETTINGS", {"epochs": 1, "width": 4, "blocks": 1})
+    inputs = {**rows.inputs, "gauges": np.ones((len(rows), 5))}
+    made_by = {"latent": "one-0a0a0a0a", "features": 1}
+    known = Rows(rows.ids, rows.crystals, inputs, made_by)
+    train("latent_cnn", chgdb.open(), known, {"energy_vs_atoms": targets["energy_vs_atoms"]}, tmp_path / "m", folds=1)
+    model = Ensemble.load(tmp_path / "m")
+    assert model.description["input_versions"] == {"latent": "one-0a0a0a0a"}  # of features it has none
+    model.predict(Rows(rows.ids, rows.crystals, inputs, {"latent": "one-0a0a0a0a", "features": 2}))
+    with pytest.raises(ModelError, match="one-0a0a0a0a, these are of other-1b1b1b1b: train it again"):
+        model.predict(Rows(rows.ids, rows.crystals, inputs, {"latent": "other-1b1b1b1b"}))
 
 
 def test_principal_components_are_those_of_scikit_learn() -> None:
