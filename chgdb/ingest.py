@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,16 +21,17 @@ from . import __version__
 from .catalog import open_catalog
 from .codecs import DEFAULT_TOLERANCE, encode, header
 from .density import Density
-from .errors import ChgdbError, StoreError
+from .errors import ChecksumError, ChgdbError, StoreError
 from .formats import pack_extras, read, text_bytes
 from .formats.npz import parse_npz
 from .inputs import Names, Properties, check_id, find_files, read_properties
 from .store import Store, crc32c
+from .store_append import CannotLink, append_table, can_append
 from .store_files import FolderFiles
 from .store_journal import Journal, open_journal
 from .store_layout import write_table
 from .store_swap import beside, swap_in
-from .store_table import Finished, check_column_name, from_finished, from_store, merge
+from .store_table import Finished, Table, check_column_name, from_finished, from_store, merge
 from .transport import is_url, read_file
 from .work import PROCESSES, Outcome, reporting, run
 
@@ -324,7 +326,7 @@ class _Build:
                 self._take(outcome, journal)
                 step(outcome.task.material_id)
         finished = [journal.finished[task.key] for task in tasks if task.key in journal.finished]
-        held = set() if store is None else set(store.column("material_id"))
+        held = {r.material_id for r in finished if store is not None and store.find(r.material_id) is not None}
         if finished:
             self._commit(store, finished, prior)
         new = [record.material_id for record in finished]
@@ -424,8 +426,19 @@ class _Build:
         if prior is not None and any(header(r.payload).prior_id == prior.identifier for r in finished):
             table.priors[prior.identifier] = prior.to_arrays()
         table.attributes = {"generator": f"chgdb {__version__}", **self.attributes}
-        if store is not None:
-            table = merge(from_store(store), table)
         staging = beside(self.out, "staging")
-        write_table(staging, table)
+        if store is None:
+            write_table(staging, table)
+        elif not (can_append(store, table) and self._append(staging, store, table)):
+            write_table(staging, merge(from_store(store), table))
         swap_in(staging, self.out)
+
+    def _append(self, staging: Path, store: Store, table: Table) -> bool:
+        """Write the next version of a store with unchanged chunks linked; False where it has to be written whole."""
+        try:
+            append_table(staging, store, table)
+        except (CannotLink, ChecksumError):  # writing it whole says which record is damaged, if one is
+            if staging.exists():
+                shutil.rmtree(staging)
+            return False
+        return True

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Rows of a column in one chunk: what one value of a large store costs.
 CHUNK_ROWS = 4096
+#: Atoms in one chunk.
+ATOM_ROWS = CHUNK_ROWS * 8
 #: Rows of the facts in one chunk: the second record of a store of thousands finds its own already here.
 FACTS_ROWS = 8192
 #: Rows of the index in one chunk: what looking up one id reads.
@@ -124,55 +127,81 @@ RESERVED = frozenset(
 
 def write_table(folder: Path, table: Table) -> None:
     """Write a whole store into a new folder, checksums last. The folder is not visible to readers yet."""
-    import zarr
-
-    records = [data + crc32c(data).to_bytes(4, "little") for data, _ in table.records]
-    lengths = np.array([len(data) for data in records], np.uint64)
-    extras = np.array([length for _, length in table.records], np.uint64)
-    ends = np.cumsum(lengths)
-    n_atoms = table.columns["n_atoms"].astype(np.uint64)
-    derived = {
-        "payload_offset": ends - lengths,
-        "extras_length": extras,
-        "stored_bytes": lengths,
-        "atom_offset": np.cumsum(n_atoms) - n_atoms,
-    }
+    records, derived = derived_columns(table)
     columns = table.columns | {n: v.astype(table.types[n].dtype) for n, v in derived.items()}
-    root_attributes = {
-        "chgdb_format": 1 if table.latents is None else 2,
-        "coordinates": "material_id",  # xarray shows the ids as a coordinate
-        **table.attributes,
-        "priors": list(table.priors),
-    }
-    # Compact JSON: the metadata of fifty columns is most of a small store.
-    with zarr.config.set({"json_indent": None}), warnings.catch_warnings():
-        # Consolidated metadata is not in the Zarr v3 specification yet; every reader may ignore it.
-        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        root = zarr.create_group(str(folder), zarr_format=3, attributes=root_attributes)
+    with consolidated(folder):
+        root = new_group(folder, table.attributes, list(table.priors), with_latents=table.latents is not None)
         for name, kind in table.types.items():
-            _write_column(root, name, columns[name], kind)
-        for group in ["index", "prior", *(f"prior/{identifier:08x}" for identifier in table.priors)]:
-            root.create_group(group)
-        _write_atoms(root, table)
-        _write_payload(root, records, int(ends[-1]) if len(ends) else 0)
-        _write_lookup(root, columns)
+            write_column(root, name, columns[name], kind)
+        write_atoms(root, table.numbers.astype(np.uint8), table.positions)
+        write_payload(root, records, sum(map(len, records)))
+        write_lookup(root, lookup_table(columns), lambda row: columns["material_id"][row])
         if table.latents is not None:
-            _write_latents(root, folder, table.latents)
-        _write_facts(root, columns, records)
+            write_latents(root, folder, table.latents)
+        write_facts(root, facts_table(columns, records))
         for identifier, arrays in table.priors.items():
-            for name, values in arrays.items():
-                _write_plain(root, f"prior/{identifier:08x}/{name}", np.asarray(values))
-        zarr.consolidate_metadata(str(folder))
+            write_prior(root, identifier, arrays)
     seal(folder)
 
 
-def _write_column(root: Any, name: str, values: np.ndarray, kind: ColumnType) -> None:
-    constant = _constant(values, kind)
-    dimensions = ["material", *(dimension for dimension, _ in kind.dimensions)]
-    _create(root, name, values, dimensions, kind.missing if constant is None else constant, kind.attributes, CHUNK_ROWS)
+@contextmanager
+def consolidated(folder: Path) -> Iterator[None]:
+    """Zarr as it writes a store: compact metadata (those of fifty columns are most of a small store), and all of them
+    in the root at the end."""
+    import zarr
+
+    with zarr.config.set({"json_indent": None}), warnings.catch_warnings():
+        # Consolidated metadata is not in the Zarr v3 specification yet; every reader may ignore it.
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        yield
+        zarr.consolidate_metadata(str(folder))
 
 
-def _constant(values: np.ndarray, kind: ColumnType) -> Any:
+def new_group(folder: Path, attributes: Mapping[str, Any], priors: Sequence[int], *, with_latents: bool) -> Any:
+    """The root group of a store and its subgroups."""
+    import zarr
+
+    own = {
+        "chgdb_format": 2 if with_latents else 1,
+        "coordinates": "material_id",  # xarray shows the ids as a coordinate
+        **attributes,
+        "priors": list(priors),
+    }
+    root = zarr.create_group(str(folder), zarr_format=3, attributes=own)
+    for group in ["index", "prior", *(f"prior/{identifier:08x}" for identifier in priors)]:
+        root.create_group(group)
+    return root
+
+
+def derived_columns(table: Table, payload: int = 0, atoms: int = 0) -> tuple[list[bytes], dict[str, np.ndarray]]:
+    """Records with their checksums, and the columns that say where they lie; payload, atoms: what lies before them."""
+    records = [data + crc32c(data).to_bytes(4, "little") for data, _ in table.records]
+    lengths = np.array([len(data) for data in records], np.uint64)
+    n_atoms = table.columns["n_atoms"].astype(np.uint64)
+    return records, {
+        "payload_offset": np.cumsum(lengths) - lengths + np.uint64(payload),
+        "extras_length": np.array([length for _, length in table.records], np.uint64),
+        "stored_bytes": lengths,
+        "atom_offset": np.cumsum(n_atoms) - n_atoms + np.uint64(atoms),
+    }
+
+
+def write_prior(root: Any, identifier: int, arrays: Mapping[str, np.ndarray]) -> None:
+    for name, values in arrays.items():
+        _write_plain(root, f"prior/{identifier:08x}/{name}", np.asarray(values))
+
+
+def write_column(root: Any, name: str, values: np.ndarray, kind: ColumnType) -> None:
+    same = constant(values, kind)
+    fill_value = kind.missing if same is None else same
+    write_array(root, name, values, dimensions_of(kind), fill_value, kind.attributes, CHUNK_ROWS)
+
+
+def dimensions_of(kind: ColumnType) -> list[str]:
+    return ["material", *(dimension for dimension, _ in kind.dimensions)]
+
+
+def constant(values: np.ndarray, kind: ColumnType) -> Any:
     """The one value that a column holds everywhere, or None. Written as the fill value, it takes no chunk at all."""
     first = values.reshape(-1)[:1]
     if not first.size:
@@ -183,14 +212,19 @@ def _constant(values: np.ndarray, kind: ColumnType) -> Any:
     return str(first[0]) if kind.dtype == "string" else first[0].item()
 
 
-def _write_atoms(root: Any, table: Table) -> None:
+def write_atoms(
+    root: Any, numbers: np.ndarray, positions: np.ndarray, start: int = 0, shuffled: tuple[bool, bool] | None = None
+) -> None:
+    """Atomic numbers and positions of all atoms; start, shuffled: as of `write_array`, the latter for each."""
+    of_numbers, of_positions = shuffled or (None, None)
     attributes = {"long_name": "atomic number of each atom, material after material"}
-    _create(root, "atom_number", table.numbers.astype(np.uint8), ["atom"], 0, attributes, CHUNK_ROWS * 8)
+    write_array(root, "atom_number", numbers, ["atom"], 0, attributes, ATOM_ROWS, start, of_numbers)
     attributes = {"long_name": "fractional coordinates of each atom", "units": "1"}
-    _create(root, "atom_position", table.positions, ["atom", "vector"], NAN, attributes, CHUNK_ROWS * 8)
+    dimensions = ["atom", "vector"]
+    write_array(root, "atom_position", positions, dimensions, NAN, attributes, ATOM_ROWS, start, of_positions)
 
 
-def _create(
+def write_array(
     root: Any,
     name: str,
     values: np.ndarray,
@@ -198,37 +232,49 @@ def _create(
     fill_value: Any,
     attributes: Mapping[str, Any],
     chunk_rows: int,
+    start: int = 0,
+    shuffled: bool | None = None,
 ) -> None:
+    """An array with these values from the row `start` on, the first of a chunk; chunks before it come from elsewhere.
+
+    shuffled: whether bytes are shuffled before they are compressed; where that is smaller, unless given.
+    """
     from zarr.dtype import VariableLengthUTF8
 
-    rows = max(1, min(chunk_rows, values.shape[0]))
+    count = start + values.shape[0]
+    rows = max(1, min(chunk_rows, count))
     text = values.dtype == object
+    if shuffled is None:
+        shuffled = not text and _shrinks_shuffled(np.ascontiguousarray(values[:rows]))
     array = root.create_array(
         name,
-        shape=values.shape,
+        shape=(count, *values.shape[1:]),
         dtype=VariableLengthUTF8() if text else values.dtype,
         chunks=(rows, *values.shape[1:]),
-        compressors=_compressors(None if text else np.ascontiguousarray(values[:rows])),
+        compressors=_compressors(shuffled),
         fill_value=fill_value,
         dimension_names=dimensions,
         attributes=dict(attributes),
     )
-    array[...] = values
+    array[start:] = values
 
 
-def _compressors(sample: np.ndarray | None) -> list[Any]:
-    """Codecs of a column, by its first chunk (None for text): Zstandard, after byte shuffling where that is smaller.
-
-    Measured values shrink when shuffled; lattice vectors and positions, which repeat, when not.
-    """
+def _shrinks_shuffled(sample: np.ndarray) -> bool:
+    """Whether a column's first chunk is smaller with its bytes shuffled: measured values are; lattice vectors and
+    positions, which repeat, are not."""
     from numcodecs import Blosc, Zstd
+
+    if sample.dtype.itemsize == 1:
+        return False
+    return len(Blosc("zstd", 9, Blosc.SHUFFLE).encode(sample)) < len(Zstd(_LEVEL).encode(sample))
+
+
+def _compressors(shuffled: bool) -> list[Any]:
+    """Codecs of a column: Zstandard, after byte shuffling or not, and a checksum."""
     from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-    if sample is not None and sample.dtype.itemsize > 1:
-        shuffled = Blosc("zstd", 9, Blosc.SHUFFLE).encode(sample)
-        if len(shuffled) < len(Zstd(_LEVEL).encode(sample)):
-            return [BloscCodec(cname="zstd", clevel=9, shuffle="shuffle"), Crc32cCodec()]
-    return [ZstdCodec(level=_LEVEL), Crc32cCodec()]
+    first = BloscCodec(cname="zstd", clevel=9, shuffle="shuffle") if shuffled else ZstdCodec(level=_LEVEL)
+    return [first, Crc32cCodec()]
 
 
 def _write_plain(root: Any, name: str, values: np.ndarray) -> None:
@@ -236,11 +282,14 @@ def _write_plain(root: Any, name: str, values: np.ndarray) -> None:
     values = np.atleast_1d(values)
     own = name.rsplit("/", 1)[-1]
     dimensions = [f"{own}_{i}" for i in range(values.ndim)]
-    _create(root, name, values, dimensions, 0, {}, max(1, values.shape[0]))
+    write_array(root, name, values, dimensions, 0, {}, max(1, values.shape[0]))
 
 
-def _write_payload(root: Any, records: Iterable[bytes], size: int) -> None:
-    """Records one after the other. Uncompressed (they are already), so that a record is a byte range of one file."""
+def write_payload(root: Any, records: Iterable[bytes], size: int, start: int = 0) -> None:
+    """Records one after the other, from the byte `start` on, the first of a shard.
+
+    Uncompressed (they are already), so that a record is a byte range of one file.
+    """
     inner = max(1, min(INNER_BYTES, size))
     shard = min(SHARD_BYTES, max(1, -(-size // inner)) * inner)
     array = root.create_array(
@@ -256,13 +305,12 @@ def _write_payload(root: Any, records: Iterable[bytes], size: int) -> None:
         attributes={"long_name": "encoded densities, one record after the other: see payload_offset, stored_bytes"},
         config={"write_empty_chunks": True},  # a left-out chunk would shift the ones after it in the file
     )
-    start = 0
     for block in _blocks(records, shard):
         array[start : start + len(block)] = np.frombuffer(block, np.uint8)
         start += len(block)
 
 
-def _write_latents(root: Any, folder: Path, latents: Latents) -> None:
+def write_latents(root: Any, folder: Path, latents: Latents) -> None:
     """Zarr's metadata of the array, and its shards from the finished chunks. A shard without any chunk has no file."""
     from zarr.codecs import BloscCodec, Crc32cCodec, TransposeCodec
 
@@ -296,37 +344,48 @@ def _blocks(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
         yield bytes(buffer)
 
 
-def _write_lookup(root: Any, columns: Mapping[str, np.ndarray]) -> None:
-    """The index by hash of the id: enough to read a record from one small window of it."""
+def lookup_table(columns: Mapping[str, np.ndarray], start: int = 0) -> np.ndarray:
+    """Rows of the index for materials from the row `start` on, not sorted."""
     table = np.zeros(len(columns["material_id"]), LOOKUP_DTYPE)
     table["hash"] = [id_hash(i) for i in columns["material_id"]]
-    table["row"] = np.arange(table.size)
+    table["row"] = np.arange(start, start + table.size)
     table["offset"] = columns["payload_offset"]
     table["length"] = columns["stored_bytes"]
-    table.sort(order="hash")
+    return table
+
+
+def write_lookup(root: Any, table: np.ndarray, id_of: Callable[[int], str]) -> None:
+    """The index by hash of the id: enough to read a record from one small window of it. id_of: id of a row."""
+    table = np.sort(table, order="hash")
     clash = np.flatnonzero(table["hash"][1:] == table["hash"][:-1])
     if clash.size:
         rows = table["row"][clash[0] : clash[0] + 2]
-        first, second = (columns["material_id"][row] for row in rows)
+        first, second = (id_of(int(row)) for row in rows)
         raise StoreError(f"the ids {first} and {second} are the same or have the same hash: rename one of them")
     attributes = {
         "long_name": "index of the records, ascending by hash of the material id",
         "fields": "hash uint64, offset uint64, row uint32, length uint32; little-endian",
     }
     values = table.view(np.uint8).reshape(-1, table.itemsize)
-    _create_rows(root, LOOKUP, values, LOOKUP_ROWS, ["slot", "lookup_byte"], attributes)
+    _write_rows(root, LOOKUP, values, LOOKUP_ROWS, ["slot", "lookup_byte"], attributes)
 
 
-def _create_rows(
-    root: Any, name: str, values: np.ndarray, chunk_rows: int, dimensions: list[str], attributes: Mapping[str, Any]
+def _write_rows(
+    root: Any,
+    name: str,
+    values: np.ndarray,
+    chunk_rows: int,
+    dimensions: list[str],
+    attributes: Mapping[str, Any],
+    start: int = 0,
 ) -> None:
-    """An array of records, a row each, as bytes."""
+    """An array of records, a row each, as bytes; start: as of `write_array`."""
     from zarr.codecs import BloscCodec, Crc32cCodec
 
-    count, size = values.shape
+    count, size = start + values.shape[0], values.shape[1]
     array = root.create_array(
         name,
-        shape=values.shape,
+        shape=(count, size),
         dtype=np.uint8,
         chunks=(max(1, min(chunk_rows, count)), size),
         compressors=[BloscCodec(typesize=size, cname="zstd", clevel=9, shuffle="shuffle"), Crc32cCodec()],
@@ -335,35 +394,52 @@ def _create_rows(
         attributes=dict(attributes),
         config={"write_empty_chunks": True},
     )
-    array[...] = values
+    array[start:] = values
 
 
-def _write_facts(root: Any, columns: Mapping[str, np.ndarray], records: list[bytes]) -> None:
+def facts_table(columns: Mapping[str, np.ndarray], records: Sequence[bytes]) -> np.ndarray:
     """What a fetched record's statement needs of its columns, in one array; and the record's checksum, which ties its
-    bytes to this version of the store."""
+    bytes to this version of the store. uint8 (material, byte)."""
     table = np.zeros(len(records), FACTS_DTYPE)
     table["crc32c"] = [int.from_bytes(record[-4:], "little") for record in records]
     for name in FACTS_COLUMNS:
         table[name] = columns[name]
+    return table.view(np.uint8).reshape(-1, table.itemsize)
+
+
+def write_facts(root: Any, values: np.ndarray, start: int = 0) -> None:
+    """The facts of the materials from the row `start` on, the first of a chunk."""
     attributes = {
         "long_name": "checksum and errors of each record, a row a material; copies of columns but for the checksum",
         "fields": "crc32c uint32, extras_length uint32, nmae float32, max_error float32, tolerance float64, "
         "text_bytes int64; little-endian",
     }
-    size = table.itemsize
-    values = table.view(np.uint8).reshape(-1, size)
-    _create_rows(root, FACTS, values, FACTS_ROWS, ["material", "facts_byte"], attributes)
+    _write_rows(root, FACTS, values, FACTS_ROWS, ["material", "facts_byte"], attributes, start)
 
 
-def seal(folder: Path) -> None:
-    """Write parity.bin, checksums.txt and head.bin, and flush everything to the disk."""
-    checksums: dict[str, tuple[int, int]] = {}
+@dataclass(frozen=True)
+class Linked:
+    """What is known of files that were linked from an earlier version: key -> (crc32c, size), key -> digest, and the
+    parity of those among them that it covers."""
+
+    checksums: Mapping[str, tuple[int, int]]
+    digests: Mapping[str, bytes]
+    parity: np.ndarray
+
+
+def seal(folder: Path, linked: Linked | None = None) -> None:
+    """Write parity.bin, checksums.txt and head.bin, and flush everything to the disk; linked files are not read."""
+    checksums = dict(linked.checksums) if linked else {}
+    digests = dict(linked.digests) if linked else {}
     contents: list[bytes] = []
     head: dict[str, bytes] = {}
-    digests: dict[str, bytes] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         key = path.relative_to(folder).as_posix()
         if key in (CHECKSUMS, PARITY, HEAD):
+            continue
+        if linked and key in linked.checksums:
+            if store_head.belongs(key, checksums[key][1]):
+                head[key] = path.read_bytes()
             continue
         data = path.read_bytes()
         checksums[key], digests[key] = (crc32c(data), len(data)), store_head.digest(data)
@@ -372,7 +448,10 @@ def seal(folder: Path) -> None:
         if is_protected(key):
             contents.append(data)
         _flush(path)
-    parity = np.zeros(min(PARITY_BYTES, max(len(data) for data in contents)), np.uint8)
+    largest = max(size for key, (_, size) in checksums.items() if is_protected(key))
+    parity = np.zeros(min(PARITY_BYTES, largest), np.uint8)
+    if linked:
+        parity ^= linked.parity
     for data in contents:
         add_parity(parity, data)
     _write_flushed(folder / PARITY, parity.tobytes())

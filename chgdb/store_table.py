@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from .codecs import header
 from .elements import SYMBOLS
 from .errors import StoreError
 from .store import Store
-from .store_latents import Latents
+from .store_latents import LatentReader, Latents
 from .store_layout import COLUMNS, LATENT_COLUMNS, MEASURED, NAN, RESERVED, ColumnType
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -106,11 +106,8 @@ def from_finished(finished: Sequence[Finished], attributes: Mapping[str, Mapping
 def from_store(store: Store, ids: Iterable[str] | None = None, *, keep_latents: bool = True) -> Table:
     """Table of a whole store, or of some of its materials. Raises `ChecksumError` where anything of it is damaged
     beyond repair."""
-    names = store.columns
-    names = [*(n for n in COLUMNS if n in names), *(n for n in names if n not in COLUMNS)]
-    columns = {name: store.column(name) for name in names}
-    known = COLUMNS | LATENT_COLUMNS
-    types = {name: known.get(name) or _stored_type(store, name) for name in names}
+    types = stored_types(store)
+    columns = {name: store.column(name) for name in types}
     records, rows = [], []
     for material_id in columns["material_id"] if ids is None else ids:
         location = store.find(material_id)
@@ -131,11 +128,44 @@ def from_store(store: Store, ids: Iterable[str] | None = None, *, keep_latents: 
     for identifier in (i for i in store.prior_ids if i in used):
         prefix = f"prior/{identifier:08x}/"
         priors[identifier] = {n.removeprefix(prefix): store.column(n) for n in store.arrays if n.startswith(prefix)}
-    attributes = {k: v for k, v in store.attributes.items() if k not in ("chgdb_format", "coordinates", "priors")}
+    attributes = own_attributes(store)
     latents = _stored_latents(store, rows) if keep_latents else None
     table = Table(types, columns, numbers, positions, records, priors, attributes, latents)
     table._tidy()
     return table
+
+
+def stored_types(store: Store) -> dict[str, ColumnType]:
+    """Types of a store's columns, those of `COLUMNS` first."""
+    names = store.columns
+    names = [*(n for n in COLUMNS if n in names), *(n for n in names if n not in COLUMNS)]
+    known = COLUMNS | LATENT_COLUMNS
+    return {name: known.get(name) or _stored_type(store, name) for name in names}
+
+
+def own_attributes(store: Store) -> dict[str, Any]:
+    """Root attributes that are not the format's."""
+    return {k: v for k, v in store.attributes.items() if k not in ("chgdb_format", "coordinates", "priors")}
+
+
+def merged_types(old: Mapping[str, ColumnType], new: Mapping[str, ColumnType]) -> dict[str, ColumnType]:
+    """Types of the columns of two tables in one. Raises `StoreError` where one has another type or unit in the two."""
+    types = dict(old)
+    for name, kind in new.items():
+        known = types.setdefault(name, kind)
+        if known.dtype != kind.dtype or (kind.units and known.units != kind.units):
+            raise StoreError(
+                f"column {name} is {known.dtype} in {known.units or 'no unit'} in the store, but {kind.dtype} in "
+                f"{kind.units or 'no unit'} in what is added: rename or convert one of them"
+            )
+    return types
+
+
+def latents_without_rows(reader: LatentReader) -> Latents:
+    """What a store says of its latents, without any of them."""
+    own = Latents(reader.shape, reader.step, {}).all_attributes
+    attributes = {name: value for name, value in reader.info.attributes.items() if name not in own}
+    return Latents(reader.shape, reader.step, attributes)
 
 
 def _stored_latents(store: Store, rows: Sequence[int]) -> Latents | None:
@@ -145,9 +175,7 @@ def _stored_latents(store: Store, rows: Sequence[int]) -> Latents | None:
         return None
     for _ in reader.many(rows):  # decompressed once, or a damaged one would be handed on
         pass
-    own = Latents(reader.shape, reader.step, {}).all_attributes
-    attributes = {name: value for name, value in reader.info.attributes.items() if name not in own}
-    return Latents(reader.shape, reader.step, attributes, [reader.chunk(row) for row in rows])
+    return replace(latents_without_rows(reader), chunks=[reader.chunk(row) for row in rows])
 
 
 def merge(old: Table, new: Table) -> Table:
@@ -155,14 +183,7 @@ def merge(old: Table, new: Table) -> Table:
 
     Raises `StoreError` where a column has another type or unit in the two.
     """
-    types = dict(old.types)
-    for name, kind in new.types.items():
-        known = types.setdefault(name, kind)
-        if known.dtype != kind.dtype or (kind.units and known.units != kind.units):
-            raise StoreError(
-                f"column {name} is {known.dtype} in {known.units or 'no unit'} in the store, but {kind.dtype} in "
-                f"{kind.units or 'no unit'} in what is added: rename or convert one of them"
-            )
+    types = merged_types(old.types, new.types)
     position = {material_id: i for i, material_id in enumerate(old.columns["material_id"])}
     order = np.arange(len(old) + len(new))  # row of the result -> row of old followed by new
     appended = []
@@ -174,7 +195,7 @@ def merge(old: Table, new: Table) -> Table:
     order = np.concatenate([order[: len(old)], np.array(appended, np.int64)])
     columns = {}
     for name, kind in types.items():
-        parts = [t.columns[name] if name in t.columns else _column(kind, [None] * len(t), name) for t in (old, new)]
+        parts = [t.columns[name] if name in t.columns else fill_in(kind, len(t), name) for t in (old, new)]
         columns[name] = np.concatenate(parts)[order]
     records = [*old.records, *new.records]
     numbers, positions = np.concatenate([old.numbers, new.numbers]), np.concatenate([old.positions, new.positions])
@@ -229,6 +250,11 @@ def _stored_type(store: Store, name: str) -> ColumnType:
 
 def _notes(attributes: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((k, v) for k, v in attributes.items() if k not in ("long_name", "units") and isinstance(v, str))
+
+
+def fill_in(kind: ColumnType, count: int, name: str) -> np.ndarray:
+    """A column of which nothing is known."""
+    return _column(kind, [None] * count, name)
 
 
 def _column(kind: ColumnType, given: Sequence[Any], name: str) -> np.ndarray:

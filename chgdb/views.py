@@ -214,7 +214,7 @@ def _write_group(folder: Path, ids: tuple[str, ...], predictions: Predictions, e
     """Add the view's arrays to a store that nobody reads yet, and its checksums."""
     import zarr
 
-    from .store_layout import CHECKSUMS, CHUNK_ROWS, HEAD, NAN, PARITY, _create, seal
+    from .store_layout import CHECKSUMS, CHUNK_ROWS, HEAD, NAN, PARITY, seal, write_array
 
     place = f"{_GROUP}/{PROPERTIES}"
     shutil.rmtree(folder / place, ignore_errors=True)
@@ -235,7 +235,7 @@ def _write_group(folder: Path, ids: tuple[str, ...], predictions: Predictions, e
         root.create_group(place, attributes={"title": "predicted properties", **about})
 
         def add(name: str, values: np.ndarray, missing: Any, attributes: Mapping[str, Any]) -> None:
-            _create(root, f"{place}/{name}", values, ["material"], missing, attributes, CHUNK_ROWS)
+            write_array(root, f"{place}/{name}", values, ["material"], missing, attributes, CHUNK_ROWS)
 
         add("material_id", np.array(ids, object), "", {"long_name": "material id"})
         for name in (n for n in TARGETS if n in ensemble.targets and TARGETS[n].served):

@@ -204,13 +204,13 @@ def test_the_index_finds_every_id_in_a_chunk_or_two(tmp_path: Path) -> None:
         "payload_offset": np.arange(n, dtype=np.uint64) * 7,
         "stored_bytes": np.full(n, 7, np.uint32),
     }
-    store_layout._write_lookup(root, columns)
+    store_layout.write_lookup(root, store_layout.lookup_table(columns), lambda row: ids[row])
     for name, kind in store_layout.COLUMNS.items():
         columns.setdefault(name, store_table._column(kind, [None] * n, name))
-        store_layout._write_column(root, name, columns[name], kind)
+        store_layout.write_column(root, name, columns[name], kind)
     root.create_array("atom_number", shape=(0,), dtype="uint8", chunks=(1,))
     root.create_array("atom_position", shape=(0, 3), dtype="float64", chunks=(1, 3))
-    store_layout._write_payload(root, [], 0)
+    store_layout.write_payload(root, [], 0)
     root.attrs["chgdb_format"] = FORMAT_VERSION
     with pytest.warns(UserWarning, match="Consolidated"):
         zarr.consolidate_metadata(str(folder))
