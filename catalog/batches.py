@@ -17,15 +17,18 @@ import gzip
 import json
 import lzma
 import os
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from chgdb.bounds import gunzip, most_values
 from chgdb.errors import ChgdbError, UnknownMaterialError
 
 SOURCES = Path(__file__).resolve().parent / "sources"
+_PART = re.compile(r"batch-\d{4}\.bin")
 RELATIVE_STEP = 1e-7  # of the mean density; rounding then changes a grid value by about 3e-6 of the mean
 
 
@@ -49,7 +52,13 @@ def pack(grid: np.ndarray, step: float) -> bytes:
 def unpack(data: bytes, shape: tuple[int, int, int], step: float) -> np.ndarray:
     """The (nx, ny, nz) float64 grid that `pack` wrote, in the unit of `step`."""
     nx, ny, nz = shape
-    planes = np.frombuffer(lzma.decompress(data), "u1")
+    if nx * ny * nz > most_values(len(data)):
+        raise BatchError(f"a packed grid of {len(data)} bytes claims {nx} x {ny} x {nz} points: it is damaged")
+    try:
+        unpacked = lzma.LZMADecompressor().decompress(data, max_length=8 * nx * ny * (nz // 2 + 1) + 1)
+    except lzma.LZMAError as error:
+        raise BatchError(f"a packed grid is damaged: {error}") from None
+    planes = np.frombuffer(unpacked, "u1")
     if planes.size != 8 * nx * ny * (nz // 2 + 1):
         raise BatchError(f"packed grid holds {planes.size} bytes, not what a grid of {nx} x {ny} x {nz} needs")
     zigzag = planes.reshape(4, -1).T.copy().view("<u4").ravel()
@@ -74,9 +83,15 @@ def batch_names(folder: Path = SOURCES) -> list[str]:
 
 def read_index(folder: Path, name: str) -> Iterator[dict]:
     """The records of one batch, in the order of the file."""
-    with gzip.open(Path(folder) / f"{name}.jsonl.gz", "rt", encoding="utf-8") as f:
-        for line in f:
-            yield json.loads(line)
+    path = Path(folder) / f"{name}.jsonl.gz"
+    try:
+        for line in gunzip(path.read_bytes()).decode("utf-8").splitlines():
+            record = json.loads(line)
+            if not isinstance(record, dict) or not isinstance(record.get("material_id"), str):
+                raise ValueError("a line describes no material")
+            yield record
+    except (OSError, ValueError, RecursionError) as error:
+        raise BatchError(f"{path}: not the index of a batch, or damaged: {error}") from None
 
 
 @lru_cache(maxsize=4)
@@ -107,14 +122,34 @@ def load(material_id: str, folder: Path = SOURCES) -> tuple[dict, dict[str, np.n
     except KeyError:
         raise UnknownMaterialError(f"no batch in {folder} holds {material_id}") from None
     grids = {}
-    for channel, (part, offset, length, step) in meta["payload"].items():
-        with open(Path(folder) / part, "rb") as f:
-            f.seek(offset)
-            data = f.read(length)
+    shape, places = _places(meta)
+    for channel, (part, offset, length, step) in places.items():
+        try:
+            with open(Path(folder) / part, "rb") as f:
+                f.seek(min(offset, os.fstat(f.fileno()).st_size))
+                data = f.read(min(length, os.fstat(f.fileno()).st_size))
+        except OSError as error:
+            raise BatchError(f"{Path(folder) / part}: cannot be read: {error.strerror or error}") from None
         if len(data) != length:
             raise BatchError(f"{Path(folder) / part}: ends before {material_id}'s {channel}; the file is truncated")
-        grids[channel] = unpack(data, tuple(meta["grid"]), step)
+        grids[channel] = unpack(data, shape, step)
     return meta, grids
+
+
+def _places(meta: dict) -> tuple[tuple[int, int, int], dict[str, tuple[str, int, int, float]]]:
+    """Grid and, for each channel, file, offset, length and step of a record. Raises `BatchError` for anything else."""
+    grid, payload = meta.get("grid"), meta.get("payload")
+    try:
+        nx, ny, nz = (int(n) for n in grid)  # type: ignore[union-attr]
+        places = {str(c): (str(p), int(o), int(n), float(s)) for c, (p, o, n, s) in payload.items()}  # type: ignore[union-attr]
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        places, nx, ny, nz = {}, 0, 0, 0
+    sound = places and min(nx, ny, nz) > 0
+    for part, offset, length, step in places.values():  # a file beside the index, and no other
+        sound = sound and _PART.fullmatch(part) and offset >= 0 and length >= 0 and 0 < step < 1e6
+    if not sound:
+        raise BatchError(f"the record of {meta['material_id'][:80]!r} names no grid, or no places of its channels")
+    return (nx, ny, nz), places
 
 
 def append(materials: Iterable[tuple[dict, dict[str, bytes], float]], folder: Path = SOURCES) -> str | None:

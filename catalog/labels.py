@@ -69,31 +69,36 @@ def read(path: Path) -> dict[str, dict[str, float | str | bool]]:
     Raises `FormatError` where a column is missing or a value is no number, naming the line.
     """
     labels: dict[str, dict[str, float | str | bool]] = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = {"material_id", "in_paper", *_NUMBERS.values(), *_TEXTS.values()} - set(reader.fieldnames or ())
-        if missing:
-            raise FormatError(f"{path}: no column {', '.join(sorted(missing))}; is this the labels file?")
-        for row in reader:
-            values: dict[str, float | str | bool] = {"in_paper": row["in_paper"] == "True"}
-            for column, header in _NUMBERS.items():
-                if row[header]:
-                    try:
-                        values[column] = float(row[header])
-                    except ValueError:
-                        raise FormatError(
-                            f"{path}, line {reader.line_num}: {header} is {row[header]!r}, expected a number"
-                        ) from None
-            values |= {column: row[header] for column, header in _TEXTS.items() if row[header]}
-            K, G = values.get("bulk_modulus"), values.get("shear_modulus")
-            if isinstance(K, float) and isinstance(G, float) and 3 * K + G:
-                values["poisson_ratio"] = (3 * K - 2 * G) / (2 * (3 * K + G))
-            labels[row["material_id"]] = values
+    for line, row in _rows(path, {"material_id", "in_paper", *_NUMBERS.values(), *_TEXTS.values()}):
+        values: dict[str, float | str | bool] = {"in_paper": row["in_paper"] == "True"}
+        for column, header in _NUMBERS.items():
+            if row[header]:
+                try:
+                    values[column] = float(row[header])
+                except ValueError:
+                    raise FormatError(f"{path}, line {line}: {header} is {row[header]!r}, expected a number") from None
+        values |= {column: row[header] for column, header in _TEXTS.items() if row[header]}
+        K, G = values.get("bulk_modulus"), values.get("shear_modulus")
+        if isinstance(K, float) and isinstance(G, float) and 3 * K + G:
+            values["poisson_ratio"] = (3 * K - 2 * G) / (2 * (3 * K + G))
+        labels[row["material_id"]] = values
     return labels
+
+
+def _rows(path: Path, columns: set[str]) -> list[tuple[int, dict[str, str]]]:
+    """Line number and cells of each row. Raises `FormatError` for a file that is no table with these columns."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, restval="")
+            missing = columns - set(reader.fieldnames or ())
+            if missing:
+                raise FormatError(f"{path}: no column {', '.join(sorted(missing))}; is this the labels file?")
+            return [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FormatError(f"{path}: cannot be read as CSV: {error}") from None
 
 
 def claims(path: Path) -> dict[str, str]:
     """Reduced formula -> part of the split, of all formulas that the paper has: `known` of `splits.assign`."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = [row for _, row in _rows(path, {"formula", "paper_split"})]
     return splits.claims([row["formula"] for row in rows], [row["paper_split"] for row in rows])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from chgdb.bounds import gunzip
 from chgdb.density import Crystal
 from chgdb.elements import atomic_number
+from chgdb.errors import FormatError
 from chgdb.models import TARGETS, Rows
 from chgdb.models.rows import from_structures
 from chgdb_catalog import labels
@@ -33,24 +34,38 @@ def load(
     """(rows, target -> (n,) labels, NaN where there is none) of the queue's structures that have a label.
 
     without: ids to leave out, those of the catalog; the paper's test materials are left out, too. cache, workers,
-    scheduler: see `from_catalog`. Raises `FormatError` where the labels are not a table of labels.
+    scheduler: see `from_catalog`. Raises `FormatError` where the labels are not a table of labels, or the queue is none.
     """
     known = labels.read(labels_path)
     ids, crystals, sources = [], [], []
-    with gzip.open(queue, "rt", encoding="utf-8") as file:
-        for line in file:
-            record = json.loads(line)
-            material_id = record["material_id"]
-            properties = known.get(material_id, {})
-            if material_id in without or properties.get("paper_split") in _LEFT_OUT:
-                continue
-            if any(isinstance(properties.get(name), float) for name in TARGETS):
-                ids.append(material_id)
-                sources.append(record["structure_source"])
-                numbers = np.array([atomic_number(symbol) for symbol in record["symbols"]])
-                crystals.append(Crystal(record["cell"], record["frac"], numbers))
+    for material_id, source, crystal in _queue(queue):
+        properties = known.get(material_id, {})
+        if material_id in without or properties.get("paper_split") in _LEFT_OUT:
+            continue
+        if any(isinstance(properties.get(name), float) for name in TARGETS):
+            ids.append(material_id)
+            sources.append(source)
+            crystals.append(crystal)
+    if not ids:
+        raise FormatError(f"{queue}: none of its structures has a label in {labels_path}")
     rows = from_structures(ids, crystals, inputs, cache=cache, workers=workers, scheduler=scheduler, progress=progress)
     return rows, _labels(rows, known, sources)
+
+
+def _queue(path: Path) -> Iterator[tuple[str, str, Crystal]]:
+    """(id, source, structure) of each line. Raises `FormatError` naming the line that is not one of a queue."""
+    try:
+        lines = gunzip(path.read_bytes()).decode("utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path}: cannot be read: {error}") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            numbers = np.array([atomic_number(symbol) for symbol in record["symbols"]])
+            crystal = Crystal(record["cell"], record["frac"], numbers)
+            yield str(record["material_id"]), str(record["structure_source"]), crystal
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise FormatError(f"{path}: line {number}: no structure of a queue ({error})") from None
 
 
 def _labels(rows: Rows, known: dict[str, dict[str, float | str | bool]], sources: list[str]) -> dict[str, np.ndarray]:

@@ -6,6 +6,9 @@ what was wrong, where, and what to do. The command line prints that line and exi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ChgdbError(Exception):
     """Base class of every error that chgdb raises on purpose."""
@@ -48,6 +51,19 @@ class UnknownMaterialError(ChgdbError, KeyError):
 
 class MissingExtraError(ChgdbError, ImportError):
     """An optional package is not installed; the message says which extra brings it."""
+
+
+@contextmanager
+def fitting(what: object, refusal: type[ChgdbError]) -> Iterator[None]:
+    """Files from outside that are each what they should be need not fit together: whatever using them ends in becomes
+    one line. For what is checked by use alone, such as weights and the network that they are for."""
+    try:
+        yield
+    except ChgdbError:
+        raise
+    except Exception as error:  # of numpy, torch, json and safetensors: of no common class
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise refusal(f"{what}: its files do not fit together ({reason}); get a fresh copy") from error
 
 
 def require(module: str, extra: str, purpose: str):

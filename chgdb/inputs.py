@@ -230,6 +230,8 @@ def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
             for row in reader:
                 if None in row or None in row.values():
                     raise FormatError(f"{path}: line {reader.line_num}: expected {len(header)} cells")
+                if "\0" in "".join(row.values()):
+                    raise FormatError(f"{path}: line {reader.line_num}: a byte 0: not a text file")
                 rows.append((reader.line_num, row))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"{path}: cannot be read as CSV: {error}") from None

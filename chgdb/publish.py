@@ -247,7 +247,8 @@ def _prune(transport: Transport, current: str, before: str | None, keep: int) ->
     found = {key.split("/")[1] for key, _ in transport.sizes(RELEASES) if key.count("/") > 1}
     published = {}
     for version in found - {current, before}:
-        with suppress(KeyError, ValueError, TypeError, RecursionError):  # without a manifest: an upload that never ended
+        # Without a manifest: an upload that never ended.
+        with suppress(KeyError, ValueError, TypeError, RecursionError):
             published[version] = str(
                 json.loads(transport.get(f"{RELEASES}/{version}/{RELEASE}").data or b"")["published"]
             )

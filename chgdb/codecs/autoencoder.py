@@ -36,6 +36,7 @@ MODEL, WEIGHTS = "model.json", "weights.safetensors"
 _PURPOSE = "the autoencoder codec"
 #: Largest magnitude of a stored integer; larger ones are cut off.
 LARGEST = 4095
+_LARGEST_VALUE = 1e20  # of a decoded volume; far more than any density, and squares do not overflow
 
 
 def models_folder() -> Path:
@@ -81,27 +82,26 @@ class Autoencoder:
         Raises `MissingExtraError` without torch, `CodecError` where there is no such model or it is of another
         format version, `ChecksumError` where the weights are not those that the model names.
         """
-        require("torch", "ml", _PURPOSE)
+        torch = require("torch", "ml", _PURPOSE)
         safetensors = require("safetensors", "ml", _PURPOSE)
         tensors = require("safetensors.torch", "ml", _PURPOSE)
         from . import network
 
         place, facts = read_facts(folder)
         configuration = Configuration.from_json(facts["configuration"])
-        data = (place / WEIGHTS).read_bytes()
-        checksum = hashlib.sha256(data).hexdigest()
-        if checksum != facts["weights_sha256"]:
-            raise ChecksumError(f"{place / WEIGHTS}: not the weights that {MODEL} names: get the model again")
+        data, checksum = read_weights(place, facts)
         try:
             weights = {name: value.float() for name, value in tensors.load(data).items()}
-        except safetensors.SafetensorError as error:
+        except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise CodecError(f"{place / WEIGHTS}: not a file of weights ({error}): get the model again") from None
         arrays = {n.removeprefix("prior."): weights.pop(n).numpy() for n in list(weights) if n.startswith("prior.")}
-        if arrays:
-            arrays["numbers"] = arrays["numbers"].astype(np.int64)
-        built = network.build(configuration)
+        if "numbers" in arrays:
+            with np.errstate(invalid="ignore"):
+                arrays["numbers"] = arrays["numbers"].astype(np.int64)
+        with torch.device("meta"):  # whatever size the configuration claims: the weights are those of the file
+            built = network.build(configuration)
         try:
-            built.load_state_dict(weights)
+            built.load_state_dict(weights, assign=True)
         except RuntimeError as error:
             reason = str(error).split("\n")[0]
             raise CodecError(f"{place / WEIGHTS}: does not fit the configuration in {MODEL} ({reason})") from None
@@ -190,7 +190,10 @@ class Autoencoder:
                     seen = context(crystal, self.configuration, self.prior)
                     atoms = None if seen is None else torch.from_numpy(seen)[None, None]
                     volume = self.network.decode(values[:, :, : z // factor, : y // factor, : x // factor], atoms)
-            total = from_volume(volume[0, 0].numpy(), self.configuration, self.prior, crystal, grid, n_electrons)
+            decoded = volume[0, 0].numpy()
+            if not (np.abs(decoded) < _LARGEST_VALUE).all():
+                raise CodecError("the latent decodes to something that is no density: it or its model is damaged")
+            total = from_volume(decoded, self.configuration, self.prior, crystal, grid, n_electrons)
         except MemoryError:
             raise CodecError(f"a grid of {' x '.join(map(str, grid))} points does not fit into memory") from None
         if rescale and n_electrons is not None:
@@ -219,10 +222,25 @@ class Autoencoder:
 
 def stored_levels(latent: np.ndarray, step: float, shape: tuple[int, int, int, int]) -> np.ndarray:
     """A latent (channel, z, y, x) as stored: multiples of the step, int16, zero where it does not reach."""
+    if not np.isfinite(latent).all():
+        raise CodecError("the autoencoder makes something that is no finite number: its weights are damaged")
     levels = np.clip(np.rint(latent / step), -LARGEST, LARGEST).astype(np.int16)
     whole = np.zeros(shape, np.int16)
     whole[:, : levels.shape[1], : levels.shape[2], : levels.shape[3]] = levels
     return whole
+
+
+def read_weights(place: Path, facts: dict[str, Any]) -> tuple[bytes, str]:
+    """weights.safetensors and its checksum. Raises `ChecksumError` where they are not those that model.json names."""
+    path = place / WEIGHTS
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CodecError(f"{path}: cannot be read ({error.strerror}): get the model again") from None
+    checksum = hashlib.sha256(data).hexdigest()
+    if checksum != facts["weights_sha256"]:
+        raise ChecksumError(f"{path}: not the weights that {MODEL} names: get the model again")
+    return data, checksum
 
 
 def read_facts(folder: str | os.PathLike[str] | None = None) -> tuple[Path, dict[str, Any]]:
@@ -248,7 +266,7 @@ def _facts(place: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         version = facts["format"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError, OSError):
         raise CodecError(f"{path}: not the description of an autoencoder: get the model again") from None
     if version != MODEL_FORMAT:
         raise CodecError(
@@ -256,7 +274,7 @@ def _facts(place: Path) -> dict[str, Any]:
             f"{'newer' if isinstance(version, int) and version > MODEL_FORMAT else 'matching'} chgdb"
         )
     missing = {"configuration", "step", "weights_sha256"} - set(facts)
-    if missing or not isinstance(facts["step"], int | float) or not facts["step"] > 0:
+    if missing or not isinstance(facts["step"], int | float) or not 1e-9 <= facts["step"] <= 1e9:
         raise CodecError(f"{path}: the description of the autoencoder is damaged: get the model again")
     return facts
 

@@ -6,7 +6,6 @@ the edge between two whole numbers can be rounded to the other one.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Mapping
@@ -15,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..density import Density
-from ..errors import ChecksumError, CodecError, require
+from ..errors import CodecError, fitting, require
 from .atoms import Prior
-from .autoencoder import MODEL, WEIGHTS, read_facts, stored_levels
+from .autoencoder import MODEL, WEIGHTS, read_facts, read_weights, stored_levels
 from .volumes import Configuration, to_volume
 
 
@@ -42,11 +41,9 @@ class LappedEncoder:
         configuration = Configuration.from_json(facts["configuration"])
         if configuration.network != "lapped" or configuration.boundary != "periodic":
             return None
-        data = (place / WEIGHTS).read_bytes()
-        checksum = hashlib.sha256(data).hexdigest()
-        if checksum != facts["weights_sha256"]:
-            raise ChecksumError(f"{place / WEIGHTS}: not the weights that {MODEL} names: get the model again")
-        arrays = tensors.load(data)
+        data, checksum = read_weights(place, facts)
+        with fitting(place / WEIGHTS, CodecError):
+            arrays = tensors.load(data)
         names = ("analysis.weight", "into.weight", "out.weight")
         if not set(names) <= set(arrays):
             raise CodecError(f"{place / WEIGHTS}: does not fit the configuration in {MODEL}")
@@ -60,6 +57,10 @@ class LappedEncoder:
 
     def encode(self, density: Density) -> np.ndarray:
         """The latent of a density's total channel: (channel, z, y, x) int16; see `Autoencoder.encode`."""
+        with fitting(self.identifier, CodecError):
+            return self._encode(density)
+
+    def _encode(self, density: Density) -> np.ndarray:
         phases = _phases(to_volume(density, self.configuration, self.prior), self.configuration.factor)
         hidden = self._convolved(phases, "into")
         for block in range(self.configuration.widths[1] - 1):

@@ -17,6 +17,8 @@ from ..errors import CodecError
 from ..grids import resample
 from .atoms import Prior, superposition
 
+_LARGEST = 512  # of grid points, channels and blocks: 128, 64 and 4 are the most of any variant
+
 
 @dataclass(frozen=True)
 class Configuration:
@@ -59,9 +61,16 @@ class Configuration:
             if getattr(self, field) not in values:
                 raise CodecError(f"{field} {getattr(self, field)!r} of an autoencoder: expected {' or '.join(values)}")
         object.__setattr__(self, "widths", tuple(self.widths))
+        whole = (self.most, self.factor, self.channels, *self.widths)
+        sound = isinstance(self.name, str) and len(self.name) <= 200 and 1 <= len(self.widths) <= 8
+        sound = sound and all(isinstance(n, int) and 1 <= n <= _LARGEST for n in whole)
+        sound = sound and all(isinstance(x, int | float) for x in (self.spacing, self.scale, self.dropout))
+        if not sound or not 0 <= self.dropout < 1 or (self.network == "lapped" and len(self.widths) != 2):
+            raise CodecError(f"the autoencoder {str(self.name)[:80]!r} has a configuration of impossible numbers")
         fits = self.network == "lapped" or self.factor == 2 ** len(self.widths)
-        if self.most % self.factor or not fits or not self.spacing > 0 or not self.scale > 0:
-            raise CodecError(f"the autoencoder {self.name} has a configuration that does not fit together: {self}")
+        numbers = 1e-3 <= self.spacing <= 1e3 and 1e-6 <= self.scale <= 1e6
+        if self.most % self.factor or not fits or not numbers:
+            raise CodecError(f"the autoencoder {self.name} has a configuration that does not fit together")
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:

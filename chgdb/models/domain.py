@@ -140,4 +140,5 @@ class Domain:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Domain:
-        return cls(frozenset(content["elements"]), dict(content["low"]), dict(content["high"]))
+        low, high = ({name: float(content[side][name]) for name in GAUGES} for side in ("low", "high"))
+        return cls(frozenset(int(z) for z in content["elements"]), low, high)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import fitting
 from . import TARGETS, Learner, ModelError, Rows, elasticity, get, storage
 from .domain import Domain
 from .evaluation import FOLDS, NINETY_PERCENT, grouped_folds, validation_rows
@@ -40,6 +41,10 @@ class Calibration:
     factor: float
     residual: float
     spread: float
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(value, int | float) and abs(value) < 1e9 for value in vars(self).values()):
+            raise ModelError("a calibration that is not four numbers")
 
     def std(self, raw: np.ndarray) -> np.ndarray:
         return self.factor * np.sqrt(self.floor**2 + raw**2)
@@ -91,9 +96,12 @@ class HeldOut:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> HeldOut:
         mean, std = ({n: np.array(v, float) for n, v in content[key].items()} for key in ("mean", "std"))
-        return cls(
-            {material_id: i for i, material_id in enumerate(content["ids"])}, tuple(content["formulas"]), mean, std
-        )
+        position = {material_id: i for i, material_id in enumerate(content["ids"])}
+        found = cls(position, tuple(content["formulas"]), mean, std)
+        shape = (len(found.formulas),)
+        if len(content["ids"]) != len(found.formulas) or any(v.shape != shape for v in (*mean.values(), *std.values())):
+            raise ModelError("out-of-fold predictions of different lengths")
+        return found
 
 
 @dataclass(eq=False)
@@ -242,6 +250,13 @@ class Ensemble:
                     f"the model {self.identifier} was trained on {what} {version}, these are of {rows.versions[name]}: "
                     "train it again with chgdb train properties"
                 )
+        with fitting(self.identifier or self.name, ModelError), np.errstate(all="ignore"):
+            found = self._predict(rows, out_of_fold)
+        if not all(np.isfinite(values).all() for part in (found.mean, found.std) for values in part.values()):
+            raise ModelError(f"{self.identifier or self.name}: predicts something that is no finite number")
+        return found
+
+    def _predict(self, rows: Rows, out_of_fold: bool) -> Predictions:
         both = [member.predict(rows) for member in self.members]
         raw_mean = {n: np.mean([mean[n] for mean, _ in both], axis=0) for n in self.targets}
         raw_std = {n: np.sqrt(np.mean([std[n] ** 2 for _, std in both], axis=0)) for n in self.targets}
@@ -298,6 +313,11 @@ class Ensemble:
         """Inverse of `save`. Raises `ModelError` where there is no model or it is of another version of its learner,
         `ChecksumError` where a file is damaged, `MissingExtraError` where a package it needs is missing."""
         description = storage.read_description(folder)
+        with fitting(folder, ModelError):
+            return cls._load(folder, description)
+
+    @classmethod
+    def _load(cls, folder: Path, description: dict[str, Any]) -> Ensemble:
         learner = get(description["name"]).Model
         if description["version"] != learner.VERSION:
             raise ModelError(
@@ -305,11 +325,13 @@ class Ensemble:
                 f"version {learner.VERSION}: train it again with chgdb train properties, or install the other version"
             )
         storage.check(folder, description)
+        if not isinstance(description.get("input_versions", {}), dict):
+            raise ModelError(f"{folder}: the versions of its inputs are no table")
         places = sorted(folder.glob("member-*"))
         return cls(
             description["name"],
             [learner.load(place) for place in places],
-            {n: Calibration(**content) for n, content in description["calibration"].items()},
+            {n: Calibration(**content) for n, content in description["calibration"].items() if n in TARGETS},
             Domain.from_json(description["domain"]),
             HeldOut.from_json(storage.read_json(folder / HELD_OUT)),
             storage.read_json(folder / SPLIT),

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..bounds import gunzip
 from ..errors import ChecksumError
+from ..store_head import KEY
 from . import ModelError
 
 DESCRIPTION = "model.json"
@@ -97,6 +98,8 @@ def read_description(folder: Path) -> dict[str, Any]:
 def check(folder: Path, description: Mapping[str, Any]) -> None:
     """Compare every file of a model with its checksum. Raises `ChecksumError` naming the first that differs."""
     for key, expected in description["files"].items():
+        if not KEY.fullmatch(key.encode()):
+            raise ModelError(f"{folder / DESCRIPTION} names {key[:80]!r}, which is no file of a model")
         path = folder / key
         data = path.read_bytes() if path.is_file() else b""
         if len(data) != expected["bytes"] or sha256(data).hexdigest() != expected["sha256"]:

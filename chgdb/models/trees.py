@@ -17,6 +17,7 @@ import numpy as np
 
 from ..bounds import gunzip
 from ..errors import ChecksumError
+from ..store_head import KEY
 from . import ModelError
 
 if TYPE_CHECKING:
@@ -113,13 +114,15 @@ class Forest:
 def read(path: Path) -> Forest:
     """Forest of a file that `write` wrote. Raises `ChecksumError` where it is damaged, `ModelError` where its trees are
     of a kind that is not read (categories, linear leaves, several classes)."""
+    if not KEY.fullmatch(path.name.encode("utf-8", "replace")):
+        raise ModelError(f"{path.parent}: {path.name[:80]!r} is no file of a model")
     return parse(text_of(path), str(path))
 
 
 def parse(text: str, name: str = "model") -> Forest:
     """Forest of a LightGBM text; see `read`."""
     head, _, body = text.partition("\n\nTree=")
-    n_features = re.search(r"^max_feature_idx=(\d+)$", head, re.MULTILINE)
+    n_features = re.search(r"^max_feature_idx=(\d{1,9})$", head, re.MULTILINE)
     if n_features is None or "\nnum_tree_per_iteration=1\n" not in head:
         raise ModelError(f"{name} is no LightGBM text of a regression model")
     lines: dict[str, list[str]] = {}
@@ -131,14 +134,18 @@ def parse(text: str, name: str = "model") -> Forest:
 
     def values(key: str, dtype: type) -> np.ndarray:
         # All trees' values of a key at once: a call for each line would take longer than everything else.
-        return np.fromstring(" ".join(lines.get(key, ())), dtype, sep=" ")
+        try:
+            return np.fromstring(" ".join(lines.get(key, ())), dtype, sep=" ")
+        except (ValueError, DeprecationWarning):
+            raise ModelError(f"{name}: {key} holds something that is no number") from None
 
     leaves = values("num_leaves", np.int64)
     inner, value = leaves - 1, values("leaf_value", float)
     feature, threshold = values("split_feature", np.int64), values("threshold", float)
     left, right = values("left_child", np.int64), values("right_child", np.int64)
     n_inner = int(inner.sum())
-    if len(value) != leaves.sum() or any(len(array) != n_inner for array in (feature, threshold, left, right)):
+    whole = leaves.size and leaves.min() >= 1 and leaves.max() <= len(value) and len(value) == leaves.sum()
+    if not whole or any(len(array) != n_inner for array in (feature, threshold, left, right)):
         raise ModelError(f"{name}: the trees are incomplete; get a fresh copy of the model")
     size = inner + leaves
     roots = np.cumsum(size) - size
@@ -150,11 +157,18 @@ def parse(text: str, name: str = "model") -> Forest:
     children = np.tile(np.arange(total), (2, 1))
     nodes["feature"][place_of_inner], nodes["threshold"][place_of_inner] = feature, threshold
     nodes["value"][place_of_leaf] = value
+    count = int(n_features[1]) + 1
+    if not ((feature >= 0) & (feature < count)).all():
+        raise ModelError(f"{name}: the trees ask for features that there are not; get a fresh copy of the model")
     for side, child in enumerate((left, right)):
+        # A tree grows at its end: an inner node's number is above its parent's. Otherwise a row could go in circles.
+        forward = (child > _within(inner)) & (child < inner[tree_of_inner])
+        if not np.where(child >= 0, forward, ~child < leaves[tree_of_inner]).all():
+            raise ModelError(f"{name}: the nodes of a tree do not form one; get a fresh copy of the model")
         # LightGBM counts inner nodes from 0 and writes leaf i as -(i + 1).
         target = roots[tree_of_inner] + np.where(child >= 0, child, inner[tree_of_inner] - child - 1)
         children[side, place_of_inner] = target
-    return Forest(**nodes, children=children, roots=roots, n_features=int(n_features[1]) + 1)
+    return Forest(**nodes, children=children, roots=roots, n_features=count)
 
 
 def _within(lengths: np.ndarray) -> np.ndarray:
