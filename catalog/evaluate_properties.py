@@ -78,6 +78,12 @@ class Measurement:
         """Protocol (b): out-of-fold predictions of all rows, five folds grouped by formula."""
         return self._kept(name, "grouped", models.SERVED, np.ones(len(self.rows), bool), None)
 
+    def without(self, name: str, columns: np.ndarray) -> Predictions:
+        """Protocol (b) with some columns of the features of the density blank: (n_features,) bool."""
+        table = np.where(columns, 0.0, self.rows["density"])
+        blank = Rows(self.rows.ids, self.rows.crystals, {**self.rows.inputs, "density": table}, self.rows.versions)
+        return self._kept(name, "grouped", models.SERVED, np.ones(len(self.rows), bool), None, blank)
+
     def paper(self, name: str, share: float = 1.0) -> Predictions:
         """Protocol (a): predictions of the paper's test rows (NaN elsewhere) by a model of other rows, or of a share
         of them. Intervals are calibrated on training rows of the paper's list: the test rows are drawn from it, and
@@ -91,21 +97,28 @@ class Measurement:
         return self._kept(name, f"paper-{share:g}", targets, train, self.test)
 
     def _kept(
-        self, name: str, protocol: str, targets: tuple[str, ...], train: np.ndarray, test: np.ndarray | None
+        self,
+        name: str,
+        protocol: str,
+        targets: tuple[str, ...],
+        train: np.ndarray,
+        test: np.ndarray | None,
+        rows: Rows | None = None,
     ) -> Predictions:
-        """Predictions from the working folder, or made and put there."""
+        """Predictions from the working folder, or made and put there. rows: those of the catalog unless given."""
+        rows = rows or self.rows
         base, extended = name.rstrip(EXTENDED), name.endswith(EXTENDED)
         if extended and self.extra is None:
             raise ChgdbError(f"{name}: there are no structures without a density to train with")
         learner = models.get(base).Model
         wanted = {n: self.labels[n] for n in targets if n in self.labels}
         version = f"{learner.VERSION} {getattr(learner, 'SETTINGS', None)} {protocol}"
-        data = {n: self.rows[n] for n in learner.INPUTS} | {f"label {n}": v for n, v in wanted.items()}
+        data = {n: rows[n] for n in learner.INPUTS} | {f"label {n}": v for n, v in wanted.items()}
         data |= {"train": train} | ({"extra": self.extra[0]["magpie"]} if extended and self.extra else {})
         key = storage.data_checksum((*self.rows.ids, version), data)[:16]
         path = self.work / "predictions" / f"{name}-{protocol}-{len(targets)}-{key}.npz"
         if not path.exists():
-            found = self._made(base, self.extra if extended else None, protocol, wanted, train, test)
+            found = self._made(base, rows, self.extra if extended else None, protocol, wanted, train, test)
             path.parent.mkdir(parents=True, exist_ok=True)
             arrays = {f"mean {n}": v for n, v in found.mean.items()} | {f"std {n}": v for n, v in found.std.items()}
             np.savez_compressed(path, allow_pickle=False, **arrays)
@@ -117,6 +130,7 @@ class Measurement:
     def _made(
         self,
         name: str,
+        rows: Rows,
         extra: tuple[Rows, dict[str, np.ndarray]] | None,
         protocol: str,
         targets: dict[str, np.ndarray],
@@ -127,33 +141,33 @@ class Measurement:
             print(f"{name}, {protocol}: {text}", file=sys.stderr)
 
         if test is None:
-            stored = self._stored(name, targets, extra is not None)
+            stored = self._stored(name, rows, targets, extra is not None)
             if stored is not None:
                 note("out-of-fold predictions of the stored model")
                 return stored
         chosen = np.flatnonzero(train)
         folds = 1 if name in _ONCE and test is not None else 5
         trained, found = Ensemble.fit(
-            name, self.rows.take(chosen), {n: v[chosen] for n, v in targets.items()}, extra=extra, folds=folds,
+            name, rows.take(chosen), {n: v[chosen] for n, v in targets.items()}, extra=extra, folds=folds,
             progress=note, refit=test is not None, grouped=test is None,
             calibrating=None if test is None else self.listed[chosen],
         )  # fmt: skip
         if test is None:
             return found
-        predicted = trained.predict(self.rows.take(test))
+        predicted = trained.predict(rows.take(test))
         mean = {n: np.full(len(self.rows), np.nan) for n in predicted.mean}
         std = {n: np.full(len(self.rows), np.nan) for n in predicted.mean}
         for n in mean:
             mean[n][test], std[n][test] = predicted.mean[n], predicted.std[n]
         return Predictions(mean, std, {n: np.isfinite(v) for n, v in mean.items()}, found.remarks, "")
 
-    def _stored(self, name: str, targets: dict[str, np.ndarray], extended: bool) -> Predictions | None:
+    def _stored(self, name: str, rows: Rows, targets: dict[str, np.ndarray], extended: bool) -> Predictions | None:
         """Out-of-fold predictions that came with a model of the catalog, if it was trained on these very data."""
         folder = models_folder() / name
         if not (folder / storage.DESCRIPTION).exists():
             return None
         description = storage.read_description(folder)
-        inputs = {n: self.rows[n] for n in models.get(name).Model.INPUTS}
+        inputs = {n: rows[n] for n in models.get(name).Model.INPUTS}
         same = description["data"]["sha256"] == storage.data_checksum(self.rows.ids, {**inputs, **targets})
         if not same or bool(description["data"]["without_density"]) != extended:
             return None

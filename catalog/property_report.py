@@ -139,9 +139,13 @@ def _polymorphs(facts: dict[str, Any]) -> str:
 def _columns(facts: dict[str, Any]) -> str:
     if "columns" not in facts:
         return ""
-    sets = facts["columns"]["sets"]
-    names = list(next(iter(sets.values())))
-    rows = [[name, *(f"{sets[t][name]['r2']:.3f}" for t in sets)] for name in names]
+    parts = [("booster", facts["columns"]["sets"]), ("our model", facts["columns"].get("process", {}))]
+    sets = parts[0][1]
+    rows = [
+        [f"{what}: {name}", *(f"{found[t][name]['r2']:.3f}" for t in sets)]
+        for what, found in parts
+        for name in next(iter(found.values()), ())
+    ]
     return table(["R2, five folds grouped by formula", *(_SHORT[t] for t in sets)], rows)
 
 
