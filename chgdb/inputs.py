@@ -138,6 +138,21 @@ def check_id(material_id: str) -> None:
         )
 
 
+#: Names that Windows gives to devices, whatever extension follows.
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def file_name(material_id: str, windows: bool = os.name == "nt") -> str:
+    """A material id as the name of a file in a folder. Raises `StoreError` where it cannot be one, or could lead out of
+    the folder: the ids of a store from elsewhere can be anything."""
+    sound = _ID.fullmatch(material_id) and material_id == material_id.strip() and len(material_id.encode()) <= 240
+    if windows:
+        sound = sound and not (":" in material_id or material_id.endswith(".") or _DEVICES.fullmatch(material_id))
+    if not sound:
+        raise StoreError(f"the id {material_id[:80]!r} cannot be the name of a file; fetch it by itself, with -o PATH")
+    return material_id
+
+
 class Names:
     """Material ids of files: from a mapping or a CSV with the columns `path` and `material_id`, else `id_of`."""
 

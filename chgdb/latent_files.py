@@ -9,18 +9,24 @@ The .zarr is a group that `xarray.open_zarr` opens:
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .codecs.frame import MAX_GRID_POINTS
 from .density import Crystal, Density
 from .errors import ChgdbError, CodecError, FormatError
+from .formats.npz import parse_npy
 from .latents import Coded, check_same, facts_of
+from .store_arrays import array_info, decode_chunk
+from .store_files import FolderFiles
 from .store_latents import DIMENSIONS, MISSING, MODEL_ATTRIBUTES, OFFSET, ORDER, Latents
 from .store_swap import beside, swap_in
 
@@ -157,20 +163,21 @@ def read(path: str | os.PathLike[str]) -> LatentFile:
     if os.path.isdir(name):
         return _read_group(name)
     try:
-        values = np.load(name, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise FormatError(f"{name}: not an array of numbers in numpy's .npy ({str(error).splitlines()[0]})") from None
-    if not isinstance(values, np.ndarray):
-        raise FormatError(f"{name}: holds several arrays (.npz); expected one, in a .npy")
-    return LatentFile(name, values)
+        data = Path(name).read_bytes()
+        if data.startswith(b"PK"):
+            raise FormatError(f"{name}: holds several arrays (.npz); expected one, in a .npy")
+        return LatentFile(name, parse_npy(data))
+    except FormatError:
+        raise
+    except (ValueError, OSError) as error:
+        raise FormatError(f"{name}: not an array of numbers in numpy's .npy ({error})") from None
 
 
 def _read_group(name: str) -> LatentFile:
-    import zarr
-
+    """Without zarr, which would believe any size that the metadata claim."""
+    files = FolderFiles(name)
     try:
-        root = zarr.open_group(name, mode="r")
-        facts: dict[str, Any] = dict(root.attrs)
+        facts: dict[str, Any] = json.loads(files.read("zarr.json"))["attributes"]
         if "chgdb_format" in facts:
             raise FormatError(f"{name}: a store of materials: chgdb fetch ID --catalog {name} --decode decodes one")
         version = facts.get("chgdb_latent")
@@ -180,11 +187,13 @@ def _read_group(name: str) -> LatentFile:
                 reason = f"latent format {version}, but this chgdb reads up to format {VERSION}: "
                 reason += "run pip install --upgrade chgdb"
             raise FormatError(f"{name}: {reason}")
-        array = _array(root, "latent")
-        stored = np.asarray(array[...])
-        attributes = dict(array.attrs)
+        stored, attributes = _array(files, "latent")
+        if stored.dtype.kind not in "iu":
+            raise ValueError(f"the latent is of {stored.dtype}")
         nx, ny, nz = (int(n) for n in facts["grid"])
-        crystal = Crystal(*(np.asarray(_array(root, part)[...]) for part in ("cell", "positions", "numbers")))
+        if min(nx, ny, nz) < 1 or nx * ny * nz > MAX_GRID_POINTS:
+            raise ValueError(f"it claims a grid of {nx} x {ny} x {nz} points")
+        crystal = Crystal(*(_array(files, part)[0] for part in ("cell", "positions", "numbers")))
         return LatentFile(
             name,
             stored.astype(np.int32) - OFFSET,
@@ -196,13 +205,32 @@ def _read_group(name: str) -> LatentFile:
         )
     except FormatError:
         raise
-    except (ChgdbError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FormatError(f"{name}: not a latent, or damaged ({reason})") from None
+    except KeyError as error:
+        raise FormatError(f"{name}: not a latent, or damaged (it has no {error})") from None
+    except (
+        ChgdbError,
+        OSError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise FormatError(f"{name}: not a latent, or damaged ({' '.join(str(error).split())[:200]})") from None
 
 
-def _array(root: Any, name: str) -> Any:
-    array = root[name]
-    if not hasattr(array, "shape"):
-        raise ValueError(f"{name} is no array")
-    return array
+def _array(files: FolderFiles, name: str) -> tuple[np.ndarray, Mapping[str, Any]]:
+    """Values of an array in one chunk, and its attributes. Raises `KeyError` where it is missing."""
+    info = array_info(name, json.loads(files.read(f"{name}/zarr.json")))
+    if info.dtype is None or info.n_chunks > 1:
+        raise ValueError(f"{name} is text, or in several chunks")
+    if not info.n_chunks:
+        return info.filled(0), info.attributes
+    values = decode_chunk(files.read(info.key(0)), info)[: info.shape[0]]
+    orders = [codec["configuration"]["order"] for codec in info.codecs if codec["name"] == "transpose"]
+    for order in orders:
+        if sorted(order) != list(range(values.ndim)):
+            raise ValueError(f"{name} has axes in the order {order}")
+        values = values.reshape([info.shape[axis] for axis in order]).transpose(np.argsort(order))
+    return values, info.attributes

@@ -123,12 +123,15 @@ def _target(material_id: str, output: str | None, decode: bool, format: Format |
     if output is not None and not several and (store or not os.path.isdir(output)) and not output.endswith(os.sep):
         return output
     kind = format or Format.chgcar
-    if not decode:
-        name = f"{material_id}.zarr"
-    elif kind is Format.chgcar:
-        name = os.path.join(material_id, "CHGCAR") if several else "CHGCAR"
+    if decode and kind is Format.chgcar and not several:
+        name = "CHGCAR"
     else:
-        name = f"{material_id}.{kind.value}"
+        from chgdb.inputs import file_name
+
+        stem = file_name(material_id)
+        name = f"{stem}.zarr" if not decode else os.path.join(stem, "CHGCAR")
+        if decode and kind is not Format.chgcar:
+            name = f"{stem}.{kind.value}"
     return os.path.join(output or "", name)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 
 def message(text: str) -> None:
-    """One line on standard error."""
-    print(" ".join(text.split()), file=sys.stderr)
+    """One line on standard error. What a terminal would obey, from a name in a file, is shown as a question mark."""
+    line = " ".join(text.split())
+    print("".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
 
 
 def print_json(facts: Any) -> None:
