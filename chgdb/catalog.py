@@ -94,6 +94,15 @@ class Catalog:
         return self._store.location
 
     @property
+    def zarr_url(self) -> str:
+        """Folder or URL that Zarr readers without chgdb open: `xarray.open_zarr(catalog.zarr_url)`.
+
+        The store's own, but for one that was published to a bucket: then that of the current release, which stays
+        there as long as `publish` keeps it.
+        """
+        return self._consistent(lambda store: getattr(store.files, "zarr_url", store.location))
+
+    @property
     def format_version(self) -> int:
         return self._store.format_version
 

@@ -132,6 +132,11 @@ class RemoteFiles:
         """The version that is being read."""
         return self._head
 
+    @property
+    def zarr_url(self) -> str:
+        """Where the Zarr files of this version lie."""
+        return f"{self.location.rstrip('/')}/{self._head.base}" if self._head.base else self.location
+
     def changed(self) -> bool:
         """Ask for the head past all caches; whether the store is another version now."""
         with self._lock:

@@ -96,6 +96,10 @@ def test_a_bucket_has_releases_and_one_object_that_switches(first: Path, second:
     opened = xarray.open_zarr(FsspecStore.from_url(done.zarr_url, read_only=True))
     assert opened["band_gap"].values[4] == 2.0
     assert chgdb.open(bucket).to_xarray()["band_gap"].values[4] == 2.0
+    assert reader.zarr_url == done.zarr_url
+    assert chgdb.open(bucket).zarr_url == again.zarr_url != done.zarr_url
+    assert xarray.open_zarr(FsspecStore.from_url(again.zarr_url, read_only=True)).sizes["material"] == 12
+    assert chgdb.open(first).zarr_url == str(first)
 
 
 def test_old_releases_go(first: Path, second: Path, tmp_path: Path, bucket: str):

@@ -109,6 +109,9 @@ def test_publish_and_pull(s3: S3Server, served: Path, tmp_path: Path, monkeypatc
     assert _exit_code(["fetch", "mat-3", "mat-4", "--decode", "--catalog", url]) == 0
     assert not publish(second, url).changed
     assert verify(url, deep=True).ok
+    import xarray
+
+    assert xarray.open_zarr(chgdb.open(url).zarr_url)["band_gap"].values[4] == 2.0
     done = pull(url, tmp_path / "here.zarr")
     assert {k: v for k, v in contents(tmp_path / "here.zarr").items() if k != "release.json"} == contents(second)
     assert done.received == done.bytes
