@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .cache import Cache, offline
@@ -221,7 +222,8 @@ class RemoteFiles:
     def _get_group(self, head: Head, group: Sequence[Piece]) -> None:
         key, first, _ = group[0]
         if first is None:
-            self.read(key)
+            with suppress(KeyError):  # reading the piece itself reports it
+                self.read(key)
             return
         stop = max(end for _, _, end in group if end is not None)
         try:
