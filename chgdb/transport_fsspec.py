@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from .bounds import most_unfolded
 from .errors import MissingExtraError, RemoteError
 from .transport import Answer, TransientError, public, retrying
 
@@ -70,7 +71,12 @@ class FsspecTransport:
             self._renew()  # the archive's table of contents may be of an earlier version
 
         def once() -> bytes:
-            return bytes(self._system.cat_file(self._path(key), start=start, end=stop))
+            path = self._path(key)
+            if "::" in self.url:
+                facts = self._system.info(path)
+                if facts["size"] > most_unfolded(int(facts.get("compress_size") or facts["size"])):
+                    raise RemoteError(f"{self._name(key)}: unfolds to far more than its size")
+            return bytes(self._system.cat_file(path, start=start, end=stop))
 
         return Answer(self._do(once, key))
 
@@ -130,6 +136,8 @@ class FsspecTransport:
                 return action()
             except (FileNotFoundError, KeyError, IsADirectoryError, NotADirectoryError):
                 raise KeyError(key) from None
+            except RemoteError:
+                raise
             except Exception as error:
                 raise self._translated(error, key) from error
 
