@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import enum
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .arguments import JsonOption, QuietOption
+from .arguments import JsonOption, QuietOption, SchedulerOption
 from .encode import ModelOption
 from .output import count, message, percent, print_json, size
+
+#: Note beside a store that is being built: predictions are wanted for what it will hold.
+_PREDICTIONS = "predictions"
 
 
 class Prior(enum.StrEnum):
@@ -32,7 +37,8 @@ Examples:
   chgdb build my.zarr runs/ --code VASP --functional PBE --energy-cutoff 520
   chgdb build my.zarr runs/ --predict              and what a model predicts for each
   chgdb build my.zarr --latents                    latent tensors, for all that have none
-  chgdb build my.zarr more/ --replace              add to a store, new versions replace old ones""",
+  chgdb build my.zarr more/ --replace              add to a store, new versions replace old ones
+  chgdb build my.zarr runs/ --scheduler tcp://host:8786   on the workers of a Dask cluster""",
     )(build)
     app.command(
         short_help="Check every byte of a store.",
@@ -64,6 +70,7 @@ def build(
         bool, typer.Option("--append/--no-append", help="Add to a store that exists, or refuse to.")
     ] = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one for each core]")] = None,
+    scheduler: SchedulerOption = None,
     prior: Annotated[
         Prior,
         typer.Option(help="Atomic densities to subtract: the store's or the embedded ones, newly fitted, or none."),
@@ -100,6 +107,7 @@ def build(
     from chgdb.codecs import DEFAULT_TOLERANCE
     from chgdb.ingest import BuildReport
     from chgdb.ingest import build as build_store
+    from chgdb.store_journal import is_due, set_due
 
     if lossless and tolerance:
         raise typer.BadParameter("give either --tolerance or --lossless", param_hint="--lossless")
@@ -118,24 +126,26 @@ def build(
         "structure_source": structure_source,
         "licence": licence,
     }
-    wanted = _has_predictions(out) if predict is None else predict
+    wanted = is_due(out, _PREDICTIONS) or _has_predictions(out) if predict is None else predict
     report = BuildReport(str(out), (), (), (), ())
     if inputs:
-        report = build_store(
-            out,
-            inputs,
-            ids=ids,
-            properties=properties,
-            tolerance=0.0 if lossless else DEFAULT_TOLERANCE if tolerance is None else tolerance,
-            workers=workers,
-            on_duplicate="replace" if replace else "refuse",
-            append=append,
-            prior={Prior.auto: "auto", Prior.fit: "fit", Prior.none: None}[prior],
-            provenance={name: value for name, value in given.items() if value is not None},
-            attributes={"title": title} if title else None,
-            keep_extras=extras,
-            progress=not quiet and sys.stderr.isatty(),
-        )
+        with _remembered(out, wanted and predict is None):
+            report = build_store(
+                out,
+                inputs,
+                ids=ids,
+                properties=properties,
+                tolerance=0.0 if lossless else DEFAULT_TOLERANCE if tolerance is None else tolerance,
+                workers=workers,
+                scheduler=scheduler,
+                on_duplicate="replace" if replace else "refuse",
+                append=append,
+                prior={Prior.auto: "auto", Prior.fit: "fit", Prior.none: None}[prior],
+                provenance={name: value for name, value in given.items() if value is not None},
+                attributes={"title": title} if title else None,
+                keep_extras=extras,
+                progress=not quiet and sys.stderr.isatty(),
+            )
     for source, reason in report.refused:
         message(f"refused: {reason}" if source in reason else f"refused: {source}: {reason}")
     facts: dict[str, Any] = {
@@ -146,11 +156,14 @@ def build(
         "refused": [{"source": source, "reason": reason} for source, reason in report.refused],
     }
     if latents and (report.complete or (out / "zarr.json").is_file()):
-        facts["latents"] = _add_latents(out, model, workers, not quiet and sys.stderr.isatty())
+        facts["latents"] = _add_latents(out, model, (workers, scheduler), not quiet and sys.stderr.isatty())
     if wanted and (report.added or report.replaced or not _has_predictions(out)):
         from chgdb.views import compute
 
-        facts["predictions"] = compute(out, workers=workers, progress=not quiet and sys.stderr.isatty())
+        facts["predictions"] = compute(
+            out, workers=workers, scheduler=scheduler, progress=not quiet and sys.stderr.isatty()
+        )
+    set_due(out, _PREDICTIONS, False)
     facts |= _size_of(report.path)
     if as_json:
         print_json(facts)
@@ -160,12 +173,30 @@ def build(
         raise typer.Exit(1)
 
 
-def _add_latents(out: Path, model: str | None, workers: int | None, progress: bool) -> dict[str, Any]:
+@contextmanager
+def _remembered(out: Path, predictions: bool) -> Iterator[None]:
+    """Note over a build that the store has predictions. Building drops them, so that where it is cut short before they
+    are made anew the store does not tell that they are wanted."""
+    from chgdb.errors import ChgdbError
+    from chgdb.store_journal import set_due
+
+    if predictions:
+        set_due(out, _PREDICTIONS, True)
+    try:
+        yield
+    except ChgdbError:
+        if predictions and _has_predictions(out):
+            set_due(out, _PREDICTIONS, False)
+        raise
+
+
+def _add_latents(out: Path, model: str | None, where: tuple[int | None, str | None], progress: bool) -> dict[str, Any]:
     """Latents for what has none, and what is to be said about it."""
     from chgdb.catalog import open_catalog
     from chgdb.latents import compute
 
-    done = compute(out, model, workers=workers, progress=progress)
+    workers, scheduler = where
+    done = compute(out, model, workers=workers, scheduler=scheduler, progress=progress)
     for material_id, reason in done.refused:
         message(f"no latent: {material_id}: {reason}")
     catalog = open_catalog(out.absolute())

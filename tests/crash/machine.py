@@ -1,0 +1,95 @@
+"""Runs commands of chgdb with a fault at one chosen step (see faults.c), each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+#: The numbers of faults.c.
+FAULTS = {
+    "none": 0,
+    "kill -9": 1,
+    "disk full": 2,
+    "read-only": 3,
+    "no permission": 4,
+    "one error": 5,
+    "no network": 6,
+}
+#: Seconds after which a command counts as hanging.
+PATIENCE = 120
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended. code: its exit code, or minus the signal. steps: "call path" of each step it took."""
+
+    code: int
+    out: str
+    err: str
+    steps: tuple[str, ...]
+
+
+class Machine:
+    """A process with chgdb imported and faults.c loaded, which is forked for every command.
+
+    Raises `FileNotFoundError` where there is no C compiler, `NotImplementedError` where the system is not Linux.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not sys.platform.startswith("linux"):
+            raise NotImplementedError("faults are injected with LD_PRELOAD")
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if compiler is None:
+            raise FileNotFoundError("cc")
+        self._folder = folder
+        library = folder / "faults.so"
+        command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, HERE / "faults.c", "-ldl"]
+        subprocess.run(command, check=True)
+        variables = {**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, HERE / "server.py"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables, text=True,
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != "ready\n":
+            raise RuntimeError("the server of crash tests did not start")
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        root: Path,
+        fault: str = "none",
+        step: int = 0,
+        *,
+        network: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> Ended:
+        """Run `chgdb ARGUMENTS` in the folder `root` with a fault at a step, counted from 1, of those below `root`.
+
+        network: steps are exchanges with servers instead.
+        """
+        files = {name: str(self._folder / name) for name in ("out", "err", "steps")}
+        job = {
+            "arguments": list(arguments), "root": str(root), "fault": FAULTS[fault], "step": step, "network": network,
+            "environment": dict(environment or {}), "patience": PATIENCE, **files,
+        }  # fmt: skip
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        code = int(self._process.stdout.readline())
+        out, err, steps = (Path(files[name]).read_text(encoding="utf-8", errors="replace") for name in files)
+        lines = (line.partition(" ")[2].replace(str(root), "") for line in steps.splitlines())
+        return Ended(code, out, err, tuple(lines))
+
+    def close(self) -> None:
+        """End the process."""
+        with self._process:  # waits for it, and closes both pipes
+            pass

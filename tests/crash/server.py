@@ -1,0 +1,79 @@
+"""The process that `machine` forks for every command: reads a job a line from standard input, answers with exit codes.
+
+python server.py [MODULE ...]      modules to import beforehand
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+import warnings
+from contextlib import suppress
+from typing import Any
+
+MODULES = (
+    "chgdb_cli.main", "chgdb.codecs.fourier", "chgdb.codecs.atoms", "chgdb.ingest", "chgdb.publish", "chgdb.extraction",
+    "chgdb.verification", "chgdb.views", "chgdb.store_layout", "chgdb.remote", "chgdb.transport_http", "zarr",
+    "numcodecs", "spglib", "scipy.fft",
+)  # fmt: skip
+#: Of packages that need not be installed.
+OPTIONAL = ("torch", "chgdb.codecs.autoencoder", "matplotlib.figure", "s3fs")
+
+
+def command(job: dict[str, Any]) -> int:
+    """Run one command in this process, which ends after it; its exit code."""
+    os.environ.update(job["environment"])
+    for number, name, flags in ((0, os.devnull, os.O_RDONLY), (1, job["out"], 0), (2, job["err"], 0)):
+        handle = os.open(name, flags or os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(handle, number)
+        os.close(handle)
+    os.chdir(job["root"])
+    sys.argv = ["chgdb", *job["arguments"]]
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    arm = ctypes.CDLL(None).faults_arm
+    arm.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_char_p]
+    arm.restype = None
+    arm(os.fsencode(job["root"]), job["network"], job["fault"], job["step"], os.fsencode(job["steps"]))
+    from chgdb_cli.main import run
+
+    try:
+        run()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    sys.stderr.flush()
+    return code
+
+
+def main() -> None:
+    warnings.simplefilter("default")
+    for name in MODULES:
+        importlib.import_module(name)
+    for name in OPTIONAL:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    from chgdb import transport
+
+    transport._FIRST_PAUSE = 0.01
+    assert threading.active_count() == 1, "threads do not survive a fork"
+    print("ready", flush=True)
+    for line in sys.stdin:
+        job = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            code = 99
+            try:
+                signal.alarm(job["patience"])
+                code = command(job)
+            finally:
+                os._exit(code)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
