@@ -22,6 +22,8 @@ NAME = "lightgbm"
 COMPONENTS = 128
 #: A place of the latent that fewer of the training cells reach is left out: it would be a name for these few.
 _LEAST_SHARE = 0.02
+#: Learning rate of the trees that are kept; trials take larger steps.
+_RATE = 0.06
 _BASE = {"objective": "regression", "verbose": -1, "deterministic": True, "force_row_wise": True, "num_threads": 1}
 _PURPOSE = "training the model lightgbm"
 
@@ -33,7 +35,7 @@ class Model:
     VERSION = 1
     REFIT = True
     #: Sets of parameters that Optuna tries for each target; the first are those of the model `magpie`.
-    TRIALS = 8
+    TRIALS = 6
 
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
@@ -123,8 +125,8 @@ class Model:
         chosen = min(good, key=lambda trial: (trial.params["components"], trial.value))
         parameters = chosen.user_attrs["parameters"]
         components = min(chosen.params["components"], reduced.shape[1])
-        count, _ = boosted(parameters, components, 0.04)
-        return {**parameters, "learning_rate": 0.04}, components, max(count, 20)
+        count, _ = boosted(parameters, components, _RATE)
+        return {**parameters, "learning_rate": _RATE}, components, max(count, 20)
 
     def _reduced(self, latents: np.ndarray) -> np.ndarray:
         """(n, components) float64."""
