@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="needs torch: pip install 'chgdb[ml]'")
+
 import torch
 from latent_models import save_model
 from materials import COLUMNS, IDS, density, load
