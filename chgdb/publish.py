@@ -88,6 +88,8 @@ def publish(
     Raises `StoreError` where the store is damaged, `RemoteError` where the place cannot be written to.
     """
     source = open_catalog(store)._store
+    if not source.checksums:  # what there is to publish is what they list
+        raise ChecksumError(f"{source.location}: {CHECKSUMS} is damaged; get a fresh copy of the store")
     head = _head(source)
     target = os.fspath(url)
     if target.startswith("file://"):
@@ -292,6 +294,8 @@ def pull(
 
 def _pull(remote: RemoteFiles, store: Store, target: Path, progress: Progress) -> Pulled:
     head = remote.head
+    if not head.checksums:  # what there is to bring is what they list
+        raise RemoteError(f"{remote.location}: {CHECKSUMS} is damaged there; tell its owner")
     size = sum(size for _, size in head.checksums.values())
     target.parent.mkdir(parents=True, exist_ok=True)
     with changing(target):

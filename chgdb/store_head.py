@@ -33,6 +33,7 @@ _DIGESTS = "digests"
 MAX_BYTES, _MAX_RAW = 16 << 20, 64 << 20
 #: Largest file that is put into the head.
 _MAX_FILE = 1 << 16
+_MOST_FILES = 1 << 12
 #: What a key may be: below a store's folder on every system, and nowhere else.
 KEY = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(?:/[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}){0,15}")
 _FILE = re.compile(rb"([0-9]{1,9}) (" + KEY.pattern + rb")\n")
@@ -104,8 +105,8 @@ def unpack(data: bytes) -> Head:
     files: dict[str, bytes] = {}
     place = len(line) + 1
     while place < len(body):
-        match = _FILE.match(body, place)
-        if match is None:
+        match = _FILE.match(body, place) if len(files) < _MOST_FILES else None
+        if match is None or match[2].decode() in files:
             raise ValueError("it holds something that is no file")
         place = match.end() + int(match[1])
         files[match[2].decode()] = body[match.end() : place]

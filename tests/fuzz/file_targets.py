@@ -1,0 +1,310 @@
+"""Targets: files of one density, payloads, and what lies beside a payload."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+from base import GOLDEN, Target, scratch, tolerated
+from mutation import changed_json
+
+from chgdb import Crystal, Density, codecs, formats
+from chgdb.codecs.bits import BitReader, BitWriter
+from chgdb.errors import FormatError
+
+#: Values that a payload may claim here: the limit that is the default has a test of its own.
+VALUES = 1 << 16
+
+# --- files of one density --------------------------------------------------------------------------------------------
+
+
+@cache
+def _densities() -> dict[str, Density]:
+    from make_payloads import antiferromagnet, noncollinear
+
+    crystal = Crystal([[4.1, 0.2, -0.3], [0.7, 5.2, 0.1], [-0.4, 0.9, 4.7]], [[0, 0, 0], [0.31, 0.42, 0.17]], [19, 9])
+    values = np.random.default_rng(0).normal(1, 0.3, (4, 3, 2))
+    occupancies = "augmentation occupancies   1   2\n  0.1234567E+00 -0.7654321E-01\n"
+    occupancies += "augmentation occupancies   2   1\n  0.1000000E+01\n"
+    extras = {
+        "comment": "two atoms", "species": [["K_sv", 1], ["F", 1]], "selective_dynamics": ["TTF", "FFF"],
+        "after": {"total": occupancies},
+    }  # fmt: skip
+    flips, vector = antiferromagnet(), noncollinear()
+    return {
+        "plain": Density(crystal, {"total": values}, extras),
+        "single": Density(crystal, {"total": values.astype(np.float32)}),
+        "spin": flips.resample((4, 4, 4)),
+        "vector": vector.resample((3, 3, 3)),
+    }
+
+
+def _written(name: str, density: Density) -> bytes:
+    path = scratch() / name
+    formats.write(path, density)
+    return path.read_bytes()
+
+
+_PACKERS: tuple[Callable[[bytes], bytes], ...] = (bytes, gzip.compress, bz2.compress, lzma.compress)
+
+
+def _read(name: str, data: bytes, **options: Any) -> Density | Crystal:
+    path = scratch() / name
+    path.write_bytes(data)
+    if "structure" in options:
+        return formats.read_structure(path, elements=options["elements"])
+    return formats.read(path, **options)
+
+
+def _again(density: Density, name: str) -> None:
+    """What was read can be written, and read again to the same values."""
+    if density.total.size > 4096:
+        return
+    path = scratch() / name
+    try:
+        formats.write(path, density)
+    except FormatError:
+        return  # a value has no place in its field
+    try:
+        read = formats.read(path)
+    except FormatError as error:
+        raise AssertionError(f"what was written cannot be read: {error}") from error
+    scale = max(float(np.abs(density.total).max()), 1e-290)
+    assert read.grid == density.grid
+    assert np.abs(read.total / scale - density.total / scale).max() < 1e-9
+
+
+def _chgcar(data: bytes) -> None:
+    """First byte: compression, whether it is read as a structure, whether elements are given."""
+    first, body = data[:1] or b"\0", data[1:]
+    packed = _PACKERS[first[0] & 3](body) if first[0] & 4 else body
+    elements = ["K", "F"] if first[0] & 8 else None
+    if first[0] & 16:
+        found = _read("POSCAR", packed, structure=True, elements=elements)
+    else:
+        found = _read("CHGCAR", packed, elements=elements)
+        _again(found, "again.CHGCAR")
+
+
+def _chgcar_seeds() -> list[bytes]:
+    texts = [_written("seed.CHGCAR", density) for density in _densities().values()]
+    old = texts[0].replace(b"K_sv    F\n", b"").replace(b"  K_sv", b"")
+    cartesian = texts[1].replace(b"Direct", b"Cartesian").replace(b"1.00000000000000", b"-50.0")
+    crlf = texts[0].replace(b"\n", b"\r\n")
+    return [
+        *(b"\0" + text for text in [*texts, cartesian, crlf]),
+        *(bytes([4 | kind]) + texts[1] for kind in range(1, 4)),
+        *(bytes([kind]) + _PACKERS[kind](texts[1]) for kind in range(1, 4)),
+        b"\x08" + old, b"\x10" + texts[0], b"\x18" + old,
+    ]  # fmt: skip
+
+
+def _cube(data: bytes) -> None:
+    first, body = data[:1] or b"\0", data[1:]
+    found = _read("density.cube", _PACKERS[first[0] & 3](body) if first[0] & 4 else body)
+    _again(found, "again.cube")
+
+
+def _cube_seeds() -> list[bytes]:
+    texts = [_written("seed.cube", density) for density in _densities().values()]
+    lines = texts[0].split(b"\n")
+    orbital = [*lines[:2], lines[2].replace(b" 2 ", b"-2 "), *lines[3:8], b"1 1", *lines[8:]]
+    angstrom = [*lines[:3], b"-" + lines[3].lstrip(), *lines[4:]]
+    more = [b"\n".join(orbital), b"\n".join(angstrom)]
+    return [*(b"\0" + text for text in texts + more), *(bytes([4 | kind]) + texts[1] for kind in range(1, 4))]
+
+
+@cache
+def _chgcar_json() -> dict[str, Any]:
+    density = _densities()["plain"]
+    sites = [
+        {"species": [{"element": symbol, "occu": 1}], "abc": position}
+        for symbol, position in zip(density.crystal.symbols, density.crystal.positions.tolist(), strict=True)
+    ]
+    values = (density.total * density.crystal.volume).tolist()
+    return {
+        "poscar": {
+            "comment": "K F",
+            "structure": {"lattice": {"matrix": density.crystal.cell.tolist()}, "sites": sites},
+        },
+        "data": {"total": {"@class": "array", "dtype": "float64", "data": values}, "diff": values},
+        "data_aug": {
+            "total": {"1": {"data": [1.0, 2.0]}, "2": {"dtype": "complex128", "data": [[1.0], [0.5]]}},
+            "diff": [f"augmentation occupancies   {ion}   1\n  0.1E+00\n" for ion in (1, 2)],
+        },
+    }
+
+
+def _mp_json(data: bytes) -> None:
+    """First byte: whether changes to a good document follow, or the text itself."""
+    first, body = data[:1] or b"\0", data[1:]
+    text = json.dumps(changed_json(_chgcar_json(), body)).encode() if first[0] & 1 else body
+    found = _read("density.json", text if first[0] & 2 else gzip.compress(text))
+    # Occupancies are text that is handed on; of how many ions they are is for the reader of a CHGCAR to say.
+    _again(replace(found, extras={}), "json.CHGCAR")
+
+
+def _mp_json_seeds() -> list[bytes]:
+    text = json.dumps(_chgcar_json()).encode()
+    wrapped = json.dumps([{"data": _chgcar_json()}]).encode()
+    return [b"\0" + text, b"\2" + text, b"\2" + wrapped, b"\1", b"\3\0\1\0\3\0\5\2\1"]
+
+
+def _npz(data: bytes) -> None:
+    """First byte: 0 the archive itself; else which of its members has the content that follows, and its packing."""
+    first, body = data[:1] or b"\0", data[1:]
+    if first[0] == 0:
+        _read("density.npz", body)
+        return
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(_npz_seeds()[0][1:])) as source, zipfile.ZipFile(stream, "w") as target:
+        for number, info in enumerate(source.infolist()):
+            chosen = number == first[0] % len(source.infolist())
+            kind = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2)[first[0] >> 6]
+            target.writestr(info.filename, body if chosen else source.read(info), kind)
+    _read("density.npz", stream.getvalue())
+
+
+@cache
+def _npz_seeds() -> list[bytes]:
+    whole = _written("seed.npz", _densities()["plain"])
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        members = [archive.read(name) for name in archive.namelist()]
+    single = [bytes([64 * (number % 4) + number + len(members)]) + member for number, member in enumerate(members)]
+    return [b"\0" + whole, b"\0" + _written("seed.npz", _densities()["vector"]), *single]
+
+
+# --- payloads --------------------------------------------------------------------------------------------------------
+
+
+@cache
+def prior():
+    from make_payloads import load_prior
+
+    return load_prior()
+
+
+def _payload(codec: int) -> Callable[[bytes], Density]:
+    def run(data: bytes) -> Density:
+        """The payload but for the number of its codec."""
+        payload = bytes([codec]) + data
+        codecs.header(payload)
+        return codecs.decode(payload, prior=prior(), max_values=VALUES)
+
+    return run
+
+
+def _golden_payloads(prefix: str) -> Callable[[], list[bytes]]:
+    def seeds() -> list[bytes]:
+        found = [path.read_bytes()[1:] for path in sorted((GOLDEN / "payloads").glob(f"{prefix}-*.bin"))]
+        return [data for data in found if len(data) < 4096] or found
+
+    return seeds
+
+
+def _lossless(data: bytes) -> Density:
+    """First byte: 0 the payload itself; else a good head and values that are packed here."""
+    from numcodecs import Blosc
+
+    from chgdb.codecs.frame import write_frame
+
+    if data[:1] == b"\0":
+        return _payload(1)(data[1:])
+    density = _densities()["plain"]
+    out = BitWriter()
+    out.write(1, 8)
+    out.write(1, 1)
+    write_frame(out, density.crystal, density.grid, 1)
+    packed = bytes(Blosc("zstd", shuffle=Blosc.BITSHUFFLE).encode(data[1:] or b"\0"))
+    return codecs.decode(out.to_bytes() + packed, max_values=VALUES)
+
+
+def _lossless_seeds() -> list[bytes]:
+    values = _densities()["plain"].total.tobytes()
+    return [*(b"\0" + data for data in _golden_payloads("lossless")()), b"\1" + values, b"\1" + values[:-8]]
+
+
+def _crystal(data: bytes) -> None:
+    """First byte: whether a crystal or a group of operations. What is read is written and read again to the same."""
+    from chgdb.codecs.crystal import read_crystal, write_crystal
+    from chgdb.codecs.groups import read_group, write_group
+
+    out = BitWriter()
+    if data[:1] == b"\0":
+        group = read_group(BitReader(data[1:]))
+        if len(group) <= 192:
+            write_group(out, group)
+            assert set(read_group(BitReader(out.to_bytes())).rows()) == set(group.rows())
+    else:
+        crystal = read_crystal(BitReader(data[1:]))
+        if len(crystal) <= 64:
+            write_crystal(out, crystal)
+            assert read_crystal(BitReader(out.to_bytes())) == crystal
+
+
+def _crystal_seeds() -> list[bytes]:
+    from fields import STRUCTURES
+
+    from chgdb.codecs.crystal import write_crystal
+    from chgdb.codecs.groups import write_group
+    from chgdb.symmetry import find
+
+    seeds = []
+    for crystal in STRUCTURES.values():
+        for kind, write, value in ((b"\1", write_crystal, crystal), (b"\0", write_group, find(crystal))):
+            out = BitWriter()
+            write(out, value)  # type: ignore[arg-type]
+            seeds.append(kind + out.to_bytes())
+    return seeds
+
+
+def _extras(data: bytes) -> None:
+    """First byte: packed extras as they are, packed here, or the text of augmentation occupancies."""
+    from chgdb.formats import augmentation
+    from chgdb.formats.extras import _FILTERS, pack_extras, unpack_extras
+
+    kind, body = (data[:1] or b"\0")[0] % 3, data[1:]
+    if kind == 0:
+        unpack_extras(body)
+    elif kind == 1:
+        quick = [{**_FILTERS[0], "preset": 0}]
+        extras = unpack_extras(b"\1" + lzma.compress(body, lzma.FORMAT_RAW, filters=quick))
+        # A crystal that has nothing to do with them: whatever they say, a CHGCAR can be written.
+        density = replace(_densities()["plain"], extras=extras)
+        with tolerated():
+            _written("extras.CHGCAR", density)
+        if len(body) % 64 == 0:  # takes long
+            with tolerated():
+                pack_extras(extras)
+    else:
+        augmentation.to_text(augmentation.to_arrays(body.decode("utf-8", "surrogateescape")))
+
+
+def _extras_seeds() -> list[bytes]:
+    extras = dict(_densities()["plain"].extras)
+    packed = formats.pack_extras(extras)
+    text = extras["after"]["total"]
+    text += text.replace("occupancies ", "occupancies (imaginary part) ")
+    return [b"\0" + packed, b"\1" + json.dumps(extras).encode(), b"\1{}", b"\2" + text.encode()]
+
+
+TARGETS = {
+    "chgcar": Target(_chgcar_seeds, _chgcar),
+    "cube": Target(_cube_seeds, _cube),
+    "mp_json": Target(_mp_json_seeds, _mp_json),
+    "npz": Target(_npz_seeds, _npz),
+    "fourier": Target(_golden_payloads("fourier"), _payload(2)),
+    "realspace": Target(_golden_payloads("realspace"), _payload(3)),
+    "lossless": Target(_lossless_seeds, _lossless),
+    "crystal": Target(_crystal_seeds, _crystal),
+    "extras": Target(_extras_seeds, _extras),
+}
