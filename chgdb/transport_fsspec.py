@@ -37,6 +37,9 @@ class FsspecTransport:
     def _connect(self, anew: bool = False) -> None:
         import fsspec
 
+        if self._full.startswith(("gs://", "gcs://")):
+            # For kinds of buckets that stores do not need, gcsfs imports gRPC and looks for credentials at each request.
+            os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         options = dict(self._options)
         if self._anonymous:
             options["anon" if self._full.startswith("s3") else "token"] = (
