@@ -38,7 +38,7 @@ class FsspecTransport:
         import fsspec
 
         if self._full.startswith(("gs://", "gcs://")):
-            # For kinds of buckets that stores do not need, gcsfs imports gRPC and looks for credentials at each request.
+            # Else gcsfs imports gRPC, and looks for credentials at each request, for buckets that are no use here.
             os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         options = dict(self._options)
         if self._anonymous:

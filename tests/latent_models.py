@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 from chgdb import Density
 
 #: Latent (4, 4, 4, 4); cells up to 4.8 Å, longer ones are sampled wider.
@@ -13,7 +15,7 @@ CHANNELS, SIDE = 4, 4
 
 def save_model(folder: Path, densities: Iterable[Density], name: str = "small", step: float = 0.05) -> Path:
     """A model of total densities whose linear part has the principal components of these densities."""
-    import torch
+    torch = pytest.importorskip("torch", reason="needs torch: pip install 'chgdb[ml]'")
 
     from chgdb.codecs import network
     from chgdb.codecs.autoencoder import Autoencoder
