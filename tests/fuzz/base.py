@@ -1,8 +1,8 @@
 """What fuzzing needs: what a target is, what counts as a finding, and inputs that are one change to a set of files.
 
 A target either returns or raises a `ChgdbError` whose message is one line; `attempt` turns anything else into a
-failure, hangs and warnings included. Inputs of several files are one change to one of them (`Files`), after which the checksums
-are made right again: what a checksum would catch is not what is looked for.
+failure, hangs and warnings included. Inputs of several files are one change to one of them (`Files`), after which the
+checksums are made right again: what a checksum would catch is not what is looked for.
 """
 
 from __future__ import annotations
