@@ -55,9 +55,12 @@ def unpack(data: bytes, shape: tuple[int, int, int], step: float) -> np.ndarray:
     if nx * ny * nz > most_values(len(data)):
         raise BatchError(f"a packed grid of {len(data)} bytes claims {nx} x {ny} x {nz} points: it is damaged")
     try:
-        unpacked = lzma.LZMADecompressor().decompress(data, max_length=8 * nx * ny * (nz // 2 + 1) + 1)
+        stream = lzma.LZMADecompressor()
+        unpacked = stream.decompress(data, max_length=8 * nx * ny * (nz // 2 + 1) + 1)
     except lzma.LZMAError as error:
         raise BatchError(f"a packed grid is damaged: {error}") from None
+    if not stream.eof and len(unpacked) <= 8 * nx * ny * (nz // 2 + 1):
+        raise BatchError("a packed grid is damaged: its end is missing")
     planes = np.frombuffer(unpacked, "u1")
     if planes.size != 8 * nx * ny * (nz // 2 + 1):
         raise BatchError(f"packed grid holds {planes.size} bytes, not what a grid of {nx} x {ny} x {nz} needs")

@@ -9,6 +9,7 @@ cache; and the least recently used go when it grows beyond its limit.
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import re
@@ -176,7 +177,7 @@ class Cache:
         for path, _ in self._entries("heads"):
             facts = self._facts(path)
             if facts is not None:
-                stores.append((str(facts.get("url")), str(facts.get("version")), float(facts.get("time", 0))))
+                stores.append((str(facts["url"]), str(facts["version"]), float(facts["time"])))
         return CacheInfo(str(self.folder), self.limit, sum(entries), len(entries), tuple(sorted(stores)))
 
     @staticmethod
@@ -185,9 +186,9 @@ class Cache:
         try:
             line = path.read_bytes()[_DIGEST:].partition(b"\n")[0]
             facts = json.loads(line)
-        except (OSError, ValueError):
+            return facts if math.isfinite(float(facts["time"])) and facts.keys() >= {"url", "version"} else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return None
-        return facts if isinstance(facts, dict) else None
 
     def clear(self) -> CacheInfo:
         """Remove everything; what was there."""

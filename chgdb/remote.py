@@ -82,7 +82,7 @@ class RemoteFiles:
         try:
             facts = json.loads(line)
             return _parse_head(body, bool(facts["packed"])), str(facts["tag"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None  # of another version of chgdb
 
     def _fetch_head(self, known: tuple[Head, str] | None, fresh: bool = False) -> tuple[Head, str]:
