@@ -147,10 +147,12 @@ def _places(meta: dict) -> tuple[tuple[int, int, int], dict[str, tuple[str, int,
         places = {str(c): (str(p), int(o), int(n), float(s)) for c, (p, o, n, s) in payload.items()}  # type: ignore[union-attr]
     except (TypeError, ValueError, AttributeError, OverflowError):
         places, nx, ny, nz = {}, 0, 0, 0
-    sound = places and min(nx, ny, nz) > 0
-    for part, offset, length, step in places.values():  # a file beside the index, and no other
-        sound = sound and _PART.fullmatch(part) and offset >= 0 and length >= 0 and 0 < step < 1e6
-    if not sound:
+    # A file beside the index, and no other.
+    sound = [
+        _PART.fullmatch(part) is not None and offset >= 0 and length >= 0 and 0 < step < 1e6
+        for part, offset, length, step in places.values()
+    ]
+    if not sound or not all(sound) or min(nx, ny, nz) < 1:
         raise BatchError(f"the record of {meta['material_id'][:80]!r} names no grid, or no places of its channels")
     return (nx, ny, nz), places
 

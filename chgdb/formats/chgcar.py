@@ -429,11 +429,12 @@ def _fits(key: str, value: Any, n_atoms: int) -> bool:
         return len(flags) == n_atoms and all(isinstance(f, str) and re.fullmatch("[TF]{3}", f) for f in flags)
     if key == "species":
         pairs = value if isinstance(value, list) else [None]
-        return all(isinstance(pair, list) and len(pair) == 2 and _is_species(*pair, n_atoms) for pair in pairs)
+        return all(isinstance(pair, list) and len(pair) == 2 and _is_species(pair, n_atoms) for pair in pairs)
     return key != "line_end" or value == "\r\n"
 
 
-def _is_species(label: Any, count: Any, n_atoms: int) -> bool:
+def _is_species(pair: list[Any], n_atoms: int) -> bool:
+    label, count = pair
     return isinstance(label, str) and label.split() == [label] and isinstance(count, int) and 0 <= count <= n_atoms
 
 
