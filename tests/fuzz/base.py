@@ -35,11 +35,11 @@ from chgdb.errors import ChgdbError  # noqa: E402
 
 @dataclass(frozen=True)
 class Target:
-    """seeds: inputs that lead far into the code, made from code and golden files. run: reads one input.
-
-    seconds: what one input may take.
+    """what: is read, in words. seeds: inputs that lead far into the code, made from code and golden files. run: reads
+    one input. seconds: what one input may take.
     """
 
+    what: str
     seeds: Callable[[], list[bytes]]
     run: Callable[[bytes], Any]
     seconds: float = 10.0

@@ -298,13 +298,13 @@ def _extras_seeds() -> list[bytes]:
 
 
 TARGETS = {
-    "chgcar": Target(_chgcar_seeds, _chgcar),
-    "cube": Target(_cube_seeds, _cube),
-    "mp_json": Target(_mp_json_seeds, _mp_json),
-    "npz": Target(_npz_seeds, _npz),
-    "fourier": Target(_golden_payloads("fourier"), _payload(2)),
-    "realspace": Target(_golden_payloads("realspace"), _payload(3)),
-    "lossless": Target(_lossless_seeds, _lossless),
-    "crystal": Target(_crystal_seeds, _crystal),
-    "extras": Target(_extras_seeds, _extras),
+    "chgcar": Target("CHGCAR and POSCAR, plain and compressed", _chgcar_seeds, _chgcar),
+    "cube": Target("cube, plain and compressed", _cube_seeds, _cube),
+    "mp_json": Target("JSON of the Materials Project", _mp_json_seeds, _mp_json),
+    "npz": Target("npz", _npz_seeds, _npz),
+    "fourier": Target("payloads of the Fourier codec", _golden_payloads("fourier"), _payload(2)),
+    "realspace": Target("payloads of the real-space codec", _golden_payloads("realspace"), _payload(3)),
+    "lossless": Target("payloads of the lossless codec", _lossless_seeds, _lossless),
+    "crystal": Target("crystals and symmetry groups in payloads", _crystal_seeds, _crystal),
+    "extras": Target("extras and augmentation occupancies", _extras_seeds, _extras),
 }

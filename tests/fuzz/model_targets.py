@@ -231,11 +231,17 @@ def _tables_seeds() -> list[bytes]:
 
 
 TARGETS = {
-    "latent": Target(lambda: _latent().seeds(), _latent_file, 20.0),
-    "autoencoder": Target(lambda: _autoencoder().seeds(), _model, 20.0),
-    "model_magpie": Target(lambda: _property_model("magpie").seeds(), _properties("magpie"), 20.0),
-    "model_invariant": Target(lambda: _property_model("invariant").seeds(), _properties("invariant"), 20.0),
-    "trees": Target(_trees_seeds, _trees),
-    "batches": Target(lambda: _batch().seeds(), _batches),
-    "tables": Target(_tables_seeds, _tables),
-}
+    "latent": Target("latents in .npy and .zarr", lambda: _latent().seeds(), _latent_file, 20.0),
+    "autoencoder": Target("autoencoders: description, weights", lambda: _autoencoder().seeds(), _model, 20.0),
+    "model_magpie": Target(
+        "property models: description, out-of-fold values, trees",
+        lambda: _property_model("magpie").seeds(), _properties("magpie"), 20.0,
+    ),
+    "model_invariant": Target(
+        "property models: Gaussian processes",
+        lambda: _property_model("invariant").seeds(), _properties("invariant"), 20.0,
+    ),
+    "trees": Target("LightGBM text", _trees_seeds, _trees),
+    "batches": Target("batches of the catalog's sources", lambda: _batch().seeds(), _batches),
+    "tables": Target("CSV of ids, properties and labels; queues of structures", _tables_seeds, _tables),
+}  # fmt: skip

@@ -4,8 +4,10 @@
     python tests/fuzz/run.py TARGET --minutes 5          # `list` prints the targets
 
 Goes on after a finding: each kind of failure is kept once, as a file in --out whose name says what it is. Ends with one
-line of JSON: target, executions, seconds, findings, and the corpus' size. An input that takes the process down (a crash
-of the interpreter, more than --memory, more than --seconds in C code) ends the run; libFuzzer writes it to --out too.
+line of JSON, appended to runs.jsonl there: target, executions, seconds, findings, and the corpus' size. An input that
+takes the process down (a crash of the interpreter, more than --memory, more than --seconds in C code) ends the run;
+libFuzzer writes it to --out too. `python tests/fuzz/run.py report` puts the sums of runs.jsonl into
+docs/science/trust.md.
 """
 
 from __future__ import annotations
@@ -38,6 +40,9 @@ def main() -> int:
 
         print(*TARGETS, sep="\n")
         return 0
+    if options.target == "report":
+        _report(options.out / "runs.jsonl")
+        return 0
     folder = options.out / options.target
     for part in ("corpus", "findings"):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -57,7 +62,34 @@ def main() -> int:
         "ended_early": child.exitcode != 0,
     }
     print(json.dumps(facts), flush=True)
+    with open(options.out / "runs.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(facts) + "\n")
     return 1 if findings or child.exitcode else 0
+
+
+def _report(runs: Path) -> None:
+    """The table of all runs, into the page."""
+    sys.path.insert(0, str(HERE.parent / "benchmarks"))
+    from codec_report import publish, table
+    from targets import TARGETS
+
+    sums: dict[str, dict] = {}
+    for line in runs.read_text(encoding="utf-8").splitlines():
+        facts = json.loads(line)
+        found = sums.setdefault(facts["target"], {"executions": 0, "seconds": 0, "findings": set()})
+        found["executions"] += facts["executions"]
+        found["seconds"] += facts["seconds"]
+        found["findings"] |= set(facts["findings"])
+    rows = [
+        [TARGETS[name].what, f"{s['executions']:,}", f"{s['seconds'] / 60:.1f}", str(len(s["findings"]))]
+        for name, s in sums.items()
+    ]
+    total = [sum(s["executions"] for s in sums.values()), sum(s["seconds"] for s in sums.values()) / 60]
+    count = sum(len(s["findings"]) for s in sums.values())
+    rows.append(["**all**", f"{total[0]:,}", f"{total[1]:.1f}", str(count)])
+    data = {name: {**s, "findings": sorted(s["findings"])} for name, s in sums.items()}
+    headers = ["what is read", "executions", "minutes", "kinds of failure"]
+    publish(HERE.parent.parent / "docs" / "science", "fuzzing", table(headers, rows), {"targets": data}, page="trust")
 
 
 def _fuzz(options: argparse.Namespace, folder: Path, counts) -> None:

@@ -308,10 +308,12 @@ def _journal_seeds() -> list[bytes]:
 
 
 TARGETS = {
-    "store": Target(lambda: _files().seeds(), _store, 20.0),
-    "archive": Target(_archive_seeds, _archive, 20.0),
-    "head": Target(_head_seeds, _head),
-    "pull": Target(_pull_seeds, _pull, 30.0),
-    "cache": Target(_cache_seeds, _cache),
-    "journal": Target(_journal_seeds, _journal),
+    "store": Target(
+        "stores in a folder: metadata, columns, index, priors, records, latents", lambda: _files().seeds(), _store, 20.0
+    ),
+    "archive": Target("stores in a .zip, by path and by URL", _archive_seeds, _archive, 20.0),
+    "head": Target("head.bin and checksums.txt", _head_seeds, _head),
+    "pull": Target("stores on a server, manifests; pull and publish", _pull_seeds, _pull, 30.0),
+    "cache": Target("entries of the cache", _cache_seeds, _cache),
+    "journal": Target("journals of unfinished builds", _journal_seeds, _journal),
 }
