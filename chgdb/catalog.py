@@ -313,7 +313,10 @@ class Catalog:
             reader = _latents_of(store)
             names = wanted if wanted is not None else [None] * store.n_materials
             rows = list(range(store.n_materials)) if wanted is None else [self._locate(store, i).row for i in wanted]
-            result = np.empty((len(rows), *reader.shape), np.float32)
+            try:
+                result = np.empty((len(rows), *reader.shape), np.float32)
+            except MemoryError:
+                raise StoreError(f"{store.location}: no memory for {len(rows)} latents; ask for some of them") from None
             for place, values in reader.many(rows):
                 if values is None and names[place] is not None:
                     raise StoreError(f"{names[place]} in {store.location} has no latent")

@@ -10,12 +10,14 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import store_head
+from .bounds import MAX_ARRAY_BYTES, MAX_CHUNK_BYTES
 from .errors import StoreError
 from .store import (
     FACTS,
@@ -244,6 +246,13 @@ def write_array(
     count = start + values.shape[0]
     rows = max(1, min(chunk_rows, count))
     text = values.dtype == object
+    if text:
+        sizes = np.array([4 + len(str(value).encode()) for value in values])
+        largest = int(np.add.reduceat(sizes, np.arange(0, len(sizes), rows)).max()) if len(sizes) else 0
+    else:
+        largest = rows * values.itemsize * prod(values.shape[1:])
+    if largest > MAX_CHUNK_BYTES or count * values.itemsize * prod(values.shape[1:]) > MAX_ARRAY_BYTES:
+        raise StoreError(f"{name} is too large for a store: no reader would believe it (docs/science/trust.md)")
     if shuffled is None:
         shuffled = not text and _shrinks_shuffled(np.ascontiguousarray(values[:rows]))
     array = root.create_array(

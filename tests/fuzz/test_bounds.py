@@ -265,6 +265,16 @@ def test_chunks_that_unfold(tmp_path, name):
             Catalog(tmp_path)._store.column(name)
 
 
+def test_what_is_not_believed_is_not_written():
+    from chgdb.store_layout import write_array
+
+    with pytest.raises(StoreError, match="note is too large for a store"):
+        write_array(None, "note", np.full(4096, "x" * 17_000, object), ["material"], "", {}, 4096)
+    with pytest.raises(StoreError, match="atom_position is too large for a store"):
+        values = np.broadcast_to(0.0, (50_000_000, 3))
+        write_array(None, "atom_position", values, ["atom", "vector"], 0, {}, 4096)
+
+
 def test_members_of_an_archive_that_unfold(tmp_path):
     from chgdb.catalog import Catalog
 
