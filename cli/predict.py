@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,6 +52,8 @@ def predict(
     on is said to be so, and its standard deviations are those of the whole training set. A file that cannot be used
     is reported on standard error, and the exit code is then 1.
     """
+    # Products of small matrices, which threads of a busy machine would only wait for; read when numpy is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from chgdb.errors import ChgdbError
     from chgdb.views import load_model
 
