@@ -10,6 +10,8 @@ needed.
 Groups, by the prefix of the names:
 - `MagpieData`, `element`, `fraction`: the composition (`composition`).
 - `structure`, `saed`: the structure, and the superposition of atomic densities that it implies.
+- `bands`, `nearest`: the electronic structure that it implies, of a universal tight-binding model with two choices of
+  which atoms are neighbours (`bands`).
 - `density`, `difference`: the density given, and how it differs from that superposition.
 """
 
@@ -21,7 +23,7 @@ import numpy as np
 
 from ..density import Crystal, Density
 from ..errors import DensityError
-from . import atoms, bonds, cells, composition, fields
+from . import atoms, bands, bonds, cells, composition, fields
 from .composition import MAGPIE_NAMES, magpie
 
 #: Decimals that the features are rounded to, MAGPIE's apart: far below what they tell, far above rounding errors, so
@@ -29,13 +31,14 @@ from .composition import MAGPIE_NAMES, magpie
 DECIMALS = 5
 
 #: Raised with every change of what `describe` returns: a model refuses features of another version.
-VERSION = 1
+VERSION = 2
 
 COMPOSITION_NAMES: tuple[str, ...] = (*MAGPIE_NAMES, *composition.ELEMENTAL_NAMES, *composition.FRACTION_NAMES)
 STRUCTURE_NAMES: tuple[str, ...] = (
     *COMPOSITION_NAMES,
     *(f"structure.{name}" for name in (*bonds.GEOMETRY_NAMES, *bonds.SPRING_NAMES)),
     *(f"saed.{name}" for name in (*fields.FIELD_NAMES, *bonds.DENSITY_NAMES)),
+    *(f"{kind}.{name}" for kind in ("bands", "nearest") for name in bands.BAND_NAMES),
 )
 _DENSITY = (*fields.FIELD_NAMES, *bonds.DENSITY_NAMES)
 DENSITY_NAMES: tuple[str, ...] = (
@@ -114,6 +117,8 @@ def _structure(crystal: Crystal):
             bonds.springs(near, near.scaled**-4.0),
             fields.describe(reference),
             bonds.along_bonds(profiles, near, electrons),
+            bands.describe(pairs, bands.by_radius(pairs)),
+            bands.describe(pairs, bands.by_distance(pairs)),
         ]
     )
     return values, place, waves, reference, parts, near, profiles

@@ -78,16 +78,20 @@ def neighbours(crystal: Crystal) -> Neighbours:
     length = np.linalg.norm(vector, axis=1)
     radius = tables()["CovalentRadius"][crystal.numbers] / 100
     scaled = length / (radius[one] + radius[other])
-    nearest = np.full(len(crystal), np.inf)
-    np.minimum.at(nearest, one, scaled)
-    nearest = np.where(np.isfinite(nearest), nearest, 1.0)
-    for _ in range(4):  # Hoppe's mean distance, iterated
-        weight = np.exp(1 - np.minimum(scaled / nearest[one], 3.0) ** 6)
-        total = np.bincount(one, weight, len(crystal))
-        nearest = np.where(total > 0, np.bincount(one, weight * scaled, len(crystal)) / np.maximum(total, 1e-300),
-                           nearest)  # fmt: skip
-    weights = 0.5 * sum(np.exp(1 - np.minimum(scaled / nearest[side], 3.0) ** 6) for side in (one, other))
+    weights = hoppe_weights(one, other, scaled, len(crystal))
     return Neighbours(crystal, one, other, vector, length, scaled, weights)
+
+
+def hoppe_weights(first: np.ndarray, second: np.ndarray, lengths: np.ndarray, atoms: int) -> np.ndarray:
+    """(n,) weights of pairs by their lengths, the mean of both atoms' views; each atom's mean length is iterated."""
+    mean = np.full(atoms, np.inf)
+    np.minimum.at(mean, first, lengths)
+    mean = np.where(np.isfinite(mean), mean, 1.0)
+    for _ in range(4):
+        weight = np.exp(1 - np.minimum(lengths / mean[first], 3.0) ** 6)
+        total = np.bincount(first, weight, atoms)
+        mean = np.where(total > 0, np.bincount(first, weight * lengths, atoms) / np.maximum(total, 1e-300), mean)
+    return 0.5 * sum(np.exp(1 - np.minimum(lengths / mean[side], 3.0) ** 6) for side in (first, second))
 
 
 _STATISTICS = ("mean", "deviation", "low", "high")

@@ -53,6 +53,7 @@ def tables() -> dict[str, np.ndarray]:
     content = json.loads((Path(__file__).parent / "elements.json").read_text(encoding="utf-8"))
     found = {name: np.array([np.nan, *content["magpie"][name]]) for name in _PROPERTIES}
     others = {name: np.array([np.nan, *values]) for name, values in content["others"].items()}
+    others |= {name: np.array([np.nan, *values]) for name, values in content["levels"].items()}
     others["log_bulk_modulus"] = np.log(others["bulk_modulus"])
     others["log_shear_modulus"] = np.log(others["shear_modulus"])
     return found | others

@@ -163,6 +163,7 @@ def optimise(
 
     values: (n, t) standardised targets that share them, no NaN. Rows with a density come first into the sample.
     """
+    from scipy.linalg.lapack import dpotrf, dpotri
     from scipy.optimize import minimize
 
     rng = np.random.default_rng(seed)
@@ -183,12 +184,11 @@ def optimise(
         k_f, k_g = a_f * base_f**-s_f, both * (a_g * base_g**-s_g)
         matrix = k_f + k_g + lin * linear
         matrix[np.diag_indices(n)] += _noise(layout, theta, sample)
-        try:
-            factor = np.linalg.cholesky(matrix)
-        except np.linalg.LinAlgError:
+        factor, failed = dpotrf(matrix, lower=True)
+        if failed:
             return 1e10, np.zeros_like(theta)
-        inverse = np.linalg.inv(factor)
-        inverse = inverse.T @ inverse
+        inverse = np.tril(dpotri(factor, lower=True)[0])
+        inverse += np.tril(inverse, -1).T
         alpha = inverse @ y
         value = 0.5 * (y * alpha).sum() + t * np.log(np.diag(factor)).sum()
         pull = alpha @ alpha.T - t * inverse

@@ -1,10 +1,13 @@
 """Features of the density and of the structure, invariant by construction, through Gaussian processes and trees.
 
 What is known beforehand is not learned. Energies against free atoms and against the elements differ by a sum over the
-composition, so both labels train one process. Debye temperatures are learned as the elastic modulus behind them, the
-masses and the volume put aside. Young's modulus follows from K and G. For moduli a mean of a Gaussian process
-(`gaussian`) and of gradient-boosted trees is nearer to the truth than either; where the two disagree the error is
-larger, too. For energies the process alone is better.
+composition, so both labels train one process. Young's modulus follows from K and G. A Debye temperature is half what
+follows from K and G, and half what is learned of it, with the masses and the volume put aside. A band gap is half what
+is learned of the gaps that are not zero, times the probability that there is one. Bulk moduli and Debye temperatures
+are learned as square roots, shear moduli as logarithms: whichever leaves residuals that are alike over the whole range.
+
+Of shear moduli and band gaps a mean of a Gaussian process (`gaussian`) and of gradient-boosted trees is nearer to the
+truth than either; where the two disagree the error is larger, too. For the others the process alone is as good.
 
 Rows may lack the features of the density (NaN): structures with known properties train what needs no density.
 """
@@ -27,8 +30,12 @@ if TYPE_CHECKING:
 
 NAME = "invariant"
 _PURPOSE = "training the model invariant"
-#: Share of the trees in the mean, by what is learned: where they were found to help. None are grown for the others.
-TREE_SHARE = {"moduli": 0.3, "debye": 0.3, "band_gap": 0.5}
+#: Share of the trees in the mean, where they were found to help.
+TREE_SHARE = {"shear_modulus": 0.3, "band_gap": 0.5}
+#: Share in the band gap of the probability that there is one, times what it is then.
+_TWO_STEPS = 0.5
+#: Below this a gap, in eV, is none: bands of a finite number of k-points never quite touch.
+_CLOSED = 0.02
 TREES = 400
 _PARAMETERS: dict[str, Any] = {
     "objective": "regression",
@@ -47,27 +54,43 @@ _PARAMETERS: dict[str, Any] = {
 }
 _ENERGIES = ("formation_energy", "energy_vs_atoms")
 _BULK, _SHEAR, _YOUNG, _DEBYE = "bulk_modulus", "shear_modulus", "youngs_modulus", "debye_temperature"
+_GAP = "band_gap"
+#: Debye temperature in K of moduli, density and atoms per volume of 1 in their units, as to the root of a modulus.
+_UNIT = float(elasticity.debye_temperature(*np.ones((4, 1)))[0])
+#: Rows with a gap that it takes to learn what gaps are then.
+_FEWEST = 20
 
 
-def layout() -> gaussian.Layout:
-    """Groups of the features by the prefixes of their names."""
+#: What the two parts of a process look at, by the prefixes of the features' names.
+_STRUCTURE = ("MagpieData", "element", "fraction", "structure", "saed", "bands")
+_DENSITY = ("density", "difference")
+#: Processes that are shown the bands of nearest neighbours, too; for moduli they were found not to help.
+_NEAREST = ("energy", "band_gap", "open_gap")
+#: Smallest roots of a modulus, or of a Debye temperature over its prefactor, that a process can predict.
+_LEAST = 0.5
+
+
+def columns() -> dict[str, slice]:
+    """Features of each prefix, one after the other."""
     prefixes = [name.replace(" ", ".").split(".")[0] for name in features.names()]
-    groups, start = [], 0
-    for end in range(1, len(prefixes) + 1):
-        if end == len(prefixes) or prefixes[end] != prefixes[start]:
-            groups.append((prefixes[start], slice(start, end)))
-            start = end
-    names = [name for name, _ in groups]
-    structure = tuple(names.index(name) for name in ("MagpieData", "element", "fraction", "structure", "saed"))
-    density = (*structure, names.index("density"), names.index("difference"))
-    return gaussian.Layout(tuple(columns for _, columns in groups), structure, density, names.index("fraction"))
+    found = {prefix: prefixes.index(prefix) for prefix in dict.fromkeys(prefixes)}
+    return {prefix: slice(start, start + prefixes.count(prefix)) for prefix, start in found.items()}
+
+
+def layout(process: str) -> gaussian.Layout:
+    """Groups of the features that a process looks at."""
+    place = columns()
+    structure = (*_STRUCTURE, "nearest") if process in _NEAREST else _STRUCTURE
+    names = (*structure, *_DENSITY)
+    first = tuple(range(len(structure)))
+    return gaussian.Layout(tuple(place[n] for n in names), first, tuple(range(len(names))), names.index("fraction"))
 
 
 class Model:
     NAME = NAME
     TITLE = "invariant features, Gaussian process + LightGBM"
     INPUTS = ("density",)
-    VERSION = 1
+    VERSION = 2
     REFIT = True
     #: Rows whose features of the density are NaN are welcome in training.
     PARTIAL = True
@@ -98,39 +121,59 @@ class Model:
         self.targets = tuple(targets)
         self.scaler = gaussian.Scaler.of(raw)
         self.table = gaussian.pack(self.scaler(raw))
-        plan = layout()
         for key, learned in self._tasks(raw, targets).items():
+            plan = layout(key)
             values = np.stack(list(learned.values()), axis=1)
             known = np.flatnonzero(np.isfinite(values).all(axis=1))
+            if key == "open_gap" and len(known) < _FEWEST:
+                continue
             part = gaussian.parts(plan, gaussian.unpack(self.table[known]), self.scaler.scale > 0)
             scaled = (values[known] - values[known].mean(axis=0)) / (values[known].std(axis=0) + 1e-12)
             theta = gaussian.optimise(plan, part, scaled, seed)
-            process = gaussian.Process.fit(plan, part, values[known], theta, seed)
-            self.processes[key] = (list(learned), known, process)
-            for name, column in learned.items() if TREE_SHARE.get(key) else ():
-                data = lightgbm.Dataset(raw[known], column[known], free_raw_data=True)
-                booster = lightgbm.train(_PARAMETERS | {"seed": seed}, data, TREES)
-                self.boosters[name] = booster
-                self.forests[name] = trees.parse(trees.slim(booster.model_to_string(), 7), name)
+            self.processes[key] = (list(learned), known, gaussian.Process.fit(plan, part, values[known], theta, seed))
             if progress is not None:
                 progress(f"{', '.join(learned)}: {len(known)} rows")
+        self._complete(raw, targets)
+        for name, values in self._grown(raw, targets).items():
+            known = np.flatnonzero(np.isfinite(values))
+            data = lightgbm.Dataset(raw[known], values[known], free_raw_data=True)
+            booster = lightgbm.train(_PARAMETERS | {"seed": seed}, data, TREES)
+            self.boosters[name] = booster
+            self.forests[name] = trees.parse(trees.slim(booster.model_to_string(), 7), name)
 
     def _tasks(self, raw: np.ndarray, targets: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-        """What is learned: name of a process -> its targets, all of which share rows and hyperparameters."""
+        """What processes learn: name of a process -> its columns, all of which share rows and hyperparameters."""
         tasks: dict[str, dict[str, np.ndarray]] = {}
-        left = dict(targets)
-        if any(name in left for name in _ENERGIES):
-            tasks["energy"] = {"formation_energy": self._joined(raw, left)}
-        moduli = {name: left[name] for name in (_BULK, _SHEAR) if name in left}
+        if any(name in targets for name in _ENERGIES):
+            tasks["energy"] = {"formation_energy": self._joined(raw, targets)}
+        moduli = {}
+        if _BULK in targets:
+            moduli[f"root_{_BULK}"] = np.exp(targets[_BULK] / 2)
+        if _SHEAR in targets:
+            moduli[_SHEAR] = targets[_SHEAR]
+        if _DEBYE in targets and len(moduli) == 2:
+            # The same for all rows with moduli: what is left of a Debye temperature does not depend on the structure.
+            one = np.ones(len(raw))
+            bulk, shear = np.exp(targets[_BULK]), np.exp(targets[_SHEAR])
+            moduli["root_stiffness"] = elasticity.debye_temperature(bulk, shear, one, one) / _UNIT
+        elif _DEBYE in targets:
+            tasks["debye"] = {"root_stiffness": np.exp(targets[_DEBYE] - log_prefactor(raw))}
         if moduli:
             tasks["moduli"] = moduli
-        if _DEBYE in left:
-            tasks["debye"] = {_DEBYE: left[_DEBYE] - log_prefactor(raw)}
-        done = {*_ENERGIES, _BULK, _SHEAR, _DEBYE, *((_YOUNG,) if len(moduli) == 2 else ())}
-        for name, values in left.items():
-            if name not in done:
-                tasks[name] = {name: values}
-        return tasks
+        if _GAP in targets:
+            gap = targets[_GAP]
+            tasks["band_gap"] = {_GAP: gap}
+            tasks["open_gap"] = {"open_gap": np.where(gap > _CLOSED, gap, np.nan)}
+        done = {*_ENERGIES, _BULK, _SHEAR, _DEBYE, _GAP, *((_YOUNG,) if _BULK in targets and _SHEAR in targets else ())}
+        return tasks | {name: {name: values} for name, values in targets.items() if name not in done}
+
+    def _grown(self, raw: np.ndarray, targets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What trees learn."""
+        grown = {name: targets[name] for name in TREE_SHARE if name in targets}
+        if "open_gap" in self.processes:
+            gap = targets[_GAP]
+            grown["has_gap"] = np.where(np.isfinite(gap), gap > _CLOSED, np.nan)
+        return grown
 
     def _joined(self, raw: np.ndarray, targets: Mapping[str, np.ndarray]) -> np.ndarray:
         """Formation energies, also of rows that have the energy against atoms only.
@@ -153,11 +196,28 @@ class Model:
             self.elements = np.linalg.solve(weighted @ amounts + ridge, weighted @ differences)
             weights = 1 / np.maximum(np.abs(differences - amounts @ self.elements), 0.02)
             weights /= weights.mean()
-        # An element without both labels has no difference of its own.
+        # An element without both labels has no difference of its own yet; see `_complete`.
         fitted = (shares[both] > 0).any(axis=0)
         covered = ((shares > 0) <= fitted).all(axis=1)
         transferred = np.where(covered, atoms - shares @ self.elements, np.nan)
         return np.where(np.isfinite(formation), formation, transferred)
+
+    def _complete(self, raw: np.ndarray, targets: Mapping[str, np.ndarray]) -> None:
+        """Differences of elements of which no row has both energies, from what the process says of those with one."""
+        nothing = np.full(len(raw), np.nan)
+        formation, atoms = (targets.get(name, nothing) for name in _ENERGIES)
+        if not np.isfinite(formation).any() or not np.isfinite(atoms).any():
+            return
+        shares = _fractions(raw)
+        missing = ~(shares[np.isfinite(formation) & np.isfinite(atoms)] > 0).any(axis=0)
+        rows = np.flatnonzero(np.isfinite(atoms) & (shares[:, missing] > 0).any(axis=1))
+        if len(rows):
+            predicted = self._processed("energy", gaussian.unpack(self.table[rows]))[0][:, 0]
+            left = atoms[rows] - predicted - shares[rows] @ self.elements
+            amounts = shares[np.ix_(rows, np.flatnonzero(missing))]
+            self.elements[missing] += np.linalg.solve(
+                amounts.T @ amounts + 1e-3 * np.eye(missing.sum()), amounts.T @ left
+            )
 
     # Prediction --------------------------------------------------------------------------------------------------
 
@@ -166,19 +226,32 @@ class Model:
         if self.scaler is None:
             raise ModelError("the model invariant was neither trained nor loaded")
         raw = _checked(rows)
-        part = gaussian.parts(layout(), self.scaler(raw), self.scaler.scale > 0)
+        scaled = self.scaler(raw)
         mean: dict[str, np.ndarray] = {}
         std: dict[str, np.ndarray] = {}
-        for key, (names, _, process) in self.processes.items():
-            smooth, spread = process.predict(part)
+        for key, (names, _, _) in self.processes.items():
+            smooth, spread = self._processed(key, scaled)
             for i, name in enumerate(names):
                 mean[name], std[name] = smooth[:, i], spread[:, i]
-                if name in self.forests:
-                    step = self.forests[name].predict(raw) - mean[name]
-                    mean[name] = mean[name] + TREE_SHARE[key] * step
-                    std[name] = np.sqrt(std[name] ** 2 + step**2)
+        for name, root in ((_BULK, f"root_{_BULK}"), (_DEBYE, "root_stiffness")):
+            if root in mean:
+                value = np.maximum(mean[root], _LEAST)
+                power = 2 if name == _BULK else 1  # a Debye temperature goes as the root of a modulus
+                mean[name], std[name] = power * np.log(value), power * std[root] / value
+        grown = {name: forest.predict(raw) for name, forest in self.forests.items()}
+        for name in (n for n in TREE_SHARE if n in grown):
+            step = grown[name] - mean[name]
+            mean[name] = mean[name] + TREE_SHARE[name] * step
+            std[name] = np.sqrt(std[name] ** 2 + step**2)
         if _DEBYE in mean:
             mean[_DEBYE] = mean[_DEBYE] + log_prefactor(raw)
+            if _BULK in mean and _SHEAR in mean:
+                mean[_DEBYE] = 0.5 * (mean[_DEBYE] + _log_debye(raw, np.exp(mean[_BULK]), np.exp(mean[_SHEAR])))
+        if "has_gap" in grown:
+            there, value = np.clip(grown["has_gap"], 0, 1), np.maximum(mean["open_gap"], 0)
+            step = there * value - mean[_GAP]
+            mean[_GAP] = mean[_GAP] + _TWO_STEPS * step
+            std[_GAP] = np.sqrt(std[_GAP] ** 2 + step**2 + there * (1 - there) * value**2)
         if _YOUNG in self.targets and _YOUNG not in mean:
             bulk, shear = np.exp(mean[_BULK]), np.exp(mean[_SHEAR])
             mean[_YOUNG] = np.log(elasticity.youngs_modulus(bulk, shear))
@@ -188,6 +261,10 @@ class Model:
             mean["energy_vs_atoms"] = mean["formation_energy"] + _fractions(raw) @ self.elements
             std["energy_vs_atoms"] = std["formation_energy"]
         return {name: mean[name] for name in self.targets}, {name: std[name] for name in self.targets}
+
+    def _processed(self, key: str, scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        assert self.scaler is not None
+        return self.processes[key][2].predict(gaussian.parts(layout(key), scaled, self.scaler.scale > 0))
 
     # Weights -----------------------------------------------------------------------------------------------------
 
@@ -207,6 +284,7 @@ class Model:
             "features": features.VERSION,
             "targets": self.targets,
             "processes": {key: names for key, (names, _, _) in self.processes.items()},
+            "forests": list(self.boosters),
             "parameters": _PARAMETERS,
             "trees": TREES,
         }
@@ -227,15 +305,13 @@ class Model:
         model.targets = tuple(facts["targets"])
         model.scaler = gaussian.Scaler(arrays["mean"], arrays["scale"])
         model.table, model.elements = arrays["table"], arrays["elements"]
-        plan = layout()
         for key, names in facts["processes"].items():
-            known = arrays[f"{key}.rows"]
+            plan, known = layout(key), arrays[f"{key}.rows"]
             part = gaussian.parts(plan, gaussian.unpack(model.table[known]), model.scaler.scale > 0)
             fields = ("theta", "alpha", "offset", "scale", "anchors", "inverse")
             process = gaussian.Process(plan, rows=part, **{name: arrays[f"{key}.{name}"] for name in fields})
             model.processes[key] = (list(names), known, process)
-            for name in names if TREE_SHARE.get(key) else ():
-                model.forests[name] = trees.read(folder / f"{name}.txt.gz")
+        model.forests = {name: trees.read(folder / f"{name}.txt.gz") for name in facts["forests"]}
         return model
 
 
@@ -248,14 +324,19 @@ def _checked(rows: Rows) -> np.ndarray:
 
 def _fractions(raw: np.ndarray) -> np.ndarray:
     """(n, 94) shares of the elements."""
-    return raw[:, layout().groups[layout().linear]]
+    return raw[:, columns()["fraction"]]
 
 
-def log_prefactor(raw: np.ndarray) -> np.ndarray:
-    """(n,) logarithm of the Debye temperature of a solid whose moduli are all 1 GPa, from features; the rest of a
-    Debye temperature's logarithm is half that of an effective modulus."""
+def _log_debye(raw: np.ndarray, bulk: np.ndarray, shear: np.ndarray) -> np.ndarray:
+    """(n,) logarithm of Debye temperatures in K from moduli in GPa; masses and volumes are among the features."""
     names = features.names()
     volume = np.exp(raw[:, names.index("structure.log_volume_per_atom")])  # Å^3
     density = np.exp(raw[:, names.index("structure.log_mass_density")]) * elasticity.DALTON_PER_CUBIC_ANGSTROM
+    return np.log(elasticity.debye_temperature(bulk, shear, density, 1 / volume))
+
+
+def log_prefactor(raw: np.ndarray) -> np.ndarray:
+    """`_log_debye` of moduli of 1 GPa; the rest of a Debye temperature's logarithm is half that of an effective
+    modulus."""
     one = np.ones(len(raw))
-    return np.log(elasticity.debye_temperature(one, one, density, 1 / volume))
+    return _log_debye(raw, one, one)

@@ -105,6 +105,53 @@ def test_both_energies_differ_by_the_composition(materials, trained):
     assert np.abs(difference - truth)[known].max() < 0.3
 
 
+def test_elements_that_no_row_has_both_energies_of(materials, small):
+    """Their differences come from what is predicted of the rows with one."""
+    rows, targets, _ = materials
+    shares = rows["density"][:, invariant.columns()["fraction"]] > 0
+    both = np.isfinite(targets["formation_energy"]) & np.isfinite(targets["energy_vs_atoms"])
+    element = int(np.argmax((shares & both[:, None]).sum(axis=0) * (shares.sum(axis=0) < N // 3)))
+    having = shares[:, element]
+    chosen = {
+        "formation_energy": np.where(having, np.nan, targets["formation_energy"]),
+        "energy_vs_atoms": targets["energy_vs_atoms"],
+    }
+    model = invariant.Model()
+    model.fit(rows, chosen, validation=np.zeros(N, bool), seed=0)
+    assert model.elements[element] < -0.5
+    error = model.predict(rows)[0]["energy_vs_atoms"] - targets["energy_vs_atoms"]
+    assert np.abs(error[having & both]).mean() < 0.5 * np.abs(targets["energy_vs_atoms"][having & both]).mean()
+
+
+def test_gaps_are_learned_in_two_steps_where_there_are_enough(materials, small, tmp_path):
+    rows, _, _ = materials
+    gap = np.where(
+        np.arange(N) % 3 == 0, 0.0, rows["density"][:, features.names().index("structure.log_volume_per_atom")]
+    )
+    open_, closed = gap > 0.02, gap <= 0.02
+    model = invariant.Model()
+    model.fit(rows, {"band_gap": gap}, validation=np.zeros(N, bool), seed=0)
+    assert set(model.processes) == {"band_gap", "open_gap"}
+    assert set(model.forests) == {"band_gap", "has_gap"}
+    mean, std = model.predict(rows)
+    assert mean["band_gap"][open_].mean() > mean["band_gap"][closed].mean() + 0.5
+    model.save(tmp_path)
+    again = invariant.Model.load(tmp_path).predict(rows)
+    np.testing.assert_array_equal(again[0]["band_gap"], mean["band_gap"])
+    np.testing.assert_array_equal(again[1]["band_gap"], std["band_gap"])
+    few = invariant.Model()
+    few.fit(rows, {"band_gap": np.where(np.arange(N) % 4 == 0, gap, 0.0)}, validation=np.zeros(N, bool), seed=0)
+    assert set(few.processes) == set(few.forests) == {"band_gap"}
+
+
+def test_debye_temperatures_agree_with_the_moduli(materials, trained):
+    rows, _, _ = materials
+    mean, _ = trained.predict(rows)
+    follows = invariant._log_debye(rows["density"], np.exp(mean["bulk_modulus"]), np.exp(mean["shear_modulus"]))
+    assert np.abs(mean["debye_temperature"] - follows).max() < 0.3
+    assert np.abs(mean["debye_temperature"] - follows).max() > 0
+
+
 def test_prefactor_of_the_debye_temperature(materials):
     rows, _, densities = materials
     crystal = densities[0].crystal
