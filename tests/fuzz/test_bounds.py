@@ -270,8 +270,8 @@ def test_what_is_not_believed_is_not_written():
 
     with pytest.raises(StoreError, match="note is too large for a store"):
         write_array(None, "note", np.full(4096, "x" * 17_000, object), ["material"], "", {}, 4096)
+    values = np.broadcast_to(0.0, (50_000_000, 3))
     with pytest.raises(StoreError, match="atom_position is too large for a store"):
-        values = np.broadcast_to(0.0, (50_000_000, 3))
         write_array(None, "atom_position", values, ["atom", "vector"], 0, {}, 4096)
 
 

@@ -17,6 +17,7 @@ from mutation import changed_bytes
 from targets import TARGETS
 
 from chgdb.errors import ChgdbError
+from chgdb_cli.main import _exit_code
 
 #: An example of these takes a tenth of a second and more.
 SLOW = frozenset(["archive", "autoencoder", "extras", "journal", "latent", "model_invariant", "pull", "store"])
@@ -70,3 +71,36 @@ def test_seeds_lead_somewhere(name):
             target.run(seed)
             reached += 1
     assert reached >= min(4, len(target.seeds()) // 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("chgcar", "CHGCAR"), ("cube", "x.cube"), ("mp_json", "x.json"), ("npz", "x.npz")]
+)
+def test_the_command_line(tmp_path, capsys, name, file):
+    """Whatever a file holds: a result, or one line and the exit code 1."""
+    seed = TARGETS[name].seeds()[1][1:]
+    for number, cut in enumerate(range(0, len(seed), len(seed) // 10)):
+        changed = changed_bytes(seed, bytes([cut >> 8, cut & 255, number, 7 * number]))
+        for data in (seed[:cut], changed):
+            (tmp_path / file).write_bytes(data)
+            code = _exit_code(["convert", str(tmp_path / file), str(tmp_path / "out.npz"), "--force"])
+            said = capsys.readouterr().err
+            assert (code, said.count("\n")) in ((0, 0), (1, 1))
+            assert "unexpected" not in said
+
+
+def test_the_command_line_and_stores(tmp_path, capsys):
+    from store_targets import _files, _sealed
+
+    folder = tmp_path / "s.zarr"
+    for number in range(0, 60, 4):
+        files, _ = _sealed(dict([_files().changed(bytes([number, 1, number, 200, 0, 3 * number]))]))
+        for key, content in files.items():
+            (folder / key).parent.mkdir(parents=True, exist_ok=True)
+            (folder / key).write_bytes(content)
+        for command in (["info", "gold-1", "--catalog"], ["verify"], ["search", "--elements", "Si", "--catalog"]):
+            code = _exit_code([*command, str(folder)])
+            said = capsys.readouterr().err
+            assert code in (0, 1)
+            assert "unexpected" not in said
+            assert code == 0 or said
