@@ -48,30 +48,30 @@ def measure(
             protocols[protocol][name] = _scores(measured, name, protocol)
             _say(f"{name}, {protocol}: measured")
     facts["titles"] = {n: models.get(n.rstrip("+")).Model.TITLE for n in protocols["paper"]}
-    if not studies:
-        return facts
     if OURS in chosen:
         best = OURS + "+" if OURS + "+" in chosen else OURS
         facts["served"] = best
         facts["parity"] = {protocol: _parity(measured, best, protocol) for protocol in protocols}
         facts["coverage"] = {protocol: _coverage(measured, best, protocol) for protocol in protocols}
-        facts["columns"] = _columns(measured)
-        facts["columns"]["process"] = _process_columns(measured)
     # What was measured of other models in earlier runs stays.
     facts.setdefault("polymorphs", {}).update({n: _polymorphs(measured, n) for n in chosen})
-    facts["curve"] = [point for point in facts.get("curve", []) if point["model"] not in chosen] + [
-        {"model": n, "share": share, **_curve_point(measured, n, share)}
-        for n in chosen if n in (BASELINE, OURS) for share in SHARES
-    ]  # fmt: skip
-    if "multitarget" in chosen:
-        facts["multitarget"] = _multitarget(measured)
-    facts["spread"] = facts.get("spread", {})
+    facts.setdefault("spread", {})
     for name in chosen:
         trained = _stored(name)
         if trained is not None:
             facts["spread"][name] = _spread(measured, trained)
             if name == OURS:
                 facts["flags"] = _flags(trained, shared)
+    if not studies:
+        return facts
+    if OURS in chosen:
+        facts["columns"] = _columns(measured) | {"process": _process_columns(measured)}
+    facts["curve"] = [point for point in facts.get("curve", []) if point["model"] not in chosen] + [
+        {"model": n, "share": share, **_curve_point(measured, n, share)}
+        for n in chosen if n in (BASELINE, OURS) for share in SHARES
+    ]  # fmt: skip
+    if "multitarget" in chosen:
+        facts["multitarget"] = _multitarget(measured)
     return facts
 
 
