@@ -186,7 +186,9 @@ def main(
     shared: Annotated[Path, typer.Option(help="labels, structures without a density, VASP files")] = (
         HERE.parent.parent / "shared"
     ),
-    studies: Annotated[bool, typer.Option(help="also learning curves, what the density adds, one target or many: hours")] = True,
+    studies: Annotated[
+        bool, typer.Option(help="also learning curves, what the density adds, one target or many: hours")
+    ] = True,
     tables: Annotated[bool, typer.Option("--tables", help="only write tables and figures again")] = False,
     catalog: Annotated[Path | None, typer.Option(help="another store than the embedded one")] = None,
     workers: Annotated[int | None, typer.Option(help="processes; all cores unless given")] = None,
