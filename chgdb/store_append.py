@@ -25,7 +25,6 @@ from .store_latents import SHARD_ROWS
 from .store_layout import (
     ATOM_ROWS,
     CHUNK_ROWS,
-    FACTS_ROWS,
     SHARD_BYTES,
     ColumnType,
     Linked,
@@ -33,6 +32,7 @@ from .store_layout import (
     constant,
     derived_columns,
     dimensions_of,
+    facts_rows,
     facts_table,
     lookup_table,
     new_group,
@@ -101,7 +101,7 @@ class _Append:
             self._payload(root, records, size)
             self._index(root, columns)
             self._latents(root)
-            facts, start = self._tail(FACTS, FACTS_ROWS, facts_table(columns, records))
+            facts, start = self._tail(FACTS, facts_rows(self.total), facts_table(columns, records))
             write_facts(root, facts, start)
             self._link_before(FACTS, start)
         self._seal()

@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 4096
 #: Atoms in one chunk.
 ATOM_ROWS = CHUNK_ROWS * 8
-#: Rows of the facts in one chunk: the second record of a store of thousands finds its own already here.
-FACTS_ROWS = 8192
+#: Rows of the facts in one chunk, and the size of a store up to which one chunk has all of them: the second record of a
+#: store of thousands finds its own already here, and that of a larger one needs a small chunk more.
+FACTS_ROWS, FACTS_WHOLE = 1024, 8192
 #: Rows of the index in one chunk: what looking up one id reads.
 LOOKUP_ROWS = 2048
 _LEVEL = 19  # of Zstandard
@@ -416,6 +417,11 @@ def facts_table(columns: Mapping[str, np.ndarray], records: Sequence[bytes]) -> 
     return table.view(np.uint8).reshape(-1, table.itemsize)
 
 
+def facts_rows(count: int) -> int:
+    """Rows of the facts in one chunk of a store of so many materials."""
+    return count if count <= FACTS_WHOLE else FACTS_ROWS
+
+
 def write_facts(root: Any, values: np.ndarray, start: int = 0) -> None:
     """The facts of the materials from the row `start` on, the first of a chunk."""
     attributes = {
@@ -423,7 +429,8 @@ def write_facts(root: Any, values: np.ndarray, start: int = 0) -> None:
         "fields": "crc32c uint32, extras_length uint32, nmae float32, max_error float32, tolerance float64, "
         "text_bytes int64; little-endian",
     }
-    _write_rows(root, FACTS, values, FACTS_ROWS, ["material", "facts_byte"], attributes, start)
+    rows = facts_rows(start + len(values))
+    _write_rows(root, FACTS, values, rows, ["material", "facts_byte"], attributes, start)
 
 
 @dataclass(frozen=True)

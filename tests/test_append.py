@@ -29,7 +29,14 @@ ROWS, CHUNK = 530, 256
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks and shards so small that a store of some hundred materials has several of each."""
-    sizes = {"CHUNK_ROWS": CHUNK, "ATOM_ROWS": 1000, "FACTS_ROWS": 300, "LOOKUP_ROWS": 128, "SHARD_BYTES": 1 << 16}
+    sizes = {
+        "CHUNK_ROWS": CHUNK,
+        "ATOM_ROWS": 1000,
+        "FACTS_ROWS": 100,
+        "FACTS_WHOLE": 300,
+        "LOOKUP_ROWS": 128,
+        "SHARD_BYTES": 1 << 16,
+    }
     for module in (store_layout, store_append):
         for name, size in sizes.items():
             if hasattr(module, name):
