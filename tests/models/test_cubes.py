@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+import chgdb
 from chgdb import Crystal, Density
-from chgdb.models import cubes
+from chgdb.models import cubes, rows
 
 CELL = np.array([[3.1, 0.2, 0.0], [-1.4, 4.0, 0.3], [0.5, 0.0, 5.2]])
 CRYSTAL = Crystal(CELL, np.array([[0.1, 0.2, 0.3]]), np.array([14]))
@@ -42,3 +45,15 @@ def test_another_cell_of_the_crystal_gives_cubes_of_the_same_density() -> None:
     two = Density(twice, {"total": np.concatenate([one.total, one.total])})
     first, second = (np.sort(cubes.cubes(d).astype(float).ravel()) for d in (one, two))
     np.testing.assert_allclose(first, second, atol=0.05)
+
+
+def test_rows_of_a_catalog_and_of_a_file_have_them(tmp_path: Path) -> None:
+    catalog = chgdb.open()
+    density = catalog["mp-149"].density
+    for _ in range(2):  # computed, then read from the cache
+        found = rows.from_catalog(catalog, ["cubes"], ids=["mp-149"], cache=tmp_path, workers=1)
+        np.testing.assert_array_equal(found["cubes"][0], cubes.cubes(density))
+        assert found["cubes"].dtype == np.float16
+        assert found.versions == {"cubes": cubes.VERSION}
+    assert len(list(tmp_path.glob("cubes-*.npz"))) == 1
+    np.testing.assert_array_equal(rows.from_densities(["Si"], [density], ["cubes"])["cubes"], found["cubes"])
