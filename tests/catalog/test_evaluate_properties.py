@@ -93,6 +93,7 @@ def test_small_catalog_is_measured_and_shown(tmp_path: Path, monkeypatch: pytest
     measured.rows = rows.from_catalog(measured.catalog, ["magpie", "gauges"], workers=1)
     measured.labels = rows.labels(measured.catalog, measured.rows)
     measured.test = evaluation.grouped_folds(measured.rows.formulas, seed=1) == 0
+    measured.listed = np.ones(len(measured.rows), bool)
     facts = property_studies.measure(measured, ["magpie"], {}, False, tmp_path)
     score = facts["protocols"]["grouped"]["magpie"]["bulk_modulus"]
     assert score["n"] == 60
