@@ -35,8 +35,16 @@ def encode(density: Density, tolerance: float, prior: Prior | None = None) -> by
     `prior` is not used: it knows valence densities only. Raises `CodecError` where the tolerance is below what the
     codec resolves.
     """
-    allowed = tolerance * float(np.abs(density.total).mean(dtype=float)) * (1 - 1e-9)
     whole = _on_grid(find(density.crystal), density.grid)
+    payload = _encode(density, tolerance, whole)
+    if prod(density.grid) * len(whole) > _most_images(len(payload)):  # few bytes that take long would not be believed
+        payload = _encode(density, tolerance, SpaceGroup.trivial())
+    return payload
+
+
+def _encode(density: Density, tolerance: float, whole: SpaceGroup) -> bytes:
+    """Payload that uses the symmetry operations of `whole`, which map the grid onto itself, as far as they hold."""
+    allowed = tolerance * float(np.abs(density.total).mean(dtype=float)) * (1 - 1e-9)
     arrays = [np.asarray(values, float) for values in density.channels.values()]
     channels = [_encode_channel(values, whole, density.crystal, allowed) for values in arrays]
     lanes = choose_lanes(sum(len(channel[-1]) for channel in channels))
@@ -175,6 +183,11 @@ _MAX_DISTANCES = 1 << 32
 _MAX_IMAGES = 1 << 32  # points times operations: beyond (huge supercells) symmetry takes minutes to save bytes
 
 
+def _most_images(size: int) -> int:
+    """Points times operations that a payload of so many bytes may ask for: some seconds for the smallest."""
+    return min(_MAX_IMAGES, max(1 << 26, size << 18))
+
+
 def _nearest_atom(points: np.ndarray, grid: tuple[int, int, int], crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
     """(atomic number, squared distance) of the nearest atom, in integers, so that the order is the same everywhere.
 
@@ -218,7 +231,8 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
         headers.append((group, read_count(source), source.read(STEP_BITS), source.read(1), source.read(6)))
     coded = payload[source.byte_position() :]
     coder, most = Decoder(coded, lanes), most_values(len(coded))
-    if any(prod(native) > most * len(group) or prod(native) * len(group) > _MAX_IMAGES for group, *_ in headers):
+    images = _most_images(len(payload))
+    if any(prod(native) > most * len(group) or prod(native) * len(group) > images for group, *_ in headers):
         raise CodecError("the payload claims more values than it can hold: the record is damaged")
     channels = {}
     for name, (group, count, step, window, initial) in zip(names, headers, strict=True):

@@ -89,6 +89,38 @@ def test_the_largest_claim_that_is_believed(tmp_path):
     assert limited(read, 64).startswith("refused CodecError the payload of")
 
 
+def test_symmetry_that_takes_long(monkeypatch):
+    """61 bytes with hundreds of operations on millions of points took minutes before they were found to be nothing."""
+    import time
+
+    from chgdb.codecs import realspace
+    from chgdb.codecs.groups import write_group
+    from chgdb.symmetry import SpaceGroup
+
+    steps = np.array([(360 * i, 720 * j, 720 * k) for i in range(14) for j in range(7) for k in range(7)])
+    rotations = np.repeat(np.eye(3, dtype=np.int64)[None], len(steps), axis=0)
+    out = BitWriter()
+    out.write(realspace.CODEC_ID, 8)
+    write_frame(out, SILICON, (224, 161, 161), 1)
+    out.write(0, 2)
+    write_group(out, SpaceGroup(rotations, steps, np.zeros(3), np.zeros(len(steps), np.int64)))
+    write_count(out, 0)
+    for value, width in ((1500, 11), (1, 1), (3, 6)):
+        out.write(value, width)
+    began = time.process_time()
+    with pytest.raises(CodecError, match="more values than it can hold"):
+        codecs.decode(out.to_bytes() + b"\1\2\3")
+    assert time.process_time() - began < 5
+    # What is encoded is believed: without the symmetry, where it would not be.
+    density = Density(SILICON, {"total": np.ones((12, 12, 12))})
+    small = codecs.encode(density, 1e-3, codec="realspace").payload
+    monkeypatch.setattr(realspace, "_most_images", lambda size: 12**3)
+    plain = codecs.encode(density, 1e-3, codec="realspace").payload
+    assert len(plain) < len(small)  # no generators, and zeros cost nothing
+    with pytest.raises(CodecError, match="more values than it can hold"):
+        codecs.decode(small)
+
+
 def test_encoding_is_never_refused_for_its_size(monkeypatch):
     """The bound is for what comes from outside: a density that is here can be encoded and verified."""
     monkeypatch.setattr(codecs, "most_values", lambda size: 10)
