@@ -56,7 +56,7 @@ def limited(expression: str, megabytes: int) -> str:
 
 
 def constant(grid: tuple[int, int, int]) -> bytes:
-    """A payload of a constant density, with nothing coded: 22 bytes for any grid."""
+    """A payload of a constant density, with nothing coded: 16 bytes for any grid."""
     out = BitWriter()
     out.write(2, 8)
     write_frame(out, SILICON, grid, 1)
