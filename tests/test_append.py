@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from materials import contents
+import test_ingest
+from materials import COLUMNS, IDS, contents, load
 from synthetic import synthetic
 
 import chgdb
@@ -197,6 +199,41 @@ def test_what_may_not_be_appended(tmp_path: Path, records: Table) -> None:
     twice.columns["material_id"][1] = twice.columns["material_id"][0]
     with pytest.raises(StoreError, match=f"the ids new-{ROWS} and new-{ROWS} are the same"):
         append_table(tmp_path / "new.zarr", store, twice)
+
+
+TINY = """
+from chgdb import store_append, store_layout
+
+for module in (store_layout, store_append):
+    for name, size in [("CHUNK_ROWS", 2), ("ATOM_ROWS", 4), ("FACTS_ROWS", 1), ("FACTS_WHOLE", 2), ("LOOKUP_ROWS", 2)]:
+        if hasattr(module, name):
+            setattr(module, name, size)
+"""
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks so small that a store of three materials is appended to by links, here and in builds that are killed."""
+    for module in (store_layout, store_append):
+        for name in ("CHUNK_ROWS", "ATOM_ROWS", "FACTS_ROWS", "FACTS_WHOLE", "LOOKUP_ROWS"):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, getattr(module, name))  # put back at the end
+    exec(TINY, {})
+    monkeypatch.setattr(test_ingest, "BUILD", TINY + test_ingest.BUILD)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("tried", [3, pytest.param(0, marks=pytest.mark.slow)], ids=["some", "every"])
+def test_dying_while_appending(tmp_path: Path, tried: int) -> None:
+    """kill -9 at file operations, links among them: the old store or the new is there; the next build ends the same."""
+    out = tmp_path / "folder" / "s.zarr"
+    out.parent.mkdir()
+    build_from(tmp_path / "six.zarr", IDS[:6], load, columns=COLUMNS, tolerance=0, workers=1)
+    reference = contents(tmp_path / "six.zarr")
+    total = test_ingest.count_steps(out)
+    steps = random.Random(0).sample(range(1, total + 1), tried) if tried else range(1, total + 1)
+    for step in steps:
+        test_ingest.die_and_resume(out, step, reference)
 
 
 @pytest.mark.slow
