@@ -299,9 +299,11 @@ def _pull(remote: RemoteFiles, store: Store, target: Path, progress: Progress) -
     size = sum(size for _, size in head.checksums.values())
     target.parent.mkdir(parents=True, exist_ok=True)
     with changing(target):
-        if _is_whole(target, head):
-            return Pulled(str(target), remote.location, head.version, False, store.n_materials, size, 0)
         staging = beside(target, "pull")
+        if _is_whole(target, head):
+            if staging.exists():  # killed after the exchange: the version before
+                shutil.rmtree(staging)
+            return Pulled(str(target), remote.location, head.version, False, store.n_materials, size, 0)
         staging.mkdir(exist_ok=True)
         manifest = _release(remote, head)
         with reporting(progress, "Pulling", 0, len(head.checksums)) as step:

@@ -198,6 +198,15 @@ def test_pull_brings_a_store_byte_for_byte(nginx: Nginx, first: Path, tmp_path: 
     assert os.listdir(tmp_path) == ["here.zarr"] or sorted(os.listdir(tmp_path)) == ["cache", "here.zarr"]
 
 
+def test_a_pull_killed_after_the_exchange(first: Path, second: Path, bucket: str, tmp_path: Path):
+    publish(first, bucket)
+    pull(bucket, tmp_path / "here.zarr")
+    shutil.copytree(second, tmp_path / ".here.zarr.pull")  # the version before, not removed yet
+    assert not pull(bucket, tmp_path / "here.zarr").changed
+    assert os.listdir(tmp_path) == ["here.zarr"]
+    assert contents(tmp_path / "here.zarr") == contents(first)
+
+
 def test_pull_of_a_published_store(first: Path, second: Path, bucket: str, tmp_path: Path):
     publish(first, bucket)
     pull(bucket, tmp_path / "here.zarr")
