@@ -288,7 +288,8 @@ def die_at(step, folder):
     count = 0
     def hook(event, arguments):
         nonlocal count
-        if event in ("open", "os.link", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree"):
+        events = ("open", "os.link", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree")
+        if event in events:
             if isinstance(arguments[0], (str, bytes, os.PathLike)) and folder in os.fsdecode(arguments[0]):
                 count += 1
                 if count == step:
