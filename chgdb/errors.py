@@ -14,7 +14,8 @@ class ChgdbError(Exception):
     """Base class of every error that chgdb raises on purpose."""
 
     def __str__(self) -> str:  # KeyError would show the message in quotes
-        return " ".join(str(a) for a in self.args)
+        # One line, also where a name in it, which can be a stranger's, has several.
+        return " ".join(" ".join(str(a) for a in self.args).splitlines())
 
 
 class FormatError(ChgdbError, ValueError):

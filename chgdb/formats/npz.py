@@ -83,7 +83,7 @@ def parse_npy(data: bytes) -> np.ndarray:
         raise ValueError("not an array in numpy's .npy, or its header is damaged") from None
     start = stream.tell()
     if dtype.kind not in "biuf" or min(shape, default=0) < 0:
-        raise ValueError(f"an array of {dtype.kind!r} where numbers are expected")
+        raise ValueError(f"it holds {dtype.str if dtype.names is None else 'records'}; expected real numbers")
     if prod(shape) * dtype.itemsize != len(data) - start:
         raise ValueError(f"an array of the shape {shape} that has {len(data) - start} bytes")
     values = np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if by_columns else "C")

@@ -449,6 +449,12 @@ def test_tables_that_are_none(tmp_path):
             structures.load(path, tmp_path / "l.csv", (), ["magpie"], workers=1)
 
 
+def test_messages_of_several_lines():
+    """Names and versions that a file gives are in messages, and could have line ends."""
+    assert str(ModelError("version a\nb\r\nc\u2028d")) == "version a b c d"
+    assert str(ChgdbError()) == ""
+
+
 def test_messages_that_a_terminal_would_obey(capsys):
     from chgdb_cli.output import message
 
