@@ -26,10 +26,26 @@ _SHORT = {
 }  # fmt: skip
 _PROTOCOLS = {"paper": "the paper's test split", "grouped": "five folds grouped by formula"}
 _DASH = "–"
+#: Order of rows and columns. The numbers are kept by name, in alphabetical order.
+_ORDER = (
+    *TARGETS, "composition", "structure", "composition, structure", "density", "composition, density",
+    "composition, structure, density", "magpie", "magpie+", "latent_cnn", "lightgbm", "attention", "multitarget",
+    "invariant", "invariant+", "24 rotations of the axes", "5 arbitrary rotations", "3 shifts of the origin",
+    "2 x 2 x 2 supercell", "another cell", "finer grids",
+)  # fmt: skip
+
+
+def _ordered(value: Any) -> Any:
+    """The same numbers, keys in the order of `_ORDER`, and those that it does not have after them."""
+    if not isinstance(value, dict):
+        return value
+    known = [key for key in _ORDER if key in value]
+    return {key: _ordered(value[key]) for key in dict.fromkeys([*known, *value])}
 
 
 def write(facts: dict[str, Any], docs: Path) -> None:
     """Put every table that there are numbers for into the page, and draw its figures."""
+    facts = _ordered(facts)
     page = docs / "properties.md"
     text = page.read_text(encoding="utf-8")
     for name, make in _BLOCKS.items():
