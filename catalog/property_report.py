@@ -201,11 +201,15 @@ def _multitarget(facts: dict[str, Any]) -> str:
 
 def _spread(facts: dict[str, Any]) -> str:
     rows = [
-        [f"{facts['titles'].get(name, name)}: {operation}", *(f"{found[t]:.2g} %" for t in SERVED if t in found)]
+        [f"{facts['titles'].get(name, name)}: {operation}", *(_per_cent(found[t]) for t in SERVED if t in found)]
         for name, operations in facts.get("spread", {}).items()
         for operation, found in operations.items()
     ]
     return table(["largest change", *(_SHORT[t] for t in SERVED)], rows) if rows else ""
+
+
+def _per_cent(value: float) -> str:
+    return f"{value:.2g} %" if value < 100 else f"{value:.0f} %"
 
 
 def _flags(facts: dict[str, Any]) -> str:
