@@ -239,7 +239,7 @@ class Density:
             sign = np.sign(vector[0] * 1.01 + vector[1] * 1.02 + vector[2] * 1.03)
             data["diff"] = np.sqrt(sum(component**2 for component in vector)) * sign
         after = self.extras.get("after", {})
-        data_aug = {names.get(name, name): augmentation.to_arrays(after.get(name, "")) for name in self.channels}
+        data_aug = {names.get(name, name): augmentation.for_pymatgen(after.get(name, "")) for name in self.channels}
         poscar = outputs.Poscar(self.crystal.to_pymatgen(), comment=self.extras.get("comment"))
         return outputs.Chgcar(poscar, data, data_aug=data_aug)
 

@@ -39,6 +39,9 @@ def test_to_pymatgen_is_what_pymatgen_reads(pair):
         theirs.net_magnetization, rel=1e-9
     )
     for key, by_ion in theirs.data_aug.items():
+        if not isinstance(by_ion, dict):  # lines of text, or None: before pymatgen-core 2026.5
+            assert ours.data_aug.get(key, []) == (by_ion or [])
+            continue
         assert sorted(ours.data_aug[key]) == sorted(by_ion)
         assert all(np.array_equal(ours.data_aug[key][ion], values) for ion, values in by_ion.items())
 

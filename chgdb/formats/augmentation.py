@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,17 @@ def to_arrays(text: str) -> dict[int, np.ndarray]:
         else:
             raise FormatError(f"augmentation occupancies of ion {ion}: an imaginary part that fits no real one")
     return arrays
+
+
+def for_pymatgen(text: str) -> dict[int, np.ndarray] | list[str]:
+    """The text of one channel as the pymatgen that is installed holds it: arrays by ion, or its lines, as before
+    pymatgen-core 2026.5. Raises `FormatError` as `to_arrays`."""
+    lines = [line + "\n" for line in text.splitlines()]
+    try:
+        year, month = (int(part) for part in version("pymatgen-core").split(".")[:2])
+    except PackageNotFoundError:  # all of pymatgen was one package then
+        return lines
+    return lines if (year, month) < (2026, 5) else to_arrays(text)
 
 
 def block_text(block: Any) -> str:
