@@ -340,7 +340,7 @@ def _read_after(reader: Reader, n_atoms: int) -> tuple[bytes, tuple[int, int, in
         raise reader.error(f"augmentation occupancies of {last_ion} of {n_atoms} atoms: the file is truncated")
     if parts and last_ion and not parts[-1].endswith(b"\n"):
         tokens = b" ".join(parts[-2:]).split()
-        if len(tokens[-1].partition(b".")[2]) != len(tokens[-2].partition(b".")[2]):
+        if len({len(token.partition(b".")[2]) for token in tokens[-2:]}) > 1:
             raise reader.error("the file ends inside a number: it is truncated")
     return b"".join(parts), None
 

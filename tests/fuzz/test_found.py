@@ -57,6 +57,19 @@ def test_a_number_that_is_none_and_one_unit_more():
         read_crystal(BitReader(out.to_bytes()))
 
 
+@pytest.mark.parametrize("end", [" ", "\n ", "\n\n \t"])
+def test_blanks_after_augmentation_occupancies(tmp_path, end):
+    """Where the last two lines have fewer than two numbers between them."""
+    chgdb.write(tmp_path / "CHGCAR", DENSITY)
+    whole = (tmp_path / "CHGCAR").read_text()
+    assert whole.endswith("augmentation occupancies   2   1\n  0.1000000E+01\n")
+    (tmp_path / "CHGCAR").write_text(whole + end)
+    assert chgdb.read(tmp_path / "CHGCAR").crystal == DENSITY.crystal
+    (tmp_path / "CHGCAR").write_text(whole.replace("0.1000000E+01\n", "0.1000000E+01\n 0.12\n")[:-1])
+    with pytest.raises(FormatError):
+        chgdb.read(tmp_path / "CHGCAR")
+
+
 def npz(**members: bytes) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:

@@ -36,7 +36,7 @@ def _quiet(monkeypatch, tmp_path):
 def _few(name: str) -> list[bytes]:
     """Some of the seeds, the same each time."""
     seeds = TARGETS[name].seeds()
-    return seeds[:: max(1, len(seeds) // (6 if name in SLOW else 24))]
+    return seeds[:: max(1, len(seeds) // (4 if name in SLOW else 16))]
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))
@@ -50,7 +50,7 @@ def test_changes(name):
     seeds = _few(name)
 
     @settings(
-        max_examples=8 if name in SLOW else 60, deadline=None, database=None, derandomize=True,
+        max_examples=4 if name in SLOW else 30, deadline=None, database=None, derandomize=True,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.sampled_from(seeds), st.binary(max_size=24), st.booleans())
@@ -93,7 +93,7 @@ def test_the_command_line_and_stores(tmp_path, capsys):
     from store_targets import _files, _sealed
 
     folder = tmp_path / "s.zarr"
-    for number in range(0, 60, 4):
+    for number in range(0, 60, 12):
         files, _ = _sealed(dict([_files().changed(bytes([number, 1, number, 200, 0, 3 * number]))]))
         for key, content in files.items():
             (folder / key).parent.mkdir(parents=True, exist_ok=True)
