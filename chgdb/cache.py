@@ -13,7 +13,6 @@ import math
 import os
 import random
 import re
-import shutil
 import sys
 import time
 import warnings
@@ -191,10 +190,18 @@ class Cache:
             return None
 
     def clear(self) -> CacheInfo:
-        """Remove everything; what was there."""
+        """Remove everything; what was there. Raises `StoreError` where something cannot be removed."""
         found = self.info()
+        for path, _ in self._entries():
+            try:
+                path.unlink()
+            except FileNotFoundError:  # another process was faster
+                continue
+            except OSError as error:
+                raise StoreError(f"{path}: cannot be removed: {error.strerror or error}") from None
         for folder in self._groups():
-            shutil.rmtree(folder, ignore_errors=True)  # another process may be removing or writing in it as well
+            with suppress(OSError):  # another process is writing in it
+                folder.rmdir()
         return found
 
     def _groups(self) -> list[Path]:

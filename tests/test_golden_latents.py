@@ -18,6 +18,8 @@ from chgdb import codecs, latents
 from chgdb.codecs.autoencoder import MODEL, Autoencoder, models_folder
 from chgdb.codecs.volumes import DEFAULT
 
+pytest.importorskip("torch", reason="needs torch: pip install 'chgdb[ml]'")
+
 FILES = sorted((Path(__file__).parent / "golden" / "latents").glob("*.npz"))
 
 

@@ -12,6 +12,7 @@ from materials import IDS, contents, density, load
 
 import chgdb
 from chgdb.cache import Cache
+from chgdb.errors import StoreError
 from chgdb.ingest import build_from
 from chgdb_cli.main import _exit_code
 
@@ -50,6 +51,22 @@ def test_parts_in_the_cache_go_with_the_next_write(tmp_path: Path, gone: int) ->
     assert (cache.get("heads", "one"), cache.get("heads", "two")) == (b"1", b"2")
     left = [other for other in os.listdir(tmp_path / "heads") if other.endswith(".part")]
     assert left == [f"{name}.{os.getpid()}-7.part"]
+
+
+def test_a_cache_that_cannot_be_cleared_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(tmp_path, 10**6)
+    cache.put("heads", "one", b"1")
+
+    def read_only(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", read_only)
+        with pytest.raises(StoreError, match="cannot be removed: Read-only file system"):
+            cache.clear()
+    assert cache.get("heads", "one") == b"1"
+    assert cache.clear().files == 1
+    assert os.listdir(tmp_path) == []
 
 
 def test_nothing_is_put_into_a_store(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
