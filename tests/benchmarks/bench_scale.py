@@ -32,7 +32,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import codec_data
 import numpy as np
-from codec_report import publish, table
+from codec_report import load, publish, table
 from synthetic import synthetic
 
 import chgdb
@@ -114,11 +114,18 @@ def smallest(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @app.command()
-def sizes(out: Out = OUT, folder: Stores = None, rounds: Rounds = 3) -> None:
+def sizes(
+    out: Out = OUT,
+    folder: Stores = None,
+    rounds: Rounds = 3,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Measure this operation alone; the others stay as they were. May repeat.")
+    ] = None,
+) -> None:
     """Time and memory of each operation at both sizes."""
     with stores(folder) as paths:
-        measured: dict[str, list[dict[str, Any]]] = {}
-        for operation in LOCAL:
+        measured: dict[str, list[dict[str, Any]]] = load(out, "sizes", PAGE)["measured"] if only else {}
+        for operation in only or LOCAL:
             measured[operation] = []
             for path in paths:
                 results = []
