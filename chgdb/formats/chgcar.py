@@ -26,7 +26,7 @@ import numpy as np
 from ..density import CHANNELS, Crystal, Density
 from ..elements import SYMBOLS, atomic_number
 from ..errors import DensityError
-from .numbers import FIELD, LONGEST, PER_LINE, describe, lines_of_five, parse_number, read_pieces
+from .numbers import FIELD, LONGEST, PER_LINE, check_lengths, describe, lines_of_five, parse_number, read_pieces
 from .streams import Reader, bare_name, text_to_bytes
 
 NAMES = ("CHGCAR*", "*CHGCAR", "CHG", "CHG[._-]*", "*.CHG", "AECCAR*", "*.AECCAR?", "PARCHG*", "*.PARCHG", "*.vasp")
@@ -383,6 +383,7 @@ def write(stream: IO[bytes], density: Density) -> None:
     Atoms keep their order: where atoms of an element are not in one group, the element is named once per group.
     Extras that belong to other atoms (the crystal was replaced) are left out.
     """
+    check_lengths(density.crystal.cell, density.crystal.positions)
     extras = _matching_extras(density)
     line_end = extras.get("line_end", "\n")
     header = line_end.join(_header(density, extras)) + line_end

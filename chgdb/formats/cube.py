@@ -17,7 +17,7 @@ import numpy as np
 
 from ..density import Crystal, Density
 from ..errors import DensityError
-from .numbers import FIELD, parse_number, put_numbers, read_values
+from .numbers import FIELD, check_lengths, parse_number, put_numbers, read_values
 from .streams import Reader, text_to_bytes
 
 NAMES = ("*.cube", "*.cub", "*.CUBE")
@@ -122,7 +122,9 @@ def write(stream: IO[bytes], density: Density) -> None:
     lines = [comment[0].strip() or crystal.formula, "Total electronic charge density, e/bohr^3; z fastest"]
     lines.append(_line(len(crystal), [0.0, 0.0, 0.0]))
     lines += [_line(n, row / n / BOHR) for n, row in zip(density.grid, crystal.cell, strict=True)]
-    positions = crystal.positions @ crystal.cell / BOHR
+    with np.errstate(over="ignore", invalid="ignore"):
+        positions = crystal.positions @ crystal.cell / BOHR
+    check_lengths(crystal.cell / BOHR, positions)
     lines += [
         _line(number, [float(number), *position]) for number, position in zip(crystal.numbers, positions, strict=True)
     ]

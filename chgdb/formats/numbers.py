@@ -498,6 +498,13 @@ def put_numbers(values: np.ndarray, text: np.ndarray, start: int = 0) -> None:
         text[row, start + column * FIELD : start + (column + 1) * FIELD] = np.frombuffer(characters, np.uint8)
 
 
+def check_lengths(*arrays: np.ndarray) -> None:
+    """Raises `FormatError` for cells or positions that no reader takes back: their digits would fill a line."""
+    for values in arrays:
+        if values.size and not np.abs(values).max() <= 1e30:
+            raise FormatError(f"{np.abs(values).max():.3g} is out of range for a length or a position: not written")
+
+
 def lines_of_five(pieces: Iterable[np.ndarray], line_end: bytes = b"\n") -> Iterator[memoryview]:
     """Text of flat arrays, one after the other, as VASP prints them: five values a line, two blanks after a short one.
 

@@ -70,6 +70,22 @@ def test_blanks_after_augmentation_occupancies(tmp_path, end):
         chgdb.read(tmp_path / "CHGCAR")
 
 
+@pytest.mark.parametrize("name", ["CHGCAR", "x.cube"])
+def test_positions_of_hundreds_of_digits(tmp_path, name):
+    """They were written, and could not be read."""
+    from chgdb import Crystal, Density
+
+    for place in (1e29, 1e308):
+        crystal = Crystal(np.eye(3), [[place, 0, 0]], [14])
+        density = Density(crystal, {"total": np.ones((2, 2, 2))})
+        if place > 1e30:
+            with pytest.raises(FormatError, match="out of range"):
+                chgdb.write(tmp_path / name, density)
+        else:
+            chgdb.write(tmp_path / name, density)
+            assert chgdb.read(tmp_path / name).crystal.positions[0, 0] == pytest.approx(place)
+
+
 def npz(**members: bytes) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
