@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -77,9 +77,13 @@ def run() -> None:
     sys.exit(code)
 
 
-def _show_warning(text: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+def _show_warning(
+    message_: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+    line: str | None = None,
+) -> None:  # fmt: skip
     """One line, as for an error; where in the source a warning was made is for developers."""
-    message(f"chgdb: {text}" if issubclass(category, UserWarning) else f"{category.__name__}: {text}")
+    text = f"chgdb: {message_}" if issubclass(category, UserWarning) else f"{category.__name__}: {message_}"
+    message(text)
 
 
 def _exit_code(arguments: list[str] | None = None) -> int:
