@@ -13,7 +13,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from . import encode, fetch, files, lookup, plot, predict, remote, stores, train
+from . import encode, fetch, files, lookup, output, plot, predict, remote, stores, train
 from .output import message
 
 # Without typer's rich formatting: importing it would take longer than printing the help.
@@ -78,12 +78,12 @@ def run() -> None:
 
 
 def _show_warning(
-    message_: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
     line: str | None = None,
 ) -> None:  # fmt: skip
     """One line, as for an error; where in the source a warning was made is for developers."""
-    text = f"chgdb: {message_}" if issubclass(category, UserWarning) else f"{category.__name__}: {message_}"
-    message(text)
+    text = f"chgdb: {message}" if issubclass(category, UserWarning) else f"{category.__name__}: {message}"
+    output.message(text)
 
 
 def _exit_code(arguments: list[str] | None = None) -> int:
