@@ -68,7 +68,8 @@ class ObstoreTransport:
         def whole() -> Answer:
             options: Any = {"if_none_match": known} if known else None
             found = obstore.get(self._store, path, options=options)
-            return Answer(bytes(found.bytes()), str(found.meta.get("e_tag") or ""))
+            tag = str(found.meta.get("e_tag") or "")  # before the bytes: old versions of obstore forget it with them
+            return Answer(bytes(found.bytes()), tag)
 
         return self._do(whole, key, name)
 
