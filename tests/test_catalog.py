@@ -373,12 +373,12 @@ def test_metadata_that_no_writer_of_ours_makes(copy: Path, change: object) -> No
 
 
 def test_checksums_text_round_trip() -> None:
-    checksums = {"b c/0": (0, 0), "a": (2**32 - 1, 10**12)}
+    checksums = {"b/c/0": (0, 0), "a": (2**32 - 1, 10**12)}
     text = format_checksums(checksums)
-    assert text.startswith(b"ffffffff 1000000000000 a\n00000000 0 b c/0\n")
+    assert text.startswith(b"ffffffff 1000000000000 a\n00000000 0 b/c/0\n")
     assert parse_checksums(text) == checksums
     with pytest.raises(ValueError, match="own checksum"):
-        parse_checksums(text.replace(b"b c", b"b d"))
+        parse_checksums(text.replace(b"b/c", b"b/d"))
 
 
 def test_a_flipped_byte_anywhere(copy: Path) -> None:
