@@ -145,9 +145,15 @@ def predict_properties(store: Path, workers: int | None) -> None:
         views.compute(store, workers=workers, progress=True)
 
 
-def is_stale(target: Path, sources: list[Path]) -> bool:
-    """Whether a file is missing or older than one of its sources."""
-    return not target.exists() or any(source.stat().st_mtime > target.stat().st_mtime for source in sources)
+def is_stale(store: Path, labels_path: Path) -> bool:
+    """Whether a store is missing, holds other materials than catalog/sources, or is older than the labels.
+
+    Predictions are written into a store after its densities: its age says nothing of those.
+    """
+    described = store / "zarr.json"
+    if not described.exists() or labels_path.stat().st_mtime > described.stat().st_mtime:
+        return True
+    return set(open_catalog(store).ids) != set(batches.index())
 
 
 def main(
@@ -161,8 +167,7 @@ def main(
     try:
         if not labels_path.exists():
             raise ChgdbError(f"{labels_path}: no such file; name the table of properties with --labels")
-        sources = [*sorted(batches.SOURCES.glob("batch-*.jsonl.gz")), labels_path]
-        if force or is_stale(STORE / "zarr.json", sources):
+        if force or is_stale(STORE, labels_path):
             build_store(STORE, labels_path, workers)
         add_latents(STORE, workers)
         predict_properties(STORE, workers)
