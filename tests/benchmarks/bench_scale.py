@@ -68,13 +68,13 @@ QUICK_ROUNDS = 10
 
 
 @contextmanager
-def stores(folder: Path | None, sizes: tuple[int, ...] = SIZES) -> Iterator[list[Path]]:
+def stores(folder: Path | None) -> Iterator[list[Path]]:
     """The synthetic stores, made where they are missing."""
     with tempfile.TemporaryDirectory(prefix="chgdb-scale-") as temporary:
         place = folder or Path(temporary)
         place.mkdir(parents=True, exist_ok=True)
-        paths = [place / f"synthetic-{size}.zarr" for size in sizes]
-        for path, size in zip(paths, sizes, strict=True):
+        paths = [place / f"synthetic-{size}.zarr" for size in SIZES]
+        for path, size in zip(paths, SIZES, strict=True):
             if not path.exists():
                 start = time.process_time()
                 synthetic(path, size)
