@@ -39,14 +39,18 @@ class Journal:
         self.folder = folder
         self.finished: dict[str, Finished] = {}
         self._file: IO[bytes] = open(folder / name, "a+b")  # noqa: SIM115 (kept open for the whole build)
-        end = 0
-        self._file.seek(0)
-        data = self._file.read()
-        while entry := _parse(data, end):
-            key, record, end = entry
-            self.finished[key] = record
-        self._file.truncate(end)
-        self._file.seek(end)
+        try:
+            end = 0
+            self._file.seek(0)
+            data = self._file.read()
+            while entry := _parse(data, end):
+                key, record, end = entry
+                self.finished[key] = record
+            self._file.truncate(end)
+            self._file.seek(end)
+        except BaseException:
+            self._file.close()
+            raise
         self._flushed = time.monotonic()
 
     def add(self, key: str, record: Finished) -> None:

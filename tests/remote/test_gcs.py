@@ -30,9 +30,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
 
 
 @pytest.fixture
-def bucket(server: GcsServer, monkeypatch: pytest.MonkeyPatch) -> str:
+def bucket(server: GcsServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.environment(monkeypatch)
-    return server.bucket()
+    yield server.bucket()
+    server.forget()
 
 
 def test_publish_read_and_pull(bucket: str, served: Path, tmp_path: Path, monkeypatch, capfd):
