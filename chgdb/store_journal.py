@@ -155,6 +155,16 @@ def changing(store: Path) -> Iterator[None]:
                 shutil.rmtree(folder)
 
 
+def tidy(store: Path) -> None:
+    """Remove what a writer that was killed has left beside a store, if it has left anything.
+
+    Raises `StoreError` where a build of the same store is running.
+    """
+    if any(beside(store, kind).exists() for kind in ("journal", "staging", "previous")):
+        with changing(store):
+            pass
+
+
 def is_due(store: Path, what: str) -> bool:
     """Whether something that was noted with `set_due` is still to be done."""
     return (beside(store, "journal") / f"{what}.due").exists()

@@ -107,7 +107,7 @@ def build(
     from chgdb.codecs import DEFAULT_TOLERANCE
     from chgdb.ingest import BuildReport
     from chgdb.ingest import build as build_store
-    from chgdb.store_journal import is_due, set_due
+    from chgdb.store_journal import is_due, set_due, tidy
 
     if lossless and tolerance:
         raise typer.BadParameter("give either --tolerance or --lossless", param_hint="--lossless")
@@ -163,6 +163,8 @@ def build(
         facts["predictions"] = compute(
             out, workers=workers, scheduler=scheduler, progress=not quiet and sys.stderr.isatty()
         )
+    elif not inputs:
+        tidy(out)  # nothing to write, but what was killed while removing the old version has left some of it
     set_due(out, _PREDICTIONS, False)
     facts |= _size_of(report.path)
     if as_json:

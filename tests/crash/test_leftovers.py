@@ -11,6 +11,7 @@ import pytest
 from materials import IDS, contents, density, load
 
 import chgdb
+from chgdb import views
 from chgdb.cache import Cache
 from chgdb.errors import StoreError
 from chgdb.ingest import build_from
@@ -119,3 +120,15 @@ def test_a_picture_appears_whole_or_not_at_all(store: Path, tmp_path: Path, monk
     assert os.listdir(tmp_path) == ["s.zarr"]
     assert _exit_code(arguments) == 0
     assert (tmp_path / "slice.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_was_left_of_an_old_version_goes_when_there_is_nothing_to_write(store: Path) -> None:
+    """Killed after the new version was put in place, while the old one was being removed."""
+    views.compute(store, workers=1)
+    there = contents(store)
+    for name in (".s.zarr.staging", ".s.zarr.journal"):
+        (store.parent / name).mkdir()
+    (store.parent / ".s.zarr.staging" / "zarr.json").write_text("{}")
+    assert _exit_code(["build", str(store), "--predict", "-q"]) == 0
+    assert os.listdir(store.parent) == ["s.zarr"]
+    assert contents(store) == there
