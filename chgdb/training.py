@@ -408,6 +408,7 @@ class _Run:
         values = volumes.to(self.device, non_blocking=True)
         seen = None if atoms is None else atoms.to(self.device, non_blocking=True)
         means = torch.tensor([s.mean for s in samples], dtype=torch.float32, device=self.device)
+        empty: tuple[Tensor, Tensor, Tensor] | None = None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             if isinstance(self.network, network.Lapped):
                 latent = self.network.encode(values).float()
@@ -416,12 +417,12 @@ class _Run:
             elif self.configuration.boundary == "zero":
                 background = self.network.background()
                 decoded = self.network.corner(values, background).float()
+                empty = (background[-1].float(), *self.network.faces(background[-1]))
             else:
                 decoded = self.network(values).float()
         error = decoded - values
         nmae = error.abs().mean((1, 2, 3, 4)) / means
         if not isinstance(self.network, network.Lapped):
-            empty = background[-1].float() if self.configuration.boundary == "zero" else None
             return self._published_loss(error, empty, samples, nmae)
         bits = _bits(noisy if noise else latent, self.spread).sum((1, 2, 3, 4))
         size = (bits / torch.tensor([s.budget for s in samples], device=self.device)).mean()
@@ -429,18 +430,22 @@ class _Run:
         return {"loss": 100 * nmae + self.recipe.rate * size, "nmae": nmae, "size": size}
 
     def _published_loss(
-        self, error: Tensor, empty: Tensor | None, samples: list[_Sample], nmae: Tensor
+        self, error: Tensor, empty: tuple[Tensor, Tensor, Tensor] | None, samples: list[_Sample], nmae: Tensor
     ) -> dict[str, Tensor]:
         """Mean squared error over the padded volume, as published, or over the periodic one.
 
-        empty: output where there is nothing, for what of the padded volume was not computed.
+        empty: output where there is nothing, for what of the padded volume was not computed, and the network's `faces`,
+        where its zero padding makes something else of nothing.
         """
         if empty is None:
             return {"loss": error.square().mean(), "nmae": nmae.mean()}
-        whole = self.configuration.most**3
-        inside = error[0].numel()
+        most = self.configuration.most
+        whole, inside = most**3, error[0].numel()
         crystal = sum(s.volume.size for s in samples) / len(samples)
-        squared = error.square().sum((1, 2, 3, 4)).mean() + (whole - inside) * empty.square().mean()
+        middle, low, high = empty
+        reached = torch.tensor([inside / n for n in error.shape[2:]], device=error.device)  # of the low faces
+        outside = (whole - inside) * middle.square().mean() + ((most**2 - reached) * low + most**2 * high).sum()
+        squared = error.square().sum((1, 2, 3, 4)).mean() + outside
         # Times what volumes have on average of their padded one, so that a learning rate suits all spacings.
         return {"loss": squared / crystal, "nmae": nmae.mean() * inside / crystal, "mse": squared / whole}
 

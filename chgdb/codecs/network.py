@@ -129,6 +129,21 @@ class Convolutional(nn.Module):
             found.append(values.mean((0, 2, 3, 4)))
         return found
 
+    def faces(self, background: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared output at the low and the high faces of an empty volume, in excess of that far from them.
+
+        (3,) each, one for each axis, summed over the depth below one point of the face: what zero padding at the ends
+        of the volume makes of nothing, in the middle of the faces of a box of 6 times the factor, to half its depth.
+        background: the last of `background`.
+        """
+        factor = self.configuration.factor
+        side, middle = 6 * factor, slice(2 * factor, 4 * factor)
+        nothing = torch.zeros(1, 1, side, side, side, device=background.device)
+        squared = self(nothing)[0, 0].float().square() - background.float().square()
+        columns = (squared[:, middle, middle], squared[middle, :, middle], squared[middle, middle, :])
+        depths = torch.stack([c.mean([k for k in range(3) if k != axis]) for axis, c in enumerate(columns)])
+        return depths[:, : side // 2].sum(1), depths[:, side // 2 :].sum(1)
+
     def corner(self, values: Tensor, background: Sequence[Tensor]) -> Tensor:
         """Output in the corner of a padded volume that holds the crystal and some of the padding beside it.
 
