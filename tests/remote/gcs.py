@@ -9,11 +9,19 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nginx import free_port, wait_for
 
 _RUN = "import sys; from gcp_storage_emulator.__main__ import main; main(sys.argv[1:])"
+
+
+def _sessions() -> set[Any]:
+    """All open sessions of aiohttp. By their type: `isinstance` asks every object for its class, and some then warn."""
+    import aiohttp
+
+    return {o for o in gc.get_objects() if issubclass(type(o), aiohttp.ClientSession) and not o.closed}
 
 
 class GcsServer:
@@ -27,12 +35,14 @@ class GcsServer:
             self.process = subprocess.Popen([*command, "--in-memory"], stdout=log, stderr=log)
         wait_for(self.port, self.process, 60)
         self._buckets = 0
+        self._others: set[Any] = set()
 
     def environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Set the variable that Google's tools and gcsfs read, and forget file systems made without it."""
         import gcsfs
 
         gcsfs.GCSFileSystem.clear_instance_cache()
+        self._others = _sessions()
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", self.endpoint)
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", os.devnull)
 
@@ -46,19 +56,14 @@ class GcsServer:
         return name
 
     def forget(self) -> None:
-        """Close the sessions of gcsfs's file systems, which it leaves to the garbage collector, and collect them now:
-        its warnings belong to the test that made them."""
-        import fsspec.asyn
+        """Close the sessions that gcsfs has opened since `environment` and leaves to the garbage collector, whose
+        warnings would come in the middle of another test."""
         import gcsfs
 
-        # By type: `isinstance` asks objects for their class, and some warn when asked for anything.
-        for system in [o for o in gc.get_objects() if issubclass(type(o), gcsfs.GCSFileSystem)]:
-            session, loop = system._session, system.loop
-            if session is not None and not session.closed:
-                if loop is not None and loop.is_running():
-                    fsspec.asyn.sync(loop, session.close)
-                else:
-                    session._connector._close()
+        for session in _sessions() - self._others:
+            if session._connector is not None:
+                session._connector._close()
+        self._others.clear()
         gcsfs.GCSFileSystem.clear_instance_cache()
         gc.collect()
 
