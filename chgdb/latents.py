@@ -93,10 +93,15 @@ class Coded:
     spacing: float
 
 
-def encode(model: Autoencoder, density: Density) -> Coded:
-    """Latent of a density's total channel, and its error. Raises `CodecError` as `Autoencoder.encode` and `decode`."""
+def encode(model: Autoencoder, density: Density, refine: int = 0, *, progress: bool = False) -> Coded:
+    """Latent of a density's total channel, and its error.
+
+    refine: steps of gradient descent from the encoder's latent, as `Autoencoder.encode`; progress: with a bar for them.
+    Raises `CodecError` as `Autoencoder.encode` and `decode`.
+    """
     total = Density(density.crystal, {"total": density.total})
-    integers = within_range(model.encode(total))
+    with reporting(progress and refine > 0, "Refining", 0, refine) as step:
+        integers = within_range(model.encode(total, refine, lambda: step(density.crystal.formula)))
     decoded = model.decode(integers, density.crystal, density.grid, density.n_electrons)
     lengths = np.linalg.norm(density.crystal.cell, axis=1)
     spacing = float((lengths / model.configuration.volume_shape(density.crystal.cell)[::-1]).max())

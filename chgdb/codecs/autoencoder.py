@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,8 @@ from .atoms import Prior
 from .volumes import DEFAULT, Configuration, context, from_volume, to_volume
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .network import Convolutional, Lapped, Padded
 
 #: Version of the model's files and of what a latent means; a model of another version is refused.
@@ -141,20 +144,36 @@ class Autoencoder:
         write_whole(place / MODEL, (json.dumps(self.facts, indent=1) + "\n").encode())
         self.__dict__.pop("_padded", None)
 
-    def encode(self, density: Density) -> np.ndarray:
+    def encode(self, density: Density, refine: int = 0, report: Callable[[], None] = lambda: None) -> np.ndarray:
         """The latent of a density's total channel: (channel, z, y, x) int16, zero where the cell does not reach.
 
-        Raises `CodecError` where a difference density is asked for and the prior lacks all of its elements.
+        refine: steps of gradient descent from the encoder's latent to a better one of the same decoder; each takes
+            about as long as three decodings (`codecs.refinement`, docs/science/latents.md). report: called after each.
+        Raises `CodecError` where a difference density is asked for and the prior lacks all of its elements, or for a
+        negative number of steps.
         """
         import torch
 
+        if refine < 0:
+            raise CodecError(f"a latent cannot be refined by {refine} steps: give 0 or more")
         volume = torch.from_numpy(to_volume(density, self.configuration, self.prior))[None, None]
         with torch.inference_mode():
             if self.configuration.boundary == "zero":
                 latent = self._padded.encode(volume)
             else:
                 latent = self.network.encode(volume)
+        if refine:
+            from .refinement import refine as refined
+
+            latent = refined(self.network, latent, volume, self.step, refine, self._context(density.crystal), report)
         return stored_levels(latent[0].numpy(), self.step, self.latent_shape)
+
+    def _context(self, crystal: Crystal) -> Tensor | None:
+        """What the decoder sees beside the latent, (1, 1, z, y, x): the superposition of atoms, or nothing."""
+        import torch
+
+        seen = context(crystal, self.configuration, self.prior)
+        return None if seen is None else torch.from_numpy(seen)[None, None]
 
     def decode(
         self,
@@ -187,9 +206,8 @@ class Autoencoder:
                     volume = self._padded.decode(values, (z, y, x))
                 else:
                     factor = self.configuration.factor
-                    seen = context(crystal, self.configuration, self.prior)
-                    atoms = None if seen is None else torch.from_numpy(seen)[None, None]
-                    volume = self.network.decode(values[:, :, : z // factor, : y // factor, : x // factor], atoms)
+                    cell = values[:, :, : z // factor, : y // factor, : x // factor]
+                    volume = self.network.decode(cell, self._context(crystal))
             decoded = volume[0, 0].numpy()
             if not (np.abs(decoded) < _LARGEST_VALUE).all():
                 raise CodecError("the latent decodes to something that is no density: it or its model is damaged")

@@ -38,6 +38,7 @@ from chgdb_catalog.rebuild import Loader
 OUT = codec_data.REPOSITORY / "docs" / "science"
 PAGE = "latents"
 INDEX = 16  # bytes that a store's index takes for each latent
+STEPS = 60  # of a refined latent
 PUBLISHED = {"mse": 2.1e-4, "mae": 0.00402}  # arXiv 2605.07227, its text
 _PADDED = CONFIGURATIONS["published"]
 #: A metal, an ionic and a covalent crystal, the first of each that the test part has.
@@ -97,10 +98,10 @@ def padded_error(model: Autoencoder, original: Density, latent: np.ndarray, deco
     return float(np.square(error).sum() / whole), float(np.abs(error).sum() / whole)
 
 
-def measure(model: Autoencoder, original: Density) -> dict[str, float]:
+def measure(model: Autoencoder, original: Density, refine: int = 0) -> dict[str, float]:
     """One material through one model."""
     start = time.perf_counter()
-    latent = model.encode(original)
+    latent = model.encode(original, refine)
     encoded = time.perf_counter()
     plain = model.decode(latent, original.crystal, original.grid, original.n_electrons, rescale=False)
     done = time.perf_counter()
@@ -169,8 +170,9 @@ def variants(out: Out = OUT, materials: Materials = 0) -> None:
     originals = {i: density(i) for i in ids}
     for name, model in models().items():
         model.encode(originals[ids[0]])  # what is computed once a model is not this material's time
-        found[name] = [measure(model, originals[i]) for i in ids]
-        print(name, {k: f"{v:.4g}" for k, v in summary(found[name]).items()}, flush=True)
+        for key, steps in ((name, 0), (f"{name}, refined", STEPS)):
+            found[key] = [measure(model, originals[i], steps) for i in ids]
+            print(key, {k: f"{v:.4g}" for k, v in summary(found[key]).items()}, flush=True)
     prior = Autoencoder.load(DEFAULT).prior  # of the training part alone, for the Fourier codec too
     found["fourier, same bytes"] = [
         _fourier_at(originals[i], row["bytes"], None, prior) for i, row in zip(ids, found[DEFAULT], strict=True)
@@ -180,7 +182,7 @@ def variants(out: Out = OUT, materials: Materials = 0) -> None:
     ]
     limit = np.mean([_grid_alone(Autoencoder.load(DEFAULT), originals[i]) for i in ids])
     sums = {name: summary(rows) for name, rows in found.items()}
-    rows = [_row(f"`{name}`" if name in CONFIGURATIONS else name, s) for name, s in sums.items()]
+    rows = [_row(_quoted(name), s) for name, s in sums.items()]
     text = [table(_HEAD, rows), ""]
     first = sums[DEFAULT]
     text.append(f"{first['materials']} test materials; a cell fills {percent(first['filled'], 2)} of the padded grid.")
@@ -188,6 +190,12 @@ def variants(out: Out = OUT, materials: Materials = 0) -> None:
     text += ["", *_verdicts(found, sums)]
     facts = {"ids": ids, "grid_nmae": float(limit), "mean": sums, "rows": _rounded(found)}
     publish(out, "variants", "\n".join(text), facts, PAGE)
+
+
+def _quoted(name: str) -> str:
+    """A variant's name as code, what comes after it as text."""
+    variant, *rest = name.split(", ")
+    return ", ".join([f"`{variant}`" if variant in CONFIGURATIONS else variant, *rest])
 
 
 def _rounded(found: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, list[float]]]:
@@ -199,13 +207,14 @@ def _verdicts(found: dict[str, list[dict[str, float]]], sums: dict[str, dict[str
     """What was asked of the variants, and whether it is so."""
     lines = []
     if "published" in sums:
-        s = sums["published"]
-        met = s["mse"] <= PUBLISHED["mse"] and s["mae"] <= PUBLISHED["mae"]
-        lines.append(
-            f"- `published` at most the paper's MSE {PUBLISHED['mse']:.2g} and MAE {PUBLISHED['mae']}: "
-            f"{s['mse']:.2g} and {s['mae']:.3g}, {'met' if met else '**missed**'}."
-        )
-        ratio = sums[DEFAULT]["nmae"] / s["nmae"]
+        for name, how in (("published", ""), ("published, refined", f" with latents refined in {STEPS} steps")):
+            s = sums[name]
+            met = s["mse"] <= PUBLISHED["mse"] and s["mae"] <= PUBLISHED["mae"]
+            lines.append(
+                f"- `published`{how} at most the paper's MSE {PUBLISHED['mse']:.2g} and MAE {PUBLISHED['mae']}: "
+                f"{s['mse']:.2g} and {s['mae']:.3g}, {'met' if met else '**missed**'}."
+            )
+        ratio = sums[DEFAULT]["nmae"] / sums["published"]["nmae"]
         lines.append(
             f"- `{DEFAULT}` at most a third of the NMAE of `published`: {percent(ratio, 2)} of it, "
             f"{'met' if ratio <= 1 / 3 else '**missed**'}."
@@ -282,13 +291,18 @@ def vasp(out: Out = OUT) -> None:
     """Real VASP files, on which nothing was trained."""
     torch.set_num_threads(1)
     chosen = {name: model for name, model in models().items() if name in ("published", "difference", DEFAULT)}
-    head = ["file", "grid", *(f"`{name}`, NMAE (bytes)" for name in chosen), "Fourier at its NMAE, bytes"]
+    named = [f"`{name}`{how}, NMAE (bytes)" for name in chosen for how in ("", " refined")]
+    head = ["file", "grid", *named, f"Fourier at the NMAE of `{DEFAULT}`, bytes"]
     rows, facts = [], {}
     prior = chosen[DEFAULT].prior
     for path in codec_data.vasp_files():
         whole = chgdb.read(path)
         original = Density(whole.crystal, {"total": np.asarray(whole.total, float)})
-        results = {name: measure(model, original) for name, model in chosen.items()}
+        results = {
+            f"{name}{how}": measure(model, original, steps)
+            for name, model in chosen.items()
+            for how, steps in (("", 0), (" refined", STEPS))
+        }
         name = path.name.removesuffix(".gz")
         try:
             equal = count(_fourier(original, max(results[DEFAULT]["nmae"], 1e-6), prior)["bytes"])

@@ -155,6 +155,15 @@ def test_zarr_there_and_back(run_chgdb: Chgdb, runs: Path, model: Path) -> None:
     assert facts["nmae"] is None  # was measured rescaled
 
 
+def test_a_refined_latent_is_better(run_chgdb: Chgdb, runs: Path, model: Path) -> None:
+    common = ("encode", "si", "-o", "latent.zarr", "--model", model, "--force", "--json")
+    plain, refined = (run_chgdb(*common, "--refine", steps).json for steps in (0, 20))
+    assert (plain["refined"], refined["refined"]) == (0, 20)
+    assert refined["nmae"] < plain["nmae"]
+    assert run_chgdb("decode", "latent.zarr", "--model", model, "--json").json["nmae"] == refined["nmae"]
+    assert run_chgdb(*common, "--refine", -1).code == 2
+
+
 def test_npy_with_a_structure(run_chgdb: Chgdb, runs: Path, model: Path, poscar: Path) -> None:
     result = run_chgdb("encode", "si", "-o", "latent.npy", "--model", model)
     assert result.code == 0, result.err
