@@ -26,6 +26,8 @@ pytest.importorskip("matplotlib")
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+#: Pages whose examples run a network; the others must work without torch.
+WITH_TORCH = {ROOT / "README.md", ROOT / "docs" / "how-to" / "latents.md"}
 _BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -157,6 +159,8 @@ def run_page(page: Path, folder: Path) -> Iterator[tuple[Step, list[str]]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_page(page: Path, tmp_path: Path) -> None:
+    if page in WITH_TORCH:
+        pytest.importorskip("torch")
     for step, outputs in run_page(page, tmp_path):
         if step.expected is not None:
             where = f"{page.relative_to(ROOT)}:{step.line}"
