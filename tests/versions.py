@@ -52,8 +52,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The test suite with other versions of the dependencies.")
     parser.add_argument("which", choices=["oldest", "newest"])
     parser.add_argument("--torch", help="requirement of torch, such as torch==2.13.0")
-    parser.add_argument("pytest", nargs="*", help="arguments of pytest, after --")
-    options = parser.parse_args()
+    parser.epilog = "What comes after -- are arguments of pytest."
+    arguments = sys.argv[1:]
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parser.parse_args(arguments[:at])
     wanted = [name for name in requirements("test", "remote") if not name.startswith("torch")]
     wanted += [options.torch] if options.torch else []
     with tempfile.TemporaryDirectory(prefix="chgdb-versions-") as folder:
@@ -64,7 +66,7 @@ def main() -> int:
         subprocess.run([*pip, *limits, *wanted], check=True)
         subprocess.run([*pip, "--no-deps", "-e", ROOT], check=True)
         subprocess.run([python, "-m", "pip", "list"], check=True)
-        return subprocess.run([python, "-m", "pytest", "-q", *options.pytest], cwd=ROOT, check=False).returncode
+        return subprocess.run([python, "-m", "pytest", "-q", *arguments[at + 1 :]], cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":
