@@ -27,8 +27,17 @@ import numpy as np
 
 INITIAL_MOMENT = {"Cr": 3, "Mn": 4, "Fe": 3, "Co": 2, "Ni": 1.5}  # muB; these elements are run spin-polarised
 
-# What a retry may change.  None leaves GPAW's own choice, which is what the recipe uses.
-DEFAULTS = {"maxiter": 100, "smearing_eV": 0.1, "bands_factor": None, "mixer_beta": None, "davidson_steps": None}
+# How the recipe's equations are solved.  None leaves GPAW's own choice, which is what the first densities used.
+DEFAULTS = {
+    "maxiter": 100,
+    "smearing_eV": 0.1,
+    "bands_factor": None,
+    "mixer_beta": None,
+    "mixer_history": 5,
+    "mixer_weight": 100.0,
+    "davidson_steps": None,
+    "density_tolerance": 2e-4,
+}
 
 
 def calculator(atoms, settings, log):
@@ -41,7 +50,7 @@ def calculator(atoms, settings, log):
         kpts={"density": 2.5, "gamma": True},
         occupations=FermiDirac(settings["smearing_eV"]),
         maxiter=settings["maxiter"],
-        convergence={"density": 2e-4, "energy": 5e-4, "eigenstates": 1e-6},
+        convergence={"density": settings["density_tolerance"], "energy": 5e-4, "eigenstates": 1e-6},
         txt=log,
     )
     spin_polarised = bool(set(atoms.symbols) & set(INITIAL_MOMENT))
@@ -52,10 +61,55 @@ def calculator(atoms, settings, log):
         parameters["nbands"] = f"{round(100 * settings['bands_factor'])}%"
     if settings["mixer_beta"] is not None:
         mixer = MixerDif if spin_polarised else Mixer
-        parameters["mixer"] = mixer(beta=settings["mixer_beta"], nmaxold=5, weight=100.0)
+        parameters["mixer"] = mixer(
+            beta=settings["mixer_beta"], nmaxold=settings["mixer_history"], weight=settings["mixer_weight"]
+        )
     if settings["davidson_steps"] is not None:
         parameters["eigensolver"] = Davidson(settings["davidson_steps"])
     return GPAW(**parameters)
+
+
+def save_time():
+    """Have GPAW 22.8 compute once what it computes again and again, and leave out what nobody reads.
+
+    The starting wave functions of a spin-polarised run take the matrix elements of the potential in the basis for
+    every k-point anew, though they depend on the spin alone: the same numbers, up to half of a small run's time.  The
+    spin contamination is only printed.
+    """
+    from gpaw.density import Density
+    from gpaw.lfc import BasisFunctions
+
+    compute_matrices = BasisFunctions.calculate_potential_matrices
+
+    def calculate_potential_matrices(self, vt_G):
+        seen = self.__dict__.setdefault("_matrices_of", {})
+        key = vt_G.tobytes()
+        if key not in seen:
+            seen[key] = compute_matrices(self, vt_G)
+        return seen[key]
+
+    BasisFunctions.calculate_potential_matrices = calculate_potential_matrices
+    Density.get_spin_contamination = lambda self, atoms, majority_spin=0: float("nan")
+
+
+class Plans:
+    """FFTW's measured plans in a file ("wisdom"), so that a grid's size is measured once and not in every process."""
+
+    def __init__(self, path):
+        import ctypes
+
+        self.path, self.libraries = path, []
+        try:
+            self.libraries = [ctypes.CDLL("libfftw3.so.3")]  # the one that GPAW has loaded
+            self.libraries[0].fftw_import_wisdom_from_filename(os.fsencode(path))
+        except OSError:
+            pass  # GPAW with another library: plans are made anew
+
+    def keep(self):
+        for library in self.libraries:
+            temporary = f"{self.path}.tmp{os.getpid()}"
+            if library.fftw_export_wisdom_to_filename(os.fsencode(temporary)):
+                os.replace(temporary, self.path)
 
 
 def valence_density(calc, magnetization=False):
@@ -167,7 +221,10 @@ def main(job_path, result_path):
             import gpaw
 
             gpaw.setup_paths.append(job["setups"])  # last: elements that GPAW's own data have stay as they were
+        save_time()
+        plans = Plans(os.path.join(os.path.dirname(result_path) or ".", "fftw-wisdom"))
         meta, grids = compute(job["record"], settings, result_path + ".log")
+        plans.keep()
     except Exception as error:  # the process boundary: every failure becomes a recorded reason
         reason, detail = explain(error)
         text = json.dumps({"reason": reason, "detail": detail}).encode()

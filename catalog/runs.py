@@ -32,7 +32,10 @@ from typing import Any
 from chgdb.errors import ChgdbError
 from chgdb_catalog.batches import write_atomically
 
-RECIPE: dict[str, Any] = {}  # settings of the first attempt: the worker's own
+RECIPE: dict[str, Any] = {}  # settings of records that name none, as the first densities: the worker's own
+# The first attempt: larger mixing and a tighter density, the same equations solved further in less time
+# (docs/how-to/add-a-material.md, tests/benchmarks/bench_dft.py).
+FIRST = {"mixer_beta": 0.25, "mixer_history": 8, "mixer_weight": 50.0, "density_tolerance": 1e-4}
 # The second attempt: more bands, smaller mixing, more work on each band in each iteration.  The smearing stays: 0.05 eV
 # instead of 0.1 moves a metal's density by 2e-4 (Cu) to 5e-4 (Ti) NMAE, the settings below by less than 1e-4.
 SAFER = {"bands_factor": 1.4, "mixer_beta": 0.02, "maxiter": 300, "davidson_steps": 4}
@@ -149,9 +152,9 @@ def given_up(attempts: list[dict]) -> bool:
 
 
 def next_settings(record: dict, attempts: list[dict]) -> dict:
-    """The settings of the next attempt at a structure: the recipe first, then the safer ones."""
+    """The settings of the next attempt at a structure: the fast ones first, then the safer ones."""
     if not attempts:
-        return RECIPE
+        return FIRST
     return SAFER_4F if OPEN_4F.intersection(record["symbols"]) else SAFER
 
 

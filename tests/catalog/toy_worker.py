@@ -24,7 +24,7 @@ if toy.get("crash"):
     sys.exit("Segmentation fault, or so")
 if toy.get("hoard"):
     np.ones(int(toy["hoard"]))
-if toy.get("fail") == "always" or (toy.get("fail") and not settings):
+if toy.get("fail") == "always" or (toy.get("fail") and "maxiter" not in settings):
     with open(result_path + ".failure.json", "w") as f:
         json.dump({"reason": toy.get("reason", "not converged"), "detail": "as asked"}, f)
     sys.exit(3)

@@ -1,0 +1,93 @@
+"""Benchmark of the DFT: the settings of the queue's first attempt against the recipe as the first densities had it.
+
+    python tests/benchmarks/bench_dft.py --materials 8
+
+Materials of the queue, spread over its cheaper part, each computed three times by the worker: with the recipe's own
+mixing and nothing saved, as the first densities were; as `catalog/compute.py run` does now; and
+converged much further than either, which says how far the two are off. Puts the table into
+docs/how-to/add-a-material.md. Needs GPAW and ../shared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import codec_data
+import numpy as np
+import typer
+from codec_report import publish, table
+
+from chgdb_catalog import batches, compute, manager, runs
+
+GPAW_PYTHON = os.environ.get("CHGDB_GPAW_PYTHON", "/usr/bin/python3")
+WORKER = codec_data.REPOSITORY / "catalog" / "gpaw_worker.py"
+OUT = codec_data.REPOSITORY / "docs" / "how-to"
+FAR = {**runs.FIRST, "density_tolerance": 1e-6, "maxiter": 300}
+_PLAIN = "import sys, gpaw_worker as w; w.save_time = lambda: None; sys.exit(w.main(*sys.argv[1:]))"
+_AS_IT_IS = "import sys, gpaw_worker as w; sys.exit(w.main(*sys.argv[1:]))"
+
+
+def solve(record: dict, settings: dict, program: str, folder: Path) -> tuple[np.ndarray, float, dict]:
+    """(total density, CPU seconds, meta) of one structure."""
+    job, result = folder / "job.json", folder / "result.npz"
+    job.write_text(json.dumps({"record": record, "settings": settings}), encoding="utf-8")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parent)}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([GPAW_PYTHON, "-c", program, str(job), str(result)], env=environment, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    meta, grids = manager.read_result(result)
+    return grids["total"], after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, meta
+
+
+def chosen(queue: Path, materials: int) -> list[dict]:
+    """Structures spread over the part of the queue that comes next, without open 4f shells."""
+    done = batches.index()
+    waiting = [r for r in compute.read_queue(queue) if not runs.OPEN_4F.intersection(r["symbols"])]
+    waiting = [r for r in waiting if r["material_id"] not in done and not r.get("needs_lanthanide_setups")][:1000]
+    return [waiting[k] for k in np.linspace(0, len(waiting) - 1, materials).astype(int)]
+
+
+def main(
+    materials: Annotated[int, typer.Option(min=1)] = 8,
+    queue: Annotated[Path, typer.Option()] = codec_data.REPOSITORY.parent / "shared" / "densities" / "queue.jsonl.gz",
+    out: Annotated[Path, typer.Option(help="Folder of add-a-material.md and data/.")] = OUT,
+) -> None:
+    rows, facts = [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for record in chosen(queue, materials):
+            exact, _, _ = solve(record, FAR, _AS_IT_IS, folder)
+            plain, plain_s, before = solve(record, runs.RECIPE, _PLAIN, folder)
+            first, first_s, after = solve(record, runs.FIRST, _AS_IT_IS, folder)
+            off = [float(np.abs(found - exact).sum() / exact.sum()) for found in (plain, first)]
+            steps = (before["iterations"], after["iterations"])
+            facts.append(
+                {"material_id": record["material_id"], "seconds": [plain_s, first_s], "iterations": steps, "nmae": off}
+            )
+            spin = "yes" if after["spin_polarised"] else ""
+            rows.append(
+                [
+                    f"{record['formula']} ({record['material_id']})", len(record["symbols"]), spin,
+                    f"{plain_s:.1f}", f"{first_s:.1f}", f"{plain_s / first_s:.1f}",
+                    *steps, *(f"{error:.1e}" for error in off),
+                ]
+            )  # fmt: skip
+            print(*rows[-1], flush=True)
+    head = ["material", "atoms", "spin", "recipe, CPU s", "now, CPU s", "ratio", "iterations", "now", "NMAE", "now"]
+    ratio = sum(f["seconds"][0] for f in facts) / sum(f["seconds"][1] for f in facts)
+    worst = [max(f["nmae"][k] for f in facts) for k in (0, 1)]
+    text = (
+        f"{table(head, rows)}\n\n{ratio:.2f} times as fast together; at most {worst[0]:.1e} NMAE from the converged "
+        f"density before, {worst[1]:.1e} now."
+    )
+    publish(out, "dft", text, {"rows": facts}, "add-a-material")
+
+
+if __name__ == "__main__":
+    typer.run(main)
