@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from .autoencoder import LARGEST
 from .network import Convolutional, Lapped
 
 _SIZE = 0.1  # of the first step, in standard deviations of the encoder's latent; it falls to zero
@@ -35,8 +36,8 @@ def refine(
     context: what the decoder of a `Lapped` network also sees. report: called after every step.
 
     What falls is what the network was trained for: the squared error over the padded volume, of a `Lapped` network the
-    mean absolute error. Each latent is rounded before it is decoded, and gradients pass the rounding as if it were not
-    there, so the latent returned is the best as a store keeps it.
+    mean absolute error. Each latent is rounded, and cut off as a store does, before it is decoded, and gradients pass
+    the rounding as if it were not there: the latent returned is the best as a store keeps it.
     """
     latent, context = latent.clone(), None if context is None else context.clone()
     for parameter in network.parameters():
@@ -73,9 +74,9 @@ def _descend(
         levels = (start / step).requires_grad_(True)
         size = max(_SIZE * float(levels.detach().std()), _LEVELS)
         optimiser = torch.optim.Adam([levels], size)
-        best, least = levels.detach().round(), math.inf
+        best, least = levels.detach(), math.inf
         for number in range(steps + 1):
-            rounded = levels.detach().round()
+            rounded = levels.detach().round().clamp(-LARGEST, LARGEST)
             loss = error((levels + (rounded - levels.detach())) * step)
             found = float(loss.detach())
             if found < least:

@@ -16,7 +16,7 @@ import chgdb
 from chgdb import Density
 from chgdb.codecs import network
 from chgdb.codecs.atoms import fit
-from chgdb.codecs.autoencoder import Autoencoder
+from chgdb.codecs.autoencoder import LARGEST, Autoencoder
 from chgdb.codecs.volumes import Configuration, to_volume
 from chgdb.errors import CodecError
 
@@ -112,6 +112,16 @@ def test_periodic_latents(densities: list[Density], configuration: Configuration
     plain, refined = made.encode(density), made.encode(density, 60)
     assert error(refined) < error(plain)
     assert not refined[:, z:].any()
+
+
+def test_numbers_that_a_store_cuts_off(densities: list[Density]) -> None:
+    """Of a density a hundred thousand times too large: what comes back is best among what can be stored."""
+    made = model(PUBLISHED, densities)
+    density = densities[3]
+    huge = Density(density.crystal, {"total": density.total * 1e5})
+    errors = [padded_error(made, huge, made.encode(huge, steps)) for steps in (0, 30)]
+    assert np.abs(made.encode(huge)).max() == LARGEST
+    assert errors[1] < errors[0]
 
 
 def test_fewer_than_no_steps_are_refused(densities: list[Density]) -> None:
