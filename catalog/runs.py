@@ -34,7 +34,7 @@ from chgdb_catalog.batches import write_atomically
 
 RECIPE: dict[str, Any] = {}  # settings of records that name none, as the first densities: the worker's own
 # The first attempt: larger mixing and a tighter density, the same equations solved further in less time
-# (docs/how-to/add-a-material.md, tests/benchmarks/bench_dft.py).
+# (docs/science/dft.md).
 FIRST = {"mixer_beta": 0.25, "mixer_history": 8, "mixer_weight": 50.0, "density_tolerance": 1e-4}
 # The second attempt: more bands, smaller mixing, more work on each band in each iteration.  The smearing stays: 0.05 eV
 # instead of 0.1 moves a metal's density by 2e-4 (Cu) to 5e-4 (Ti) NMAE, the settings below by less than 1e-4.

@@ -91,10 +91,13 @@ def parse_npy(data: bytes) -> np.ndarray:
 
 
 def write(stream: IO[bytes], density: Density) -> None:
-    """Write all channels, not compressed."""
-    crystal = density.crystal
+    """Write all channels, not compressed.
+
+    In memory first: where a disk fills up in the middle, numpy's archive reports that a second time from its destructor.
+    """
+    crystal, whole = density.crystal, io.BytesIO()
     np.savez(
-        stream,
+        whole,
         allow_pickle=False,
         cell=crystal.cell,
         positions=crystal.positions,
@@ -102,3 +105,4 @@ def write(stream: IO[bytes], density: Density) -> None:
         extras=np.frombuffer(pack_extras(density.extras), np.uint8),
         **density.channels,
     )
+    stream.write(whole.getbuffer())

@@ -5,7 +5,7 @@
 Materials of the queue, spread over its cheaper part, each computed three times by the worker: with the recipe's own
 mixing and nothing saved, as the first densities were; as `catalog/compute.py run` does now; and
 converged much further than either, which says how far the two are off. Puts the table into
-docs/how-to/add-a-material.md. Needs GPAW and ../shared.
+docs/science/dft.md. Needs GPAW and ../shared.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from chgdb_catalog import batches, compute, manager, runs
 
 GPAW_PYTHON = os.environ.get("CHGDB_GPAW_PYTHON", "/usr/bin/python3")
 WORKER = codec_data.REPOSITORY / "catalog" / "gpaw_worker.py"
-OUT = codec_data.REPOSITORY / "docs" / "how-to"
+OUT = codec_data.REPOSITORY / "docs" / "science"
 FAR = {**runs.FIRST, "density_tolerance": 1e-6, "maxiter": 300}
 _PLAIN = "import sys, gpaw_worker as w; w.save_time = lambda: None; sys.exit(w.main(*sys.argv[1:]))"
 _AS_IT_IS = "import sys, gpaw_worker as w; sys.exit(w.main(*sys.argv[1:]))"
@@ -56,7 +56,7 @@ def chosen(queue: Path, materials: int) -> list[dict]:
 def main(
     materials: Annotated[int, typer.Option(min=1)] = 8,
     queue: Annotated[Path, typer.Option()] = codec_data.REPOSITORY.parent / "shared" / "densities" / "queue.jsonl.gz",
-    out: Annotated[Path, typer.Option(help="Folder of add-a-material.md and data/.")] = OUT,
+    out: Annotated[Path, typer.Option(help="Folder of dft.md and data/.")] = OUT,
 ) -> None:
     rows, facts = [], []
     with tempfile.TemporaryDirectory() as name:
@@ -86,7 +86,7 @@ def main(
         f"{table(head, rows)}\n\n{ratio:.2f} times as fast together; at most {worst[0]:.1e} NMAE from the converged "
         f"density before, {worst[1]:.1e} now."
     )
-    publish(out, "dft", text, {"rows": facts}, "add-a-material")
+    publish(out, "settings", text, {"rows": facts}, "dft")
 
 
 if __name__ == "__main__":
