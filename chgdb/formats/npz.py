@@ -93,7 +93,7 @@ def parse_npy(data: bytes) -> np.ndarray:
 def write(stream: IO[bytes], density: Density) -> None:
     """Write all channels, not compressed.
 
-    In memory first: where a disk fills up in the middle, numpy's archive reports that a second time from its destructor.
+    In memory first: where a disk fills up in the middle, numpy's archive says so a second time from its destructor.
     """
     crystal, whole = density.crystal, io.BytesIO()
     np.savez(
