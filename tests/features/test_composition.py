@@ -25,6 +25,7 @@ COMPOSITIONS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.*MagpieData:UserWarning")  # matminer 0.9.3 says what later ones do
 @pytest.mark.parametrize("numbers", COMPOSITIONS, ids=lambda numbers: "".join(SYMBOLS[z] for z in numbers))
 def test_magpie_equals_matminers(numbers):
     featurizers = pytest.importorskip("matminer.featurizers.composition", reason="needs matminer to compare with")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import subprocess
@@ -12,16 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aio_sessions import close, open_sessions
 from nginx import free_port, wait_for
 
 _RUN = "import sys; from gcp_storage_emulator.__main__ import main; main(sys.argv[1:])"
-
-
-def _sessions() -> set[Any]:
-    """All open sessions of aiohttp. By their type: `isinstance` asks every object for its class, and some then warn."""
-    import aiohttp
-
-    return {o for o in gc.get_objects() if issubclass(type(o), aiohttp.ClientSession) and not o.closed}
 
 
 class GcsServer:
@@ -42,7 +35,7 @@ class GcsServer:
         import gcsfs
 
         gcsfs.GCSFileSystem.clear_instance_cache()
-        self._others = _sessions()
+        self._others = open_sessions()
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", self.endpoint)
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", os.devnull)
 
@@ -56,16 +49,11 @@ class GcsServer:
         return name
 
     def forget(self) -> None:
-        """Close the sessions that gcsfs has opened since `environment` and leaves to the garbage collector, whose
-        warnings would come in the middle of another test."""
+        """Close the sessions that gcsfs has opened since `environment`."""
         import gcsfs
 
-        for session in _sessions() - self._others:
-            if session._connector is not None:
-                session._connector._close()
+        close(open_sessions() - self._others, gcsfs.GCSFileSystem)
         self._others.clear()
-        gcsfs.GCSFileSystem.clear_instance_cache()
-        gc.collect()
 
     def close(self) -> None:
         self.process.terminate()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aio_sessions import close, open_sessions
 from materials import COLUMNS, IDS, contents, density, load_changed, same
 from s3 import PAGE, S3Server
 
@@ -18,6 +20,14 @@ from chgdb_cli.main import _exit_code
 
 # s3fs leaves the sessions of its file systems to the garbage collector, which warns of them.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def no_sessions_left() -> Iterator[None]:
+    s3fs = pytest.importorskip("s3fs")
+    before = open_sessions()
+    yield
+    close(open_sessions() - before, s3fs.S3FileSystem)
 
 
 @pytest.fixture(scope="module")
