@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 an error that the line on standard error explains, or not 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from typing import Annotated, Any, TextIO
@@ -65,6 +66,7 @@ def run() -> None:
             stream.reconfigure(errors="replace")  # a terminal without Å gets a question mark, not a traceback
     warnings.showwarning = _show_warning
     code = _exit_code()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: an interrupt now would only make a traceback
     try:
         sys.stdout.flush()
     except BrokenPipeError:
