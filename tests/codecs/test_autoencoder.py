@@ -12,7 +12,6 @@ pytest.importorskip("torch")
 
 import torch
 from fields import total
-from materials import IDS, atoms
 
 from chgdb import Crystal, Density
 from chgdb.codecs import autoencoder, measure, network
@@ -34,11 +33,6 @@ PERIODIC = Configuration(
     widths=(4, 2),
     scale=0.1,
 )
-
-
-@pytest.fixture(scope="module")
-def densities() -> list[Density]:
-    return [atoms(name) for name in IDS]
 
 
 def model(configuration: Configuration, densities: list[Density]) -> Autoencoder:

@@ -10,7 +10,6 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from materials import IDS, atoms
 
 import chgdb
 from chgdb import Density
@@ -22,11 +21,6 @@ from chgdb.errors import CodecError
 
 PUBLISHED = Configuration("published", spacing=0.3, most=32, widths=(3, 4, 4), channels=2)
 LAPPED = Configuration("periodic", "lapped", "difference", "periodic", 0.3, 18, 3, 6, (4, 2), scale=0.1)
-
-
-@pytest.fixture(scope="module")
-def densities() -> list[Density]:
-    return [atoms(name) for name in IDS]
 
 
 def model(configuration: Configuration, densities: list[Density]) -> Autoencoder:
