@@ -2,10 +2,11 @@
 
     python tests/benchmarks/bench_dft.py --materials 8
 
-Materials of the queue, spread over its cheaper part, each computed three times by the worker: with the recipe's own
-mixing and nothing saved, as the first densities were; as `catalog/compute.py run` does now; and
-converged much further than either, which says how far the two are off. Puts the table into
-docs/science/dft.md. Needs GPAW and ../shared.
+Materials of the queue, spread over its cheaper part, each computed three times by the worker: converged further than
+anything else, which says how far the others are off; with the mixing and stopping rule of the first densities, and
+without `save_time`; and as `catalog/compute.py run` does now. The first leaves its plans of the Fourier transforms to
+the other two, so what the kept plans save is not in the ratio. Puts the table into docs/science/dft.md. Needs GPAW and
+../shared.
 """
 
 from __future__ import annotations
