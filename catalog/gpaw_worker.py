@@ -3,11 +3,11 @@
 
     python3 gpaw_worker.py JOB.json RESULT.npz
 
-Needs GPAW, ASE and numpy, and nothing of chgdb: it runs under whichever interpreter has GPAW.  JOB.json holds
-`record` (`cell` rows in Angstrom, `symbols`, `frac`) and optionally `settings` (see `DEFAULTS`) and `setups`, a folder
-of PAW setups for elements that GPAW's own data lack.  RESULT.npz holds the grids `total` and, for a spin-polarised run,
-`magnetization`, (nx, ny, nz) float64 in e/A^3 with point i at i/N, and `meta`, a JSON text.  It appears under its name
-only when complete.
+Needs GPAW, ASE, numpy and `gpaw_speed.py` beside it, and nothing of chgdb: it runs under whichever interpreter has
+GPAW.  JOB.json holds `record` (`cell` rows in Angstrom, `symbols`, `frac`) and optionally `settings` (see `DEFAULTS`)
+and `setups`, a folder of PAW setups for elements that GPAW's own data lack.  RESULT.npz holds the grids `total` and,
+for a spin-polarised run, `magnetization`, (nx, ny, nz) float64 in e/A^3 with point i at i/N, and `meta`, a JSON text.
+It appears under its name only when complete.
 
 A run that fails writes RESULT.npz.failure.json with `reason` and `detail` and ends with exit code 3.
 
@@ -24,6 +24,7 @@ import time
 import traceback
 
 import numpy as np
+from gpaw_speed import save_time
 
 INITIAL_MOMENT = {"Cr": 3, "Mn": 4, "Fe": 3, "Co": 2, "Ni": 1.5}  # muB; these elements are run spin-polarised
 
@@ -37,6 +38,7 @@ DEFAULTS = {
     "mixer_weight": 100.0,
     "davidson_steps": None,
     "density_tolerance": 2e-4,
+    "start": "grid",
 }
 
 
@@ -67,29 +69,6 @@ def calculator(atoms, settings, log):
     if settings["davidson_steps"] is not None:
         parameters["eigensolver"] = Davidson(settings["davidson_steps"])
     return GPAW(**parameters)
-
-
-def save_time():
-    """Have GPAW 22.8 compute once what it computes again and again, and leave out what nobody reads.
-
-    The starting wave functions of a spin-polarised run take the matrix elements of the potential in the basis for
-    every k-point anew, though they depend on the spin alone: the same numbers, up to half of a small run's time.  The
-    spin contamination is only printed.
-    """
-    from gpaw.density import Density
-    from gpaw.lfc import BasisFunctions
-
-    compute_matrices = BasisFunctions.calculate_potential_matrices
-
-    def calculate_potential_matrices(self, vt_G):
-        seen = self.__dict__.setdefault("_matrices_of", {})
-        key = vt_G.tobytes()
-        if key not in seen:
-            seen[key] = compute_matrices(self, vt_G)
-        return seen[key]
-
-    BasisFunctions.calculate_potential_matrices = calculate_potential_matrices
-    Density.get_spin_contamination = lambda self, atoms, majority_spin=0: float("nan")
 
 
 class Plans:
@@ -221,7 +200,7 @@ def main(job_path, result_path):
             import gpaw
 
             gpaw.setup_paths.append(job["setups"])  # last: elements that GPAW's own data have stay as they were
-        save_time()
+        save_time(settings["start"])
         plans = Plans(os.path.join(os.path.dirname(result_path) or ".", "fftw-wisdom"))
         meta, grids = compute(job["record"], settings, result_path + ".log")
         plans.keep()

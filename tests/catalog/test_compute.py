@@ -378,3 +378,42 @@ def test_gpaw_solves_the_same_equations_with_the_settings_of_a_first_attempt(tmp
     scale = grids["total"].sum()
     assert np.abs(found["recipe"] - grids["total"]).sum() / scale < 1e-5
     assert 1e-8 < np.abs(found["first"] - grids["total"]).sum() / scale < 3e-4
+
+
+SPHERES = """
+import numpy as np
+from gpaw.setup import create_setup
+from gpaw.xc import XC
+import gpaw_speed
+
+xc = XC("PBE")
+random = np.random.default_rng(0)
+before = {}
+for after in (False, True):
+    if after:
+        assert gpaw_speed.save_time()
+    for symbol in ("O", "Fe"):
+        setup = create_setup(symbol, xc)
+        for spins in (1, 2):
+            if not after:
+                D_sp = np.array([random.normal(size=len(setup.xc_correction.B_pqL)) * 0.1 for _ in range(spins)])
+                D_sp += setup.initialize_density_matrix(setup.calculate_initial_occupation_numbers(0, False, 0, spins))
+                before[symbol, spins] = [D_sp]
+            D_sp = before[symbol, spins][0]
+            dEdD_sp = np.zeros_like(D_sp)
+            energy = xc.calculate_paw_correction(setup, D_sp, dEdD_sp)
+            before[symbol, spins].append((energy, dEdD_sp))
+for name, (_, (energy, slopes), (again, slopes_again)) in before.items():
+    assert abs(energy - again) < 1e-12 * max(1, abs(energy)), name
+    assert np.abs(slopes - slopes_again).max() < 1e-12 * np.abs(slopes).max(), name
+    print("same", *name)
+"""
+
+
+@pytest.mark.slow
+def test_exchange_and_correlation_in_a_sphere_are_the_same_all_at_once():
+    run = subprocess.run(
+        [gpaw_python(), "-c", SPHERES], env={**os.environ, "PYTHONPATH": str(CATALOG)},
+        capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert run.stdout.splitlines() == ["same O 1", "same O 2", "same Fe 1", "same Fe 2"], run.stderr
