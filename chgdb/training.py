@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from .catalog import Catalog
 
 LOG, SPLIT, CHECKPOINT, STATE = "log.jsonl", "split.json", "checkpoint.safetensors", "checkpoint.json"
-#: Empty points beside a crystal that training convolves; what lies farther is taken as constant in every layer.
-_MARGIN = 16
+#: Latent voxels beside a crystal that training convolves; what lies farther is taken as constant in every layer. A
+#: crystal changes latents up to two voxels beside it: with one, a network learns what is wrong beyond.
+_MARGIN = 2
 #: The 12 rotations of the paper: three principal axes, four angles each.
 _ROTATIONS = [(axes, turns) for axes in ((0, 1), (0, 2), (1, 2)) for turns in range(4)]
 
@@ -48,8 +49,9 @@ _ROTATIONS = [(axes, turns) for axes in ((0, 1), (0, 2), (1, 2)) for turns in ra
 _CHOICES = {
     "optimiser": ("adam", "muon"),
     "schedule": ("plateau", "cosine"),
-    "precision": ("bfloat16", "float32"),
+    "precision": ("auto", "bfloat16", "float32"),
 }
+_FACES = 8  # batches from one look at the faces of the empty volume to the next, which counts for all of them
 _LEVELS = 127  # of the latent of a network that was trained without rounding
 _ADAM_BESIDE_MUON = 2e-3  # learning rate of what Muon is not made for
 
@@ -68,8 +70,11 @@ class Recipe:
     learning_rate: of Adam; of Muon, the size of a step relative to the weights.
     schedule: `plateau`, as published: times 0.7 after 5 epochs without progress; `cosine`: to 1 % at the last epoch.
     patience: epochs without progress on the validation set before training stops.
-    precision: `bfloat16` where torch's autocast thinks it safe (several times faster on CPUs and GPUs that have it), or
-        `float32`.
+    part: points along an axis that one step sees of a zero-padded crystal, at most: of a longer one it sees a random
+        part, which counts as much as the whole (any box cut out of a crystal is one that could have been given);
+        0 for all of it.
+    precision: `bfloat16` where torch's autocast thinks it safe (several times faster on CPUs and GPUs that have it, and
+        many times slower on those that do not), `float32`, or `auto`: the one that suits the device.
     rate: weight of the latent's size against its error, for `lapped` networks: per cent of NMAE per 1/500 of the text.
     """
 
@@ -82,7 +87,8 @@ class Recipe:
     patience: int = 10
     rate: float = 0.1
     seed: int = 0
-    precision: str = "bfloat16"
+    part: int = 0
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         for name, values in _CHOICES.items():
@@ -90,6 +96,12 @@ class Recipe:
                 raise TrainingError(f"{name} {getattr(self, name)!r}: expected {' or '.join(values)}")
         if min(self.epochs, self.batch, self.patience) < 1 or not self.learning_rate > 0 or self.rate < 0:
             raise TrainingError("epochs, batch and patience are at least 1, the learning rate is above 0")
+        if self.part < 0:
+            raise TrainingError(f"parts of {self.part} points: give 0 or more")
+
+    def seen(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Points along each axis of what one step sees of a zero-padded crystal."""
+        return tuple(min(n, self.part) if self.part else n for n in shape)
 
 
 @dataclass(frozen=True)
@@ -130,11 +142,14 @@ def train(
 
     densities, ids, parts, text_bytes: of each material the density, id, part of the split ("train", "validation",
         "test") and size of its CHGCAR's density block. Prior and weights see the training part alone.
-    start: folder of a model of the same configuration, whose weights are the first; its prior is fitted anew.
+    start: folder of a model of the same configuration but for its grid, whose weights are the first; its prior is
+        fitted anew.
     device: of torch; the GPU where there is one.
     Raises `TrainingError` for a split without training or validation materials, or a folder that holds a checkpoint
     of another configuration, recipe or set of materials.
     """
+    if recipe.part and configuration.boundary == "periodic":
+        raise TrainingError(f"{configuration.name} is periodic and sees whole cells: leave out the part")
     place = Path(folder)
     chosen = {part: [k for k, p in enumerate(parts) if p == part] for part in PARTS}
     if not chosen["train"] or not chosen["validation"]:
@@ -146,7 +161,7 @@ def train(
         for part in ("train", "validation")
     }
     first = None if start is None else Autoencoder.load(start)
-    if first is not None and first.configuration != configuration:
+    if first is not None and _network(first.configuration) != _network(configuration):
         raise TrainingError(f"{start}: a model of another configuration; start from one of {configuration.name}")
     run = _Run(
         configuration, recipe, samples, first, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -209,6 +224,11 @@ def from_catalog(catalog: Catalog, *, progress: bool = False) -> tuple[list[Dens
     return densities, list(catalog.ids), parts, [int(n) for n in catalog.column("text_bytes")]
 
 
+def _network(configuration: Configuration) -> Configuration:
+    """What a network is made for; the grids it sees may change from one training to the next."""
+    return replace(configuration, spacing=1.0, most=configuration.factor, whole=False)
+
+
 def _sample(density: Density, configuration: Configuration, prior: Prior | None, text: int) -> _Sample:
     atoms = context(density.crystal, configuration, prior)
     volume = to_volume(density, configuration, prior)
@@ -250,6 +270,9 @@ class _Run:
             volumes = [torch.from_numpy(s.volume)[None, None] for s in samples["train"]]
             self.network.start_from(volumes, step=0.05)
         self.network.to(device)
+        # Half the time on a CPU. Torch's types do not know the argument.
+        self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.mixed = _mixed(recipe.precision, device)
         #: Scale of a Laplace distribution per channel: an estimate of the latent's size that has a gradient.
         self.spread = nn.Parameter(torch.full((configuration.channels,), 1.0, device=device))
         parameters = [*self.network.parameters(), self.spread]
@@ -350,13 +373,14 @@ class _Run:
         self.network.train()
         random = np.random.default_rng([self.recipe.seed, self.epoch])
         torch.manual_seed(self.recipe.seed * 100_003 + self.epoch)
-        batches = _batches(self.samples["train"], self.recipe.batch, random)
+        batches = _batches(self.samples["train"], self.recipe, random)
         total, seen = 0.0, 0
         for number, (members, stacked) in enumerate(self._prepared(batches, random)):
             for optimiser in self.optimisers:
                 for group in optimiser.param_groups:
                     group["lr"] = group["initial_lr"] * self._share(number / len(batches))
-            loss = self._loss([self.samples["train"][k] for k in members], stacked, noise=True)["loss"]
+            faces = 0 if number % _FACES else _FACES
+            loss = self._loss([self.samples["train"][k] for k in members], stacked, noise=True, faces=faces)["loss"]
             if not torch.isfinite(loss):
                 raise TrainingError(f"the loss is {float(loss)} in epoch {self.epoch + 1}: use a smaller learning rate")
             for optimiser in self.optimisers:
@@ -375,9 +399,9 @@ class _Run:
         sums: dict[str, float] = {}
         samples = self.samples["validation"]
         with torch.inference_mode():
-            for members in _batches(samples, self.recipe.batch, None):
+            for members in _batches(samples, self.recipe, None):
                 chosen = [samples[k] for k in members]
-                for name, value in self._loss(chosen, self._stack(chosen, None), noise=False).items():
+                for name, value in self._loss(chosen, self._stack(chosen, None), noise=False, faces=1).items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(members)
         return {name: value / len(samples) for name, value in sums.items()}
 
@@ -397,19 +421,25 @@ class _Run:
                 yield first, made.result()
 
     def _stack(self, samples: list[_Sample], random: np.random.Generator | None) -> tuple[Tensor, Tensor | None]:
-        volumes, atoms = _stack(samples, self.configuration, random)
+        volumes, atoms = _stack(samples, self.configuration, self.recipe, random)
         if self.device.type == "cuda":  # pinned, so that the copy runs beside the network
             volumes, atoms = volumes.pin_memory(), atoms if atoms is None else atoms.pin_memory()
         return volumes, atoms
 
-    def _loss(self, samples: list[_Sample], stacked: tuple[Tensor, Tensor | None], noise: bool) -> dict[str, Tensor]:
-        """Loss of a batch, and what else is worth logging. noise: in place of rounding the latent, as in training."""
+    def _loss(
+        self, samples: list[_Sample], stacked: tuple[Tensor, Tensor | None], *, noise: bool, faces: int
+    ) -> dict[str, Tensor]:
+        """Loss of a batch, and what else is worth logging.
+
+        noise: training, with noise in place of rounding the latent and parts of crystals in place of the whole.
+        faces: how often those of the empty padded volume count; 0 leaves them out.
+        """
         volumes, atoms = stacked
         values = volumes.to(self.device, non_blocking=True)
         seen = None if atoms is None else atoms.to(self.device, non_blocking=True)
         means = torch.tensor([s.mean for s in samples], dtype=torch.float32, device=self.device)
         empty: tuple[Tensor, Tensor, Tensor] | None = None
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             if isinstance(self.network, network.Lapped):
                 latent = self.network.encode(values).float()
                 noisy = latent + torch.rand_like(latent) - 0.5 if noise else torch.round(latent)
@@ -417,12 +447,18 @@ class _Run:
             elif self.configuration.boundary == "zero":
                 background = self.network.background()
                 decoded = self.network.corner(values, background).float()
-                empty = (background[-1].float(), *self.network.faces(background[-1]))
+                nothing = torch.zeros(3, device=self.device)
+                low, high = self.network.faces(background[-1]) if faces else (nothing, nothing)
+                # Edges belong to two faces: an excess below zero, counted twice, must not reward anything.
+                empty = (background[-1].float(), faces * low.clamp_min(0), faces * high.clamp_min(0))
             else:
                 decoded = self.network(values).float()
         error = decoded - values
         nmae = error.abs().mean((1, 2, 3, 4)) / means
         if not isinstance(self.network, network.Lapped):
+            if noise and empty is not None:  # what one step does not see of a crystal is like what it sees
+                wholes = [s.volume.size / math.prod(self.recipe.seen(s.volume.shape)) for s in samples]
+                error = error * torch.tensor(wholes, device=self.device).sqrt()[:, None, None, None, None]
             return self._published_loss(error, empty, samples, nmae)
         bits = _bits(noisy if noise else latent, self.spread).sum((1, 2, 3, 4))
         size = (bits / torch.tensor([s.budget for s in samples], device=self.device)).mean()
@@ -461,13 +497,22 @@ def _bits(latent: Tensor, spread: Tensor) -> Tensor:
     return torch.where(low > 60, (low + math.log(2)) / math.log(2), -torch.log2(likelihood.clamp_min(1e-30)))
 
 
-def _batches(samples: Sequence[_Sample], most: int, random: np.random.Generator | None) -> list[list[int]]:
-    """Samples of the same shape, at most `most` together; shuffled where `random` is given."""
+def _mixed(precision: str, device: torch.device) -> bool:
+    """Whether to compute in bfloat16; CPUs without vector instructions for it take many times longer."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    return device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def _batches(samples: Sequence[_Sample], recipe: Recipe, random: np.random.Generator | None) -> list[list[int]]:
+    """Samples of the same shape, at most `recipe.batch` together; shuffled where `random` is given."""
     shapes: dict[tuple[int, ...], list[int]] = {}
     order = np.arange(len(samples)) if random is None else random.permutation(len(samples))
     for k in order.tolist():
         # Turned about an axis a volume has another shape; batches hold those of the same lengths.
-        shapes.setdefault(tuple(sorted(samples[k].volume.shape)), []).append(k)
+        shape = samples[k].volume.shape
+        shapes.setdefault(tuple(sorted(shape if random is None else recipe.seen(shape))), []).append(k)
+    most = recipe.batch
     batches = [members[i : i + most] for members in shapes.values() for i in range(0, len(members), most)]
     if random is not None:
         random.shuffle(batches)
@@ -475,23 +520,34 @@ def _batches(samples: Sequence[_Sample], most: int, random: np.random.Generator 
 
 
 def _stack(
-    samples: Sequence[_Sample], configuration: Configuration, random: np.random.Generator | None
+    samples: Sequence[_Sample], configuration: Configuration, recipe: Recipe, random: np.random.Generator | None
 ) -> tuple[Tensor, Tensor | None]:
     """Volumes (n, 1, z, y, x) in a random orientation, periodic ones shifted too, and the decoder's context alike.
 
-    All volumes of a batch have the same lengths in some order; they are brought into one.
+    All volumes of a batch have the same lengths in some order; they are brought into one. Without `random`, as for
+    validation, crystals are whole.
     """
     together: list[np.ndarray] = []
-    shape = tuple(random.permutation(sorted(samples[0].volume.shape))) if random is not None else ()
+    shape = tuple(random.permutation(sorted(recipe.seen(samples[0].volume.shape)))) if random is not None else ()
     for sample in samples:
         fields = [sample.volume] if sample.atoms is None else [sample.volume, sample.atoms]
         if random is not None:
-            fields = _turned(fields, shape, configuration, random)
+            fields = _turned(_part(fields, recipe, random), shape, configuration, random)
         elif len(samples) > 1:
             fields = [f.transpose(np.argsort(sample.volume.shape, kind="stable")) for f in fields]
         together.append(np.stack([_cropped(f, configuration) for f in fields]))
     both = torch.from_numpy(np.stack(together))
     return both[:, :1], both[:, 1:] if both.shape[1] > 1 else None
+
+
+def _part(fields: list[np.ndarray], recipe: Recipe, random: np.random.Generator) -> list[np.ndarray]:
+    """The same random part of every field, no longer than the recipe's along any axis."""
+    seen = recipe.seen(fields[0].shape)
+    if seen == fields[0].shape:
+        return fields
+    starts = [int(random.integers(n - m + 1)) for n, m in zip(fields[0].shape, seen, strict=True)]
+    where = tuple(slice(i, i + m) for i, m in zip(starts, seen, strict=True))
+    return [f[where] for f in fields]
 
 
 def _turned(
@@ -530,5 +586,5 @@ def _cropped(volume: np.ndarray, configuration: Configuration) -> np.ndarray:
     if configuration.boundary == "periodic":
         return np.ascontiguousarray(volume)
     factor, most = configuration.factor, configuration.most
-    sizes = [min(most, -(-(n + _MARGIN) // factor) * factor) for n in volume.shape]
+    sizes = [min(most, -(-(n + _MARGIN * factor) // factor) * factor) for n in volume.shape]
     return np.pad(volume, [(0, size - n) for n, size in zip(volume.shape, sizes, strict=True)])

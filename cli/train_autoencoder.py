@@ -42,7 +42,8 @@ def autoencoder(
     schedule: Annotated[str, typer.Option(help="plateau or cosine.")] = "plateau",
     patience: Annotated[int, typer.Option(min=1, help="Epochs without progress before it stops.")] = 10,
     rate: Annotated[float, typer.Option(min=0, help="Weight of the latent's size; lapped networks only.")] = 0.2,
-    precision: Annotated[str, typer.Option(help="bfloat16 or float32.")] = "bfloat16",
+    part: Annotated[int, typer.Option(min=0, help="Points a side that a step sees of a zero-padded cell; 0: all.")] = 0,
+    precision: Annotated[str, typer.Option(help="bfloat16, float32, or auto: what suits the device.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     start: Annotated[
         Path | None, typer.Option("--start", metavar="FOLDER", help="Model whose weights are the first.")
@@ -67,7 +68,7 @@ def autoencoder(
         raise ChgdbError(f"there is no variant {name!r} of the autoencoder; there are {', '.join(CONFIGURATIONS)}")
     recipe = training.Recipe(
         epochs=epochs, minutes=minutes, batch=batch, learning_rate=learning_rate, optimiser=optimiser,
-        schedule=schedule, patience=patience, rate=rate, precision=precision, seed=seed,
+        schedule=schedule, patience=patience, rate=rate, part=part, precision=precision, seed=seed,
     )  # fmt: skip
     materials = training.from_catalog(open_store(catalog), progress=not quiet and sys.stderr.isatty())
     with _bar(epochs, shown=not quiet) as report:

@@ -120,6 +120,72 @@ def test_a_training_starts_from_another_model(tmp_path: Path) -> None:
         training.train(SMALL["published"], RECIPE, *materials(), tmp_path / "third", start=tmp_path / "first")
 
 
+def test_a_training_starts_from_a_model_of_another_grid(tmp_path: Path) -> None:
+    training.train(SMALL["published"], RECIPE, *materials(), tmp_path / "first")
+    finer = replace(SMALL["published"], spacing=0.35, most=32, whole=True)
+    second = training.train(finer, RECIPE, *materials(), tmp_path / "second", start=tmp_path / "first")
+    assert second.configuration == finer
+    wider = replace(finer, widths=(3, 4, 5))
+    with pytest.raises(training.TrainingError, match="another configuration"):
+        training.train(wider, RECIPE, *materials(), tmp_path / "third", start=tmp_path / "first")
+
+
+def test_parts_of_crystals_stand_for_the_whole() -> None:
+    """Of the same places in every field, of every place alike; the batch has the shape of the parts."""
+    random = np.random.default_rng(0)
+    volume = np.arange(6 * 8 * 12, dtype=np.float32).reshape(6, 8, 12)
+    recipe = replace(RECIPE, part=8)
+    seen = np.zeros(volume.size)
+    for _ in range(400):
+        one, other = training._part([volume, 2 * volume], recipe, random)
+        assert one.shape == (6, 8, 8)
+        assert np.array_equal(2 * one, other)
+        seen[one.astype(int).ravel()] += 1
+    assert (seen > 0).all()
+    assert training._part([volume], RECIPE, random)[0] is volume
+    samples = [training._Sample(v, None, 1.0, 1.0) for v in (volume, np.ones((8, 20, 6), np.float32), volume[:, :6])]
+    assert sorted(sorted(b) for b in training._batches(samples, recipe, random)) == [[0, 1], [2]]
+    volumes, _ = training._stack(samples[:2], SMALL["published"], recipe, random)
+    assert volumes.shape[2:] == (24, 24, 24)  # 6 or 8 points, up to a whole latent voxel, and two voxels of nothing
+    whole, _ = training._stack(samples[:1], SMALL["published"], recipe, None)
+    assert sorted(whole.shape[2:]) == [24, 24, 24], "as many as the volume has at most"
+    assert (whole != 0).sum() == volume.size - 1, "validation sees all of it"
+
+
+def test_training_on_parts(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=12, learning_rate=3e-3, part=8)
+    training.train(SMALL["published"], recipe, *materials(), tmp_path)
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert min(line["validation"] for line in log[4:]) < log[0]["validation"]
+    assert all(line["train"] > 0 and line["validation"] > 0 for line in log)
+    with pytest.raises(training.TrainingError, match="periodic is periodic and sees whole cells"):
+        training.train(SMALL["periodic"], recipe, *materials(), tmp_path / "periodic")
+
+
+def test_nothing_beside_a_crystal_is_rewarded() -> None:
+    """What the faces of the padded volume make of nothing may be less than what is made of it elsewhere."""
+    samples = [training._Sample(np.ones((8, 8, 8), np.float32), None, 1.0, 1.0)]
+    torch.manual_seed(0)
+    run = training._Run(SMALL["published"], RECIPE, {}, None, torch.device("cpu"))
+    stacked = run._stack(samples, np.random.default_rng(0))
+    less = 0
+    with torch.no_grad():
+        for bias in np.linspace(-1, 1, 9):
+            run.network.decoder[-1].convolution.bias.fill_(float(bias))
+            low, high = run.network.faces(run.network.background()[-1])
+            less += int((low < 0).any() or (high < 0).any())
+            without, once = (float(run._loss(samples, stacked, noise=False, faces=n)["loss"]) for n in (0, 1))
+            assert once >= without > 0
+    assert less, "the test can fail"
+
+
+def test_precision_that_suits_the_device() -> None:
+    assert training._mixed("bfloat16", torch.device("cpu"))
+    assert not training._mixed("float32", torch.device("cuda"))
+    assert training._mixed("auto", torch.device("cuda"))
+    assert training._mixed("auto", torch.device("cpu")) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def test_minutes_end_it_and_more_of_them_go_on(tmp_path: Path) -> None:
     model = training.train(SMALL["periodic"], replace(RECIPE, minutes=1e-9), *materials(), tmp_path)
     assert model.facts["training"]["epochs"] == 0 or model.facts["training"]["epochs"] == 1
@@ -134,7 +200,16 @@ def test_patience_ends_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"optimiser": "sgd"}, {"schedule": "step"}, {"learning_rate": -1.0}, {"rate": -1.0}]
+    "wrong",
+    [
+        {"epochs": 0},
+        {"optimiser": "sgd"},
+        {"schedule": "step"},
+        {"learning_rate": -1.0},
+        {"rate": -1.0},
+        {"precision": "half"},
+        {"part": -8},
+    ],
 )
 def test_recipes_that_make_no_sense(wrong: dict) -> None:
     with pytest.raises(training.TrainingError):

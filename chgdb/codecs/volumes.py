@@ -5,7 +5,6 @@ Volumes are indexed (z, y, x), as the latents of a store are; densities (x, y, z
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -36,6 +35,8 @@ class Configuration:
     widths: channels of the encoder's blocks (`convolutional`); width and number of residual blocks (`lapped`).
     batch_norm, dropout: as the paper's text has them; its published code has neither.
     scale: e/Å^3 that count as 1 to the network.
+    whole: a zero-padded cell has a whole number of latent voxels along each axis, the one nearest to the spacing, so
+        that its faces never cut through a voxel. Periodic grids have that anyway.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Configuration:
     batch_norm: bool = False
     dropout: float = 0.0
     scale: float = 1.0
+    whole: bool = False
 
     def __post_init__(self) -> None:
         allowed = {
@@ -65,6 +67,7 @@ class Configuration:
         sound = isinstance(self.name, str) and len(self.name) <= 200 and 1 <= len(self.widths) <= 8
         sound = sound and all(isinstance(n, int) and 1 <= n <= _LARGEST for n in whole)
         sound = sound and all(isinstance(x, int | float) for x in (self.spacing, self.scale, self.dropout))
+        sound = sound and isinstance(self.whole, bool)
         if not sound or not 0 <= self.dropout < 1 or (self.network == "lapped" and len(self.widths) != 2):
             raise CodecError(f"the autoencoder {str(self.name)[:80]!r} has a configuration of impossible numbers")
         fits = self.network == "lapped" or self.factor == 2 ** len(self.widths)
@@ -81,11 +84,10 @@ class Configuration:
     def volume_shape(self, cell: np.ndarray) -> tuple[int, int, int]:
         """Grid points (z, y, x) of a cell: its own part of the volume, without padding."""
         lengths = np.linalg.norm(np.asarray(cell, dtype=float), axis=1)
-        unit = self.spacing * (self.factor if self.boundary == "periodic" else 1)
-        most = self.most // self.factor if self.boundary == "periodic" else self.most
-        points = [max(1, min(most, math.ceil(length / unit - 1e-9))) for length in lengths]
-        if self.boundary == "periodic":
-            points = [self.factor * n for n in points]
+        voxel = self.factor if self.boundary == "periodic" or self.whole else 1
+        counts = lengths / (self.spacing * voxel)
+        rounded = np.rint(counts) if self.whole else np.ceil(counts - 1e-9)
+        points = [voxel * int(n) for n in np.clip(rounded, 1, self.most // voxel)]
         return points[2], points[1], points[0]
 
     def is_reduced(self, cell: np.ndarray) -> bool:
@@ -113,10 +115,10 @@ class Configuration:
 CONFIGURATIONS = {
     variant.name: variant
     for variant in (
-        Configuration("published"),
-        Configuration("published-8", factor=16, channels=8, widths=(16, 32, 32, 32)),
-        Configuration("published-32", factor=4, widths=(16, 32)),
-        Configuration("published-text", batch_norm=True, dropout=0.1),
+        Configuration("published", whole=True),
+        Configuration("published-8", factor=16, channels=8, widths=(16, 32, 32, 32), whole=True),
+        Configuration("published-32", factor=4, widths=(16, 32), whole=True),
+        Configuration("published-text", batch_norm=True, dropout=0.1, whole=True),
         Configuration("difference", target="difference", scale=0.03),
         Configuration("circular", boundary="periodic"),
         Configuration(

@@ -77,11 +77,13 @@ def density(material_id: str) -> Density:
 
 
 def padded_error(model: Autoencoder, original: Density, latent: np.ndarray, decoded: Density) -> tuple[float, float]:
-    """MSE and MAE as the paper defines them: e/Å^3, on the grid of 0.075 Å zero-padded to 128^3 points.
+    """MSE and MAE as the paper defines them: e/Å^3, on a grid of about 0.075 Å zero-padded to 128^3 points.
 
-    A model with zero padding is taken by its own output, padding and all; of a periodic one the padding is zero.
+    A model with zero padding is taken by its own output on its own grid, padding and all; of a periodic one the padding
+    is zero, and the grid that of `published`.
     """
-    z, y, x = _PADDED.volume_shape(original.crystal.cell)
+    padded = model.configuration if model.configuration.boundary == "zero" else _PADDED
+    z, y, x = padded.volume_shape(original.crystal.cell)
     exact = chgdb.grids.resample(original.total, (x, y, z)).transpose(2, 1, 0)
     if model.configuration.boundary == "zero":
         volume = model.padded_volume(latent)

@@ -58,6 +58,22 @@ def test_periodic_grids_are_whole_numbers_of_latent_voxels() -> None:
     assert configuration.latent_shape == (16, 16, 16, 16)
 
 
+def test_a_padded_cell_can_be_a_whole_number_of_latent_voxels() -> None:
+    """The nearest to the spacing, not the next finer: no crystal is sampled more finely on average."""
+    configuration = CONFIGURATIONS["published"]
+    assert configuration.volume_shape(np.diag([0.2, 4.05, 4.6])) == (64, 56, 8)
+    assert configuration.volume_shape(np.diag([9.6, 9.9, 30.0])) == (128, 128, 128)
+    assert configuration.is_reduced(np.diag([9.6, 9.9, 4.0]))
+    lengths = np.linspace(2, 9, 500)
+    points = np.array([configuration.volume_shape(np.eye(3) * a)[0] for a in lengths])
+    assert np.abs(np.log(lengths / points / 0.075)).max() < 0.16
+    assert abs(np.log(lengths / points / 0.075).mean()) < 0.01
+    assert not CONFIGURATIONS["difference"].whole
+    assert Configuration.from_json({"name": "of before"}).volume_shape(np.eye(3) * 4.05) == (54, 54, 54)
+    with pytest.raises(CodecError, match="impossible numbers"):
+        Configuration.from_json({"name": "x", "whole": 8})
+
+
 def test_the_difference_has_no_mean_and_is_small(prior: Prior) -> None:
     density = atoms("mat-3")
     difference = to_volume(density, CONFIGURATIONS["difference"], prior) * CONFIGURATIONS["difference"].scale
