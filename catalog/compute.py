@@ -30,7 +30,7 @@ import typer
 
 from chgdb.errors import ChgdbError
 from chgdb.work_dask import connect
-from chgdb_catalog import batches, checks, manager, runs
+from chgdb_catalog import batches, checks, manager, refusals, runs
 
 app = typer.Typer(
     add_completion=False,
@@ -147,7 +147,8 @@ def run(
     if retry_failed:
         for material_id in state.ids("failed"):
             state.forget_failures(material_id)
-    left = [r for r in records if r["material_id"] not in in_batches and not state.finished(r["material_id"])]
+    settled = set(in_batches) if retry_failed else {*in_batches, *refusals.index(sources)}
+    left = [r for r in records if r["material_id"] not in settled and not state.finished(r["material_id"])]
     todo = [r for r in left if not waits_for_setups(r, setups)]
 
     def start(record: dict, settings: dict, claim: runs.Claim) -> Any:
@@ -240,13 +241,16 @@ def recheck(folder: RunArgument, sources: SourcesOption = batches.SOURCES) -> No
 
 @app.command()
 def collect(folder: RunArgument, sources: SourcesOption = batches.SOURCES) -> None:
-    """Write the accepted densities that no batch holds yet as the next batch of catalog/sources."""
+    """Write accepted densities that no batch holds yet as the next batch of catalog/sources, and what was refused."""
     state = runs.RunFolder(folder)
     known = batches.index(sources)
     new = [m for m in state.ids("accepted") if m not in known and not state.file("aside", m).exists()]
     entries = (state.read("accepted", m) for m in new)
     name = batches.append([manager.batch_material(e) for e in entries if e is not None], sources)
     print(f"{name}: {len(new)} materials" if name else "nothing to collect: every accepted density is in a batch")
+    refused = refusals.add(refusals.of_run(state), sources)
+    if refused:
+        print(f"{refusals.FILE}: {refused} structures that gave no density")
 
 
 @app.command()

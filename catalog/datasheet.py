@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,10 @@ import numpy as np
 from chgdb.catalog import Catalog, open_catalog
 from chgdb.elements import SYMBOLS
 
-from .batches import write_atomically
+from . import coverage, refusals
+from .batches import SOURCES, write_atomically
 
-#: First space-group number of each crystal system.
-_SYSTEMS = {
-    1: "triclinic", 3: "monoclinic", 16: "orthorhombic", 75: "tetragonal", 143: "trigonal", 168: "hexagonal",
-    195: "cubic",
-}  # fmt: skip
+PICTURE = "coverage.svg"
 
 _TEXT = """# The embedded catalog of chgdb
 
@@ -36,6 +34,10 @@ with structures, provenance and elastic, thermal and energetic properties. `chgd
 {properties}
 
 Elements ({n_elements}): {elements}
+
+![Materials with each element, crystal systems, atoms in the cell, band gaps]({picture})
+
+{refused}
 
 ## How it was computed
 
@@ -78,13 +80,18 @@ APL Materials 1, 011002 (2013); for elasticity also M. de Jong et al., Scientifi
 """
 
 
-def write(path: Path, store: Path) -> None:
-    """Write the datasheet of a store to `path`, atomically."""
-    write_atomically(path, render(open_catalog(store)).encode())
+def write(path: Path, store: Path, sources: Path = SOURCES) -> None:
+    """Write the datasheet of a store to `path`, and its picture beside it, each atomically.
+
+    sources: folder of the batches, which says what gave no density.
+    """
+    catalog = open_catalog(store)
+    coverage.draw(catalog, path.with_name(PICTURE))
+    write_atomically(path, render(catalog, refusals.counts(sources)).encode())
 
 
-def render(catalog: Catalog) -> str:
-    """The datasheet as Markdown."""
+def render(catalog: Catalog, refused: Sequence[tuple[str, str, int]] = ()) -> str:
+    """The datasheet as Markdown; refused: (how, reason, number of structures) of what gave no density."""
     info = catalog.info()
     atoms = catalog.column("n_atoms")
     payload = catalog.column("stored_bytes").astype(float)
@@ -110,21 +117,31 @@ def render(catalog: Catalog) -> str:
         n=f"{len(catalog):,}",
         tolerance=f"{catalog.column('tolerance').max():.2%}",
         facts=_table(("", ""), facts),
-        systems=_table(("crystal system", "materials"), _systems(catalog.column("space_group"))),
+        systems=_table(
+            ("crystal system", "materials"),
+            [(name, f"{n:,}") for name, n in coverage.systems(catalog.column("space_group"))],
+        ),
         origins=_table(("structure_source", "materials"), [(k, f"{v:,}") for k, v in sources.most_common()]),
         properties=_table(("property", "unit", "materials"), _properties(catalog)),
         n_elements=len(present),
         elements=" ".join(symbol for symbol in SYMBOLS if symbol in present),
+        picture=PICTURE,
+        refused=_refused(refused),
         n_reconstructed=sources["reconstructed"],
         median_atoms=float(np.median(atoms)),
         max_atoms=int(atoms.max()),
     )
 
 
-def _systems(groups: np.ndarray) -> list[tuple[str, str]]:
-    first = np.array(list(_SYSTEMS))
-    counts = Counter(int(first[first <= group].max()) for group in groups if group > 0)
-    return [(name, f"{counts[start]:,}") for start, name in _SYSTEMS.items()]
+def _refused(counts: Sequence[tuple[str, str, int]]) -> str:
+    if not counts:
+        return "No structure that was tried gave no density."
+    rows = [(how, reason, f"{number:,}") for how, reason, number in counts]
+    return (
+        "Structures that were tried and are not in the catalog (`sources/refused.jsonl` says which): set aside by one\n"
+        "of the checks that every density has to pass, or failed in two attempts.\n\n"
+        + _table(("how", "reason", "structures"), rows)
+    )
 
 
 def _properties(catalog: Catalog) -> list[tuple[str, str, str]]:
@@ -132,6 +149,8 @@ def _properties(catalog: Catalog) -> list[tuple[str, str, str]]:
 
     rows = []
     for name, attributes in COLUMNS.items():
+        if name not in catalog.columns:
+            continue
         values = catalog.column(name)
         if values.dtype.kind == "f":
             rows.append((name, attributes.get("units", ""), f"{int(np.isfinite(values).sum()):,}"))

@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: timings of one th
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,10 +31,12 @@ import typer
 from codec_report import count, geometric_mean, percent, publish, table
 
 import chgdb
-from chgdb import codecs
+from chgdb import Density, codecs
 from chgdb.codecs.atoms import Prior, fit
 from chgdb.errors import CodecError
 from chgdb.formats import text_bytes
+from chgdb_catalog import batches
+from chgdb_catalog.rebuild import Loader
 
 CHECKSUM = 4  # bytes a record's checksum takes beside the payload
 VASP_TOLERANCES = (1e-3, 1e-4)
@@ -270,6 +272,50 @@ def atoms(out: Out = OUT, quick: Quick = False, sample: Sample = 300, folds: int
     publish(out, "atoms", f"{table(head, rows)}\n\n{text}", {**numbers, "encoded": sizes})
 
 
+@app.command()
+def growth(out: Out = OUT, quick: Quick = False, sample: Sample = 150) -> None:
+    """The same materials with priors fitted to ever more others of catalog/sources: what it is that a set grows."""
+    load = Loader({}, {})
+    records = batches.index()
+    ids = list(records)[: 240 if quick else None]
+    drawn = np.random.default_rng(0).permutation(len(ids))[: 6 if quick else sample]
+    held = {records[ids[k]]["formula"] for k in drawn.tolist()}
+    others = [i for i in ids if records[i]["formula"] not in held]
+    counts = [n for n in ((100,) if quick else (250, 500, 1000, 2000)) if n < len(others)] + [len(others)]
+    chosen = [load(ids[k])[0] for k in sorted(drawn.tolist())]
+    rows, found = [], {}
+    for number in counts:
+        fitted = fit(_Loaded(others[:number]))
+        if number == counts[0]:
+            chosen = [density for density in chosen if fitted.covers(density.crystal)]
+            texts = np.array([text_bytes(density) for density in chosen])
+        alone = np.array([ideas.superposition_error(density, fitted) for density in chosen])
+        encoded = [codecs.encode(density, 1e-4, prior=fitted) for density in chosen]
+        sizes = np.array([len(e.payload) + CHECKSUM for e in encoded])
+        nmae = max(e.quality.nmae["total"] for e in encoded)
+        rows.append([f"{number:,}", percent(float(np.median(alone))), f"{sizes.mean():.0f}", f"{np.median(sizes):.0f}",
+                     count((texts / sizes).mean()), percent(nmae)])  # fmt: skip
+        found[str(number)] = {"superposition": [float(f"{e:.4g}") for e in alone], "bytes": sizes.tolist()}
+        print(*rows[-1], flush=True)
+    head = ["materials of the fit", "NMAE of the superposition alone, median", "bytes, mean", "bytes, median",
+            "mean ratio", "largest NMAE"]  # fmt: skip
+    text = (
+        f"The same {len(chosen)} materials at 0.01 %, none of whose formulas is in any fit. Fits are to the first "
+        "materials of `catalog/sources`, as they were computed: small cells first."
+    )
+    publish(out, "growth", f"{table(head, rows)}\n\n{text}", {"text_bytes": texts.tolist(), "fits": found})
+
+
+class _Loaded:
+    """Densities of catalog/sources by id, read anew at each pass over them: what `atoms.fit` takes."""
+
+    def __init__(self, ids: list[str]) -> None:
+        self.ids = ids
+
+    def __iter__(self) -> Iterator[Density]:
+        return (Loader({}, {})(material_id)[0] for material_id in self.ids)
+
+
 # --- speed -----------------------------------------------------------------------------------------------------------
 
 
@@ -367,6 +413,7 @@ def everything(out: Out = OUT, prior: PriorFile = None, quick: Quick = False) ->
     densities(out, prior, quick)
     ablation(out, prior, quick)
     atoms(out, quick=quick)
+    growth(out, quick=quick)
     figures(out, prior, quick)
 
 

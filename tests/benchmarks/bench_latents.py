@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: timings of one th
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,12 +25,12 @@ import codec_data
 import numpy as np
 import torch
 import typer
-from codec_report import count, percent, publish, table
+from codec_report import count, load, percent, publish, table
 
 import chgdb
 from chgdb import Density, codecs
 from chgdb.codecs.autoencoder import MODEL, Autoencoder, models_folder
-from chgdb.codecs.volumes import CONFIGURATIONS, DEFAULT, from_volume, to_volume
+from chgdb.codecs.volumes import CONFIGURATIONS, DEFAULT, Configuration, from_volume, to_volume
 from chgdb.errors import CodecError
 from chgdb.formats import text_bytes
 from chgdb.store_latents import compress
@@ -40,7 +41,7 @@ PAGE = "latents"
 INDEX = 16  # bytes that a store's index takes for each latent
 STEPS = 60  # of a refined latent
 PUBLISHED = {"mse": 2.1e-4, "mae": 0.00402}  # arXiv 2605.07227, its text
-_PADDED = CONFIGURATIONS["published"]
+_PADDED = replace(CONFIGURATIONS["published"], whole=False)  # for what has no padded grid of its own
 #: A metal, an ionic and a covalent crystal, the first of each that the test part has.
 PICTURED = {
     "metal": ["mp-30", "mp-23", "mp-90", "mp-13", "mp-79", "mp-129", "mp-91", "mp-1265", "mp-2658", "mp-1487"],
@@ -77,13 +78,12 @@ def density(material_id: str) -> Density:
 
 
 def padded_error(model: Autoencoder, original: Density, latent: np.ndarray, decoded: Density) -> tuple[float, float]:
-    """MSE and MAE as the paper defines them: e/Å^3, on a grid of about 0.075 Å zero-padded to 128^3 points.
+    """MSE and MAE as the paper defines them: e/Å^3, on a grid of 0.075 Å zero-padded to 128^3 points.
 
     A model with zero padding is taken by its own output on its own grid, padding and all; of a periodic one the padding
-    is zero, and the grid that of `published`.
+    is zero.
     """
-    padded = model.configuration if model.configuration.boundary == "zero" else _PADDED
-    z, y, x = padded.volume_shape(original.crystal.cell)
+    z, y, x = _padded(model).volume_shape(original.crystal.cell)
     exact = chgdb.grids.resample(original.total, (x, y, z)).transpose(2, 1, 0)
     if model.configuration.boundary == "zero":
         volume = model.padded_volume(latent)
@@ -98,6 +98,10 @@ def padded_error(model: Autoencoder, original: Density, latent: np.ndarray, deco
     error = chgdb.grids.resample(decoded.total, (x, y, z)).transpose(2, 1, 0) - exact
     whole = _PADDED.most**3
     return float(np.square(error).sum() / whole), float(np.abs(error).sum() / whole)
+
+
+def _padded(model: Autoencoder) -> Configuration:
+    return model.configuration if model.configuration.boundary == "zero" else _PADDED
 
 
 def measure(model: Autoencoder, original: Density, refine: int = 0) -> dict[str, float]:
@@ -118,7 +122,7 @@ def measure(model: Autoencoder, original: Density, refine: int = 0) -> dict[str,
         "text": text_bytes(original),
         "encode": encoded - start,
         "decode": done - encoded,
-        "filled": float(np.prod(_PADDED.volume_shape(original.crystal.cell))) / _PADDED.most**3,
+        "filled": float(np.prod(_padded(model).volume_shape(original.crystal.cell))) / _PADDED.most**3,
     }
 
 
@@ -164,34 +168,55 @@ _HEAD = [
 
 
 @app.command()
-def variants(out: Out = OUT, materials: Materials = 0) -> None:
+def variants(
+    out: Out = OUT,
+    materials: Materials = 0,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Measure this one alone, and keep what was measured of the others.")
+    ] = None,
+) -> None:
     """The test set through every model and the Fourier codec."""
     torch.set_num_threads(1)
     ids = held_out(materials)
+    earlier = load(out, "variants", PAGE) if model else {"ids": ids, "rows": {}}
+    if earlier["ids"] != ids:
+        raise SystemExit("the earlier run was of other materials: measure all models")
     found: dict[str, list[dict[str, float]]] = {}
     originals = {i: density(i) for i in ids}
-    for name, model in models().items():
-        model.encode(originals[ids[0]])  # what is computed once a model is not this material's time
+    for name, loaded in models().items():
         for key, steps in ((name, 0), (f"{name}, refined", STEPS)):
-            found[key] = [measure(model, originals[i], steps) for i in ids]
+            if model and name not in model:
+                found[key] = _rows(earlier["rows"][key])
+                continue
+            loaded.encode(originals[ids[0]])  # what is computed once a model is not this material's time
+            found[key] = [measure(loaded, originals[i], steps) for i in ids]
             print(key, {k: f"{v:.4g}" for k, v in summary(found[key]).items()}, flush=True)
-    prior = Autoencoder.load(DEFAULT).prior  # of the training part alone, for the Fourier codec too
-    found["fourier, same bytes"] = [
-        _fourier_at(originals[i], row["bytes"], None, prior) for i, row in zip(ids, found[DEFAULT], strict=True)
-    ]
-    found["fourier, same NMAE"] = [
-        _fourier_at(originals[i], None, row["nmae"], prior) for i, row in zip(ids, found[DEFAULT], strict=True)
-    ]
-    limit = np.mean([_grid_alone(Autoencoder.load(DEFAULT), originals[i]) for i in ids])
+    fourier = ("fourier, same bytes", "fourier, same NMAE")
+    if model and DEFAULT not in model:
+        found |= {key: _rows(earlier["rows"][key]) for key in fourier}
+        limit = earlier["grid_nmae"]
+    else:
+        prior = Autoencoder.load(DEFAULT).prior  # of the training part alone, for the Fourier codec too
+        found |= {key: [] for key in fourier}
+        for i, row in zip(ids, found[DEFAULT], strict=True):
+            found[fourier[0]].append(_fourier_at(originals[i], row["bytes"], None, prior))
+            found[fourier[1]].append(_fourier_at(originals[i], None, row["nmae"], prior))
+        limit = float(np.mean([_grid_alone(Autoencoder.load(DEFAULT), originals[i]) for i in ids]))
     sums = {name: summary(rows) for name, rows in found.items()}
     rows = [_row(_quoted(name), s) for name, s in sums.items()]
     text = [table(_HEAD, rows), ""]
     first = sums[DEFAULT]
-    text.append(f"{first['materials']} test materials; a cell fills {percent(first['filled'], 2)} of the padded grid.")
-    text.append(f"The grid of `{DEFAULT}` alone, without a network, is off by {percent(float(limit))} on average.")
+    filled = percent(sums.get("published", first)["filled"], 2)
+    text.append(f"{first['materials']} test materials; a cell fills {filled} of the padded grid.")
+    text.append(f"The grid of `{DEFAULT}` alone, without a network, is off by {percent(limit)} on average.")
     text += ["", *_verdicts(found, sums)]
-    facts = {"ids": ids, "grid_nmae": float(limit), "mean": sums, "rows": _rounded(found)}
+    facts = {"ids": ids, "grid_nmae": limit, "mean": sums, "rows": _rounded(found)}
     publish(out, "variants", "\n".join(text), facts, PAGE)
+
+
+def _rows(columns: dict[str, list[float]]) -> list[dict[str, float]]:
+    """What `_rounded` made columns of."""
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _quoted(name: str) -> str:

@@ -30,6 +30,14 @@ def test_variants(tmp_path: Path) -> None:
     assert np.less_equal(rows["fourier, same bytes"]["bytes"], rows["periodic"]["bytes"]).all()
     assert np.less_equal(rows["fourier, same NMAE"]["nmae"], rows["periodic"]["nmae"]).all()
 
+    bench_latents.variants(tmp_path, materials=2, model=["difference"])
+    again = json.loads((tmp_path / "data" / "latents-variants.json").read_text())
+    assert again["rows"]["published"] == rows["published"]
+    assert again["rows"]["difference"]["nmae"] == rows["difference"]["nmae"]
+    assert again["rows"]["difference"]["encode"] != rows["difference"]["encode"], "measured once more"
+    with pytest.raises(SystemExit, match="other materials"):
+        bench_latents.variants(tmp_path, materials=3, model=["difference"])
+
 
 def test_models_agree_on_the_test_part() -> None:
     """A material that one model was trained on is not in the test part of another."""

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from chgdb.errors import ChgdbError
-from chgdb_catalog import batches, checks, compute, manager, runs
+from chgdb_catalog import batches, checks, compute, manager, refusals, runs
 
 CATALOG = Path(batches.__file__).parent
 TOY = Path(__file__).with_name("toy_worker.py")
@@ -417,3 +417,39 @@ def test_exchange_and_correlation_in_a_sphere_are_the_same_all_at_once():
         capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip
     assert run.stdout.splitlines() == ["same O 1", "same O 2", "same Fe 1", "same Fe 2"], run.stderr
+
+
+def test_what_was_refused_is_kept_with_the_batches_and_not_tried_on_another_machine(queue, tmp_path):
+    queue.put(structure("good"), structure("hopeless", fail="always"), structure("lopsided", tilt=0.1))
+    queue.run("--workers", 3)
+    told = command("collect", queue.run_folder, "--sources", queue.sources)
+    assert "batch-0000: 1 materials" in told
+    assert "refused.jsonl: 2 structures" in told
+    found = refusals.index(queue.sources)
+    assert {m: (e["how"], e["reason"]) for m, e in found.items()} == {
+        "hopeless": ("failed", "not converged"),
+        "lopsided": ("set aside", "symmetry"),
+    }
+    assert found["lopsided"]["detail"].startswith("symmetry: ")
+    assert refusals.counts(queue.sources) == [("failed", "not converged", 1), ("set aside", "symmetry", 1)]
+    kept = (queue.sources / refusals.FILE).read_bytes()
+    assert "refused" not in command("collect", queue.run_folder, "--sources", queue.sources), "written once"
+    assert (queue.sources / refusals.FILE).read_bytes() == kept
+
+    queue.run_folder = tmp_path / "another machine"
+    queue.run("--workers", 3)
+    assert queue.starts() == []
+    queue.run("--workers", 3, "--retry-failed")
+    assert sorted(set(queue.starts())) == ["hopeless", "lopsided"]
+
+
+def test_a_refusal_ends_with_a_batch_that_has_the_structure(queue):
+    queue.put(structure("late", fail="always")).run()
+    command("collect", queue.run_folder, "--sources", queue.sources)
+    assert list(refusals.index(queue.sources)) == ["late"]
+    queue.put(structure("late")).run("--retry-failed")
+    command("collect", queue.run_folder, "--sources", queue.sources)
+    assert refusals.index(queue.sources) == {}
+    (queue.sources / refusals.FILE).write_text("no list\n")
+    with pytest.raises(batches.BatchError, match=r"refused\.jsonl: not a list of refused structures"):
+        refusals.index(queue.sources)
