@@ -5,12 +5,16 @@
         -> chgdb.zarr                the embedded store, with the prior fitted to all of its densities
     models/autoencoder/              the trained autoencoder (`chgdb train autoencoder`)
         -> chgdb.zarr/latent         the latent of every material, and its error
-    models/properties/               the trained property models (`chgdb train properties`)
+    chgdb.zarr, ../shared/densities/queue.jsonl.gz (`--structures`: labelled ones without a density)
+        -> models/properties/        the property models
         -> chgdb.zarr/view           what they predict for every material
-        -> README.md                 the datasheet: its counts and tables
+    all of these, sources/refused.jsonl
+        -> README.md, coverage.svg   the datasheet: its counts, tables and picture
 
-Interrupted, it resumes. Only what is older than its sources is rebuilt, unless `--force`. Afterwards
-`python tests/refresh_docs.py` brings the outputs shown in the documentation up to date.
+Interrupted, it resumes. Only what is older than its sources is rebuilt, unless `--force`. The autoencoder stays: what a
+latent means is defined by its weights, and training them anew is a decision. Afterwards `python tests/refresh_docs.py`
+brings the outputs shown in the documentation up to date, and `python catalog/evaluate_properties.py` the tables of the
+property models.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from chgdb.density import Crystal, Density
 from chgdb.elements import atomic_number
 from chgdb.errors import ChgdbError
 from chgdb.ingest import build_from
+from chgdb.models import storage
 from chgdb_catalog import batches, datasheet, labels
 
 HERE = Path(__file__).resolve().parent
@@ -133,6 +138,35 @@ def add_latents(store: Path, workers: int | None) -> None:
         raise ChgdbError(f"{len(report.refused)} materials have no latent, first {material_id}: {reason}")
 
 
+def stale_models(store: Path, folder: Path) -> list[str]:
+    """Names of the property models in a folder that were trained on another number of materials than a store has."""
+    materials = len(open_catalog(store))
+    found = []
+    for path in sorted(folder.glob(f"*/{storage.DESCRIPTION}")):
+        described = storage.read_description(path.parent)
+        if described.get("data", {}).get("materials") != materials:
+            found.append(path.parent.name)
+    return found
+
+
+def train_properties(store: Path, structures: Path, labels_path: Path, workers: int | None, force: bool) -> None:
+    """Train again the property models that were trained on other materials than those of the store.
+
+    structures: labelled ones without a density train too, where there is such a file.
+    """
+    from chgdb_cli.train import properties
+
+    folder = views.models_folder()
+    names = [p.parent.name for p in sorted(folder.glob(f"*/{storage.DESCRIPTION}"))]
+    stale = names if force else stale_models(store, folder)
+    if stale:
+        there = structures.exists()
+        properties(
+            model=stale, output=folder, structures=structures if there else None, labels=labels_path if there else None,
+            cache=HERE / ".features", workers=workers, catalog=str(store),
+        )  # fmt: skip
+
+
 def predict_properties(store: Path, workers: int | None) -> None:
     """The view "properties" of the store, where it is missing or by another version of the model than the stored one.
 
@@ -161,15 +195,23 @@ def main(
         HERE.parent.parent / "shared" / "labels" / "labels.csv"
     ),
     workers: Annotated[int | None, typer.Option(help="processes; all cores unless given")] = None,
+    structures: Annotated[Path, typer.Option(help="structures without a density that train property models too")] = (
+        HERE.parent.parent / "shared" / "densities" / "queue.jsonl.gz"
+    ),
+    train: Annotated[
+        bool, typer.Option(help="train property models of other materials again: an hour and more")
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="rebuild what is up to date too")] = False,
 ) -> None:
-    """Rebuild the embedded store and the datasheet from catalog/sources and the labels."""
+    """Rebuild the embedded store, the property models and the datasheet from catalog/sources and the labels."""
     try:
         if not labels_path.exists():
             raise ChgdbError(f"{labels_path}: no such file; name the table of properties with --labels")
         if force or is_stale(STORE, labels_path):
             build_store(STORE, labels_path, workers)
         add_latents(STORE, workers)
+        if train:
+            train_properties(STORE, structures, labels_path, workers, force)
         predict_properties(STORE, workers)
         datasheet.write(HERE / "README.md", STORE)
     except (ChgdbError, OSError) as error:

@@ -9,6 +9,7 @@ import pytest
 
 from chgdb.ingest import build_from
 from chgdb_catalog import batches, rebuild
+from chgdb_cli.train import properties
 
 
 def test_a_store_is_stale_that_lacks_a_material_or_is_older_than_the_labels(
@@ -27,3 +28,30 @@ def test_a_store_is_stale_that_lacks_a_material_or_is_older_than_the_labels(
     os.utime(labels)
     os.utime(out / "zarr.json", (0, 0))
     assert rebuild.is_stale(out, labels)
+
+
+def test_property_models_are_trained_again_when_the_store_has_other_materials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the gaps of our own calculations, the only labels that need no table."""
+    pytest.importorskip("lightgbm")
+    models = tmp_path / "models"
+    monkeypatch.setattr(rebuild.views, "models_folder", lambda: models)
+    monkeypatch.setattr(rebuild, "HERE", tmp_path)
+    stores = []
+    for count in (40, 44):
+        stores.append(tmp_path / f"{count}.zarr")
+        ids = list(batches.index())[:count]
+        assert build_from(stores[-1], ids, rebuild.Loader({}, {}), columns=rebuild.COLUMNS, workers=1).complete
+    trained = stores[0], tmp_path / "no structures", tmp_path / "no labels", 1
+    rebuild.train_properties(*trained, force=False)
+    assert not models.exists(), "which models there are is not decided here"
+    properties(model=["magpie"], output=models, folds=2, workers=1, catalog=str(stores[0]), quiet=True)
+    assert rebuild.stale_models(stores[0], models) == []
+    assert rebuild.stale_models(stores[1], models) == ["magpie"]
+    before = (models / "magpie" / "model.json").read_bytes()
+    rebuild.train_properties(*trained, force=False)
+    assert (models / "magpie" / "model.json").read_bytes() == before
+    rebuild.train_properties(stores[1], *trained[1:], force=False)
+    assert rebuild.stale_models(stores[1], models) == []
+    assert (models / "magpie" / "model.json").read_bytes() != before
