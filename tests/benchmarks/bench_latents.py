@@ -17,7 +17,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: timings of one th
 
 import json
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -174,6 +177,7 @@ def variants(
     model: Annotated[
         list[str] | None, typer.Option(help="Measure this one alone, and keep what was measured of the others.")
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that refine latents, each with one thread.")] = 1,
 ) -> None:
     """The test set through every model and the Fourier codec."""
     torch.set_num_threads(1)
@@ -188,8 +192,12 @@ def variants(
             if model and name not in model:
                 found[key] = _rows(earlier["rows"][key])
                 continue
-            loaded.encode(originals[ids[0]])  # what is computed once a model is not this material's time
-            found[key] = [measure(loaded, originals[i], steps) for i in ids]
+            if steps and workers > 1:
+                with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+                    found[key] = list(pool.map(partial(_refined, name), ids, chunksize=8))
+            else:
+                loaded.encode(originals[ids[0]])  # what is computed once a model is not this material's time
+                found[key] = [measure(loaded, originals[i], steps) for i in ids]
             print(key, {k: f"{v:.4g}" for k, v in summary(found[key]).items()}, flush=True)
     fourier = ("fourier, same bytes", "fourier, same NMAE")
     if model and DEFAULT not in model:
@@ -212,6 +220,19 @@ def variants(
     text += ["", *_verdicts(found, sums)]
     facts = {"ids": ids, "grid_nmae": limit, "mean": sums, "rows": _rounded(found)}
     publish(out, "variants", "\n".join(text), facts, PAGE)
+
+
+@lru_cache(maxsize=1)
+def _ready(name: str) -> Autoencoder:
+    """A model in a process of its own, past what is computed once a model."""
+    torch.set_num_threads(1)
+    loaded = Autoencoder.load(name)
+    loaded.encode(density(held_out()[0]))
+    return loaded
+
+
+def _refined(name: str, material_id: str) -> dict[str, float]:
+    return measure(_ready(name), density(material_id), STEPS)
 
 
 def _rows(columns: dict[str, list[float]]) -> list[dict[str, float]]:

@@ -30,7 +30,7 @@ def test_variants(tmp_path: Path) -> None:
     assert np.less_equal(rows["fourier, same bytes"]["bytes"], rows["periodic"]["bytes"]).all()
     assert np.less_equal(rows["fourier, same NMAE"]["nmae"], rows["periodic"]["nmae"]).all()
 
-    bench_latents.variants(tmp_path, materials=2, model=["difference"])
+    bench_latents.variants(tmp_path, materials=2, model=["difference"], workers=2)
     again = json.loads((tmp_path / "data" / "latents-variants.json").read_text())
     assert again["rows"]["published"] == rows["published"]
     assert again["rows"]["difference"]["nmae"] == rows["difference"]["nmae"]
