@@ -84,7 +84,7 @@ def encode(
     coded = latents.encode(loaded, density, refine, progress=sys.stderr.isatty())
     output.parent.mkdir(parents=True, exist_ok=True)
     latent_files.write(output, coded, loaded, density)
-    wider = coded.spacing > loaded.configuration.spacing * (1 + 1e-6)
+    wider = loaded.configuration.is_reduced(density.crystal.cell)
     if len(density.channels) > 1:
         message(f"{source}: the total density is encoded, not {', '.join(list(density.channels)[1:])}")
     facts: dict[str, Any] = {
@@ -98,7 +98,7 @@ def encode(
         "n_electrons": density.n_electrons,
         "grid": list(density.grid),
         "spacing": coded.spacing,
-        "reduced": bool(wider),
+        "reduced": wider,
     }
     if as_json:
         print_json(facts)

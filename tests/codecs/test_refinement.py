@@ -63,7 +63,7 @@ def test_the_models_of_the_catalog_are_off_by_much_less(name: str) -> None:
     density = Density(silicon.crystal, {"total": silicon.total})
     made = Autoencoder.load(name)
     plain, refined = (padded_error(made, density, made.encode(density, steps)) for steps in (0, 30))
-    assert refined < 0.7 * plain
+    assert refined < 0.8 * plain
 
 
 def test_what_falls_is_the_error_over_the_padded_volume(densities: list[Density]) -> None:
