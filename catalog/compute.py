@@ -201,24 +201,15 @@ def status(queue: QueueArgument, folder: RunArgument, setups: SetupsOption = Non
     """Count what a run folder holds and what is left of QUEUE."""
     records = read_queue(queue)
     state = runs.RunFolder(folder)
-    accepted, aside = state.ids("accepted"), state.ids("aside")
-    why_failed: collections.Counter[str] = collections.Counter()
-    why_aside: collections.Counter[str] = collections.Counter()
-    given_up: set[str] = set()
-    for material_id in state.ids("failed"):
-        attempts = state.attempts(material_id)
-        if runs.given_up(attempts) and material_id not in {*accepted, *aside}:
-            given_up.add(material_id)
-            why_failed[attempts[-1]["reason"]] += 1
-    for material_id in aside:
-        why_aside[(state.read("aside", material_id) or {"reasons": ["?"]})["reasons"][0].split(":")[0]] += 1
-    settled = given_up.union(accepted, aside)
+    accepted, refused = state.ids("accepted"), refusals.of_run(state)
+    settled = {*accepted, *(entry["material_id"] for entry in refused)}
     left = [r for r in records if r["material_id"] not in settled]
     waiting = sum(waits_for_setups(r, setups) for r in left)
     print(f"accepted   {len(accepted)}")
-    for what, total, why in (("set aside", len(aside), why_aside), ("failed", len(given_up), why_failed)):
+    for how in ("set aside", "failed"):
+        why = collections.Counter(entry["reason"] for entry in refused if entry["how"] == how)
         reasons = ", ".join(f"{n} {reason}" for reason, n in why.most_common())
-        print(f"{what:10} {total}" + (f" ({reasons})" if reasons else ""))
+        print(f"{how:10} {why.total()}" + (f" ({reasons})" if reasons else ""))
     print(f"left       {len(left)}" + (f", of which {waiting} wait for --setups" if waiting else ""))
     if state.paused():
         print(f"paused: remove {state.path / 'pause'} to go on")

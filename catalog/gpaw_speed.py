@@ -12,7 +12,7 @@ def save_time(start="grid"):
     """Replace functions of GPAW; True if this is the release that they are made for.
 
     start: "plane waves" replaces how the first wave functions are made too.  What has converged does not depend on it,
-    but where a loose convergence stops does (by 5e-5 with the first densities' settings).
+    but where a loose convergence stops does.
     """
     import gpaw
 
@@ -52,7 +52,7 @@ def _plane_waves_of_orbitals(self, basis_functions, block_size=10):
     """Starting wave functions from their coefficients in atomic orbitals.
 
     GPAW puts the orbitals on the real-space grid and transforms each wave function; here the orbitals' own Fourier
-    transforms are added up, as the projectors' are.  The starts differ by what the grid cannot resolve, 2e-4.
+    transforms are added up, as the projectors' are.  The starts differ by what the grid cannot resolve.
     """
     from gpaw.pw.lfc import PWLFC
     from gpaw.wavefunctions.pw import PlaneWaveExpansionWaveFunctions

@@ -52,7 +52,7 @@ _CHOICES = {
     "precision": ("auto", "bfloat16", "float32"),
 }
 _FACES = 8  # batches from one look at the faces of the empty volume to the next, which counts for all of them
-_LEVELS = 511  # of the latent of a network that was trained without rounding: with 127 rounding was 3 % of the error
+_LEVELS = 511  # of the latent of a network that was trained without rounding, so that rounding hardly counts
 _ADAM_BESIDE_MUON = 2e-3  # learning rate of what Muon is not made for
 
 
