@@ -84,7 +84,7 @@ def check_same(model: Autoencoder, facts: dict[str, Any], what: str) -> None:
 class Coded:
     """A latent with the error measured by decoding it.
 
-    integers: int16 (channel, z, y, x). nmae: of the total density on its own grid, rescaled to its electron count.
+    integers: int16 (channel, z, y, x). nmae: of the total density on its own grid, symmetric and rescaled.
     spacing: largest distance between the grid points that the network saw, Å.
     """
 
@@ -115,6 +115,7 @@ def decode(
     grid: tuple[int, int, int],
     n_electrons: float | None,
     rescale: bool = True,
+    symmetric: bool = True,
 ) -> Density:
     """Density of a latent, as `Autoencoder.decode`, after a look at the memory that it takes.
 
@@ -127,7 +128,7 @@ def decode(
             f"a grid of {' x '.join(map(str, grid))} points takes about {needed / 1e9:.1f} GB of memory, and "
             f"{free / 1e9:.1f} GB are free: use a coarser one"
         )
-    return model.decode(integers, crystal, grid, n_electrons, rescale)
+    return model.decode(integers, crystal, grid, n_electrons, rescale, symmetric)
 
 
 def _free_memory() -> int | None:
@@ -144,11 +145,13 @@ def decode_record(
     model: Autoencoder | None = None,
     grid: tuple[int, int, int] | None = None,
     rescale: bool = True,
+    symmetric: bool = True,
 ) -> Density:
     """Density of a record from its latent instead of its payload; the total channel alone.
 
     model: the one that made the latents; the catalog's own unless given. grid: the native one unless given.
-    rescale: multiply the density so that it has exactly the record's electron count.
+    rescale: multiply the density so that it has exactly the record's electron count. symmetric: keep what has the
+    symmetry of the record's structure.
     Raises `StoreError` where it has no latent, `CodecError` where another model made it, and as `decode`.
     """
     facts = record.catalog.latent_model
@@ -156,7 +159,7 @@ def decode_record(
     model = load_model() if model is None else model
     check_same(model, facts or {}, f"{record.material_id} in {record.catalog.path}")
     points = record.grid if grid is None else grid
-    return decode(model, integers, record.crystal, points, record.n_electrons, rescale)
+    return decode(model, integers, record.crystal, points, record.n_electrons, rescale, symmetric)
 
 
 @dataclass(frozen=True)

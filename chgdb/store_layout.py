@@ -77,7 +77,7 @@ LATENT_COLUMNS: dict[str, ColumnType] = {
         "normalised mean absolute error of the total density decoded from the latent",
         "1",
         missing=NAN,
-        notes=(("comment", "on the native grid, rescaled to the electron count, against the density of the record"),),
+        notes=(("comment", "on the native grid, symmetric, rescaled to the electron count, against the record"),),
     ),
     SPACING: ColumnType(
         "float32",

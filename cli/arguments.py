@@ -42,6 +42,10 @@ SpacingOption = Annotated[
     float | None,
     typer.Option("--spacing", metavar="Å", help="Interpolate to a grid with points at most this far apart."),
 ]
+SymmetryOption = Annotated[
+    bool,
+    typer.Option("--symmetry/--no-symmetry", help="Of a latent: keep what has the symmetry of the structure."),
+]
 ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Overwrite files that exist.")]
 SchedulerOption = Annotated[
     str | None,

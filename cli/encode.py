@@ -14,6 +14,7 @@ from .arguments import (
     GridOption,
     JsonOption,
     SpacingOption,
+    SymmetryOption,
     check_free,
     check_resampling,
     complete_id,
@@ -106,7 +107,7 @@ def encode(
     print(f"{output}: {density.crystal.formula}, latent {grid_text(coded.integers.shape)} of {loaded.identifier}")
     print(
         f"NMAE {percent(coded.nmae)} on its grid {grid_text(density.grid)}, "
-        f"rescaled to {density.n_electrons:.6f} electrons"
+        f"symmetric and rescaled to {density.n_electrons:.6f} electrons"
         + (f"; the cell is long: sampled every {coded.spacing:.3g} Å" if wider else "")
     )
 
@@ -123,6 +124,7 @@ def decode(
     rescale: Annotated[
         bool, typer.Option("--rescale/--no-rescale", help="Scale the density to exactly that many electrons.")
     ] = True,
+    symmetry: SymmetryOption = True,
     round_values: Annotated[
         bool, typer.Option("--round", help="Take numbers between the model's steps as the nearest step.")
     ] = False,
@@ -142,7 +144,9 @@ def decode(
     points = check_resampling(grid, spacing)
     check_free(output, force)
     found = latent_files.read(source)
-    density, facts = _decoded(found, structure, electrons, rescale, round_values, points, spacing, model, latents)
+    density, facts = _decoded(
+        found, structure, electrons, rescale, symmetry, round_values, points, spacing, model, latents
+    )
     output.parent.mkdir(parents=True, exist_ok=True)
     write(output, density)
     facts = {"path": str(output)} | facts
@@ -151,15 +155,15 @@ def decode(
         return
     print(
         f"{output}: {density.crystal.formula}, grid {grid_text(density.grid)}, {density.n_electrons:.6f} electrons "
-        f"{rescaling(facts)}"
+        f"{treatment(facts)}"
     )
     known = "" if facts["nmae"] is None else f"; NMAE {percent(facts['nmae'])} measured when it was encoded"
     print(f"decoded by {facts['model']}{known}")
 
 
 def _decoded(
-    found: LatentFile, structure: Path | None, electrons: float | None, rescale: bool, round_values: bool,
-    points: tuple[int, int, int] | None, spacing: float | None, model: str | None, latents: Any,
+    found: LatentFile, structure: Path | None, electrons: float | None, rescale: bool, symmetry: bool,
+    round_values: bool, points: tuple[int, int, int] | None, spacing: float | None, model: str | None, latents: Any,
 ) -> tuple[Density, dict[str, Any]]:  # fmt: skip
     from chgdb.density import Density
     from chgdb.errors import FormatError
@@ -186,24 +190,30 @@ def _decoded(
             f"{found.path}: {loaded.identifier} needs the number of electrons in the cell: name a CHGCAR with "
             "--structure, or give --electrons"
         )
-    density = latents.decode(loaded, found.integers(loaded, round_values), crystal, points, count, rescale)
-    nmae = found.nmae if structure is None and rescale else None
+    integers = found.integers(loaded, round_values)
+    density = latents.decode(loaded, integers, crystal, points, count, rescale, symmetry)
+    nmae = found.nmae if structure is None and rescale and symmetry else None
     facts = {
         "formula": crystal.formula, "model": loaded.identifier, "grid": list(density.grid),
         "n_electrons": density.n_electrons, "rescaled": bool(rescale and count is not None),
+        "symmetric": symmetry,
         "electrons_expected": count, "nmae": nmae,
     }  # fmt: skip
     return density, facts
 
 
-def rescaling(facts: dict[str, Any]) -> str:
-    """What was done about the electron count, in brackets.
+def treatment(facts: dict[str, Any]) -> str:
+    """What was done to what the network made, in brackets.
 
-    >>> rescaling({"rescaled": False, "electrons_expected": 8.0})
+    >>> treatment({"symmetric": True, "rescaled": True})
+    '(symmetric, rescaled to the exact count)'
+    >>> treatment({"symmetric": False, "rescaled": False, "electrons_expected": 8.0})
     '(not rescaled; 8.000000 expected)'
     """
     if facts["rescaled"]:
-        return "(rescaled to the exact count)"
-    if facts["electrons_expected"] is None:
-        return "(not rescaled: the exact count is not known)"
-    return f"(not rescaled; {facts['electrons_expected']:.6f} expected)"
+        scaled = "rescaled to the exact count"
+    elif facts["electrons_expected"] is None:
+        scaled = "not rescaled: the exact count is not known"
+    else:
+        scaled = f"not rescaled; {facts['electrons_expected']:.6f} expected"
+    return f"(symmetric, {scaled})" if facts["symmetric"] else f"({scaled})"

@@ -14,13 +14,14 @@ from .arguments import (
     GridOption,
     JsonOption,
     SpacingOption,
+    SymmetryOption,
     check_free,
     check_resampling,
     complete_id,
     open_store,
     target_grid,
 )
-from .encode import ModelOption, rescaling
+from .encode import ModelOption, treatment
 from .output import grid as grid_text
 from .output import percent, print_json, size
 
@@ -77,6 +78,7 @@ def fetch(
     rescale: Annotated[
         bool, typer.Option("--rescale/--no-rescale", help="Of a latent: to exactly the record's electron count.")
     ] = True,
+    symmetry: SymmetryOption = True,
     model: ModelOption = None,
     catalog: CatalogOption = None,
     force: ForceOption = False,
@@ -91,8 +93,10 @@ def fetch(
     latent = codec is Codec.autoencoder
     if not decode and (format or grid or spacing or latent):
         raise typer.BadParameter("--format, --grid, --spacing and --codec need --decode", param_hint="--decode")
-    if not latent and (model or not rescale):
-        raise typer.BadParameter("--model and --no-rescale need --codec autoencoder", param_hint="--codec")
+    if not latent and (model or not rescale or not symmetry):
+        raise typer.BadParameter(
+            "--model, --no-rescale and --no-symmetry need --codec autoencoder", param_hint="--codec"
+        )
     ids = list(dict.fromkeys(ids))
     opened = open_store(catalog)
     opened.prefetch(ids)
@@ -101,7 +105,7 @@ def fetch(
     for record in records:
         path = _target(record.material_id, output, decode, format, several=len(records) > 1)
         if latent:
-            facts.append(_decode_latent(record, path, format, points, spacing, force, rescale, model))
+            facts.append(_decode_latent(record, path, format, points, spacing, force, rescale, symmetry, model))
         elif decode:
             facts.append(_decode(record, path, format, points, spacing, force))
         else:
@@ -181,6 +185,7 @@ def _decode_latent(
     spacing: float | None,
     force: bool,
     rescale: bool,
+    symmetry: bool,
     model: str | None,
 ) -> dict[str, Any]:
     from chgdb import latents
@@ -190,7 +195,7 @@ def _decode_latent(
     loaded = latents.load_model(model)
     if spacing is not None:
         points = target_grid(record.crystal.cell, None, spacing)
-    density = latents.decode_record(record, loaded, points, rescale)
+    density = latents.decode_record(record, loaded, points, rescale, symmetry)
     _put(path, density, format, force)
     values = record.metadata
     return {
@@ -204,6 +209,7 @@ def _decode_latent(
         "n_electrons": density.n_electrons,
         "electrons_expected": record.n_electrons,
         "rescaled": rescale,
+        "symmetric": symmetry,
         "nmae": values["latent_nmae"],
         "sampled_spacing": values["latent_spacing"],
         "stored_bytes": record.latent_bytes,
@@ -214,12 +220,16 @@ def _decode_latent(
 
 def _latent_statement(facts: dict[str, Any]) -> str:
     """Two lines: what was written and what was done to it; how wrong it is, and against what."""
-    as_measured = facts["rescaled"] and facts["grid"] == facts["native_grid"]
-    how = "" if as_measured else f" (measured rescaled, on the native grid {grid_text(facts['native_grid'])})"
+    as_measured = facts["rescaled"] and facts["symmetric"] and facts["grid"] == facts["native_grid"]
+    how = (
+        ""
+        if as_measured
+        else f" (measured symmetric and rescaled, on the native grid {grid_text(facts['native_grid'])})"
+    )
     left_out = f", without {', '.join(facts['left_out'])}" if facts["left_out"] else ""
     return (
         f"{facts['path']}: {facts['formula']} ({facts['material_id']}), grid {grid_text(facts['grid'])}, "
-        f"{facts['n_electrons']:.6f} electrons {rescaling(facts)}{left_out}\n"
+        f"{facts['n_electrons']:.6f} electrons {treatment(facts)}{left_out}\n"
         f"NMAE {percent(facts['nmae'])} to the stored density{how}; latent of {facts['model']}, "
         f"stored in {size(facts['stored_bytes'])}"
     )

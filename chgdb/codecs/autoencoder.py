@@ -182,11 +182,15 @@ class Autoencoder:
         grid: tuple[int, int, int],
         n_electrons: float | None = None,
         rescale: bool = True,
+        symmetric: bool = True,
     ) -> Density:
         """A density (total channel) from a latent.
 
         latent: (channel, z, y, x), stored integers. n_electrons: of the cell; models of difference densities need it.
         rescale: multiply the density so that it has exactly that many electrons.
+        symmetric: keep of the network's output what has the crystal's symmetry. A network sees equivalent places of
+            a crystal each by itself, so this takes the mean of errors that differ; a density that breaks the symmetry
+            of its structure (charge order, say) loses what breaks it.
         Raises `CodecError` for a latent of the wrong shape or type, a missing electron count, or a grid too large for
         memory.
         """
@@ -211,7 +215,7 @@ class Autoencoder:
             decoded = volume[0, 0].numpy()
             if not (np.abs(decoded) < _LARGEST_VALUE).all():
                 raise CodecError("the latent decodes to something that is no density: it or its model is damaged")
-            total = from_volume(decoded, self.configuration, self.prior, crystal, grid, n_electrons)
+            total = from_volume(decoded, self.configuration, self.prior, crystal, grid, n_electrons, symmetric)
         except MemoryError:
             raise CodecError(f"a grid of {' x '.join(map(str, grid))} points does not fit into memory") from None
         if rescale and n_electrons is not None:

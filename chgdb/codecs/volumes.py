@@ -15,6 +15,7 @@ from ..density import Crystal, Density
 from ..errors import CodecError
 from ..grids import resample
 from .atoms import Prior, superposition
+from .basis import symmetric_part
 
 _LARGEST = 512  # of grid points, channels and blocks: 128, 64 and 4 are the most of any variant
 
@@ -154,13 +155,18 @@ def context(crystal: Crystal, configuration: Configuration, prior: Prior | None)
 
 def from_volume(
     volume: np.ndarray, configuration: Configuration, prior: Prior | None, crystal: Crystal,
-    grid: tuple[int, int, int], n_electrons: float | None,
+    grid: tuple[int, int, int], n_electrons: float | None, symmetric: bool = False,
 ) -> np.ndarray:  # fmt: skip
     """The total density (nx, ny, nz) in e/Å^3 on a grid, from what a network gave back. Not rescaled.
 
     n_electrons: the mean of a difference's density; unused for a total. Raises `CodecError` where it is missing.
+    symmetric: keep of the network's output what has the symmetry of the crystal.
     """
-    values = resample(np.asarray(volume, dtype=float).transpose(2, 1, 0), grid) * configuration.scale
+    values = np.asarray(volume, dtype=float).transpose(2, 1, 0)
+    if symmetric:  # on the coarser of both grids: nothing of the finer one's survives resampling
+        nx, ny, nz = (min(pair) for pair in zip(values.shape, grid, strict=True))
+        values = symmetric_part(resample(values, (nx, ny, nz)), crystal)
+    values = resample(values, grid) * configuration.scale
     if configuration.target == "difference":
         if n_electrons is None:
             raise CodecError(f"the autoencoder {configuration.name} decodes only with the electron count of the cell")

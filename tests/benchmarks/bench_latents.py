@@ -43,6 +43,7 @@ OUT = codec_data.REPOSITORY / "docs" / "science"
 PAGE = "latents"
 INDEX = 16  # bytes that a store's index takes for each latent
 STEPS = 60  # of a refined latent
+ALONE, REFINED = ", network alone", ", refined"  # without the symmetry of the crystal; with a refined latent
 PUBLISHED = {"mse": 2.1e-4, "mae": 0.00402}  # arXiv 2605.07227, its text
 _PADDED = replace(CONFIGURATIONS["published"], whole=False)  # for what has no padded grid of its own
 #: A metal, an ionic and a covalent crystal, the first of each that the test part has.
@@ -80,25 +81,30 @@ def density(material_id: str) -> Density:
     return Density(whole.crystal, {"total": whole.total})
 
 
-def padded_error(model: Autoencoder, original: Density, latent: np.ndarray, decoded: Density) -> tuple[float, float]:
+def padded_error(
+    model: Autoencoder, original: Density, latent: np.ndarray, decoded: Density, symmetric: bool
+) -> tuple[float, float]:
     """MSE and MAE as the paper defines them: e/Å^3, on a grid of 0.075 Å zero-padded to 128^3 points.
 
-    A model with zero padding is taken by its own output on its own grid, padding and all; of a periodic one the padding
-    is zero.
+    What a model with zero padding leaves in the padding counts, on its own grid; of a periodic one the padding is zero.
+    symmetric: inside the cell the decoded density counts, brought to that grid; otherwise the network's own output.
     """
     z, y, x = _padded(model).volume_shape(original.crystal.cell)
     exact = chgdb.grids.resample(original.total, (x, y, z)).transpose(2, 1, 0)
+    error = chgdb.grids.resample(decoded.total, (x, y, z)).transpose(2, 1, 0) - exact
     if model.configuration.boundary == "zero":
         volume = model.padded_volume(latent)
-        if model.configuration.target == "difference":
-            from chgdb.codecs.atoms import superposition
+        if symmetric:
+            volume[:z, :y, :x] = error
+        else:
+            if model.configuration.target == "difference":
+                from chgdb.codecs.atoms import superposition
 
-            assert model.prior is not None
-            atoms = superposition(model.prior, original.crystal, (x, y, z)).transpose(2, 1, 0)
-            volume[:z, :y, :x] += atoms + original.total.mean()
-        volume[:z, :y, :x] -= exact
+                assert model.prior is not None
+                atoms = superposition(model.prior, original.crystal, (x, y, z)).transpose(2, 1, 0)
+                volume[:z, :y, :x] += atoms + original.total.mean()
+            volume[:z, :y, :x] -= exact
         return float(np.square(volume).mean(dtype=float)), float(np.abs(volume).mean(dtype=float))
-    error = chgdb.grids.resample(decoded.total, (x, y, z)).transpose(2, 1, 0) - exact
     whole = _PADDED.most**3
     return float(np.square(error).sum() / whole), float(np.abs(error).sum() / whole)
 
@@ -107,15 +113,16 @@ def _padded(model: Autoencoder) -> Configuration:
     return model.configuration if model.configuration.boundary == "zero" else _PADDED
 
 
-def measure(model: Autoencoder, original: Density, refine: int = 0) -> dict[str, float]:
-    """One material through one model."""
+def measure(model: Autoencoder, original: Density, refine: int = 0, symmetric: bool = True) -> dict[str, float]:
+    """One material through one model. symmetric: decoded as by default, otherwise by the network alone."""
+    decode = partial(model.decode, crystal=original.crystal, grid=original.grid, symmetric=symmetric)
     start = time.perf_counter()
     latent = model.encode(original, refine)
     encoded = time.perf_counter()
-    plain = model.decode(latent, original.crystal, original.grid, original.n_electrons, rescale=False)
+    plain = decode(latent, n_electrons=original.n_electrons, rescale=False)
     done = time.perf_counter()
-    decoded = model.decode(latent, original.crystal, original.grid, original.n_electrons)
-    mse, mae = padded_error(model, original, latent, plain)
+    decoded = decode(latent, n_electrons=original.n_electrons)
+    mse, mae = padded_error(model, original, latent, plain, symmetric)
     return {
         "mse": mse,
         "mae": mae,
@@ -188,7 +195,8 @@ def variants(
     found: dict[str, list[dict[str, float]]] = {}
     originals = {i: density(i) for i in ids}
     for name, loaded in models().items():
-        for key, steps in ((name, 0), (f"{name}, refined", STEPS)):
+        for how, steps in (("", 0), (ALONE, 0), (REFINED, STEPS)):
+            key = name + how
             if model and name not in model:
                 found[key] = _rows(earlier["rows"][key])
                 continue
@@ -197,7 +205,7 @@ def variants(
                     found[key] = list(pool.map(partial(_refined, name), ids, chunksize=8))
             else:
                 loaded.encode(originals[ids[0]])  # what is computed once a model is not this material's time
-                found[key] = [measure(loaded, originals[i], steps) for i in ids]
+                found[key] = [measure(loaded, originals[i], steps, how != ALONE) for i in ids]
             print(key, {k: f"{v:.4g}" for k, v in summary(found[key]).items()}, flush=True)
     fourier = ("fourier, same bytes", "fourier, same NMAE")
     if model and DEFAULT not in model:
@@ -255,25 +263,30 @@ def _verdicts(found: dict[str, list[dict[str, float]]], sums: dict[str, dict[str
     """What was asked of the variants, and whether it is so."""
     lines = []
     if "published" in sums:
-        for name, how in (("published", ""), ("published, refined", f" with latents refined in {STEPS} steps")):
-            s = sums[name]
+        ways = (
+            ("", ", symmetric,"),
+            (ALONE, " by its network alone"),
+            (REFINED, f" with latents refined in {STEPS} steps"),
+        )
+        for way, how in ways:
+            s = sums["published" + way]
             met = s["mse"] <= PUBLISHED["mse"] and s["mae"] <= PUBLISHED["mae"]
             lines.append(
                 f"- `published`{how} at most the paper's MSE {PUBLISHED['mse']:.2g} and MAE {PUBLISHED['mae']}: "
                 f"{s['mse']:.2g} and {s['mae']:.3g}, {'met' if met else '**missed**'}."
             )
-        ratio = sums[DEFAULT]["nmae"] / sums["published"]["nmae"]
+        ratio = max(sums[DEFAULT + way]["nmae"] / sums["published" + way]["nmae"] for way in ("", ALONE))
         lines.append(
-            f"- `{DEFAULT}` at most a third of the NMAE of `published`: {percent(ratio, 2)} of it, "
-            f"{'met' if ratio <= 1 / 3 else '**missed**'}."
+            f"- `{DEFAULT}` at most a third of the NMAE of `published`: {percent(ratio, 2)} of it or less, symmetric "
+            f"and by the networks alone, {'met' if ratio <= 1 / 3 else '**missed**'}."
         )
     for difference, total in (("difference", "published"), ("periodic", "periodic-total")):
         if difference in found and total in found:
-            pairs = zip(found[difference], found[total], strict=True)
-            share = float(np.mean([a["nmae"] < b["nmae"] for a, b in pairs]))
+            pairs = [zip(found[difference + way], found[total + way], strict=True) for way in ("", ALONE)]
+            share = min(float(np.mean([a["nmae"] < b["nmae"] for a, b in both])) for both in pairs)
             lines.append(
-                f"- `{difference}` better than `{total}` on more than 90 % of the materials: {percent(share)}, "
-                f"{'met' if share > 0.9 else '**missed**'}."
+                f"- `{difference}` better than `{total}` on more than 90 % of the materials: {percent(share)} or more, "
+                f"symmetric and by the networks alone, {'met' if share > 0.9 else '**missed**'}."
             )
     ratio = sums[DEFAULT]["ratio"]
     lines.append(

@@ -25,6 +25,7 @@ def test_variants(tmp_path: Path) -> None:
     assert means["periodic"]["nmae"] < 0.02
     assert facts["grid_nmae"] < means["periodic"]["nmae"], "a network loses more than its grid"
     assert all(means[f"{name}, refined"]["mse"] < means[name]["mse"] for name in ("published", "difference"))
+    assert all(means[name]["nmae"] < means[f"{name}, network alone"]["nmae"] for name in ("published", "periodic"))
     # A codec of its own kind at the same size or the same error: neither is more than was asked for.
     rows = facts["rows"]
     assert np.less_equal(rows["fourier, same bytes"]["bytes"], rows["periodic"]["bytes"]).all()

@@ -17,6 +17,7 @@ import chgdb
 from chgdb import latents
 from chgdb.codecs import measure
 from chgdb.codecs.autoencoder import Autoencoder
+from chgdb.codecs.basis import symmetric_part
 
 SHAPE = (4, 4, 4, 4)
 
@@ -62,7 +63,7 @@ def test_fetch_states_what_it_did_and_the_stored_error(run_chgdb: Chgdb, with_la
     assert result.code == 0, result.err
     own = Autoencoder.load(model)
     first, second = result.out.splitlines()
-    assert first == "CHGCAR: Si (si), grid 24 x 24 x 24, 28.000000 electrons (rescaled to the exact count)"
+    assert first == "CHGCAR: Si (si), grid 24 x 24 x 24, 28.000000 electrons (symmetric, rescaled to the exact count)"
     assert second.startswith("NMAE ")
     assert f"to the stored density; latent of {own.identifier}, stored in" in second
     decoded = chgdb.read("CHGCAR")
@@ -80,14 +81,30 @@ def test_fetch_states_what_it_did_and_the_stored_error(run_chgdb: Chgdb, with_la
     assert raw.n_electrons == pytest.approx(result.json["n_electrons"], rel=1e-6)
     assert abs(raw.n_electrons - 28) > 1e-4
     np.testing.assert_allclose(raw.total * 28 / raw.n_electrons, decoded.total, atol=1e-6)
-    assert "(not rescaled; 28.000000 expected)" in run_chgdb(*common, "--no-rescale", "-o", "raw.cube").out
+    said = run_chgdb(*common, "--no-rescale", "--no-symmetry", "-o", "raw.cube").out
+    assert "(not rescaled; 28.000000 expected)" in said
+    assert "(measured symmetric and rescaled, on the native grid 24 x 24 x 24)" in said
+
+
+def test_symmetry_is_kept_unless_told_otherwise(run_chgdb: Chgdb, with_latents: str, model: Path) -> None:
+    common = ("fetch", "si", "--catalog", with_latents, "--decode", "--codec", "autoencoder", "--model", model)
+    broken = {}
+    for flag in ("--symmetry", "--no-symmetry"):
+        result = run_chgdb(*common, flag, "-o", f"out{flag}.npz", "--json")
+        assert result.json["symmetric"] is (flag == "--symmetry")
+        # Below the grid that the network sees: the symmetry's images of its highest terms lie partly beyond it.
+        density = chgdb.read(f"out{flag}.npz")
+        values = chgdb.grids.resample(density.total, (9, 9, 9))
+        broken[flag] = np.abs(values - symmetric_part(values, density.crystal)).sum() / values.sum()
+    assert broken["--symmetry"] < 1e-6
+    assert broken["--no-symmetry"] > 1e-4
 
 
 def test_fetch_another_grid_and_several(run_chgdb: Chgdb, with_latents: str, model: Path) -> None:
     common = ("--catalog", with_latents, "--decode", "--codec", "autoencoder", "--model", model)
     result = run_chgdb("fetch", "si", "iron", *common, "--grid", "12x14x16", "-o", "out/")
     assert result.code == 0, result.err
-    assert "(measured rescaled, on the native grid 24 x 24 x 24)" in result.out
+    assert "(measured symmetric and rescaled, on the native grid 24 x 24 x 24)" in result.out
     assert ", without magnetization" in result.out  # of iron
     assert chgdb.read("out/iron/CHGCAR").grid == (12, 14, 16)
 
@@ -109,6 +126,7 @@ def test_fetch_mistakes(
         assert not Path("CHGCAR").exists()
     assert run_chgdb("fetch", "si", "--codec", "autoencoder").code == 2
     assert run_chgdb("fetch", "si", "--decode", "--no-rescale").code == 2
+    assert run_chgdb("fetch", "si", "--decode", "--no-symmetry").code == 2
     latents.load_model.cache_clear()
     monkeypatch.setitem(sys.modules, "torch", None)
     result = run_chgdb(*common, "--catalog", with_latents, "--model", model)
@@ -144,7 +162,7 @@ def test_zarr_there_and_back(run_chgdb: Chgdb, runs: Path, model: Path) -> None:
         assert dataset.attrs["formula"] == "NaCl"
     result = run_chgdb("decode", "latent.zarr", "-o", "new/CHGCAR", "--model", model)
     assert result.code == 0, result.err
-    assert "28.000000 electrons (rescaled to the exact count)" in result.out
+    assert "28.000000 electrons (symmetric, rescaled to the exact count)" in result.out
     decoded = chgdb.read("new/CHGCAR")
     assert decoded.grid == (20, 18, 28)
     nmae = measure(total("salt"), decoded).nmae["total"]
@@ -156,11 +174,16 @@ def test_zarr_there_and_back(run_chgdb: Chgdb, runs: Path, model: Path) -> None:
 
 
 def test_a_refined_latent_is_better(run_chgdb: Chgdb, runs: Path, model: Path) -> None:
+    """By what the network decodes, which is what is refined: an untrained one's symmetric part can get worse."""
     common = ("encode", "si", "-o", "latent.zarr", "--model", model, "--force", "--json")
-    plain, refined = (run_chgdb(*common, "--refine", steps).json for steps in (0, 20))
-    assert (plain["refined"], refined["refined"]) == (0, 20)
-    assert refined["nmae"] < plain["nmae"]
-    assert run_chgdb("decode", "latent.zarr", "--model", model, "--json").json["nmae"] == refined["nmae"]
+    errors = []
+    for steps in (0, 20):
+        facts = run_chgdb(*common, "--refine", steps).json
+        assert facts["refined"] == steps
+        assert run_chgdb("decode", "latent.zarr", "--model", model, "--force", "--json").json["nmae"] == facts["nmae"]
+        run_chgdb("decode", "latent.zarr", "--model", model, "--no-symmetry", "-o", "out.npz", "--force")
+        errors.append(measure(total("si"), chgdb.read("out.npz")).nmae["total"])
+    assert errors[1] < errors[0]
     assert run_chgdb(*common, "--refine", -1).code == 2
 
 
@@ -175,7 +198,7 @@ def test_npy_with_a_structure(run_chgdb: Chgdb, runs: Path, model: Path, poscar:
     )  # the stored density is near
     result = run_chgdb("decode", "latent.npy", "--structure", runs / "si" / "CHGCAR", "--model", model)
     assert result.code == 0, result.err
-    assert "28.000000 electrons (rescaled to the exact count)" in result.out
+    assert "28.000000 electrons (symmetric, rescaled to the exact count)" in result.out
     by_chgcar = chgdb.read("CHGCAR")
     assert by_chgcar.grid == (24, 24, 24)
 

@@ -9,6 +9,7 @@ what that decodes to. It refuses to write over a file: a new model gets a new on
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +35,15 @@ def main() -> None:
         payload = codecs.encode(Density(record.crystal, {"total": record.total}), 1e-3, codec="fourier").payload
         density = codecs.decode(payload)
         coded = latents.encode(model, density)
-        decoded = model.decode(coded.integers, density.crystal, GRID, density.n_electrons)
-        raw = model.decode(coded.integers, density.crystal, GRID, density.n_electrons, rescale=False)
+        # Without the symmetry of the crystal: what the network gives.
+        decode = partial(model.decode, coded.integers, density.crystal, symmetric=False)
+        decoded = decode(GRID, density.n_electrons)
+        raw = decode(GRID, density.n_electrons, rescale=False)
+        own = decode(density.grid, density.n_electrons)
         arrays |= {
             f"{material_id}/payload": np.frombuffer(payload, np.uint8),
             f"{material_id}/latent": coded.integers,
-            f"{material_id}/nmae": np.array(coded.nmae),
+            f"{material_id}/nmae": np.array(codecs.measure(density, own).nmae["total"]),
             f"{material_id}/decoded": decoded.total.astype(np.float32),
             f"{material_id}/raw": raw.total.astype(np.float32),
         }
