@@ -30,7 +30,7 @@ import typer
 
 from chgdb.errors import ChgdbError
 from chgdb.work_dask import connect
-from chgdb_catalog import batches, checks, manager, refusals, runs
+from chgdb_catalog import batches, checks, costs, manager, refusals, runs
 
 app = typer.Typer(
     add_completion=False,
@@ -61,7 +61,7 @@ MemoryOption = Annotated[float, typer.Option(min=0.1, help="GB of address space 
 
 
 def read_queue(path: Path) -> list[dict]:
-    """Structures of a `.jsonl` or `.jsonl.gz` file, cheapest first; RunError when it is not one."""
+    """Structures of a `.jsonl` or `.jsonl.gz` file; RunError when it is not one."""
     opener = gzip.open if path.suffix == ".gz" else open
     records = []
     try:
@@ -76,7 +76,7 @@ def read_queue(path: Path) -> list[dict]:
     twice = [m for m, n in collections.Counter(r["material_id"] for r in records).items() if n > 1]
     if twice:
         raise runs.RunError(f"{path}: {twice[0]} comes more than once; an id names one structure")
-    return sorted(records, key=runs.expected_cost)
+    return records
 
 
 def check_record(record: dict, where: str) -> dict:
@@ -149,7 +149,7 @@ def run(
             state.forget_failures(material_id)
     settled = set(in_batches) if retry_failed else {*in_batches, *refusals.index(sources)}
     left = [r for r in records if r["material_id"] not in settled and not state.finished(r["material_id"])]
-    todo = [r for r in left if not waits_for_setups(r, setups)]
+    todo = sorted((r for r in left if not waits_for_setups(r, setups)), key=costs.expected)
 
     def start(record: dict, settings: dict, claim: runs.Claim) -> Any:
         material_id = record["material_id"]
@@ -165,7 +165,7 @@ def run(
         threads = sum(client.nthreads().values())  # asked every time: clusters grow and shrink
         return min(workers, threads) if workers else threads
 
-    cost = sum(map(runs.expected_cost, todo))
+    cost = sum(map(costs.expected, todo))
     with manager.Reporter(state.path / "log", cost, len(todo)) as reporter:
         loop = manager.Manager(state, todo, start, slots, lambda r: manager.settle(state, r, energies), reporter)
         reporter.say(f"{len(todo)} structures to do, {len(left) - len(todo)} wait for setups")

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from chgdb.errors import ChgdbError
-from chgdb_catalog import batches, checks, runs
+from chgdb_catalog import batches, checks, costs, runs
 
 REQUIRED = ("grid", "n_electrons", "charge", "energy_eV", "converged")  # of a worker's meta
 COMPUTED = (  # what of it goes into a batch
@@ -245,7 +245,7 @@ class Manager:
     def _done(self, material_id: str, how: str, note: str) -> None:
         name = self._name(material_id)
         self.counts[how] += 1
-        self.reporter.advance(runs.expected_cost(self.pending.pop(material_id)), self.counts)
+        self.reporter.advance(costs.expected(self.pending.pop(material_id)), self.counts)
         self.reporter.say(f"{name}: {how} ({note}); {len(self.pending)} to do, {self.reporter.rate()}")
 
     def _name(self, material_id: str) -> str:
@@ -264,7 +264,7 @@ class Manager:
         if self.folder.finished(material_id):  # by another manager
             del self.pending[material_id]
             self.folder.file("raw", material_id).unlink(missing_ok=True)
-            self.reporter.advance(runs.expected_cost(record), self.counts, computed=False)
+            self.reporter.advance(costs.expected(record), self.counts, computed=False)
             claim.release()
             return False
         # A raw result was left by a manager that was killed before judging it.

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from chgdb.errors import ChgdbError
+from chgdb_catalog import costs
 from chgdb_catalog.batches import write_atomically
 
 RECIPE: dict[str, Any] = {}  # settings of records that name none, as the first densities: the worker's own
@@ -44,8 +45,6 @@ SAFER = {"bands_factor": 1.4, "mixer_beta": 0.02, "maxiter": 300, "davidson_step
 # Open 4f shells converge slowly for another reason, many nearly equal bands at the Fermi level: more bands and smaller
 # mixing make it worse (PrSe: 48 iterations without, 148 with them; PrH2: 115, and none in 300).
 SAFER_4F = {"maxiter": 300, "davidson_steps": 4}
-OPEN_4F = frozenset(["Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"])
-COST_4F = 8  # how many times longer an open 4f shell takes than `relative_cost` says, retries included
 NEVER_RETRIED = {"no setup"}
 FOLDERS = ("jobs", "raw", "accepted", "aside", "failed", "claims")
 
@@ -157,13 +156,7 @@ def next_settings(record: dict, attempts: list[dict]) -> dict:
     """The settings of the next attempt at a structure: the fast ones first, then the safer ones."""
     if not attempts:
         return FIRST
-    return SAFER_4F if OPEN_4F.intersection(record["symbols"]) else SAFER
-
-
-def expected_cost(record: dict) -> float:
-    """What a structure will take, in the unit of `relative_cost`."""
-    factor = COST_4F if OPEN_4F.intersection(record["symbols"]) else 1
-    return factor * record.get("relative_cost", 1)
+    return SAFER_4F if costs.OPEN_4F.intersection(record["symbols"]) else SAFER
 
 
 def clean_beside(result: Path) -> None:

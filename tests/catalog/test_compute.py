@@ -26,9 +26,9 @@ GPAW_PYTHON = os.environ.get("CHGDB_GPAW_PYTHON", "/usr/bin/python3")
 CELL = [[4.0, 0, 0], [0, 4.0, 0], [0, 0, 4.0]]
 
 
-def structure(name: str, cost: float = 1, **toy: object) -> dict:
+def structure(name: str, **toy: object) -> dict:
     record = {"material_id": name, "formula": "A", "space_group": 221, "cell": CELL, "symbols": ["A"]}
-    return {**record, "frac": [[0.0, 0.0, 0.0]], "relative_cost": cost, "toy": toy}
+    return {**record, "frac": [[0.0, 0.0, 0.0]], "toy": toy}
 
 
 class Queue:
@@ -134,7 +134,7 @@ def test_every_structure_ends_somewhere_with_its_reason(queue):
 
 
 def test_cheapest_first_and_what_ran_out_of_time_last(queue):
-    queue.put(structure("c", 30), structure("a", 1, sleep=60)).run("--time-limit", 1)
+    queue.put(structure("c") | {"spin_polarised": True}, structure("a", sleep=60)).run("--time-limit", 1)
     assert queue.starts() == ["a", "c", "a"]
     assert [a["reason"] for a in queue.state.attempts("a")] == ["time", "time"]
 

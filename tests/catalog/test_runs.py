@@ -131,12 +131,10 @@ def test_a_missing_setup_is_not_tried_twice(folder):
     assert folder.finished("x")
 
 
-def test_open_4f_shells_are_retried_in_their_own_way_and_cost_more():
-    record = {**RECORD, "symbols": ["Pr", "Se"], "relative_cost": 7}
+def test_open_4f_shells_are_retried_in_their_own_way():
+    record = {**RECORD, "symbols": ["Pr", "Se"]}
     assert runs.next_settings(record, []) == runs.FIRST
     assert runs.next_settings(record, [{"reason": "not converged"}]) == runs.SAFER_4F
-    assert runs.expected_cost(record) == 7 * runs.COST_4F
-    assert runs.expected_cost({**record, "symbols": ["La", "Se"]}) == 7
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):

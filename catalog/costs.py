@@ -1,0 +1,58 @@
+"""How long a density will take to compute, before it is: a queue does the cheapest first.
+
+A plane-wave calculation takes the time of its irreducible k-points, times bands and plane waves of each. The exponents
+are between those of the parts of a step (orthogonalisation: bands squared times plane waves; transforms: bands times
+grid points) and rounded from a fit to 201 runs of the catalog, whose times scatter by a factor of two about it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from chgdb.elements import SYMBOLS
+from chgdb.features import atoms
+
+KPOINT_DENSITY = 2.5  # of the recipe, per 1/Å
+OPEN_4F = frozenset(["Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"])
+COST_4F = 8  # how many times longer an open 4f shell takes, retries included
+_SPIN = 2.5  # two densities, and more steps
+
+
+def expected(record: dict) -> float:
+    """Of a structure of a queue, in arbitrary units: about a second of one core."""
+    return _expected(
+        tuple(record["symbols"]),
+        np.asarray(record["cell"], float).tobytes(),
+        np.asarray(record["frac"], float).tobytes(),
+        bool(record.get("spin_polarised")),
+    )
+
+
+@lru_cache(maxsize=100_000)
+def _expected(symbols: tuple[str, ...], cell_bytes: bytes, frac_bytes: bytes, spin_polarised: bool) -> float:
+    cell, frac = np.frombuffer(cell_bytes).reshape(3, 3), np.frombuffer(frac_bytes).reshape(-1, 3)
+    numbers = [SYMBOLS.index(s) if s in SYMBOLS else 0 for s in symbols]
+    electrons = sum(atoms.electrons(z) for z in numbers)
+    volume = abs(np.linalg.det(cell))
+    cost = 1e-3 * irreducible_kpoints(cell, frac, numbers) * electrons**1.2 * volume**0.7
+    return float(cost * (_SPIN if spin_polarised else 1) * (COST_4F if OPEN_4F.intersection(symbols) else 1))
+
+
+def irreducible_kpoints(cell: np.ndarray, frac: np.ndarray, numbers: list[int]) -> int:
+    """Of the recipe's mesh. Of a structure that spglib makes nothing of, all of them but for k and -k."""
+    import spglib
+
+    lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
+    mesh = np.maximum(1, np.ceil(KPOINT_DENSITY * lengths)).astype(int)
+    crystal: Any = (cell, frac, numbers)  # spglib's hints ask for lists
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
+            found = spglib.get_ir_reciprocal_mesh(mesh.tolist(), crystal, is_shift=[0, 0, 0])
+    except spglib.error.SpglibError:  # see chgdb.symmetry
+        found = None
+    return int(np.prod(mesh)) // 2 + 1 if found is None else len(np.unique(found[0]))
