@@ -40,6 +40,13 @@ def test_variants(tmp_path: Path) -> None:
         bench_latents.variants(tmp_path, materials=3, model=["difference"])
 
 
+def test_the_whole_test_part(tmp_path: Path) -> None:
+    bench_latents.catalog(tmp_path, materials=2)
+    facts = json.loads((tmp_path / "data" / "latents-catalog.json").read_text())
+    assert facts["mean"]["published"]["nmae"] < facts["mean"]["published, network alone"]["nmae"]
+    assert "2 test materials" in (tmp_path / "latents.md").read_text()
+
+
 def test_models_agree_on_the_test_part() -> None:
     """A material that one model was trained on is not in the test part of another."""
     folders = [p.parent for p in bench_latents.models_folder().glob("*/split.json")]
@@ -48,3 +55,4 @@ def test_models_agree_on_the_test_part() -> None:
     for split in splits:
         assert not set(split["train"]) & set(splits[0]["test"])
         assert set(bench_latents.held_out()) <= set(split["test"])
+        assert not set(split["train"]) & set(bench_latents.grown())
