@@ -51,7 +51,7 @@ _CHOICES = {
     "schedule": ("plateau", "cosine"),
     "precision": ("auto", "bfloat16", "float32"),
 }
-_FACES = 8  # batches from one look at the faces of the empty volume to the next, which counts for all of them
+_NOTHING = 8  # batches from one look at what is made of the empty volume to the next, which counts for all of them
 _LEVELS = 511  # of the latent of a network that was trained without rounding, so that rounding hardly counts
 _ADAM_BESIDE_MUON = 2e-3  # learning rate of what Muon is not made for
 
@@ -379,8 +379,8 @@ class _Run:
             for optimiser in self.optimisers:
                 for group in optimiser.param_groups:
                     group["lr"] = group["initial_lr"] * self._share(number / len(batches))
-            faces = 0 if number % _FACES else _FACES
-            loss = self._loss([self.samples["train"][k] for k in members], stacked, noise=True, faces=faces)["loss"]
+            empty = 0 if number % _NOTHING else _NOTHING
+            loss = self._loss([self.samples["train"][k] for k in members], stacked, noise=True, empty=empty)["loss"]
             if not torch.isfinite(loss):
                 raise TrainingError(f"the loss is {float(loss)} in epoch {self.epoch + 1}: use a smaller learning rate")
             for optimiser in self.optimisers:
@@ -401,7 +401,7 @@ class _Run:
         with torch.inference_mode():
             for members in _batches(samples, self.recipe, None):
                 chosen = [samples[k] for k in members]
-                for name, value in self._loss(chosen, self._stack(chosen, None), noise=False, faces=1).items():
+                for name, value in self._loss(chosen, self._stack(chosen, None), noise=False, empty=1).items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(members)
         return {name: value / len(samples) for name, value in sums.items()}
 
@@ -427,60 +427,53 @@ class _Run:
         return volumes, atoms
 
     def _loss(
-        self, samples: list[_Sample], stacked: tuple[Tensor, Tensor | None], *, noise: bool, faces: int
+        self, samples: list[_Sample], stacked: tuple[Tensor, Tensor | None], *, noise: bool, empty: int
     ) -> dict[str, Tensor]:
         """Loss of a batch, and what else is worth logging.
 
         noise: training, with noise in place of rounding the latent and parts of crystals in place of the whole.
-        faces: how often those of the empty padded volume count; 0 leaves them out.
+        empty: how often the empty part of the padded volume counts; 0 leaves it out.
         """
         volumes, atoms = stacked
         values = volumes.to(self.device, non_blocking=True)
         seen = None if atoms is None else atoms.to(self.device, non_blocking=True)
         means = torch.tensor([s.mean for s in samples], dtype=torch.float32, device=self.device)
-        empty: tuple[Tensor, Tensor, Tensor] | None = None
+        outside: Tensor | None = None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             if isinstance(self.network, network.Lapped):
                 latent = self.network.encode(values).float()
                 noisy = latent + torch.rand_like(latent) - 0.5 if noise else torch.round(latent)
                 decoded = self.network.decode(noisy, seen).float()
             elif self.configuration.boundary == "zero":
-                background = self.network.background()
-                decoded = self.network.corner(values, background).float()
-                nothing = torch.zeros(3, device=self.device)
-                low, high = self.network.faces(background[-1]) if faces else (nothing, nothing)
-                # Edges belong to two faces: an excess below zero, counted twice, must not reward anything.
-                empty = (background[-1].float(), faces * low.clamp_min(0), faces * high.clamp_min(0))
+                decoded = self.network.corner(values, self.network.background()).float()
+                outside = (
+                    empty * self.network.nothing(values.shape[2:]) if empty else torch.zeros((), device=self.device)
+                )
             else:
                 decoded = self.network(values).float()
         error = decoded - values
         nmae = error.abs().mean((1, 2, 3, 4)) / means
         if not isinstance(self.network, network.Lapped):
-            if noise and empty is not None:  # what one step does not see of a crystal is like what it sees
+            if noise and outside is not None:  # what one step does not see of a crystal is like what it sees
                 wholes = [s.volume.size / math.prod(self.recipe.seen(s.volume.shape)) for s in samples]
                 error = error * torch.tensor(wholes, device=self.device).sqrt()[:, None, None, None, None]
-            return self._published_loss(error, empty, samples, nmae)
+            return self._published_loss(error, outside, samples, nmae)
         bits = _bits(noisy if noise else latent, self.spread).sum((1, 2, 3, 4))
         size = (bits / torch.tensor([s.budget for s in samples], device=self.device)).mean()
         nmae = nmae.mean()
         return {"loss": 100 * nmae + self.recipe.rate * size, "nmae": nmae, "size": size}
 
     def _published_loss(
-        self, error: Tensor, empty: tuple[Tensor, Tensor, Tensor] | None, samples: list[_Sample], nmae: Tensor
+        self, error: Tensor, outside: Tensor | None, samples: list[_Sample], nmae: Tensor
     ) -> dict[str, Tensor]:
         """Mean squared error over the padded volume, as published, or over the periodic one.
 
-        empty: output where there is nothing, for what of the padded volume was not computed, and the network's `faces`,
-        where its zero padding makes something else of nothing.
+        outside: squared error summed over what of the padded volume was not computed, all of it empty.
         """
-        if empty is None:
+        if outside is None:
             return {"loss": error.square().mean(), "nmae": nmae.mean()}
-        most = self.configuration.most
-        whole, inside = most**3, error[0].numel()
+        whole, inside = self.configuration.most**3, error[0].numel()
         crystal = sum(s.volume.size for s in samples) / len(samples)
-        middle, low, high = empty
-        reached = torch.tensor([inside / n for n in error.shape[2:]], device=error.device)  # of the low faces
-        outside = (whole - inside) * middle.square().mean() + ((most**2 - reached) * low + most**2 * high).sum()
         squared = error.square().sum((1, 2, 3, 4)).mean() + outside
         # Times what volumes have on average of their padded one, so that a learning rate suits all spacings.
         return {"loss": squared / crystal, "nmae": nmae.mean() * inside / crystal, "mse": squared / whole}

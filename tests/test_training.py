@@ -162,21 +162,23 @@ def test_training_on_parts(tmp_path: Path) -> None:
         training.train(SMALL["periodic"], recipe, *materials(), tmp_path / "periodic")
 
 
-def test_nothing_beside_a_crystal_is_rewarded() -> None:
-    """What the faces of the padded volume make of nothing may be less than what is made of it elsewhere."""
-    samples = [training._Sample(np.ones((8, 8, 8), np.float32), None, 1.0, 1.0)]
+def test_the_loss_is_that_of_the_whole_padded_volume() -> None:
+    """Crystal, padding, faces, edges and corners, whatever the background is."""
+    random = np.random.default_rng(0)
+    samples = [training._Sample(random.random((8, 16, 8), np.float32), None, 0.5, 1.0)]
+    configuration = replace(SMALL["published"], most=64)
     torch.manual_seed(0)
-    run = training._Run(SMALL["published"], RECIPE, {}, None, torch.device("cpu"))
-    stacked = run._stack(samples, np.random.default_rng(0))
-    less = 0
+    run = training._Run(configuration, RECIPE, {}, None, torch.device("cpu"))
+    stacked = run._stack(samples, None)
+    padded = torch.zeros(1, 1, 64, 64, 64)
+    padded[0, 0, :8, :16, :8] = torch.from_numpy(samples[0].volume)
     with torch.no_grad():
-        for bias in np.linspace(-1, 1, 9):
+        for bias in np.linspace(-1, 1, 5):
             run.network.decoder[-1].convolution.bias.fill_(float(bias))
-            low, high = run.network.faces(run.network.background()[-1])
-            less += int((low < 0).any() or (high < 0).any())
-            without, once = (float(run._loss(samples, stacked, noise=False, faces=n)["loss"]) for n in (0, 1))
-            assert once >= without > 0
-    assert less, "the test can fail"
+            expected = float((run.network(padded) - padded).square().mean())
+            found = run._loss(samples, stacked, noise=False, empty=1)
+            assert float(found["mse"]) == pytest.approx(expected, rel=0.02)
+            assert 0 < float(run._loss(samples, stacked, noise=False, empty=0)["loss"]) < float(found["loss"])
 
 
 def test_precision_that_suits_the_device() -> None:

@@ -129,20 +129,24 @@ class Convolutional(nn.Module):
             found.append(values.mean((0, 2, 3, 4)))
         return found
 
-    def faces(self, background: Tensor) -> tuple[Tensor, Tensor]:
-        """Squared output at the low and the high faces of an empty volume, in excess of that far from them.
+    def nothing(self, beside: Sequence[int]) -> Tensor:
+        """Squared output of an empty volume, summed over all of it but for a corner of so many points (z, y, x).
 
-        (3,) each, one for each axis, summed over the depth below one point of the face: what zero padding at the ends
-        of the volume makes of nothing, in the middle of the faces of a box of 6 times the factor, to half its depth.
-        background: the last of `background`.
+        Zero padding at the ends of a volume makes something else of nothing at faces, at edges and in corners than far
+        from them. All of it is in a box of 8 times the factor, whose middle stands for that of the whole volume.
         """
-        factor = self.configuration.factor
-        side, middle = 6 * factor, slice(2 * factor, 4 * factor)
-        nothing = torch.zeros(1, 1, side, side, side, device=background.device)
-        squared = self(nothing)[0, 0].float().square() - background.float().square()
-        columns = (squared[:, middle, middle], squared[middle, :, middle], squared[middle, middle, :])
-        depths = torch.stack([c.mean([k for k in range(3) if k != axis]) for axis, c in enumerate(columns)])
-        return depths[:, : side // 2].sum(1), depths[:, side // 2 :].sum(1)
+        factor, most = self.configuration.factor, self.configuration.most
+        side, end = min(8 * factor, most), 3 * factor
+        device = next(self.parameters()).device
+        squared = self(torch.zeros(1, 1, side, side, side, device=device))[0, 0].float().square()
+        at = torch.arange(most, device=device)
+        if side < most:  # place in the box of each place in the volume
+            middle = end + (at - end) % (side - 2 * end)
+            at = torch.where(at < end, at, torch.where(at < most - end, middle, at - most + side))
+        whole = torch.bincount(at, minlength=side).to(squared.dtype)
+        z, y, x = (torch.bincount(at[:n], minlength=side).to(squared.dtype) for n in beside)
+        product = "i,j,k->ijk"
+        return ((torch.einsum(product, whole, whole, whole) - torch.einsum(product, z, y, x)) * squared).sum()
 
     def corner(self, values: Tensor, background: Sequence[Tensor]) -> Tensor:
         """Output in the corner of a padded volume that holds the crystal and some of the padding beside it.
