@@ -176,7 +176,7 @@ def predict_properties(store: Path, workers: int | None) -> None:
         return
     catalog = open_catalog(store)
     if not views.names(catalog) or views.View(catalog, views.PROPERTIES).stale:
-        views.compute(store, workers=workers, progress=True)
+        views.compute(store, cache=HERE / ".features", workers=workers, progress=True)
 
 
 def is_stale(store: Path, labels_path: Path) -> bool:
