@@ -122,11 +122,11 @@ def _padded(model: Autoencoder) -> Configuration:
 def measure(model: Autoencoder, original: Density, refine: int = 0, symmetric: bool = True) -> dict[str, float]:
     """One material through one model. symmetric: decoded as by default, otherwise by the network alone."""
     decode = partial(model.decode, crystal=original.crystal, grid=original.grid, symmetric=symmetric)
-    start = time.perf_counter()
+    start = time.process_time()
     latent = model.encode(original, refine)
-    encoded = time.perf_counter()
+    encoded = time.process_time()
     plain = decode(latent, n_electrons=original.n_electrons, rescale=False)
-    done = time.perf_counter()
+    done = time.process_time()
     decoded = decode(latent, n_electrons=original.n_electrons)
     mse, mae = padded_error(model, original, latent, plain, symmetric)
     return {
@@ -332,11 +332,11 @@ def _fourier_at(original: Density, size: float | None, nmae: float | None, prior
 
 
 def _fourier(original: Density, tolerance: float, prior: Any) -> dict[str, float]:
-    start = time.perf_counter()
+    start = time.process_time()
     encoded = codecs.encode(original, tolerance, codec="fourier", prior=prior)
-    between = time.perf_counter()
+    between = time.process_time()
     decoded = codecs.decode(encoded.payload, prior=prior)
-    done = time.perf_counter()
+    done = time.process_time()
     z, y, x = _PADDED.volume_shape(original.crystal.cell)
     error = chgdb.grids.resample(decoded.total - original.total, (x, y, z))
     whole = _PADDED.most**3
