@@ -203,7 +203,7 @@ def test_npy_with_a_structure(run_chgdb: Chgdb, runs: Path, model: Path, poscar:
     assert by_chgcar.grid == (24, 24, 24)
 
     result = run_chgdb("decode", "latent.npy", "--structure", poscar, "--model", model, "-o", "a.npz")
-    assert "(not rescaled: the exact count is not known)" in result.out
+    assert "not rescaled: the exact count is not known)" in result.out
     result = run_chgdb(
         *("decode", "latent.npy", "--structure", poscar, "--model", model, "-o", "b.npz"),
         *("--electrons", "28", "--grid", "24x24x24"),
