@@ -165,7 +165,7 @@ def summary(rows: list[dict[str, float]]) -> dict[str, float]:
 def _row(name: str, s: dict[str, float], padded: bool = True) -> list[str]:
     return [
         name,
-        f"{s['mse']:.2g}" if padded else "",
+        f"{s['mse']:.3g}" if padded else "",
         f"{s['mae']:.3g}" if padded else "",
         percent(s["nmae"]),
         percent(s["nmae_median"]),
@@ -283,11 +283,11 @@ def _verdicts(found: dict[str, list[dict[str, float]]], sums: dict[str, dict[str
             met = s["mse"] <= PUBLISHED["mse"] and s["mae"] <= PUBLISHED["mae"]
             lines.append(
                 f"- `published`{how} at most the paper's MSE {PUBLISHED['mse']:.2g} and MAE {PUBLISHED['mae']}: "
-                f"{s['mse']:.2g} and {s['mae']:.3g}, {'met' if met else '**missed**'}."
+                f"{s['mse']:.3g} and {s['mae']:.3g}, {'met' if met else '**missed**'}."
             )
         ratio = max(sums[DEFAULT + way]["nmae"] / sums["published" + way]["nmae"] for way in ("", ALONE))
         lines.append(
-            f"- `{DEFAULT}` at most a third of the NMAE of `published`: {percent(ratio, 2)} of it or less, symmetric "
+            f"- `{DEFAULT}` at most a third of the NMAE of `published`: {percent(ratio, 2)} of it at most, symmetric "
             f"and by the networks alone, {'met' if ratio <= 1 / 3 else '**missed**'}."
         )
     for difference, total in (("difference", "published"), ("periodic", "periodic-total")):
@@ -295,8 +295,8 @@ def _verdicts(found: dict[str, list[dict[str, float]]], sums: dict[str, dict[str
             pairs = [zip(found[difference + way], found[total + way], strict=True) for way in ("", ALONE)]
             share = min(float(np.mean([a["nmae"] < b["nmae"] for a, b in both])) for both in pairs)
             lines.append(
-                f"- `{difference}` better than `{total}` on more than 90 % of the materials: {percent(share)} or more, "
-                f"symmetric and by the networks alone, {'met' if share > 0.9 else '**missed**'}."
+                f"- `{difference}` better than `{total}` on more than 90 % of the materials: at least "
+                f"{percent(share)}, symmetric and by the networks alone, {'met' if share > 0.9 else '**missed**'}."
             )
     ratio = sums[DEFAULT]["ratio"]
     lines.append(
