@@ -60,6 +60,9 @@ TimeOption = Annotated[float, typer.Option(min=1, help="Seconds that one attempt
 MemoryOption = Annotated[float, typer.Option(min=0.1, help="GB of address space that one attempt may take.")]
 
 
+_LEAST_VOLUME = 1.0  # Å^3; a smaller cell is a mistake, and its k-points would be endless
+
+
 def read_queue(path: Path) -> list[dict]:
     """Structures of a `.jsonl` or `.jsonl.gz` file; RunError when it is not one."""
     opener = gzip.open if path.suffix == ".gz" else open
@@ -89,6 +92,8 @@ def check_record(record: dict, where: str) -> dict:
         raise runs.RunError(f"{where}: material_id {name!r} cannot name a file")
     if np.shape(record["cell"]) != (3, 3) or np.shape(record["frac"]) != (len(record["symbols"]), 3):
         raise runs.RunError(f"{where}: {name} needs a 3 x 3 cell and one position per symbol")
+    if not abs(np.linalg.det(np.asarray(record["cell"], float))) > _LEAST_VOLUME:
+        raise runs.RunError(f"{where}: the cell of {name} has no volume: give three lattice vectors in Å")
     if "formula" not in record:
         counts = collections.Counter(record["symbols"])
         record["formula"] = "".join(f"{s}{n if n > 1 else ''}" for s, n in counts.items())

@@ -2,7 +2,7 @@
 
 A plane-wave calculation takes the time of its irreducible k-points, times bands and plane waves of each. The exponents
 are between those of the parts of a step (orthogonalisation: bands squared times plane waves; transforms: bands times
-grid points) and rounded from a fit to 201 runs of the catalog, whose times scatter by a factor of two about it.
+grid points); single runs scatter widely about it.
 """
 
 from __future__ import annotations

@@ -274,6 +274,7 @@ def test_reproduce_tells_same_from_different(queue):
         ('{"material_id": "a"}\n', "line 1: no cell, symbols, frac"),
         (json.dumps(structure("../a")) + "\n", "cannot name a file"),
         (json.dumps(structure("a") | {"frac": []}) + "\n", "one position per symbol"),
+        (json.dumps(structure("a") | {"cell": [[4, 0, 0], [4, 0, 0], [0, 0, 4]]}) + "\n", "has no volume"),
         ((json.dumps(structure("a")) + "\n") * 2, "a comes more than once"),
     ],
 )
