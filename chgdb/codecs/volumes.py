@@ -38,6 +38,8 @@ class Configuration:
     scale: e/Å^3 that count as 1 to the network.
     whole: a zero-padded cell has a whole number of latent voxels along each axis, the one nearest to the spacing, so
         that its faces never cut through a voxel. Periodic grids have that anyway.
+    margin: latent voxels that stay empty past the high end of a zero-padded cell, however long it is. Without, the
+        far face of a long cell meets the end of the volume, which no other crystal does, and a network fails there.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Configuration:
     dropout: float = 0.0
     scale: float = 1.0
     whole: bool = False
+    margin: int = 0
 
     def __post_init__(self) -> None:
         allowed = {
@@ -68,12 +71,13 @@ class Configuration:
         sound = isinstance(self.name, str) and len(self.name) <= 200 and 1 <= len(self.widths) <= 8
         sound = sound and all(isinstance(n, int) and 1 <= n <= _LARGEST for n in whole)
         sound = sound and all(isinstance(x, int | float) for x in (self.spacing, self.scale, self.dropout))
-        sound = sound and isinstance(self.whole, bool)
+        sound = sound and isinstance(self.whole, bool) and isinstance(self.margin, int)
         if not sound or not 0 <= self.dropout < 1 or (self.network == "lapped" and len(self.widths) != 2):
             raise CodecError(f"the autoencoder {str(self.name)[:80]!r} has a configuration of impossible numbers")
         fits = self.network == "lapped" or self.factor == 2 ** len(self.widths)
         numbers = 1e-3 <= self.spacing <= 1e3 and 1e-6 <= self.scale <= 1e6
-        if self.most % self.factor or not fits or not numbers:
+        room = 0 <= self.margin < self.most // self.factor and (self.boundary == "zero" or not self.margin)
+        if self.most % self.factor or not fits or not numbers or not room:
             raise CodecError(f"the autoencoder {self.name} has a configuration that does not fit together")
 
     @property
@@ -82,19 +86,24 @@ class Configuration:
         side = self.most // self.factor
         return self.channels, side, side, side
 
+    @property
+    def longest(self) -> int:
+        """Grid points of a cell along an axis, at most."""
+        return self.most - self.margin * self.factor
+
     def volume_shape(self, cell: np.ndarray) -> tuple[int, int, int]:
         """Grid points (z, y, x) of a cell: its own part of the volume, without padding."""
         lengths = np.linalg.norm(np.asarray(cell, dtype=float), axis=1)
         voxel = self.factor if self.boundary == "periodic" or self.whole else 1
         counts = lengths / (self.spacing * voxel)
         rounded = np.rint(counts) if self.whole else np.ceil(counts - 1e-9)
-        points = [voxel * int(n) for n in np.clip(rounded, 1, self.most // voxel)]
+        points = [voxel * int(n) for n in np.clip(rounded, 1, self.longest // voxel)]
         return points[2], points[1], points[0]
 
     def is_reduced(self, cell: np.ndarray) -> bool:
         """Whether the cell is too long for the spacing and is sampled wider."""
         lengths = np.linalg.norm(np.asarray(cell, dtype=float), axis=1)
-        return bool(lengths.max() > self.spacing * self.most * (1 + 1e-9))
+        return bool(lengths.max() > self.spacing * self.longest * (1 + 1e-9))
 
     def to_json(self) -> dict[str, Any]:
         """Facts that `from_json` takes back."""
@@ -116,10 +125,10 @@ class Configuration:
 CONFIGURATIONS = {
     variant.name: variant
     for variant in (
-        Configuration("published", whole=True),
-        Configuration("published-8", factor=16, channels=8, widths=(16, 32, 32, 32), whole=True),
-        Configuration("published-32", factor=4, widths=(16, 32), whole=True),
-        Configuration("published-text", batch_norm=True, dropout=0.1, whole=True),
+        Configuration("published", whole=True, margin=2),
+        Configuration("published-8", factor=16, channels=8, widths=(16, 32, 32, 32), whole=True, margin=2),
+        Configuration("published-32", factor=4, widths=(16, 32), whole=True, margin=2),
+        Configuration("published-text", batch_norm=True, dropout=0.1, whole=True, margin=2),
         Configuration("difference", target="difference", scale=0.03),
         Configuration("circular", boundary="periodic"),
         Configuration(

@@ -62,8 +62,9 @@ def test_a_padded_cell_can_be_a_whole_number_of_latent_voxels() -> None:
     """The nearest to the spacing, not the next finer: no crystal is sampled more finely on average."""
     configuration = CONFIGURATIONS["published"]
     assert configuration.volume_shape(np.diag([0.2, 4.05, 4.6])) == (64, 56, 8)
-    assert configuration.volume_shape(np.diag([9.6, 9.9, 30.0])) == (128, 128, 128)
-    assert configuration.is_reduced(np.diag([9.6, 9.9, 4.0]))
+    assert configuration.volume_shape(np.diag([9.6, 9.9, 30.0])) == (112, 112, 112), "two voxels stay empty"
+    assert configuration.is_reduced(np.diag([8.4, 8.5, 4.0]))
+    assert not configuration.is_reduced(np.diag([8.4, 8.4, 4.0]))
     lengths = np.linspace(2, 9, 500)
     points = np.array([configuration.volume_shape(np.eye(3) * a)[0] for a in lengths])
     assert np.abs(np.log(lengths / points / 0.075)).max() < 0.16
@@ -72,6 +73,10 @@ def test_a_padded_cell_can_be_a_whole_number_of_latent_voxels() -> None:
     assert Configuration.from_json({"name": "of before"}).volume_shape(np.eye(3) * 4.05) == (54, 54, 54)
     with pytest.raises(CodecError, match="impossible numbers"):
         Configuration.from_json({"name": "x", "whole": 8})
+    assert Configuration.from_json({"name": "of before"}).volume_shape(np.eye(3) * 30) == (128, 128, 128)
+    for wrong in ({"margin": 16}, {"margin": -1}, {"margin": 1, "boundary": "periodic"}):
+        with pytest.raises(CodecError, match="does not fit together"):
+            Configuration.from_json({"name": "x", **wrong})
 
 
 def test_the_difference_has_no_mean_and_is_small(prior: Prior) -> None:
