@@ -358,16 +358,28 @@ def _fourier(original: Density, tolerance: float, prior: Any) -> dict[str, float
 
 
 @app.command()
-def catalog(out: Out = OUT, materials: Materials = 0) -> None:
+def catalog(
+    out: Out = OUT,
+    materials: Materials = 0,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Measure this one alone, and keep what was measured of the others.")
+    ] = None,
+) -> None:
     """The test part of the catalog as it is now, with the larger cells that came after the models, through each."""
     torch.set_num_threads(1)
     ids = grown()[:materials] if materials else grown()
+    earlier = load(out, "catalog", PAGE) if model else {"ids": ids}
+    if earlier["ids"] != ids:
+        raise SystemExit("the earlier run was of other materials: measure all models")
     originals = {i: density(i) for i in ids}
     sums = {}
     for name, loaded in models().items():
         loaded.encode(originals[ids[0]])
         for how in ("", ALONE):
-            sums[name + how] = summary([measure(loaded, originals[i], 0, how != ALONE) for i in ids])
+            if model and name not in model:
+                sums[name + how] = earlier["mean"][name + how]
+            else:
+                sums[name + how] = summary([measure(loaded, originals[i], 0, how != ALONE) for i in ids])
     text = table(_HEAD, [_row(_quoted(name), s) for name, s in sums.items()])
     filled = percent(next(iter(sums.values()))["filled"], 2)
     text += f"\n\n{len(ids)} test materials; a cell fills {filled} of the padded grid."
