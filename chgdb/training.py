@@ -226,7 +226,7 @@ def from_catalog(catalog: Catalog, *, progress: bool = False) -> tuple[list[Dens
 
 def _network(configuration: Configuration) -> Configuration:
     """What a network is made for; the grids it sees may change from one training to the next."""
-    return replace(configuration, spacing=1.0, most=configuration.factor, whole=False, margin=0)
+    return replace(configuration, spacing=1.0, most=configuration.factor, whole=False, margin=0, clear=False)
 
 
 def _sample(density: Density, configuration: Configuration, prior: Prior | None, text: int) -> _Sample:

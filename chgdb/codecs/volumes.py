@@ -17,6 +17,7 @@ from ..grids import resample
 from .atoms import Prior, superposition
 from .basis import symmetric_part
 
+_ATOM = 0.6  # Å, width of an atom that a face should not cut
 _LARGEST = 512  # of grid points, channels and blocks: 128, 64 and 4 are the most of any variant
 
 
@@ -40,6 +41,8 @@ class Configuration:
         that its faces never cut through a voxel. Periodic grids have that anyway.
     margin: latent voxels that stay empty past the high end of a zero-padded cell, however long it is. Without, the
         far face of a long cell meets the end of the volume, which no other crystal does, and a network fails there.
+    clear: the volume begins where planes along its faces pass between the atoms (`origin`), not through those at the
+        origin of the cell: a zero-padded network has to make the cut through every atom on a face.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Configuration:
     scale: float = 1.0
     whole: bool = False
     margin: int = 0
+    clear: bool = False
 
     def __post_init__(self) -> None:
         allowed = {
@@ -72,6 +76,7 @@ class Configuration:
         sound = sound and all(isinstance(n, int) and 1 <= n <= _LARGEST for n in whole)
         sound = sound and all(isinstance(x, int | float) for x in (self.spacing, self.scale, self.dropout))
         sound = sound and isinstance(self.whole, bool) and isinstance(self.margin, int)
+        sound = sound and isinstance(self.clear, bool)
         if not sound or not 0 <= self.dropout < 1 or (self.network == "lapped" and len(self.widths) != 2):
             raise CodecError(f"the autoencoder {str(self.name)[:80]!r} has a configuration of impossible numbers")
         fits = self.network == "lapped" or self.factor == 2 ** len(self.widths)
@@ -125,10 +130,10 @@ class Configuration:
 CONFIGURATIONS = {
     variant.name: variant
     for variant in (
-        Configuration("published", whole=True, margin=2),
-        Configuration("published-8", factor=16, channels=8, widths=(16, 32, 32, 32), whole=True, margin=2),
-        Configuration("published-32", factor=4, widths=(16, 32), whole=True, margin=2),
-        Configuration("published-text", batch_norm=True, dropout=0.1, whole=True, margin=2),
+        Configuration("published", whole=True, margin=2, clear=True),
+        Configuration("published-8", factor=16, channels=8, widths=(16, 32, 32, 32), whole=True, margin=2, clear=True),
+        Configuration("published-32", factor=4, widths=(16, 32), whole=True, margin=2, clear=True),
+        Configuration("published-text", batch_norm=True, dropout=0.1, whole=True, margin=2, clear=True),
         Configuration("difference", target="difference", scale=0.03),
         Configuration("circular", boundary="periodic"),
         Configuration(
@@ -151,7 +156,33 @@ def to_volume(density: Density, configuration: Configuration, prior: Prior | Non
     if configuration.target == "difference":
         values = values - values.mean() - _atoms(density.crystal, prior, density.grid)
     z, y, x = configuration.volume_shape(density.crystal.cell)
-    return np.ascontiguousarray(resample(values, (x, y, z)).transpose(2, 1, 0) / configuration.scale, dtype=np.float32)
+    volume = resample(values, (x, y, z)).transpose(2, 1, 0) / configuration.scale
+    begin = origin(density.crystal, configuration)
+    return np.ascontiguousarray(np.roll(volume, [-n for n in begin], (0, 1, 2)), dtype=np.float32)
+
+
+def origin(crystal: Crystal, configuration: Configuration) -> tuple[int, int, int]:
+    """Grid points (z, y, x) of the cell's own grid at which a volume begins: 0 unless the configuration is `clear`.
+
+    Along each axis the plane between two grid points that the atoms, as Gaussians, leave the most free; the first
+    of equal ones. It follows from the structure alone, which the decoder has, too.
+    """
+    if not configuration.clear:
+        return 0, 0, 0
+    shape = configuration.volume_shape(crystal.cell)
+    heights = 1 / np.linalg.norm(np.linalg.inv(crystal.cell), axis=0)
+    z, y, x = (_clearest(crystal, 2 - k, shape[k], heights[2 - k]) for k in range(3))
+    return z, y, x
+
+
+def _clearest(crystal: Crystal, axis: int, points: int, height: float) -> int:
+    away = (np.arange(points)[:, None] - 0.5) / points - crystal.positions[:, axis]
+    away = (away - np.rint(away)) * height
+    seen = np.zeros(points)
+    for image in (-height, 0.0, height):
+        seen += np.exp(-0.5 * ((away + image) / _ATOM) ** 2) @ np.cbrt(crystal.numbers)
+    # Planes that symmetry makes equal differ by rounding, which another reading of the structure rounds otherwise.
+    return int(np.argmin(np.round(seen / seen.max(), 4)))
 
 
 def context(crystal: Crystal, configuration: Configuration, prior: Prior | None) -> np.ndarray | None:
@@ -171,7 +202,7 @@ def from_volume(
     n_electrons: the mean of a difference's density; unused for a total. Raises `CodecError` where it is missing.
     symmetric: keep of the network's output what has the symmetry of the crystal.
     """
-    values = np.asarray(volume, dtype=float).transpose(2, 1, 0)
+    values = np.roll(np.asarray(volume, dtype=float), origin(crystal, configuration), (0, 1, 2)).transpose(2, 1, 0)
     if symmetric:  # on the coarser of both grids: nothing of the finer one's survives resampling
         nx, ny, nz = (min(pair) for pair in zip(values.shape, grid, strict=True))
         values = symmetric_part(resample(values, (nx, ny, nz)), crystal)

@@ -33,7 +33,7 @@ from codec_report import count, load, percent, publish, table
 import chgdb
 from chgdb import Density, codecs
 from chgdb.codecs.autoencoder import MODEL, Autoencoder, models_folder
-from chgdb.codecs.volumes import CONFIGURATIONS, DEFAULT, Configuration, from_volume, to_volume
+from chgdb.codecs.volumes import CONFIGURATIONS, DEFAULT, Configuration, from_volume, origin, to_volume
 from chgdb.errors import CodecError
 from chgdb.formats import text_bytes
 from chgdb.store_latents import compress
@@ -109,8 +109,9 @@ def padded_error(
 
                 assert model.prior is not None
                 atoms = superposition(model.prior, original.crystal, (x, y, z)).transpose(2, 1, 0)
-                volume[:z, :y, :x] += atoms + original.total.mean()
-            volume[:z, :y, :x] -= exact
+                exact -= atoms + original.total.mean()
+            begin = origin(original.crystal, model.configuration)
+            volume[:z, :y, :x] -= np.roll(exact, [-n for n in begin], (0, 1, 2))
         return float(np.square(volume).mean(dtype=float)), float(np.abs(volume).mean(dtype=float))
     whole = _PADDED.most**3
     return float(np.square(error).sum() / whole), float(np.abs(error).sum() / whole)

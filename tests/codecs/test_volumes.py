@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from materials import IDS, atoms
 
 from chgdb import Crystal, Density
 from chgdb.codecs.atoms import Prior, fit, superposition
-from chgdb.codecs.volumes import CONFIGURATIONS, Configuration, context, from_volume, to_volume
+from chgdb.codecs.volumes import CONFIGURATIONS, Configuration, context, from_volume, origin, to_volume
 from chgdb.errors import CodecError
 
 
@@ -77,6 +78,26 @@ def test_a_padded_cell_can_be_a_whole_number_of_latent_voxels() -> None:
     for wrong in ({"margin": 16}, {"margin": -1}, {"margin": 1, "boundary": "periodic"}):
         with pytest.raises(CodecError, match="does not fit together"):
             Configuration.from_json({"name": "x", **wrong})
+
+
+def test_a_clear_volume_begins_between_the_atoms_and_goes_back() -> None:
+    """Wherever the origin of the cell is: the volume is the same, and the density comes back to its place."""
+    configuration = replace(CONFIGURATIONS["published"], spacing=0.15, most=64, margin=1)
+    density = total("monoclinic", (54, 56, 50))
+    volume = to_volume(density, configuration, None)
+    begin = origin(density.crystal, configuration)
+    assert any(begin)
+    faces = [volume.take(0, axis).mean() + volume.take(-1, axis).mean() for axis in range(3)]
+    as_is = to_volume(density, replace(configuration, clear=False), None)
+    before = [as_is.take(0, axis).mean() + as_is.take(-1, axis).mean() for axis in range(3)]
+    assert sum(faces) < sum(before)
+    np.testing.assert_array_equal(np.roll(volume, begin, (0, 1, 2)), as_is)
+    back = from_volume(volume, configuration, None, density.crystal, density.grid, None)
+    plain = from_volume(as_is, replace(configuration, clear=False), None, density.crystal, density.grid, None)
+    np.testing.assert_allclose(back, plain, rtol=0, atol=1e-12)
+    noisy = Crystal(density.crystal.cell, density.crystal.positions + 1e-9, density.crystal.numbers)
+    assert origin(noisy, configuration) == begin
+    assert origin(density.crystal, CONFIGURATIONS["difference"]) == (0, 0, 0)
 
 
 def test_the_difference_has_no_mean_and_is_small(prior: Prior) -> None:
