@@ -100,6 +100,22 @@ def test_a_clear_volume_begins_between_the_atoms_and_goes_back() -> None:
     assert origin(density.crystal, CONFIGURATIONS["difference"]) == (0, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("cell", "positions", "symbols", "expected"),
+    [
+        (np.full((3, 3), 2.73) - 2.73 * np.eye(3), [[0, 0, 0], [0.25, 0.25, 0.25]], [14, 14], (30, 30, 30)),
+        (np.full((3, 3), 2.82) - 2.82 * np.eye(3), [[0, 0, 0], [0.5, 0.5, 0.5]], [11, 17], (13, 13, 13)),
+        (np.diag([3.0, 4.0, 12.0]), [[0, 0, 0], [0.5, 0.1, 0.3]], [3, 55], (60, 32, 0)),
+    ],
+)
+def test_where_a_clear_volume_begins_never_changes(
+    cell: np.ndarray, positions: list[list[float]], symbols: list[int], expected: tuple[int, int, int]
+) -> None:
+    """Latents do not say it: another rule would decode those there are to the wrong place."""
+    crystal = Crystal(cell, np.array(positions, float), np.array(symbols))
+    assert origin(crystal, CONFIGURATIONS["published"]) == expected
+
+
 def test_the_difference_has_no_mean_and_is_small(prior: Prior) -> None:
     density = atoms("mat-3")
     difference = to_volume(density, CONFIGURATIONS["difference"], prior) * CONFIGURATIONS["difference"].scale
