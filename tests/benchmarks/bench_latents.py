@@ -46,7 +46,9 @@ STEPS = 60  # of a refined latent
 WITH_REFINED = ("published",)  # models whose latents are refined here: it takes seconds a material
 ALONE, REFINED = ", network alone", ", refined"  # without the symmetry of the crystal; with a refined latent
 PUBLISHED = {"mse": 2.1e-4, "mae": 0.00402}  # arXiv 2605.07227, its text
-_PADDED = replace(CONFIGURATIONS["published"], whole=False)  # for what has no padded grid of its own
+_PADDED = replace(
+    CONFIGURATIONS["published"], whole=False, margin=0, clear=False
+)  # for what has no padded grid of its own
 #: A metal, an ionic and a covalent crystal, the first of each that the test part has.
 PICTURED = {
     "metal": ["mp-30", "mp-23", "mp-90", "mp-13", "mp-79", "mp-129", "mp-91", "mp-1265", "mp-2658", "mp-1487"],
@@ -57,6 +59,9 @@ PICTURED = {
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True)
 Out = Annotated[Path, typer.Option(help="Folder of latents.md, data/ and figures/.")]
 Materials = Annotated[int, typer.Option(help="Materials of the test part; 0 for all.")]
+Only = Annotated[
+    list[str] | None, typer.Option(help="Measure this one alone, and keep what was measured of the others.")
+]
 
 
 def models() -> dict[str, Autoencoder]:
@@ -189,9 +194,7 @@ _HEAD = [
 def variants(
     out: Out = OUT,
     materials: Materials = 0,
-    model: Annotated[
-        list[str] | None, typer.Option(help="Measure this one alone, and keep what was measured of the others.")
-    ] = None,
+    model: Only = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that refine latents, each with one thread.")] = 1,
     refined: Annotated[bool, typer.Option(help="Refine latents, too: seconds a material.")] = True,
 ) -> None:
@@ -362,9 +365,7 @@ def _fourier(original: Density, tolerance: float, prior: Any) -> dict[str, float
 def catalog(
     out: Out = OUT,
     materials: Materials = 0,
-    model: Annotated[
-        list[str] | None, typer.Option(help="Measure this one alone, and keep what was measured of the others.")
-    ] = None,
+    model: Only = None,
 ) -> None:
     """The test part of the catalog as it is now, with the larger cells that came after the models, through each."""
     torch.set_num_threads(1)
@@ -410,7 +411,17 @@ def vasp(out: Out = OUT) -> None:
         cells = [f"{percent(r['nmae'])} ({count(r['bytes'])})" for r in results.values()]
         rows.append([name, "×".join(map(str, original.grid)), *cells, equal])
         facts[name] = results
-    publish(out, "vasp", table(head, rows), {"rows": facts}, PAGE)
+    publish(out, "vasp", f"{table(head, rows)}\n\n{_vasp_means(facts)}", {"rows": facts}, PAGE)
+
+
+def _vasp_means(facts: dict[str, dict[str, dict[str, float]]]) -> str:
+    """The columns of the test set, for the files that hold pseudo-densities."""
+    files = [ways for name, ways in facts.items() if "AECCAR" not in name]
+    rows = []
+    for way in files[0]:
+        variant, *rest = way.split(" ")
+        rows.append(_row(" ".join([f"`{variant}`", *rest]), summary([ways[way] for ways in files])))
+    return f"Means of the {len(files)} that are no AECCAR, decoded as by default:\n\n{table(_HEAD, rows)}"
 
 
 @app.command()
