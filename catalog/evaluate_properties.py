@@ -3,7 +3,8 @@
     chgdb.zarr (densities, labels, latents), ../shared (structures without a density, VASP files)
         -> docs/science/data/properties.json   every number
         -> docs/science/figures/properties-*.svg
-        -> docs/science/properties.md          its tables, between their markers
+        -> docs/science/properties.md          its tables, between their markers; label_checks.json of
+                                               `check_labels.py` goes beside the labels
 
 Models are trained anew for both protocols; predictions are kept in the working folder (`--work`) and used again as long
 as rows, labels, inputs and the version of the model are the same, so that an interrupted run goes on. `--model` adds
@@ -204,6 +205,9 @@ def main(
             facts = property_studies.measure(measured, chosen, facts, studies, shared)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_readable(facts), encoding="utf-8")
+        checks = path.with_name("label_checks.json")
+        if checks.exists():
+            facts["label_checks"] = json.loads(checks.read_text())
         property_report.write(facts, DOCS)
     except (ChgdbError, OSError) as error:
         typer.echo(f"error: {error}", err=True)

@@ -152,6 +152,28 @@ def _polymorphs(facts: dict[str, Any]) -> str:
     return table(["", "pairs", "right", "wrong", "no difference", "right, ties as half"], rows) if rows else ""
 
 
+def _doubtful(facts: dict[str, Any]) -> str:
+    found = facts.get("doubtful")
+    if not found:
+        return ""
+    checks = facts.get("label_checks", {})
+    labels = []
+    for row in found["rows"] + found["largest"]:
+        computed = checks.get(row[0], {}).get("computed")
+        cells = [*(f"{x:.0f}" for x in row[2:4]), f"{row[4]:.2f}", *(f"{x:.0f}" for x in row[5:])]
+        labels.append([*row[:2], *cells, *(f"{x:.0f}" for x in computed or ()), *[_DASH] * (0 if computed else 2)])
+    targets = list(next(iter(found["scores"].values())))
+    rows = [
+        [_title(facts, name), *(f"{x:.3f}" for target in targets for x in scores[target])]
+        for name, scores in found["scores"].items()
+    ]
+    headers = [f"{_SHORT[target]}{which}" for target in targets for which in ("", ", without them")]
+    shown = table(
+        ["", "formula", "K, GPa", "G, GPa", "Poisson's ratio", "G predicted", "K computed", "G computed"], labels
+    )
+    return f"{shown}\n\n{table(['R2, five folds grouped by formula', *headers], rows)}"
+
+
 def _columns(facts: dict[str, Any]) -> str:
     if "columns" not in facts:
         return ""
@@ -235,6 +257,7 @@ _BLOCKS = {
     "paper": _protocol("paper"),
     "grouped": _protocol("grouped"),
     "ratios": _ratios,
+    "doubtful": _doubtful,
     "curve": _curve,
     "columns": _columns,
     "shap": _shap,

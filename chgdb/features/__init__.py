@@ -7,11 +7,12 @@ Every feature is the same for a rotated or shifted crystal, for its primitive, c
 grid that resolves the density: all are taken from one canonical cell and grid (`cells`). Only numpy and spglib are
 needed.
 
-Groups, by the prefix of the names:
+Atoms one by one are in `environments`. Groups, by the prefix of the names:
 - `MagpieData`, `element`, `fraction`: the composition (`composition`).
 - `structure`, `saed`: the structure, and the superposition of atomic densities that it implies.
 - `bands`, `nearest`: the electronic structure that it implies, of a universal tight-binding model with two choices of
   which atoms are neighbours (`bands`).
+- `response`: what the same model says of elasticity (`response`).
 - `density`, `difference`: the density given, and how it differs from that superposition.
 """
 
@@ -23,7 +24,7 @@ import numpy as np
 
 from ..density import Crystal, Density
 from ..errors import DensityError
-from . import atoms, bands, bonds, cells, composition, fields
+from . import atoms, bands, bonds, cells, composition, fields, response, tightbinding
 from .composition import MAGPIE_NAMES, magpie
 
 #: Decimals that the features are rounded to, MAGPIE's apart: far below what they tell, far above rounding errors, so
@@ -31,7 +32,7 @@ from .composition import MAGPIE_NAMES, magpie
 DECIMALS = 5
 
 #: Raised with every change of what `describe` returns: a model refuses features of another version.
-VERSION = 2
+VERSION = 3
 
 COMPOSITION_NAMES: tuple[str, ...] = (*MAGPIE_NAMES, *composition.ELEMENTAL_NAMES, *composition.FRACTION_NAMES)
 STRUCTURE_NAMES: tuple[str, ...] = (
@@ -39,6 +40,7 @@ STRUCTURE_NAMES: tuple[str, ...] = (
     *(f"structure.{name}" for name in (*bonds.GEOMETRY_NAMES, *bonds.SPRING_NAMES)),
     *(f"saed.{name}" for name in (*fields.FIELD_NAMES, *bonds.DENSITY_NAMES)),
     *(f"{kind}.{name}" for kind in ("bands", "nearest") for name in bands.BAND_NAMES),
+    *(f"response.{name}" for name in response.RESPONSE_NAMES),
 )
 _DENSITY = (*fields.FIELD_NAMES, *bonds.DENSITY_NAMES)
 DENSITY_NAMES: tuple[str, ...] = (
@@ -117,8 +119,9 @@ def _structure(crystal: Crystal):
             bonds.springs(near, near.scaled**-4.0),
             fields.describe(reference),
             bonds.along_bonds(profiles, near, electrons),
-            bands.describe(pairs, bands.by_radius(pairs)),
-            bands.describe(pairs, bands.by_distance(pairs)),
+            bands.describe(pairs, tightbinding.by_radius(pairs)),
+            bands.describe(pairs, tightbinding.by_distance(pairs)),
+            response.describe(pairs),
         ]
     )
     return values, place, waves, reference, parts, near, profiles

@@ -7,7 +7,7 @@ could lie on either side by rounding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -41,18 +41,28 @@ class Neighbours:
         """Effective coordination number of each atom."""
         return np.bincount(self.first, self.weights, len(self.crystal))
 
+    @cached_property
+    def images(self) -> np.ndarray:
+        """(n, 3) whole numbers: the cell that the second atom is in, where the first is in the one at 0."""
+        inside = self.crystal.positions % 1.0
+        steps = self.vectors @ np.linalg.inv(self.crystal.cell)
+        return np.rint(steps - (inside[self.second] - inside[self.first]))
+
+    def moved(self, shift: np.ndarray) -> Neighbours:
+        """The second atom of every pair shifted by (3,) Å; the weights stay."""
+        vectors = self.vectors + shift
+        lengths = np.linalg.norm(vectors, axis=1)
+        return replace(self, vectors=vectors, lengths=lengths, scaled=self.scaled * lengths / self.lengths)
+
     def bonds(self) -> Neighbours:
         """The pairs that count as bonds; their weights fall to zero where that ends."""
-        keep = self.weights > _SMALL
-        return Neighbours(
-            self.crystal,
-            self.first[keep],
-            self.second[keep],
-            self.vectors[keep],
-            self.lengths[keep],
-            self.scaled[keep],
-            self.weights[keep] - _SMALL,
-        )
+        kept = self.take(self.weights > _SMALL)
+        return replace(kept, weights=kept.weights - _SMALL)
+
+    def take(self, pairs: np.ndarray) -> Neighbours:
+        """Some of the pairs; the weights stay."""
+        fields = (self.first, self.second, self.vectors, self.lengths, self.scaled, self.weights)
+        return Neighbours(self.crystal, *(field[pairs] for field in fields))
 
 
 def neighbours(crystal: Crystal) -> Neighbours:
@@ -173,6 +183,13 @@ def geometry(near: Neighbours, n_rotations: int, electrons: float) -> np.ndarray
     return np.array([*result, *_angles(bonds), *_orders(bonds, chi, radius)])
 
 
+def legendre(cosine: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Legendre polynomials of order 2, 4 and 6."""
+    c2 = cosine**2
+    p6 = (231 * c2**3 - 315 * c2**2 + 105 * c2 - 5) / 16
+    return 1.5 * c2 - 0.5, (35 * c2**2 - 30 * c2 + 3) / 8, p6
+
+
 def _angles(bonds: Neighbours) -> list[float]:
     """Distribution of the cosines of bond angles, by the product of both bonds' weights."""
     histogram, moments, total = np.zeros(len(_ANGLES)), np.zeros(3), 0.0
@@ -189,8 +206,7 @@ def _angles(bonds: Neighbours) -> list[float]:
             continue
         for k, centre in enumerate(_ANGLES):
             histogram[k] += (weight * np.exp(-0.5 * ((cosine - centre) / 0.12) ** 2)).sum() / scale
-        c2 = cosine**2
-        moments += [(weight * p).sum() / scale for p in (cosine, 1.5 * c2 - 0.5, (35 * c2**2 - 30 * c2 + 3) / 8)]
+        moments += [(weight * p).sum() / scale for p in (cosine, *legendre(cosine)[:2])]
         total += 1
     total = max(total, 1.0)
     return [*(histogram / total), *(moments / total)]
@@ -207,9 +223,7 @@ def _orders(bonds: Neighbours, chi: np.ndarray, radius: np.ndarray) -> list[floa
             continue
         w = weight / weight.sum()
         unit = bonds.vectors[mine] / bonds.lengths[mine, None]
-        c2 = np.clip(unit @ unit.T, -1, 1) ** 2
-        p4 = (35 * c2**2 - 30 * c2 + 3) / 8
-        p6 = (231 * c2**3 - 315 * c2**2 + 105 * c2 - 5) / 16
+        _, p4, p6 = legendre(np.clip(unit @ unit.T, -1, 1))
         # Root with a small offset, as its slope at zero is infinite.
         q4, q6 = (float(np.sqrt(max(w @ p @ w, 0.0) + 1e-3)) for p in (p4, p6))
         orders.append((q4, q6, float(np.sqrt(((w @ unit) ** 2).sum() + 1e-3))))

@@ -2,19 +2,25 @@
 
 The model of a target y with features x_s of the structure and x_d of the density:
 
-    y = f(x_s) + g(x_s, x_d) + noise
+    y = f(x_s) + g(x_s, x_d) + the mean over the atoms of h(atom) + noise
 
-f and g are independent Gaussian processes with rational-quadratic kernels, f with a linear part beside. Distances are
-weighted sums over groups of standardised features. A row without a density still tells about f: for it, the variance
-of g counts as noise. So structures with known properties but no density train the part that needs no density.
+f, g and h are independent Gaussian processes with rational-quadratic kernels, f with a linear part beside. Distances
+are weighted sums over groups of standardised features. h looks at what `features.environments` tells of each atom: the
+covariance of two crystals is the mean over all pairs of their atoms. A row without a density still tells about f and
+h: for it, the variance of g counts as noise. So structures with known properties but no density train what needs none.
 Weights, amplitudes and noise maximise the marginal likelihood (C. E. Rasmussen, C. K. I. Williams, Gaussian Processes
 for Machine Learning, MIT Press 2006, ch. 5) of a sample of the training rows, with weak priors.
+
+Some labels are wrong by far. The noise is therefore that of a Student's t distribution: rows whose leave-one-out
+residual is large have more of it (a scale mixture of normal distributions, fitted by a few rounds of reweighting).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +32,10 @@ BEND = 4.0
 SAMPLE = 600
 #: Rows that the predictive variance is conditioned on.
 VARIANCE_ROWS = 256
+#: Degrees of freedom of the noise, and rounds of finding each row's.
+FREEDOM, ROUNDS = 4.0, 3
+#: Rows at a time whose atoms are compared with all others.
+_BLOCK = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +76,15 @@ class Layout:
     """Which columns of a table are which group, and which groups each of f and g looks at.
 
     groups: columns of each, as slices. structure, density: positions of groups that f and g look at; the others of
-    `density` that are not in `structure` may be NaN. linear: position of the group of the linear part.
+    `density` that are not in `structure` may be NaN. linear: position of the group of the linear part. atoms: columns
+    of the groups that h looks at, in a table of atoms; without any there is no h.
     """
 
     groups: tuple[slice, ...]
     structure: tuple[int, ...]
     density: tuple[int, ...]
     linear: int
+    atoms: tuple[slice, ...] = ()
 
     @property
     def optional(self) -> tuple[int, ...]:
@@ -80,37 +92,91 @@ class Layout:
 
     @property
     def n_parameters(self) -> int:
-        return len(self.structure) + len(self.density) + 6
+        return len(self.starts()[0])
 
     def starts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(start and mean of the prior, its std, bounds (n, 2)) of the logarithms of the parameters.
 
-        Order: weights of f, weights of g, amplitudes of f and g, shape of f and g, linear amplitude, noise.
+        Order: weights of f, weights of g, amplitudes of f and g, shape of f and g, linear amplitude, noise; where there
+        is an h, its weights, amplitude and shape.
         """
-        n = len(self.structure) + len(self.density)
-        mean = np.concatenate([np.full(n, np.log(0.4)), [0.0, -1.0, 0.0, 0.0, -1.5, -3.0]])
-        std = np.concatenate([np.full(n, 1.5), [1.5, 1.5, 0.8, 0.8, 2.0, 1.5]])
-        low = np.concatenate([np.full(n, -7.0), [-5.0, -7.0, -1.5, -1.5, -8.0, -7.0]])
-        high = np.concatenate([np.full(n, 4.0), [5.0, 5.0, 3.0, 3.0, 4.0, 1.0]])
+        n, m = len(self.structure) + len(self.density), len(self.atoms)
+        weight, amplitude, shape = (np.log(0.4), 1.5, -7.0, 4.0), (-1.0, 1.5, -8.0, 5.0), (0.0, 0.8, -1.5, 3.0)
+        rows = [weight] * n + [(0.0, 1.5, -5.0, 5.0), (-1.0, 1.5, -7.0, 5.0), shape, shape]
+        rows += [(-1.5, 2.0, -8.0, 4.0), (-3.0, 1.5, -7.0, 1.0)]
+        rows += [weight] * m + [amplitude, shape] if m else []
+        mean, std, low, high = np.array(rows).T
         return mean, std, np.stack([low, high], axis=1)
+
+    def split(self, theta: np.ndarray) -> Hyperparameters:
+        """Of logarithms in the order of `starts`."""
+        values = np.exp(theta)
+        a, b, c = np.cumsum([len(self.structure), len(self.density), 6])
+        h = (values[c : c + len(self.atoms)], *values[c + len(self.atoms) :]) if self.atoms else (values[:0], 0.0, 1.0)
+        return Hyperparameters(values[:a], values[a:b], *values[b:c], *h)
+
+
+class Hyperparameters(NamedTuple):
+    """weights_f, weights_g, weights_h: of groups. amplitude_f, ..., noise: variances. shape_f, ...: of the kernels."""
+
+    weights_f: np.ndarray
+    weights_g: np.ndarray
+    amplitude_f: float
+    amplitude_g: float
+    shape_f: float
+    shape_g: float
+    linear: float
+    noise: float
+    weights_h: np.ndarray
+    amplitude_h: float
+    shape_h: float
+
+
+@dataclass(frozen=True, eq=False)
+class Atoms:
+    """Distinct atoms of rows, one row's after the other.
+
+    values: (m, k) float32, scaled. shares: (m,) of each row's atoms, adding up to 1 in each. counts: (n,), of each row.
+    """
+
+    values: np.ndarray
+    shares: np.ndarray
+    counts: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Atoms:
+        starts, counts = np.cumsum(self.counts) - self.counts, self.counts[rows]
+        chosen = np.repeat(starts[rows] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        return Atoms(self.values[chosen], self.shares[chosen], counts)
+
+    @property
+    def starts(self) -> np.ndarray:
+        return np.cumsum(self.counts) - self.counts
+
+    @property
+    def owners(self) -> np.ndarray:
+        return np.repeat(np.arange(len(self.counts)), self.counts)
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """Scaled rows, group by group, each divided by the root of its number of columns, and which have a density."""
+    """Scaled rows, group by group, each divided by the root of its number of columns, which have a density, and their
+    atoms where the layout asks for them, the groups of their columns side by side and divided likewise."""
 
     groups: tuple[np.ndarray, ...]
     has_density: np.ndarray
+    atoms: Atoms | None = None
 
     def __len__(self) -> int:
         return len(self.has_density)
 
     def take(self, rows: np.ndarray) -> Parts:
-        return Parts(tuple(group[rows] for group in self.groups), self.has_density[rows])
+        atoms = None if self.atoms is None else self.atoms.take(rows)
+        return Parts(tuple(group[rows] for group in self.groups), self.has_density[rows], atoms)
 
 
-def parts(layout: Layout, scaled: np.ndarray, used: np.ndarray) -> Parts:
-    """Of scaled rows (n, k); used: (k,) bool, columns that vary in the training set."""
+def parts(layout: Layout, scaled: np.ndarray, used: np.ndarray, atoms: Atoms | None = None) -> Parts:
+    """Of scaled rows (n, k); used: (k,) bool, columns that vary in the training set. atoms: of the rows, scaled; needed
+    where the layout has an h."""
     groups = []
     has = np.isfinite(scaled[:, layout.groups[layout.optional[0]]]).all(axis=1) if layout.optional else None
     for number, columns in enumerate(layout.groups):
@@ -118,7 +184,13 @@ def parts(layout: Layout, scaled: np.ndarray, used: np.ndarray) -> Parts:
         if number in layout.optional:
             values = np.where(np.isfinite(values), values, 0.0)
         groups.append(np.ascontiguousarray(values) / np.sqrt(max(values.shape[1], 1)))
-    return Parts(tuple(groups), np.ones(len(scaled), bool) if has is None else has)
+    if layout.atoms:
+        assert atoms is not None
+        divided = [atoms.values[:, c] / np.float32(np.sqrt(c.stop - c.start)) for c in layout.atoms]
+        atoms = Atoms(np.hstack(divided), atoms.shares, atoms.counts)
+    else:
+        atoms = None
+    return Parts(tuple(groups), np.ones(len(scaled), bool) if has is None else has, atoms)
 
 
 def _distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -130,30 +202,57 @@ def _joined(rows: Parts, groups: tuple[int, ...], weights: np.ndarray) -> np.nda
     return np.hstack([rows.groups[g] * np.sqrt(w) for g, w in zip(groups, weights, strict=True)])
 
 
-def _split(layout: Layout, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(weights of f, weights of g, the six others), exponentiated."""
-    values = np.exp(theta)
-    a, b = len(layout.structure), len(layout.structure) + len(layout.density)
-    return values[:a], values[a:b], values[b:]
-
-
 def covariance(layout: Layout, theta: np.ndarray, first: Parts, second: Parts) -> np.ndarray:
-    """(n, m) prior covariance of f + g between rows."""
-    weights_f, weights_g, (amplitude_f, amplitude_g, shape_f, shape_g, linear, _) = _split(layout, theta)
+    """(n, m) prior covariance of f + g + h between rows."""
+    h = layout.split(theta)
     # A weighted sum of distances is the distance of groups scaled by the roots of the weights: one product of matrices.
-    total_f = _distances(_joined(first, layout.structure, weights_f), _joined(second, layout.structure, weights_f))
-    total_g = _distances(_joined(first, layout.density, weights_g), _joined(second, layout.density, weights_g))
-    result = amplitude_f * (1 + total_f / (2 * shape_f)) ** -shape_f
+    total_f = _distances(_joined(first, layout.structure, h.weights_f), _joined(second, layout.structure, h.weights_f))
+    total_g = _distances(_joined(first, layout.density, h.weights_g), _joined(second, layout.density, h.weights_g))
+    result = h.amplitude_f * (1 + total_f / (2 * h.shape_f)) ** -h.shape_f
     both = np.outer(first.has_density, second.has_density)
     if both.any():
-        result += both * (amplitude_g * (1 + total_g / (2 * shape_g)) ** -shape_g)
-    return result + linear * (first.groups[layout.linear] @ second.groups[layout.linear].T)
+        result += both * (h.amplitude_g * (1 + total_g / (2 * h.shape_g)) ** -h.shape_g)
+    if layout.atoms:
+        one, other = (_weighted_atoms(layout, h, rows) for rows in (first, second))
+        for start in range(0, len(first), _BLOCK):
+            block = np.arange(start, min(start + _BLOCK, len(first)))
+            result[block] += h.amplitude_h * _mean_over_atoms(one.take(block), other, h.shape_h)
+    return result + h.linear * (first.groups[layout.linear] @ second.groups[layout.linear].T)
+
+
+def _weighted_atoms(layout: Layout, h: Hyperparameters, rows: Parts) -> Atoms:
+    """The atoms with each group scaled by the root of its weight."""
+    assert rows.atoms is not None
+    scale = np.repeat(np.sqrt(h.weights_h), [c.stop - c.start for c in layout.atoms]).astype(np.float32)
+    return Atoms(rows.atoms.values * scale, rows.atoms.shares, rows.atoms.counts)
+
+
+def _mean_over_atoms(first: Atoms, second: Atoms, shape: float) -> np.ndarray:
+    """(n, m) means over all pairs of atoms of two crystals of a rational quadratic of their distance."""
+    # Single precision: there are ten times as many pairs as of crystals.
+    near = _distances(first.values, second.values)
+    near *= np.float32(0.5 / shape)
+    near += 1
+    near = np.exp(np.float32(-shape) * np.log(near, out=near))
+    by_crystal = np.add.reduceat((near * second.shares.astype(np.float32)).astype(float), second.starts, axis=1)
+    return np.add.reduceat(by_crystal * first.shares[:, None], first.starts, axis=0)
+
+
+def _variance(layout: Layout, theta: np.ndarray, rows: Parts) -> np.ndarray:
+    """(n,) prior variance of f + g + h of rows with a density."""
+    h = layout.split(theta)
+    result = h.amplitude_f + h.amplitude_g + h.linear * (rows.groups[layout.linear] ** 2).sum(axis=1)
+    if layout.atoms:
+        atoms = _weighted_atoms(layout, h, rows)
+        each = (atoms.take(np.array([i])) for i in range(len(rows)))
+        result = result + h.amplitude_h * np.array([_mean_over_atoms(a, a, h.shape_h)[0, 0] for a in each])
+    return result
 
 
 def _noise(layout: Layout, theta: np.ndarray, rows: Parts) -> np.ndarray:
-    """Variance of each training label about f + g, or about f where there is no density."""
-    _, _, others = _split(layout, theta)
-    return others[5] + np.where(rows.has_density, 0.0, others[1])
+    """Variance of each training label about f + g + h, or about f + h where there is no density."""
+    h = layout.split(theta)
+    return h.noise + np.where(rows.has_density, 0.0, h.amplitude_g)
 
 
 def optimise(
@@ -174,15 +273,26 @@ def optimise(
     distance = [_distances(group, group) for group in sample.groups]
     linear = sample.groups[layout.linear] @ sample.groups[layout.linear].T
     both = np.outer(sample.has_density, sample.has_density).astype(float)
+    between, shares, owners = [], np.zeros((0, 0)), np.zeros(0, int)
+    if sample.atoms is not None:
+        ends = np.cumsum([0, *(c.stop - c.start for c in layout.atoms)])
+        columns = [sample.atoms.values[:, a:b].astype(float) for a, b in pairwise(ends)]
+        between = [_distances(group, group) for group in columns]
+        shares, owners = np.outer(sample.atoms.shares, sample.atoms.shares), sample.atoms.owners
     mean, std, bounds = layout.starts()
     n, t = y.shape
 
     def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        w_f, w_g, (a_f, a_g, s_f, s_g, lin, noise) = _split(layout, theta)
+        w_f, w_g, a_f, a_g, s_f, s_g, lin, noise, w_h, a_h, s_h = layout.split(theta)
         base_f = 1 + sum(w * distance[g] for w, g in zip(w_f, layout.structure, strict=True)) / (2 * s_f)
         base_g = 1 + sum(w * distance[g] for w, g in zip(w_g, layout.density, strict=True)) / (2 * s_g)
         k_f, k_g = a_f * base_f**-s_f, both * (a_g * base_g**-s_g)
         matrix = k_f + k_g + lin * linear
+        if between:
+            base_h = 1 + sum(w * d for w, d in zip(w_h, between, strict=True)) / (2 * s_h)
+            k_h = a_h * shares * base_h**-s_h
+            starts = np.flatnonzero(np.r_[True, np.diff(owners) > 0])
+            matrix += np.add.reduceat(np.add.reduceat(k_h, starts, axis=1), starts, axis=0)
         matrix[np.diag_indices(n)] += _noise(layout, theta, sample)
         factor, failed = dpotrf(matrix, lower=True)
         if failed:
@@ -202,11 +312,44 @@ def optimise(
             gradient.append(-0.5 * shape * (pull * k * ((base - 1) / base - np.log(base))).sum())
         gradient.append(-0.5 * lin * (pull * linear).sum())
         gradient.append(-0.5 * noise * diagonal.sum())
+        if between:
+            over_atoms = pull[np.ix_(owners, owners)] * k_h
+            pull_h = -0.5 * over_atoms / base_h
+            gradient += [-0.5 * w * (pull_h * d).sum() for w, d in zip(w_h, between, strict=True)]
+            gradient.append(-0.5 * over_atoms.sum())
+            gradient.append(-0.5 * s_h * (over_atoms * ((base_h - 1) / base_h - np.log(base_h))).sum())
         away = (theta - mean) / std
         return value / t + 0.5 * (away**2).sum(), np.array(gradient) / t + away / std
 
     begin = mean if start is None else start
     return minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps}).x
+
+
+def _weigh(matrix: np.ndarray, values: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(noise of each row (n,), solution alpha (n, t)) for a covariance (n, n) and standardised values.
+
+    noise: the least that each row has. The expected precision of a row whose residual is r, at a variance v of what the
+    others predict of it, is (FREEDOM + 1) / (FREEDOM + r^2 / v) of the usual one.
+    """
+    from scipy.linalg import cho_solve
+    from scipy.linalg.lapack import dpotrf, dpotri
+
+    least = noise
+    for left in range(ROUNDS, -1, -1):
+        total = matrix.copy()
+        total[np.diag_indices(len(total))] += noise
+        factor, failed = dpotrf(total, lower=True, overwrite_a=True)
+        if failed:
+            raise ModelError("the covariance of the training rows is not positive definite")
+        alpha = cho_solve((factor, True), values, check_finite=False)
+        if not left:
+            break
+        precision = np.diag(dpotri(factor, lower=True, overwrite_c=True)[0])
+        residual = alpha / precision[:, None]  # of leaving the row out
+        variance = np.maximum(1 / precision - noise, 0.0) + least
+        weight = (FREEDOM + 1) / (FREEDOM + (residual**2).mean(axis=1) / variance)
+        noise = least / np.minimum(weight, 1.0)
+    return noise, alpha
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,19 +372,14 @@ class Process:
     @classmethod
     def fit(cls, layout: Layout, rows: Parts, values: np.ndarray, theta: np.ndarray, seed: int) -> Process:
         """values: (n, t), no NaN."""
-        from scipy.linalg import cho_factor, cho_solve
-
         offset, scale = values.mean(axis=0), values.std(axis=0) + 1e-12
         matrix = covariance(layout, theta, rows, rows)
-        noise = _noise(layout, theta, rows)
-        matrix[np.diag_indices(len(rows))] += noise
+        noise, alpha = _weigh(matrix, (values - offset) / scale, _noise(layout, theta, rows))
         rng = np.random.default_rng(seed)
         order = rng.permutation(np.flatnonzero(rows.has_density) if rows.has_density.any() else len(rows))
         anchors = np.sort(order[:VARIANCE_ROWS])
         # Single precision, as it is stored: what is measured is what is loaded later.
-        inverse = np.linalg.inv(matrix[np.ix_(anchors, anchors)]).astype(np.float32)
-        factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
-        alpha = cho_solve(factor, (values - offset) / scale)
+        inverse = np.linalg.inv(matrix[np.ix_(anchors, anchors)] + np.diag(noise[anchors])).astype(np.float32)
         return cls(layout, theta, rows, alpha, offset, scale, anchors, inverse)
 
     def predict(self, rows: Parts) -> tuple[np.ndarray, np.ndarray]:
@@ -250,8 +388,8 @@ class Process:
             raise ModelError("rows of another layout of features than the model was trained with")
         cross = covariance(self.layout, self.theta, rows, self.rows)
         mean = cross @ self.alpha * self.scale + self.offset
-        _, _, (a_f, a_g, _, _, linear, noise) = _split(self.layout, self.theta)
-        prior = a_f + a_g + linear * (rows.groups[self.layout.linear] ** 2).sum(axis=1) + noise
+        noise = self.layout.split(self.theta).noise
+        prior = _variance(self.layout, self.theta, rows) + noise
         near = cross[:, self.anchors]
         variance = np.maximum(prior - ((near @ self.inverse) * near).sum(axis=1), 0.1 * noise)
         return mean, np.sqrt(variance)[:, None] * self.scale

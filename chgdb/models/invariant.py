@@ -6,8 +6,9 @@ follows from K and G, and half what is learned of it, with the masses and the vo
 is learned of the gaps that are not zero, times the probability that there is one. Bulk moduli and Debye temperatures
 are learned as square roots, shear moduli as logarithms: whichever leaves residuals that are alike over the whole range.
 
-Of shear moduli and band gaps a mean of a Gaussian process (`gaussian`) and of gradient-boosted trees is nearer to the
-truth than either; where the two disagree the error is larger, too. For the others the process alone is as good.
+A mean of two learners is nearer to the truth than either, and where the two disagree the error is larger, too: of shear
+moduli and Debye temperatures the two are Gaussian processes (`gaussian`), one of which compares crystals atom by atom
+besides, of band gaps a process and gradient-boosted trees. For the others one process is as good.
 
 Rows may lack the features of the density (NaN): structures with known properties train what needs no density.
 """
@@ -15,14 +16,18 @@ Rows may lack the features of the density (NaN): structures with known propertie
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import features
+from ..density import Crystal
 from ..errors import require
+from ..features import environments
 from . import ModelError, Rows, elasticity, gaussian, trees
 
 if TYPE_CHECKING:
@@ -30,8 +35,8 @@ if TYPE_CHECKING:
 
 NAME = "invariant"
 _PURPOSE = "training the model invariant"
-#: Share of the trees in the mean, where they were found to help.
-TREE_SHARE = {"shear_modulus": 0.3, "band_gap": 0.5}
+#: Share of the trees in the band gap.
+TREE_SHARE = 0.5
 #: Share in the band gap of the probability that there is one, times what it is then.
 _TWO_STEPS = 0.5
 #: Below this a gap, in eV, is none: bands of a finite number of k-points never quite touch.
@@ -66,6 +71,11 @@ _STRUCTURE = ("MagpieData", "element", "fraction", "structure", "saed", "bands")
 _DENSITY = ("density", "difference")
 #: Processes that are shown the bands of nearest neighbours, too; for moduli they were found not to help.
 _NEAREST = ("energy", "band_gap", "open_gap")
+#: The process that learns moduli a second time, crystals compared atom by atom; the first compares whole crystals only,
+#: which for bulk moduli was found better.
+_WHOLE, _AGAIN = "moduli", "moduli_by_atoms"
+#: Processes that are shown the elastic response; to others, and to the trees of the band gap, it adds noise.
+_ELASTIC = (_WHOLE, _AGAIN, "debye")
 #: Smallest roots of a modulus, or of a Debye temperature over its prefactor, that a process can predict.
 _LEAST = 0.5
 
@@ -80,17 +90,19 @@ def columns() -> dict[str, slice]:
 def layout(process: str) -> gaussian.Layout:
     """Groups of the features that a process looks at."""
     place = columns()
-    structure = (*_STRUCTURE, "nearest") if process in _NEAREST else _STRUCTURE
+    structure = _STRUCTURE + ("nearest",) * (process in _NEAREST) + ("response",) * (process in _ELASTIC)
     names = (*structure, *_DENSITY)
     first = tuple(range(len(structure)))
-    return gaussian.Layout(tuple(place[n] for n in names), first, tuple(range(len(names))), names.index("fraction"))
+    atoms = () if process == _WHOLE else environments.GROUPS
+    groups = tuple(place[n] for n in names)
+    return gaussian.Layout(groups, first, tuple(range(len(names))), names.index("fraction"), atoms)
 
 
 class Model:
     NAME = NAME
     TITLE = "invariant features, Gaussian process + LightGBM"
     INPUTS = ("density",)
-    VERSION = 2
+    VERSION = 3
     REFIT = True
     #: Rows whose features of the density are NaN are welcome in training.
     PARTIAL = True
@@ -98,6 +110,8 @@ class Model:
     def __init__(self) -> None:
         self.scaler: gaussian.Scaler | None = None
         self.table = np.zeros((0, 0), np.int8)  # scaled training rows, packed; processes refer to them
+        self.atom_scaler: gaussian.Scaler | None = None
+        self.atoms = gaussian.Atoms(np.zeros((0, 0), np.int8), np.zeros(0), np.zeros(0, int))  # theirs, likewise
         self.processes: dict[str, tuple[list[str], np.ndarray, gaussian.Process]] = {}
         self.forests: dict[str, trees.Forest] = {}
         self.boosters: dict[str, lightgbm.Booster] = {}  # after `fit` alone
@@ -121,13 +135,16 @@ class Model:
         self.targets = tuple(targets)
         self.scaler = gaussian.Scaler.of(raw)
         self.table = gaussian.pack(self.scaler(raw))
+        atoms = _atoms(rows.crystals)
+        self.atom_scaler = gaussian.Scaler.of(atoms.values)
+        self.atoms = replace(atoms, values=gaussian.pack(self.atom_scaler(atoms.values)))
         for key, learned in self._tasks(raw, targets).items():
             plan = layout(key)
             values = np.stack(list(learned.values()), axis=1)
             known = np.flatnonzero(np.isfinite(values).all(axis=1))
             if key == "open_gap" and len(known) < _FEWEST:
                 continue
-            part = gaussian.parts(plan, gaussian.unpack(self.table[known]), self.scaler.scale > 0)
+            part = self._seen(key, known)
             scaled = (values[known] - values[known].mean(axis=0)) / (values[known].std(axis=0) + 1e-12)
             theta = gaussian.optimise(plan, part, scaled, seed)
             self.processes[key] = (list(learned), known, gaussian.Process.fit(plan, part, values[known], theta, seed))
@@ -136,7 +153,7 @@ class Model:
         self._complete(raw, targets)
         for name, values in self._grown(raw, targets).items():
             known = np.flatnonzero(np.isfinite(values))
-            data = lightgbm.Dataset(raw[known], values[known], free_raw_data=True)
+            data = lightgbm.Dataset(_without_response(raw[known]), values[known], free_raw_data=True)
             booster = lightgbm.train(_PARAMETERS | {"seed": seed}, data, TREES)
             self.boosters[name] = booster
             self.forests[name] = trees.parse(trees.slim(booster.model_to_string(), 7), name)
@@ -159,7 +176,9 @@ class Model:
         elif _DEBYE in targets:
             tasks["debye"] = {"root_stiffness": np.exp(targets[_DEBYE] - log_prefactor(raw))}
         if moduli:
-            tasks["moduli"] = moduli
+            tasks[_WHOLE] = moduli
+        if _SHEAR in moduli:
+            tasks[_AGAIN] = {name: values for name, values in moduli.items() if name != f"root_{_BULK}"}
         if _GAP in targets:
             gap = targets[_GAP]
             tasks["band_gap"] = {_GAP: gap}
@@ -169,7 +188,7 @@ class Model:
 
     def _grown(self, raw: np.ndarray, targets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What trees learn."""
-        grown = {name: targets[name] for name in TREE_SHARE if name in targets}
+        grown = {_GAP: targets[_GAP]} if _GAP in targets else {}
         if "open_gap" in self.processes:
             gap = targets[_GAP]
             grown["has_gap"] = np.where(np.isfinite(gap), gap > _CLOSED, np.nan)
@@ -212,7 +231,7 @@ class Model:
         missing = ~(shares[np.isfinite(formation) & np.isfinite(atoms)] > 0).any(axis=0)
         rows = np.flatnonzero(np.isfinite(atoms) & (shares[:, missing] > 0).any(axis=1))
         if len(rows):
-            predicted = self._processed("energy", gaussian.unpack(self.table[rows]))[0][:, 0]
+            predicted = self.processes["energy"][2].predict(self._seen("energy", rows))[0][:, 0]
             left = atoms[rows] - predicted - shares[rows] @ self.elements
             amounts = shares[np.ix_(rows, np.flatnonzero(missing))]
             self.elements[missing] += np.linalg.solve(
@@ -222,27 +241,29 @@ class Model:
     # Prediction --------------------------------------------------------------------------------------------------
 
     def predict(self, rows: Rows) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """See `Learner.predict`; the std is that of the process, and the distance between it and the trees."""
-        if self.scaler is None:
+        """See `Learner.predict`; the std is that of the processes, and the distance between what two learners say."""
+        if self.scaler is None or self.atom_scaler is None:
             raise ModelError("the model invariant was neither trained nor loaded")
         raw = _checked(rows)
-        scaled = self.scaler(raw)
+        scaled, atoms = self.scaler(raw), _atoms(rows.crystals)
+        atoms = replace(atoms, values=self.atom_scaler(atoms.values))
         mean: dict[str, np.ndarray] = {}
         std: dict[str, np.ndarray] = {}
-        for key, (names, _, _) in self.processes.items():
-            smooth, spread = self._processed(key, scaled)
+        for key, (names, _, process) in self.processes.items():
+            smooth, spread = process.predict(gaussian.parts(layout(key), scaled, self.scaler.scale > 0, atoms))
             for i, name in enumerate(names):
-                mean[name], std[name] = smooth[:, i], spread[:, i]
+                if name in mean:
+                    mean[name], std[name] = _both(mean[name], smooth[:, i], 0.5, std[name], spread[:, i])
+                else:
+                    mean[name], std[name] = smooth[:, i], spread[:, i]
         for name, root in ((_BULK, f"root_{_BULK}"), (_DEBYE, "root_stiffness")):
             if root in mean:
                 value = np.maximum(mean[root], _LEAST)
                 power = 2 if name == _BULK else 1  # a Debye temperature goes as the root of a modulus
                 mean[name], std[name] = power * np.log(value), power * std[root] / value
-        grown = {name: forest.predict(raw) for name, forest in self.forests.items()}
-        for name in (n for n in TREE_SHARE if n in grown):
-            step = grown[name] - mean[name]
-            mean[name] = mean[name] + TREE_SHARE[name] * step
-            std[name] = np.sqrt(std[name] ** 2 + step**2)
+        grown = {name: forest.predict(_without_response(raw)) for name, forest in self.forests.items()}
+        if _GAP in grown:
+            mean[_GAP], std[_GAP] = _both(mean[_GAP], grown[_GAP], TREE_SHARE, std[_GAP])
         if _DEBYE in mean:
             mean[_DEBYE] = mean[_DEBYE] + log_prefactor(raw)
             if _BULK in mean and _SHEAR in mean:
@@ -262,9 +283,12 @@ class Model:
             std["energy_vs_atoms"] = std["formation_energy"]
         return {name: mean[name] for name in self.targets}, {name: std[name] for name in self.targets}
 
-    def _processed(self, key: str, scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _seen(self, key: str, rows: np.ndarray) -> gaussian.Parts:
+        """Some of the training rows, as a process sees them."""
         assert self.scaler is not None
-        return self.processes[key][2].predict(gaussian.parts(layout(key), scaled, self.scaler.scale > 0))
+        atoms = self.atoms.take(rows)
+        atoms = replace(atoms, values=gaussian.unpack(atoms.values))
+        return gaussian.parts(layout(key), gaussian.unpack(self.table[rows]), self.scaler.scale > 0, atoms)
 
     # Weights -----------------------------------------------------------------------------------------------------
 
@@ -272,7 +296,10 @@ class Model:
         """process.safetensors, one LightGBM text for each thing that trees learn, and processes.json."""
         tensors = require("safetensors.numpy", "ml", _PURPOSE)
         assert self.scaler is not None
+        assert self.atom_scaler is not None
         arrays = {"table": self.table, "mean": self.scaler.mean, "scale": self.scaler.scale, "elements": self.elements}
+        arrays |= {"atoms": self.atoms.values, "atom_mean": self.atom_scaler.mean, "atom_scale": self.atom_scaler.scale}
+        arrays |= {"atom_shares": self.atoms.shares, "atom_counts": self.atoms.counts.astype(np.int32)}
         for key, (_, known, process) in self.processes.items():
             arrays[f"{key}.rows"] = known.astype(np.int32)
             arrays |= {f"{key}.{name}": values for name, values in process.to_arrays().items()}
@@ -305,14 +332,41 @@ class Model:
         model.targets = tuple(facts["targets"])
         model.scaler = gaussian.Scaler(arrays["mean"], arrays["scale"])
         model.table, model.elements = arrays["table"], arrays["elements"]
+        model.atom_scaler = gaussian.Scaler(arrays["atom_mean"], arrays["atom_scale"])
+        model.atoms = gaussian.Atoms(arrays["atoms"], arrays["atom_shares"], arrays["atom_counts"].astype(int))
         for key, names in facts["processes"].items():
-            plan, known = layout(key), arrays[f"{key}.rows"]
-            part = gaussian.parts(plan, gaussian.unpack(model.table[known]), model.scaler.scale > 0)
+            known = arrays[f"{key}.rows"]
             fields = ("theta", "alpha", "offset", "scale", "anchors", "inverse")
-            process = gaussian.Process(plan, rows=part, **{name: arrays[f"{key}.{name}"] for name in fields})
+            process = gaussian.Process(
+                layout(key), rows=model._seen(key, known), **{name: arrays[f"{key}.{name}"] for name in fields}
+            )
             model.processes[key] = (list(names), known, process)
         model.forests = {name: trees.read(folder / f"{name}.txt.gz") for name in facts["forests"]}
         return model
+
+
+def _both(
+    first: np.ndarray, second: np.ndarray, share: float, std: np.ndarray, other: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(mean of what two learners say, the second with a share; std, larger where they disagree)."""
+    step = second - first
+    variance = std**2 if other is None else 0.5 * (std**2 + other**2)
+    return first + share * step, np.sqrt(variance + step**2)
+
+
+@lru_cache(maxsize=1 << 14)
+def _environments(cell: bytes, positions: bytes, numbers: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Of a crystal by its bytes: every fold has most of the others' again."""
+    at, z = np.frombuffer(positions).reshape(-1, 3), np.frombuffer(numbers, np.int64)
+    return environments.environments(Crystal(np.frombuffer(cell).reshape(3, 3), at, z))
+
+
+def _atoms(crystals: Sequence[Crystal]) -> gaussian.Atoms:
+    """Of `features.environments`, unscaled."""
+    found = [_environments(c.cell.tobytes(), c.positions.tobytes(), c.numbers.tobytes()) for c in crystals]
+    counts = np.array([len(shares) for _, shares in found], int)
+    vectors = np.concatenate([vectors for vectors, _ in found]) if found else np.zeros((0, environments.WIDTH))
+    return gaussian.Atoms(vectors, np.concatenate([np.zeros(0), *(shares for _, shares in found)]), counts)
 
 
 def _checked(rows: Rows) -> np.ndarray:
@@ -320,6 +374,11 @@ def _checked(rows: Rows) -> np.ndarray:
     if table.shape[1] != len(features.names()):
         raise ModelError(f"{table.shape[1]} features of the density, expected {len(features.names())}")
     return table
+
+
+def _without_response(raw: np.ndarray) -> np.ndarray:
+    """What the trees see."""
+    return np.delete(raw, columns()["response"], axis=1)
 
 
 def _fractions(raw: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 import chgdb
 from chgdb import Crystal, features
 from chgdb.elements import atomic_number
-from chgdb.features import bands, bonds
+from chgdb.features import bands, bonds, tightbinding
 from chgdb.features.composition import HEAVIEST, tables
 
 HBAR2 = 7.6199  # eV Å^2
@@ -20,7 +20,7 @@ def near(crystal: Crystal) -> bonds.Neighbours:
 
 def described(crystal: Crystal, strength: np.ndarray | None = None) -> dict[str, float]:
     pairs = near(crystal)
-    values = bands.describe(pairs, bands.by_radius(pairs) if strength is None else strength)
+    values = bands.describe(pairs, tightbinding.by_radius(pairs) if strength is None else strength)
     return dict(zip(bands.BAND_NAMES, values.tolist(), strict=True))
 
 
@@ -31,12 +31,12 @@ def cubic(symbols: list[str], fractional: list[list[float]], edge: float, centre
 
 def test_couplings_are_those_of_slater_and_koster():
     direction = np.array([0.36, 0.48, 0.8])
-    length, radius = 2.5, 1.1
+    length, radius = 2.5, tables()["d_radius"][22]
     pairs = bonds.Neighbours(
         cubic(["Ti", "Ti"], [[0, 0, 0], [0.5, 0.5, 0.5]], 9.0), np.array([0]), np.array([1]),
         length * direction[None], np.array([length]), np.array([1.0]), np.array([1.0]),
     )  # fmt: skip
-    found = bands._couplings(pairs, np.array([True]), np.array([radius, radius]))[0]
+    found = tightbinding.couplings(pairs)[0]
     el, em, en = direction
     r3 = np.sqrt(3)
     v, vd, vdd = HBAR2 / length**2, HBAR2 * radius**1.5 / length**3.5, HBAR2 * radius**3 / length**5
@@ -108,12 +108,12 @@ def test_contacts_of_large_ions_count_by_radius_only():
     between = (pairs.crystal.numbers[pairs.first] == 19) & (pairs.crystal.numbers[pairs.second] == 19)
     contact = between & (pairs.lengths < 4)
     assert contact.sum() == 12
-    assert bands.by_radius(pairs)[contact].min() > 0.9
-    assert bands.by_distance(pairs)[contact].max() < 0.02
+    assert tightbinding.by_radius(pairs)[contact].min() > 0.9
+    assert tightbinding.by_distance(pairs)[contact].max() < 0.02
 
 
 def test_points_of_the_mesh_do_not_depend_on_the_basis():
-    k, weights = bands._mesh(40.0)
+    k, weights = tightbinding.mesh(40.0, 1500.0)
     assert weights.sum() == pytest.approx(1)
     n = round(len(np.unique(np.concatenate([k, -k]) % 1.0, axis=0)) ** (1 / 3))
     assert n > 2

@@ -123,3 +123,108 @@ def test_the_same_seed_gives_the_same_process():
     _, rows = prepared(x)
     first, second = (gaussian.optimise(LAYOUT, rows, standardised(y), seed=3, steps=5) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+WITH_ATOMS = gaussian.Layout((slice(0, 4), slice(4, 8), slice(8, 12)), (0, 1), (0, 1, 2), 0, (slice(0, 2), slice(2, 5)))
+
+
+def atoms(n: int, seed: int = 0) -> gaussian.Atoms:
+    """One to three distinct atoms for each of n rows."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(1, 4, n)
+    parts = [rng.dirichlet(np.ones(c)) for c in counts]
+    return gaussian.Atoms(rng.normal(size=(counts.sum(), 5)).astype(np.float32), np.concatenate(parts), counts)
+
+
+def with_atoms(x: np.ndarray, seed: int = 0) -> gaussian.Parts:
+    scaler = gaussian.Scaler.of(x)
+    return gaussian.parts(WITH_ATOMS, scaler(x), scaler.scale > 0, atoms(len(x), seed))
+
+
+def test_atoms_of_some_rows():
+    all_atoms, rows = atoms(9), np.array([7, 0, 7, 3])
+    some = all_atoms.take(rows)
+    ends = np.cumsum(all_atoms.counts)
+    expected = np.concatenate([all_atoms.values[ends[r] - all_atoms.counts[r] : ends[r]] for r in rows])
+    np.testing.assert_array_equal(some.values, expected)
+    np.testing.assert_array_equal(some.counts, all_atoms.counts[rows])
+    np.testing.assert_allclose(np.bincount(some.owners, some.shares), 1)
+
+
+def test_covariance_over_atoms_is_the_mean_over_pairs(monkeypatch):
+    monkeypatch.setattr(gaussian, "_BLOCK", 4)
+    x, _, _ = problem(11, 3)
+    rows = with_atoms(x)
+    theta = WITH_ATOMS.starts()[0] + 0.2 * np.random.default_rng(2).normal(size=WITH_ATOMS.n_parameters)
+    without = gaussian.covariance(LAYOUT, theta[:-4], prepared(x)[1], prepared(x)[1])
+    found = gaussian.covariance(WITH_ATOMS, theta, rows, rows) - without
+    weights, (amplitude, shape) = np.exp(theta[-4:-2]), np.exp(theta[-2:])
+    mine = atoms(11)
+    starts = np.cumsum(mine.counts) - mine.counts
+    for i, j in ((0, 0), (2, 9), (10, 5)):
+        expected = 0.0
+        for a in range(starts[i], starts[i] + mine.counts[i]):
+            for b in range(starts[j], starts[j] + mine.counts[j]):
+                step = mine.values[a] - mine.values[b]
+                square = weights[0] * (step[:2] ** 2).mean() + weights[1] * (step[2:] ** 2).mean()
+                expected += mine.shares[a] * mine.shares[b] * (1 + square / (2 * shape)) ** -shape
+        assert found[i, j] == pytest.approx(amplitude * expected, rel=1e-5)
+    whole = gaussian.covariance(WITH_ATOMS, theta, rows, rows)
+    has = rows.has_density
+    np.testing.assert_allclose(gaussian._variance(WITH_ATOMS, theta, rows)[has], np.diag(whole)[has], rtol=1e-5)
+
+
+def test_the_gradient_with_atoms(monkeypatch):
+    import scipy.optimize
+
+    x, y, _ = problem(50, 15)
+    caught = {}
+    minimise = scipy.optimize.minimize
+
+    def spying(loss, begin, **options):
+        caught["loss"], caught["begin"] = loss, begin
+        return minimise(loss, begin, **options)
+
+    monkeypatch.setattr(scipy.optimize, "minimize", spying)
+    gaussian.optimise(WITH_ATOMS, with_atoms(x), standardised(y), seed=0, steps=2)
+    loss = caught["loss"]
+    at = caught["begin"] + 0.3 * np.random.default_rng(1).normal(size=WITH_ATOMS.n_parameters)
+    step = 1e-5 * np.eye(len(at))
+    numeric = [(loss(at + d)[0] - loss(at - d)[0]) / 2e-5 for d in step]
+    np.testing.assert_allclose(loss(at)[1], numeric, rtol=1e-5, atol=1e-6)
+
+
+def test_what_atoms_tell_is_learned():
+    """A target that is a mean over the atoms of something that no other feature knows."""
+    x, _, _ = problem(300, 0)
+    rows = with_atoms(x)
+    mine = rows.atoms
+    assert mine is not None
+    aim = np.bincount(mine.owners, mine.shares * np.sin(2 * mine.values[:, 0]) * mine.values[:, 3])[:, None]
+    train, test = np.arange(220), np.arange(220, 300)
+    errors = []
+    for layout, given in ((WITH_ATOMS, rows), (LAYOUT, prepared(x)[1])):
+        theta = gaussian.optimise(layout, given.take(train), standardised(aim[train]), seed=0)
+        process = gaussian.Process.fit(layout, given.take(train), aim[train], theta, seed=0)
+        errors.append(((process.predict(given.take(test))[0] - aim[test]) ** 2).mean() / aim.var())
+    assert errors[0] < 0.5
+    assert errors[1] > 0.8
+
+
+def test_wrong_labels_are_not_believed():
+    x, y, truth = problem(300, 0)
+    rows = prepared(x)[1]
+    train, test = np.arange(220), np.arange(220, 300)
+    wrong = y.copy()
+    wrong[:220:22] += 6.0
+    theta = gaussian.optimise(LAYOUT, rows.take(train), standardised(y[train]), seed=0)
+
+    def error(labels: np.ndarray, rounds: int) -> float:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gaussian, "ROUNDS", rounds)
+            process = gaussian.Process.fit(LAYOUT, rows.take(train), labels[train], theta, seed=0)
+        return float(((process.predict(rows.take(test))[0] - truth[test]) ** 2).mean())
+
+    plain, robust = error(wrong, 0), error(wrong, gaussian.ROUNDS)
+    assert robust < 0.7 * plain
+    assert error(y, gaussian.ROUNDS) < 1.1 * error(y, 0)

@@ -1,0 +1,197 @@
+"""Features of the elastic response that a crystal's atoms imply, of the model of `tightbinding`.
+
+The energy of the model is that of its bands and of a repulsion between neighbours. The bands' part to second order in a
+strain or in displacements of the atoms is perturbation theory: the curvature of the couplings, and what mixing occupied
+and empty states gains. The repulsion balances each bond where the atoms are; it decays twice as fast as the bond's own
+energy, as in Harrison's book. Nothing is fitted. The moduli that follow are of the right size (silicon's bulk modulus
+116 GPa and its shear modulus 80), and differ between structures for reasons of electrons that no count of bonds sees.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import tightbinding
+from .bonds import Neighbours
+from .tightbinding import TEMPERATURE, Model
+
+_POINTS = 600.0  # Å^3: about how many k-points there are times the volume
+_GPA = 160.21766  # of 1 eV/Å^3
+_STEP = 0.01  # Å; of differences, of fourth order
+_DECAY = (2.0, 6.0)  # bounds of the exponent of a bond's energy
+_EMPTY = 1e-9  # occupations nearer to 0 or 1 are that
+_EQUAL = 1e-4  # eV; energies as near as this respond as one
+_SOFT = 1.0  # eV/Å^2; force constants about which a mode yields like one of this
+_UNIT = 20.0  # GPa, and eV/Å^2: below it features are linear, above logarithmic
+
+_MODULI = ("bulk", "shear", "softest", "stiffest")
+#: Names of `describe`.
+RESPONSE_NAMES: tuple[str, ...] = (
+    *(f"{part}_{modulus}" for part in ("bands", "total", "repulsion") for modulus in _MODULI),
+    *("mode_lowest", "mode_fourth", "mode_mean"),
+    *(f"relaxed_{modulus}" for modulus in (*_MODULI, "reuss")),
+    *("tension", "shear_tension"),
+)
+
+# An orthonormal basis of strains: five that keep the volume, and the one that does nothing else.
+_R = np.sqrt(0.5)
+_STRAINS = np.array(
+    [
+        [[0, _R, 0], [_R, 0, 0], [0, 0, 0]],
+        [[0, 0, _R], [0, 0, 0], [_R, 0, 0]],
+        [[0, 0, 0], [0, 0, _R], [0, _R, 0]],
+        np.diag([_R, -_R, 0]),
+        np.diag([-1, -1, 2]) / np.sqrt(6),
+        np.eye(3) / np.sqrt(3),
+    ]
+)
+
+
+def describe(near: Neighbours) -> np.ndarray:
+    """Features of the elastic response of a crystal in its primitive cell, (len(RESPONSE_NAMES),).
+
+    Inverse hyperbolic sines of moduli in units of 20 GPa (bulk; mean, softest and stiffest shear), of force constants
+    in 20 eV/Å^2 and of the bands' stress. Of the bands alone, with the repulsion, and of the repulsion alone, the atoms
+    held; then with the atoms relaxed.
+    """
+    bands, repulsion, tension = second_derivatives(near)
+    volume, total = near.crystal.volume, bands + repulsion
+    result = [value for part in (bands, total, repulsion) for value in _moduli(part[:6, :6] / volume)]
+    relaxed, modes = total[:6, :6], np.zeros(4)
+    if len(total) > 6:
+        modes, shapes = np.linalg.eigh(total[6:, 6:])
+        pulled = total[:6, 6:] @ shapes  # uniform shifts are not pulled: their modes of no stiffness do no harm
+        relaxed = relaxed - (pulled / np.hypot(modes, _SOFT)) @ pulled.T
+    result += [modes[0], modes[3], modes.mean()]
+    relaxed = relaxed / volume
+    shear = np.linalg.eigvalsh(relaxed[:5, :5]) * _GPA
+    result += [*_moduli(relaxed), 2.5 / np.sum(1 / np.hypot(shear, 5.0))]
+    stress = tension / volume * _GPA
+    return np.arcsinh(np.array([*result, stress[5], np.sqrt((stress[:5] ** 2).sum())]) / _UNIT)
+
+
+def _moduli(stiffness: np.ndarray) -> list[float]:
+    """`_MODULI` in GPa of a stiffness (6, 6) in eV/Å^3 in the basis `_STRAINS`."""
+    shear = np.linalg.eigvalsh(stiffness[:5, :5]) * _GPA / 2
+    return [stiffness[5, 5] * _GPA / 3, shear.mean(), shear[0], shear[-1]]
+
+
+def second_derivatives(near: Neighbours) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(second derivatives of the bands' energy (p, p), of the repulsion's (p, p), first ones of the bands' by strain
+    (6,)) of a cell by six strains `_STRAINS`, atoms carried along, and then by each atom's place along x, y, z.
+
+    eV, eV/Å and eV/Å^2. Of a single atom the strains alone: p is 6 + 3 atoms, or 6.
+    """
+    model = Model.of(near, tightbinding.by_radius(near), _POINTS)
+    near = model.near
+    atoms = len(near.crystal)
+    slope, held, curvature = _pairs(model)
+    changes = np.einsum("sij,nj->sni", _STRAINS, near.vectors)
+    n_strains = len(changes)
+    if atoms > 1:
+        moved = (near.second == np.arange(atoms)[:, None]).astype(float) - (near.first == np.arange(atoms)[:, None])
+        changes = np.concatenate([changes, (moved[:, None, :, None] * np.eye(3)[:, None]).reshape(3 * atoms, -1, 3)])
+    pull = np.einsum("nia,na->ni", slope, held)  # eV/Å, by the vector of each pair
+    bands = _contract(changes, curvature) + _mixing(model, slope, len(changes) > n_strains)
+    # The repulsion r (d0 / d)^m of each pair has the slope that cancels the bands' along the pair.
+    unit = near.vectors / near.lengths[:, None]
+    radial = (pull * unit).sum(axis=1) * near.lengths
+    energy = np.einsum("nab,nab->n", model.couplings, held.reshape(-1, 9, 9))
+    exponent = 2 * np.clip(radial / np.maximum(-energy, 1e-6), *_DECAY)
+    along = unit[:, :, None] * unit[:, None, :]
+    stiffness = (exponent + 1)[:, None, None] * along - (np.eye(3) - along)
+    stiffness *= (radial / near.lengths**2)[:, None, None]
+    return bands, _contract(changes, stiffness), np.einsum("sni,ni->s", changes[:n_strains], pull)
+
+
+def _contract(changes: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+    """(p, p) sums over pairs of changes (p, n, 3) of their vectors with curvatures (n, 3, 3)."""
+    flat = changes.reshape(len(changes), -1)
+    return flat @ np.einsum("nij,pnj->pni", curvature, changes).reshape(len(changes), -1).T
+
+
+def _pairs(model: Model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(derivatives (n, 3, 81) of the couplings by the vector of each pair, eV/Å; density matrix (n, 81) of each pair;
+    second derivatives (n, 3, 3) of the energy in its bond at that density matrix, eV/Å^2)."""
+    near = model.near
+    mask = (model.present[near.first][:, :, None] & model.present[near.second][:, None]).reshape(-1, 81)
+
+    def at(shift: np.ndarray) -> np.ndarray:
+        moved = near.moved(shift)
+        return tightbinding.couplings(moved).reshape(-1, 81) * tightbinding.by_radius(moved)[:, None] * mask
+
+    held = _density_matrix(model)
+    here = (model.couplings.reshape(-1, 81) * held).sum(axis=1)
+    slope, curvature = np.empty((len(held), 3, 81)), np.empty((len(held), 3, 3))
+    for i in range(3):
+        for j in range(i, 3):
+            direction = np.zeros(3)
+            direction[[i, j]] = 1.0 if i == j else _R
+            far, back, ahead, farther = (at(s * _STEP * direction) for s in (-2, -1, 1, 2))
+            if i == j:
+                slope[:, i] = (far - farther + 8 * (ahead - back)) / (12 * _STEP)
+            second = 16 * (ahead + back) - far - farther
+            curvature[:, i, j] = ((second * held).sum(axis=1) - 30 * here) / (12 * _STEP**2)
+    for i, j in ((0, 1), (0, 2), (1, 2)):  # along the diagonal it is half of both and the mixed one
+        curvature[:, i, j] -= 0.5 * (curvature[:, i, i] + curvature[:, j, j])
+        curvature[:, j, i] = curvature[:, i, j]
+    return slope, held, curvature
+
+
+def _density_matrix(model: Model) -> np.ndarray:
+    """(n, 81) electrons in each product of an orbital of the first and one of the second atom of each pair: its product
+    with the couplings is the energy of the bond, counted from each side."""
+    near, atoms = model.near, len(model.present)
+    phases = np.exp(2j * np.pi * model.k @ near.images.T)
+    result = np.zeros((len(near.first), 9, 9))
+    for phase, weight, states, occupied in zip(phases, model.weights, model.states, model.occupied, strict=True):
+        full = np.zeros((9 * atoms, states.shape[1]), states.dtype)
+        full[model.present.ravel()] = states
+        matrix = ((full.conj() * (2 * weight * occupied)) @ full.T).reshape(atoms, 9, atoms, 9)
+        result += (phase[:, None, None] * matrix[near.first, :, near.second]).real
+    return result.reshape(-1, 81)
+
+
+def _mixing(model: Model, slope: np.ndarray, moves: bool) -> np.ndarray:
+    """(p, p) what second order of perturbation theory gains, at a fixed number of electrons; <= 0."""
+    near, present = model.near, model.present
+    atoms, real = len(present), not model.k.any()
+    strained = [np.einsum("ni,nia->na", near.vectors @ strain, slope) for strain in _STRAINS]
+    by_strain = [tightbinding.matrices(near, change, model.k, present) for change in strained]
+    by_axis = [tightbinding.matrices(near, slope[:, i], model.k, present) for i in range(3)] if moves else []
+    owner = np.repeat(np.arange(atoms), present.sum(axis=1))
+    blocks = [slice(*np.searchsorted(owner, (a, a + 1))) for a in range(atoms)]
+    p = len(by_strain) + len(by_axis) * atoms
+    result, drift, states_at_fermi = np.zeros((p, p)), np.zeros(p), 0.0
+    for k, weight in enumerate(model.weights):
+        energy, occupied, states = model.energies[k], model.occupied[k], model.states[k]
+        # Only pairs of a state that is not empty and one that is not full respond.
+        rows, columns = slice(0, int((occupied > _EMPTY).sum())), slice(int((occupied >= 1 - _EMPTY).sum()), None)
+        left, right = states[:, rows], states[:, columns]
+        matrix = np.empty((p, left.shape[1], right.shape[1]), float if real else complex)
+        for s, change in enumerate(by_strain):
+            matrix[s] = left.conj().T @ (change[k] @ right)
+        for i, change in enumerate(by_axis):
+            # Moving an atom changes its row and its column of the matrix, each the other's adjoint.
+            applied = change[k] @ states
+            for a, block in enumerate(blocks):
+                one = left[block].conj().T @ applied[block, columns]
+                other = applied[block, rows].conj().T @ right[block]
+                matrix[len(by_strain) + 3 * a + i] = -(one + other)
+        gap = energy[rows, None] - energy[None, columns]
+        slopes = -2 * occupied * (1 - occupied) / TEMPERATURE
+        near_degenerate = np.abs(gap) < _EQUAL
+        difference = 2 * (occupied[rows, None] - occupied[None, columns])
+        derivative = 0.5 * (slopes[rows, None] + slopes[None, columns])
+        answer = np.where(near_degenerate, derivative, difference / np.where(near_degenerate, 1.0, gap))
+        order = np.arange(len(energy))
+        step = np.sign(order[None, columns] - order[rows, None]) + 1  # each pair once, for both ways round
+        flat = matrix.reshape(p, -1)
+        result += weight * ((flat * (answer * step).ravel()) @ flat.conj().T).real
+        both = np.arange(columns.start, rows.stop)  # states in part occupied
+        diagonal = matrix[:, both, both - columns.start].real
+        drift += weight * diagonal @ slopes[both]
+        states_at_fermi += weight * slopes[both].sum()
+    if states_at_fermi < -1e-6:  # the Fermi level follows
+        result -= np.outer(drift, drift) / states_at_fermi
+    return result
