@@ -9,6 +9,7 @@ is kept, so that an interrupted run goes on. `evaluate_properties.py --tables` p
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,7 @@ def compute(crystal: Crystal, python: str, setups: Path | None, seconds: float) 
             subprocess.run(
                 [python, str(HERE / "gpaw_elastic.py"), str(job), str(result)], check=True, timeout=seconds,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
             )  # fmt: skip
         except FileNotFoundError:
             raise ChgdbError(f"no interpreter {python}: name one that has GPAW with --python") from None

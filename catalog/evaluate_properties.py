@@ -191,6 +191,9 @@ def main(
         bool, typer.Option(help="also learning curves, what the density adds, one target or many: hours")
     ] = True,
     tables: Annotated[bool, typer.Option("--tables", help="only write tables and figures again")] = False,
+    doubtful: Annotated[
+        bool, typer.Option("--doubtful", help="only what labels that look wrong do to the scores: minutes")
+    ] = False,
     catalog: Annotated[Path | None, typer.Option(help="another store than the embedded one")] = None,
     workers: Annotated[int | None, typer.Option(help="processes; all cores unless given")] = None,
 ) -> None:
@@ -198,7 +201,13 @@ def main(
     path = DOCS / "data" / "properties.json"
     try:
         facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        if not tables:
+        if doubtful:
+            ours = property_studies.OURS + EXTENDED
+            names = [property_studies.BASELINE, ours]
+            measured = Measurement(open_catalog(catalog), shared, work, names, workers)
+            facts["doubtful"] = property_studies.doubtful(measured, names, ours)
+            path.write_text(_readable(facts), encoding="utf-8")
+        elif not tables:
             opened = open_catalog(catalog)
             chosen = list(model or _available(opened))
             measured = Measurement(opened, shared, work, chosen, workers)
@@ -208,6 +217,9 @@ def main(
         checks = path.with_name("label_checks.json")
         if checks.exists():
             facts["label_checks"] = json.loads(checks.read_text())
+        stored = models_folder() / property_studies.OURS
+        if (stored / storage.DESCRIPTION).exists():
+            facts["stored"] = storage.read_description(stored)
         property_report.write(facts, DOCS)
     except (ChgdbError, OSError) as error:
         typer.echo(f"error: {error}", err=True)

@@ -89,6 +89,21 @@ def _counts(facts: dict[str, Any]) -> str:
     return table(["", "labels", "paper's split, training", "test", "reconstructed among them"], rows)
 
 
+def _stored(facts: dict[str, Any]) -> str:
+    """Out-of-fold scores that came with the model that is served."""
+    scores = facts.get("stored", {}).get("scores", {})
+    rows = [
+        [
+            TARGETS[name].label,
+            str(score["n"]),
+            _score([score["r2"], *score["r2_95"]], "r2"),
+            f"{_score([score['mae'], *score['mae_95']], 'mae')} {TARGETS[name].units}",
+        ]
+        for name, score in scores.items()
+    ]
+    return table(["", "materials", "R2", "MAE"], rows) if rows else ""
+
+
 def _protocol(protocol: str):
     def make(facts: dict[str, Any]) -> str:
         measured = facts["protocols"][protocol]
@@ -171,7 +186,8 @@ def _doubtful(facts: dict[str, Any]) -> str:
     shown = table(
         ["", "formula", "K, GPa", "G, GPa", "Poisson's ratio", "G predicted", "K computed", "G computed"], labels
     )
-    return f"{shown}\n\n{table(['R2, five folds grouped by formula', *headers], rows)}"
+    scores = table([f"R2, five folds grouped by formula, {found['materials']} materials", *headers], rows)
+    return f"{shown}\n\n{scores}"
 
 
 def _columns(facts: dict[str, Any]) -> str:
@@ -253,6 +269,7 @@ def _parity(facts: dict[str, Any]) -> str:
 
 
 _BLOCKS = {
+    "stored": _stored,
     "counts": _counts,
     "paper": _protocol("paper"),
     "grouped": _protocol("grouped"),

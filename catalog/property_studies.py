@@ -56,7 +56,7 @@ def measure(
         facts["served"] = best
         facts["parity"] = {protocol: _parity(measured, best, protocol) for protocol in protocols}
         facts["coverage"] = {protocol: _coverage(measured, best, protocol) for protocol in protocols}
-        facts["doubtful"] = _doubtful(measured, [n for n in chosen if n.rstrip("+") in (BASELINE, OURS)], best)
+        facts["doubtful"] = doubtful(measured, [n for n in chosen if n.rstrip("+") in (BASELINE, OURS)], best)
     # What was measured of other models in earlier runs stays.
     facts.setdefault("polymorphs", {}).update({n: _polymorphs(measured, n) for n in chosen})
     facts.setdefault("spread", {})
@@ -167,12 +167,12 @@ def _polymorphs(measured: Measurement, name: str) -> dict[str, Any]:
     return {"right": right, "tied": tied, "pairs": pairs}
 
 
-def _doubtful(measured: Measurement, names: list[str], best: str) -> dict[str, Any]:
+def doubtful(measured: Measurement, names: list[str], best: str) -> dict[str, Any]:
     """Labels of shear moduli that hardly any crystal can have, by `_AUXETIC`, the largest errors besides, and R2 out of
     fold with and without the first, which are in the training set all the same."""
     bulk, shear = (measured.truth(name) for name in ("bulk_modulus", "shear_modulus"))
     ratio = measured.catalog.column("poisson_ratio")
-    doubtful = ratio < _AUXETIC
+    below = ratio < _AUXETIC
     predicted = measured.grouped(best).mean["shear_modulus"]
 
     def described(rows: np.ndarray) -> list[list[Any]]:
@@ -180,16 +180,16 @@ def _doubtful(measured: Measurement, names: list[str], best: str) -> dict[str, A
         numbers = (bulk, shear, ratio, predicted)
         return [[*(str(k[i]) for k in known), *(float(n[i]) for n in numbers)] for i in rows]
 
-    errors = np.where(doubtful, 0.0, np.nan_to_num(np.abs(predicted - shear)))
+    errors = np.where(below, 0.0, np.nan_to_num(np.abs(predicted - shear)))
     scores: dict[str, Any] = {}
     for name in names:
         for target in ("shear_modulus", "youngs_modulus", "debye_temperature"):
             truth, mean = measured.truth(target), measured.grouped(name).mean[target]
             known = np.isfinite(truth) & np.isfinite(mean)
-            kept = known & ~doubtful
+            kept = known & ~below
             scores.setdefault(name, {})[target] = [evaluation.metrics(truth[r], mean[r])["r2"] for r in (known, kept)]
-    rows, largest = described(np.flatnonzero(doubtful)), described(np.argsort(-errors)[:_LARGEST])
-    return _rounded({"below": _AUXETIC, "rows": rows, "largest": largest, "scores": scores})
+    rows, largest = described(np.flatnonzero(below)), described(np.argsort(-errors)[:_LARGEST])
+    return _rounded({"materials": len(ratio), "below": _AUXETIC, "rows": rows, "largest": largest, "scores": scores})
 
 
 def _curve_point(measured: Measurement, name: str, share: float) -> dict[str, Any]:
