@@ -22,6 +22,7 @@ _DECAY = (2.0, 6.0)  # bounds of the exponent of a bond's energy
 _EMPTY = 1e-9  # occupations nearer to 0 or 1 are that
 _EQUAL = 1e-4  # eV; energies as near as this respond as one
 _SOFT = 1.0  # eV/Å^2; force constants about which a mode yields like one of this
+_VALUES = 1 << 22  # of perturbations between states, in memory at a time
 _UNIT = 20.0  # GPa, and eV/Å^2: below it features are linear, above logarithmic
 
 _MODULI = ("bulk", "shear", "softest", "stiffest")
@@ -165,33 +166,36 @@ def _mixing(model: Model, slope: np.ndarray, moves: bool) -> np.ndarray:
     result, drift, states_at_fermi = np.zeros((p, p)), np.zeros(p), 0.0
     for k, weight in enumerate(model.weights):
         energy, occupied, states = model.energies[k], model.occupied[k], model.states[k]
-        # Only pairs of a state that is not empty and one that is not full respond.
-        rows, columns = slice(0, int((occupied > _EMPTY).sum())), slice(int((occupied >= 1 - _EMPTY).sum()), None)
-        left, right = states[:, rows], states[:, columns]
-        matrix = np.empty((p, left.shape[1], right.shape[1]), float if real else complex)
-        for s, change in enumerate(by_strain):
-            matrix[s] = left.conj().T @ (change[k] @ right)
-        for i, change in enumerate(by_axis):
-            # Moving an atom changes its row and its column of the matrix, each the other's adjoint.
-            applied = change[k] @ states
-            for a, block in enumerate(blocks):
-                one = left[block].conj().T @ applied[block, columns]
-                other = applied[block, rows].conj().T @ right[block]
-                matrix[len(by_strain) + 3 * a + i] = -(one + other)
-        gap = energy[rows, None] - energy[None, columns]
         slopes = -2 * occupied * (1 - occupied) / TEMPERATURE
-        near_degenerate = np.abs(gap) < _EQUAL
-        difference = 2 * (occupied[rows, None] - occupied[None, columns])
-        derivative = 0.5 * (slopes[rows, None] + slopes[None, columns])
-        answer = np.where(near_degenerate, derivative, difference / np.where(near_degenerate, 1.0, gap))
-        order = np.arange(len(energy))
-        step = np.sign(order[None, columns] - order[rows, None]) + 1  # each pair once, for both ways round
-        flat = matrix.reshape(p, -1)
-        result += weight * ((flat * (answer * step).ravel()) @ flat.conj().T).real
-        both = np.arange(columns.start, rows.stop)  # states in part occupied
-        diagonal = matrix[:, both, both - columns.start].real
-        drift += weight * diagonal @ slopes[both]
-        states_at_fermi += weight * slopes[both].sum()
+        # Only pairs of a state that is not empty and one that is not full respond.
+        filled, first = int((occupied > _EMPTY).sum()), int((occupied >= 1 - _EMPTY).sum())
+        columns = np.arange(first, len(energy))
+        right = states[:, columns]
+        applied = [change[k] @ right for change in by_strain], [change[k] @ states for change in by_axis]
+        width = max(1, _VALUES // (p * max(1, len(columns))))
+        for start in range(0, filled, width):  # some rows at a time, for memory
+            rows = np.arange(start, min(start + width, filled))
+            left = states[:, rows]
+            matrix = np.empty((p, len(rows), len(columns)), float if real else complex)
+            for s, change in enumerate(applied[0]):
+                matrix[s] = left.conj().T @ change
+            for i, change in enumerate(applied[1]):
+                # Moving an atom changes its row and its column of the matrix, each the other's adjoint.
+                for a, block in enumerate(blocks):
+                    one = left[block].conj().T @ change[block][:, columns]
+                    other = change[block][:, rows].conj().T @ right[block]
+                    matrix[len(by_strain) + 3 * a + i] = -(one + other)
+            gap = energy[rows, None] - energy[None, columns]
+            equal = np.abs(gap) < _EQUAL
+            difference = 2 * (occupied[rows, None] - occupied[None, columns])
+            derivative = 0.5 * (slopes[rows, None] + slopes[None, columns])
+            answer = np.where(equal, derivative, difference / np.where(equal, 1.0, gap))
+            answer *= np.sign(columns[None, :] - rows[:, None]) + 1  # each pair once, for both ways round
+            flat = matrix.reshape(p, -1)
+            result += weight * ((flat * answer.ravel()) @ flat.conj().T).real
+            both = rows[rows >= first]  # states in part occupied
+            drift += weight * matrix[:, both - start, both - first].real @ slopes[both]
+            states_at_fermi += weight * float(slopes[both].sum())
     if states_at_fermi < -1e-6:  # the Fermi level follows
         result -= np.outer(drift, drift) / states_at_fermi
     return result

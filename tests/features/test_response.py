@@ -136,3 +136,11 @@ def test_atoms_without_neighbours_do_not_respond():
     values = response.describe(bonds.neighbours(alone))
     assert np.isfinite(values).all()
     np.testing.assert_allclose(values[:4], 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["Cu", "WC"])
+def test_some_states_at_a_time_are_all_of_them(name, monkeypatch):
+    near = bonds.neighbours(CRYSTALS[name])
+    whole = response.second_derivatives(near)[0]
+    monkeypatch.setattr(response, "_VALUES", 1)
+    np.testing.assert_allclose(response.second_derivatives(near)[0], whole, atol=1e-10)
