@@ -84,6 +84,7 @@ def main(
                 "computed": [round(moduli["bulk_modulus"], 1), round(moduli["shear_modulus"], 1)],
                 "voigt": [round(x, 1) for x in moduli["voigt"]],
                 "reuss": [round(x, 1) for x in moduli["reuss"]],
+                "softest": round(moduli["softest"], 1),
                 "magnetic_moment_muB": round(moduli["magnetic_moment_muB"], 2),
                 "stiffness": [[round(x, 1) for x in row] for row in moduli["stiffness"]],
             }

@@ -5,7 +5,7 @@
 
 Needs GPAW, ASE and numpy, and nothing of chgdb.  JOB.json holds `record` (`cell` rows in Angstrom, `symbols`, `frac`)
 and optionally `setups`, a folder of PAW setups.  RESULT.json gets Voigt's and Reuss's averages and their means in GPa,
-the stiffness tensor, and the stress of the structure as given.
+the stiffness tensor and its smallest eigenvalue, and the stress of the structure as given.
 
 PAW-PBE with plane waves to 450 eV and Gamma-centred k-points of density 3.5 per 1/A; six strains of 0.5 %, the atoms
 relaxed in each, and the stress against that of the structure as given, whose cell is not relaxed.  Elements that the
@@ -51,7 +51,10 @@ def relaxed(atoms, moments):
 
 
 def moduli(stiffness):
-    """Averages of a stiffness (6, 6) in GPa, Voigt's notation."""
+    """Averages of a stiffness (6, 6) in GPa, Voigt's notation, and its smallest eigenvalue.
+
+    Of an unstable crystal that is negative, and Reuss's averages, which are of the inverse, mean nothing.
+    """
     averages = []
     for m in (stiffness, np.linalg.inv(stiffness)):
         direct, mixed, shear = np.trace(m[:3, :3]), m[0, 1] + m[0, 2] + m[1, 2], np.trace(m[3:, 3:])
@@ -59,8 +62,9 @@ def moduli(stiffness):
     (all_c, difference_c, shear_c), (all_s, difference_s, shear_s) = averages
     voigt = [all_c / 9, (difference_c + 3 * shear_c) / 15]
     reuss = [1 / all_s, 15 / (4 * difference_s + 3 * shear_s)]
+    softest = float(np.linalg.eigvalsh(stiffness)[0])
     bulk, shear = ((a + b) / 2 for a, b in zip(voigt, reuss, strict=True))
-    return {"bulk_modulus": bulk, "shear_modulus": shear, "voigt": voigt, "reuss": reuss}
+    return {"bulk_modulus": bulk, "shear_modulus": shear, "voigt": voigt, "reuss": reuss, "softest": softest}
 
 
 def compute(record):

@@ -174,9 +174,10 @@ def _doubtful(facts: dict[str, Any]) -> str:
     checks = facts.get("label_checks", {})
     labels = []
     for row in found["rows"] + found["largest"]:
-        computed = checks.get(row[0], {}).get("computed")
-        cells = [*(f"{x:.0f}" for x in row[2:4]), f"{row[4]:.2f}", *(f"{x:.0f}" for x in row[5:])]
-        labels.append([*row[:2], *cells, *(f"{x:.0f}" for x in computed or ()), *[_DASH] * (0 if computed else 2)])
+        check = checks.get(row[0])
+        computed = (*check["computed"], check["voigt"][1], check["reuss"][1], check["softest"]) if check else ()
+        cells = [*(f"{x:.0f}" for x in row[2:4]), f"{row[4]:.2f}", *(f"{x:.0f}" for x in (*row[5:], *computed))]
+        labels.append([*row[:2], *cells, *([] if check else [_DASH] * 5)])
     targets = list(next(iter(found["scores"].values())))
     rows = [
         [_title(facts, name), *(f"{x:.3f}" for target in targets for x in scores[target])]
@@ -184,7 +185,20 @@ def _doubtful(facts: dict[str, Any]) -> str:
     ]
     headers = [f"{_SHORT[target]}{which}" for target in targets for which in ("", ", without them")]
     shown = table(
-        ["", "formula", "K, GPa", "G, GPa", "Poisson's ratio", "G predicted", "K computed", "G computed"], labels
+        [
+            "",
+            "formula",
+            "K, GPa",
+            "G, GPa",
+            "Poisson's ratio",
+            "G predicted",
+            "K computed",
+            "G computed",
+            "Voigt",
+            "Reuss",
+            "smallest eigenvalue",
+        ],
+        labels,
     )
     scores = table([f"R2, five folds grouped by formula, {found['materials']} materials", *headers], rows)
     return f"{shown}\n\n{scores}"

@@ -35,6 +35,12 @@ def test_averages_of_a_cubic_crystal():
     assert found["reuss"] == pytest.approx([(c11 + 2 * c12) / 3, reuss])
 
 
+def test_an_unstable_crystal_shows():
+    found = gpaw_elastic.moduli(cubic(60, 100, 80))
+    assert found["softest"] == pytest.approx(-40)
+    assert found["reuss"][1] > 2 * found["voigt"][1] or found["reuss"][1] < 0  # nothing that a modulus could be
+
+
 def worker(folder, body: str):
     """An interpreter that does this instead of running GPAW."""
     path = folder / "python"
