@@ -70,7 +70,10 @@ def moduli(stiffness):
 def compute(record):
     from ase import Atoms
 
-    atoms = Atoms(record["symbols"], scaled_positions=record["frac"], cell=record["cell"], pbc=True)
+    cell = np.array(record["cell"], float)
+    if (cell == np.diag(cell.diagonal())).all():
+        cell = np.abs(cell)  # as in gpaw_worker.py
+    atoms = Atoms(record["symbols"], scaled_positions=record["frac"], cell=cell, pbc=True)
     stress, atoms, moment = relaxed(atoms, bool(set(atoms.symbols) & set(INITIAL_MOMENT)))
     magnetic = moment > NO_MOMENT
     stiffness = np.zeros((6, 6))
