@@ -3,9 +3,10 @@
 
     python3 gpaw_elastic.py JOB.json RESULT.json
 
-Needs GPAW, ASE and numpy, and nothing of chgdb.  JOB.json holds `record` (`cell` rows in Angstrom, `symbols`, `frac`)
-and optionally `setups`, a folder of PAW setups.  RESULT.json gets Voigt's and Reuss's averages and their means in GPa,
-the stiffness tensor and its smallest eigenvalue, and the stress of the structure as given.
+Needs GPAW, ASE, numpy and `gpaw_worker.py` beside it, and nothing of chgdb.  JOB.json holds `record` (`cell` rows in
+Angstrom, `symbols`, `frac`) and optionally `setups`, a folder of PAW setups.  RESULT.json gets Voigt's and Reuss's
+averages and their means in GPa, the stiffness tensor and its smallest eigenvalue, and the stress of the structure as
+given.
 
 PAW-PBE with plane waves to 450 eV and Gamma-centred k-points of density 3.5 per 1/A; six strains of 0.5 %, the atoms
 relaxed in each, and the stress against that of the structure as given, whose cell is not relaxed.  Elements that the
@@ -13,14 +14,12 @@ catalog runs spin-polarised start ferromagnetic; where no moment is left the str
 """
 
 import json
-import os
 import sys
 
 import numpy as np
 
 STRAIN = 0.005
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-INITIAL_MOMENT = {"Cr": 3, "Mn": 4, "Fe": 3, "Co": 2, "Ni": 1.5}  # as in gpaw_worker.py
 NO_MOMENT = 0.05  # muB
 
 
@@ -29,6 +28,7 @@ def relaxed(atoms, moments):
     from ase.optimize import BFGS
     from ase.units import GPa
     from gpaw import GPAW, PW, FermiDirac
+    from gpaw_worker import INITIAL_MOMENT
 
     atoms = atoms.copy()
     options = {}
@@ -68,12 +68,9 @@ def moduli(stiffness):
 
 
 def compute(record):
-    from ase import Atoms
+    from gpaw_worker import INITIAL_MOMENT, structure
 
-    cell = np.array(record["cell"], float)
-    if (cell == np.diag(cell.diagonal())).all():
-        cell = np.abs(cell)  # as in gpaw_worker.py
-    atoms = Atoms(record["symbols"], scaled_positions=record["frac"], cell=cell, pbc=True)
+    atoms = structure(record)
     stress, atoms, moment = relaxed(atoms, bool(set(atoms.symbols) & set(INITIAL_MOMENT)))
     magnetic = moment > NO_MOMENT
     stiffness = np.zeros((6, 6))
@@ -91,6 +88,8 @@ def compute(record):
 
 
 def main(job_path, result_path):
+    from gpaw_worker import write_atomically
+
     with open(job_path) as f:
         job = json.load(f)
     if job.get("setups"):
@@ -98,10 +97,7 @@ def main(job_path, result_path):
 
         gpaw.setup_paths.append(job["setups"])
     found = compute(job["record"])
-    temporary = f"{result_path}.tmp{os.getpid()}"
-    with open(temporary, "w") as f:
-        json.dump(found, f)
-    os.replace(temporary, result_path)
+    write_atomically(result_path, lambda f: f.write(json.dumps(found).encode()))
 
 
 if __name__ == "__main__":

@@ -123,16 +123,22 @@ def band_gap(calc):
     return float(bandgap(calc, output=None)[0])
 
 
-def compute(record, settings, log):
-    """(meta, {channel: grid}) of one structure."""
-    import gpaw
+def structure(record):
+    """ASE's atoms of a record."""
     from ase import Atoms
 
     cell = np.array(record["cell"], float)
     if (cell == np.diag(cell.diagonal())).all():
         # GPAW fails to draw a box of negative length; flipping axes changes nothing in fractional coordinates.
         cell = np.abs(cell)
-    atoms = Atoms(record["symbols"], scaled_positions=record["frac"], cell=cell, pbc=True)
+    return Atoms(record["symbols"], scaled_positions=record["frac"], cell=cell, pbc=True)
+
+
+def compute(record, settings, log):
+    """(meta, {channel: grid}) of one structure."""
+    import gpaw
+
+    atoms = structure(record)
     started = time.time()
     calc = calculator(atoms, settings, log)
     atoms.calc = calc
@@ -141,7 +147,7 @@ def compute(record, settings, log):
     grids = {"total": valence_density(calc)}
     if spin_polarised:
         grids["magnetization"] = valence_density(calc, magnetization=True)
-    volume = abs(float(np.linalg.det(cell)))
+    volume = abs(float(np.linalg.det(atoms.cell[:])))
     meta = {
         "grid": list(grids["total"].shape),
         "n_electrons": round(float(calc.setups.nvalence), 6),

@@ -3,8 +3,8 @@
 The energy of the model is that of its bands and of a repulsion between neighbours. The bands' part to second order in a
 strain or in displacements of the atoms is perturbation theory: the curvature of the couplings, and what mixing occupied
 and empty states gains. The repulsion balances each bond where the atoms are; it decays twice as fast as the bond's own
-energy, as in Harrison's book. Nothing is fitted. The moduli that follow are of the right size (silicon's bulk modulus
-116 GPa and its shear modulus 80), and differ between structures for reasons of electrons that no count of bonds sees.
+energy, as in Harrison's book. Nothing is fitted. The moduli that follow are of the right size, and differ between
+structures for reasons of electrons that no count of bonds sees.
 """
 
 from __future__ import annotations

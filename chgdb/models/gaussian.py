@@ -144,8 +144,8 @@ class Atoms:
     counts: np.ndarray
 
     def take(self, rows: np.ndarray) -> Atoms:
-        starts, counts = np.cumsum(self.counts) - self.counts, self.counts[rows]
-        chosen = np.repeat(starts[rows] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        counts = self.counts[rows]
+        chosen = np.repeat(self.starts[rows] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
         return Atoms(self.values[chosen], self.shares[chosen], counts)
 
     @property
@@ -273,12 +273,13 @@ def optimise(
     distance = [_distances(group, group) for group in sample.groups]
     linear = sample.groups[layout.linear] @ sample.groups[layout.linear].T
     both = np.outer(sample.has_density, sample.has_density).astype(float)
-    between, shares, owners = [], np.zeros((0, 0)), np.zeros(0, int)
+    between, shares, owners, starts = [], np.zeros((0, 0)), np.zeros(0, int), np.zeros(0, int)
     if sample.atoms is not None:
         ends = np.cumsum([0, *(c.stop - c.start for c in layout.atoms)])
         columns = [sample.atoms.values[:, a:b].astype(float) for a, b in pairwise(ends)]
         between = [_distances(group, group) for group in columns]
-        shares, owners = np.outer(sample.atoms.shares, sample.atoms.shares), sample.atoms.owners
+        shares = np.outer(sample.atoms.shares, sample.atoms.shares)
+        owners, starts = sample.atoms.owners, sample.atoms.starts
     mean, std, bounds = layout.starts()
     n, t = y.shape
 
@@ -291,7 +292,6 @@ def optimise(
         if between:
             base_h = 1 + sum(w * d for w, d in zip(w_h, between, strict=True)) / (2 * s_h)
             k_h = a_h * shares * base_h**-s_h
-            starts = np.flatnonzero(np.r_[True, np.diff(owners) > 0])
             matrix += np.add.reduceat(np.add.reduceat(k_h, starts, axis=1), starts, axis=0)
         matrix[np.diag_indices(n)] += _noise(layout, theta, sample)
         factor, failed = dpotrf(matrix, lower=True)

@@ -78,28 +78,6 @@ def test_far_from_all_rows_the_std_is_the_prior():
     assert far > 1.5 * near
 
 
-def test_the_gradient_that_the_optimiser_is_given(monkeypatch):
-    """Against finite differences, at a point away from the start."""
-    import scipy.optimize
-
-    x, y, _ = problem(60, 20)
-    _, rows = prepared(x)
-    caught = {}
-    minimise = scipy.optimize.minimize
-
-    def spying(loss, begin, **options):
-        caught["loss"], caught["begin"] = loss, begin
-        return minimise(loss, begin, **options)
-
-    monkeypatch.setattr(scipy.optimize, "minimize", spying)
-    gaussian.optimise(LAYOUT, rows, standardised(y), seed=0, steps=2)
-    loss = caught["loss"]
-    at = caught["begin"] + 0.3 * np.random.default_rng(1).normal(size=LAYOUT.n_parameters)
-    step = 1e-5 * np.eye(len(at))
-    numeric = [(loss(at + d)[0] - loss(at - d)[0]) / 2e-5 for d in step]
-    np.testing.assert_allclose(loss(at)[1], numeric, rtol=1e-5, atol=1e-6)
-
-
 def test_packed_rows_come_back():
     x, _, _ = problem(30, 10)
     scaled = gaussian.Scaler.of(x)(x)
@@ -174,10 +152,13 @@ def test_covariance_over_atoms_is_the_mean_over_pairs(monkeypatch):
     np.testing.assert_allclose(gaussian._variance(WITH_ATOMS, theta, rows)[has], np.diag(whole)[has], rtol=1e-5)
 
 
-def test_the_gradient_with_atoms(monkeypatch):
+@pytest.mark.parametrize("layout", [LAYOUT, WITH_ATOMS], ids=["whole", "with atoms"])
+def test_the_gradient_that_the_optimiser_is_given(layout, monkeypatch):
+    """Against finite differences, at a point away from the start."""
     import scipy.optimize
 
-    x, y, _ = problem(50, 15)
+    x, y, _ = problem(60, 20)
+    rows = with_atoms(x) if layout.atoms else prepared(x)[1]
     caught = {}
     minimise = scipy.optimize.minimize
 
@@ -186,9 +167,9 @@ def test_the_gradient_with_atoms(monkeypatch):
         return minimise(loss, begin, **options)
 
     monkeypatch.setattr(scipy.optimize, "minimize", spying)
-    gaussian.optimise(WITH_ATOMS, with_atoms(x), standardised(y), seed=0, steps=2)
+    gaussian.optimise(layout, rows, standardised(y), seed=0, steps=2)
     loss = caught["loss"]
-    at = caught["begin"] + 0.3 * np.random.default_rng(1).normal(size=WITH_ATOMS.n_parameters)
+    at = caught["begin"] + 0.3 * np.random.default_rng(1).normal(size=layout.n_parameters)
     step = 1e-5 * np.eye(len(at))
     numeric = [(loss(at + d)[0] - loss(at - d)[0]) / 2e-5 for d in step]
     np.testing.assert_allclose(loss(at)[1], numeric, rtol=1e-5, atol=1e-6)
