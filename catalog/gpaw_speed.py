@@ -8,24 +8,32 @@ import numpy as np
 RELEASE = "22.8"  # whose internals these functions replace
 
 
-def save_time(start="grid"):
+def save_time(start="grid", far=None):
     """Replace functions of GPAW; True if this is the release that they are made for.
 
-    start: "plane waves" replaces how the first wave functions are made too.  What has converged does not depend on it,
-    but where a loose convergence stops does.
+    start: "plane waves" replaces how the first wave functions are made too.
+    far: the error of the density, per electron, above which the wave functions are improved once in an iteration and
+        not twice.
+    What has converged does not depend on either, but where a loose convergence stops does.
     """
     import gpaw
 
     if not gpaw.__version__.startswith(RELEASE):
         return False
     from gpaw.density import Density
+    from gpaw.eigensolvers.davidson import Davidson
     from gpaw.lfc import BasisFunctions
+    from gpaw.scf import SCFLoop
     from gpaw.wavefunctions.pw import PWWaveFunctions
     from gpaw.xc.gga import GGARadialExpansion
 
     BasisFunctions.calculate_potential_matrices = _once(BasisFunctions.calculate_potential_matrices)
     if start == "plane waves":
         PWWaveFunctions.initialize_from_lcao_coefficients = _plane_waves_of_orbitals
+    PWWaveFunctions.apply_pseudo_hamiltonian = _hamiltonian(PWWaveFunctions.apply_pseudo_hamiltonian)
+    Davidson.iterate_one_k_point = _davidson(Davidson.iterate_one_k_point)
+    if far is not None:
+        SCFLoop.iterate_eigensolver = _as_needed(SCFLoop.iterate_eigensolver, far)
     GGARadialExpansion.__call__ = _exchange_correlation(GGARadialExpansion.__call__)
     Density.get_spin_contamination = lambda self, atoms, majority_spin=0: float("nan")  # only printed
     return True
@@ -69,6 +77,115 @@ def _plane_waves_of_orbitals(self, basis_functions, block_size=10):
         psit_nG[:] = 0.0
         orbitals.add(psit_nG, dict(enumerate(np.split(kpt.C_nM, ends[:-1], axis=1))), kpt.q)
         kpt.C_nM = None
+
+
+def _hamiltonian(of_gpaw):
+    """The Hamiltonian without its PAW corrections on wave functions.
+
+    The potential multiplies the real numbers that a complex wave function consists of, instead of becoming complex.
+    """
+
+    def apply_pseudo_hamiltonian(self, kpt, ham, psit_xG, Htpsit_xG):
+        if not self.collinear or self.gd.comm.size > 1:
+            of_gpaw(self, kpt, ham, psit_xG, Htpsit_xG)
+            return
+        pd, v_R = self.pd, ham.vt_sG[kpt.s]
+        if pd.dtype == complex:
+            v_R = np.repeat(v_R, 2, axis=2)
+        psit_R = pd.tmp_R.view(float)
+        Q_G, T_G = pd.Q_qG[kpt.q].astype(np.intp), 0.5 * pd.G2_qG[kpt.q]
+        vpsit_Q, vpsit_G = pd.tmp_Q.reshape(-1), np.empty(len(Q_G), complex)
+        for psit_G, Htpsit_G in zip(psit_xG, Htpsit_xG, strict=True):
+            pd.ifft(psit_G, kpt.q, local=True, safe=False)
+            np.multiply(psit_R, v_R, out=psit_R)
+            pd.fftplan.execute()
+            np.take(vpsit_Q, Q_G, out=vpsit_G, mode="clip")  # the other modes make a copy first
+            np.multiply(T_G, psit_G, out=Htpsit_G)
+            Htpsit_G += vpsit_G
+        ham.xc.apply_orbital_dependent_hamiltonian(kpt, psit_xG, Htpsit_xG, ham.dH_asp)
+
+    return apply_pseudo_hamiltonian
+
+
+def _davidson(of_gpaw):
+    """Block Davidson steps at one k-point.
+
+    What the Hamiltonian makes of the new wave functions is the same combination of what it made of the old ones and
+    of the corrections; GPAW applies it anew before every further step.
+    """
+    from functools import partial
+
+    from gpaw.matrix import matrix_matrix_multiply as mmm
+
+    def iterate_one_k_point(self, ham, wfs, kpt, weights):
+        """Improve `kpt.psit` by `self.niter` steps; the squared norm of the residuals before the last, weighted."""
+        if wfs.bd.comm.size > 1 or wfs.gd.comm.size > 1 or not wfs.collinear or not self.keep_htpsit:
+            return of_gpaw(self, ham, wfs, kpt, weights)
+        hamiltonian = partial(wfs.apply_pseudo_hamiltonian, kpt, ham)
+        self.subspace_diagonalize(ham, wfs, kpt)
+        psit, P, B = kpt.psit, kpt.projections, wfs.bd.nbands
+        if not hasattr(self, "buffers"):
+            self.buffers = [np.empty_like(self.Htpsit_nG) for _ in range(2)]
+        Htpsit, psit2 = psit.new(buf=self.Htpsit_nG), psit.new(buf=wfs.work_array)
+        R, Htpsit2 = (psit.new(buf=buffer) for buffer in self.buffers)
+        P2, P3, M = P.new(), P.new(), wfs.work_matrix_nn
+
+        def with_projections(left, right):
+            mmm(1.0, left, "N", right, "C", 1.0, M)
+            return M.array.conj()
+
+        def combine(old, new, out):
+            for C_nn, part, kept in ((self.H_NN[:B, :B], old, 0.0), (self.H_NN[B:, :B], new, 1.0)):
+                M.array[:] = C_nn.T
+                mmm(1.0, M, "N", part, "N", kept, out)
+
+        for steps_after in reversed(range(self.niter)):
+            R[:] = Htpsit
+            self.calculate_residuals(kpt, wfs, ham, psit, P, kpt.eps_n, R, P2)
+            if not steps_after:
+                error = np.dot(weights, [wfs.integrate(R_G, R_G, global_integral=False).real for R_G in R.array])
+            ekin_n = self.preconditioner.calculate_kinetic_energy(psit.array, kpt)
+            self.preconditioner(R.array, kpt, ekin_n, out=psit2.array)
+            psit2.matrix_elements(wfs.pt, out=P2)
+
+            self.H_NN[:B, :B], self.S_NN[:B, :B] = np.diag(kpt.eps_n), np.eye(B)
+            psit2.matrix_elements(operator=hamiltonian, result=Htpsit2, out=M, symmetric=True, cc=True)
+            ham.dH(P2, out=P3)
+            self.H_NN[B:, B:] = with_projections(P2, P3)
+            Htpsit2.matrix_elements(psit, out=M, cc=True)
+            self.H_NN[B:, :B] = with_projections(P3, P)
+            psit2.matrix_elements(out=M, symmetric=True, cc=True)
+            wfs.setups.dS.apply(P2, out=P3)
+            self.S_NN[B:, B:] = with_projections(P2, P3)
+            psit2.matrix_elements(psit, out=M, cc=True)
+            self.S_NN[B:, :B] = with_projections(P3, P)
+            self.diagonalizer_backend.diagonalize(self.H_NN, self.S_NN, self.eps_N, is_master=True, debug=False)
+            kpt.eps_n[:] = self.eps_N[:B]
+
+            combine(psit, psit2, R)
+            psit[:] = R
+            combine(P, P2, P3)
+            P.matrix, P3.matrix = P3.matrix, P.matrix
+            if steps_after:
+                combine(Htpsit, Htpsit2, R)
+                Htpsit[:] = R
+        return error
+
+    return iterate_one_k_point
+
+
+def _as_needed(iterate, far):
+    """An iteration of the density, with one Davidson step while the density is further off than `far` per electron.
+
+    The first has two, as the wave functions are further off than the density then.
+    """
+
+    def iterate_eigensolver(self, wfs, ham, dens):
+        is_far = self.niter > 1 and (dens.error is None or dens.error > far * wfs.nvalence)
+        wfs.eigensolver.niter = 1 if is_far else 2
+        iterate(self, wfs, ham, dens)
+
+    return iterate_eigensolver
 
 
 def _exchange_correlation(one_by_one):

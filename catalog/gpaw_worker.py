@@ -37,6 +37,7 @@ DEFAULTS = {
     "mixer_history": 5,
     "mixer_weight": 100.0,
     "davidson_steps": None,
+    "davidson_far": None,
     "density_tolerance": 2e-4,
     "start": "grid",
 }
@@ -44,10 +45,10 @@ DEFAULTS = {
 
 def calculator(atoms, settings, log):
     """The GPAW calculator of the recipe; `settings` as in `DEFAULTS`, `log` is where GPAW's text goes."""
-    from gpaw import GPAW, PW, Davidson, FermiDirac, Mixer, MixerDif
+    from gpaw import GPAW, PW, Davidson, FermiDirac, Mixer, MixerDif, fftw
 
     parameters = dict(
-        mode=PW(400),
+        mode=PW(400, fftwflags=fftw.PATIENT),  # a second for a grid's first run, see Plans; 5 to 10 % in each after it
         xc="PBE",
         kpts={"density": 2.5, "gamma": True},
         occupations=FermiDirac(settings["smearing_eV"]),
@@ -206,7 +207,7 @@ def main(job_path, result_path):
             import gpaw
 
             gpaw.setup_paths.append(job["setups"])  # last: elements that GPAW's own data have stay as they were
-        save_time(settings["start"])
+        save_time(settings["start"], settings["davidson_far"])
         plans = Plans(os.path.join(os.path.dirname(result_path) or ".", "fftw-wisdom"))
         meta, grids = compute(job["record"], settings, result_path + ".log")
         plans.keep()

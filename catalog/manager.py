@@ -186,8 +186,8 @@ class Manager:
     ):
         self.folder, self.start, self.slots, self.judge, self.reporter = folder, start, slots, judge, reporter
         self.pending = {r["material_id"]: r for r in records}
-        # A structure that ran out of time comes back after the others: its second attempt may take as long again.
-        self.late = {m for m in self.pending if any(a["reason"] == "time" for a in folder.attempts(m))}
+        # A structure that failed comes back after the others: its second attempt takes many times as long as a first.
+        self.late = {m for m in self.pending if folder.attempts(m)}
         self.running: dict[str, tuple[Any, runs.Claim, dict]] = {}
         self.counts: collections.Counter[str] = collections.Counter()
         self.stopping = self.was_paused = False
@@ -224,8 +224,7 @@ class Manager:
         if outcome.reason is not None:
             self.folder.record_failure(record, settings, outcome)
             self.reporter.say(f"{self._name(material_id)}: {outcome.reason}: {outcome.detail}")
-            if outcome.reason == "time":
-                self.late.add(material_id)
+            self.late.add(material_id)
             if runs.given_up(self.folder.attempts(material_id)):
                 self._done(material_id, "failed", outcome.reason)
         run.clean()

@@ -30,7 +30,7 @@ GPAW_PYTHON = os.environ.get("CHGDB_GPAW_PYTHON", "/usr/bin/python3")
 WORKER = codec_data.REPOSITORY / "catalog" / "gpaw_worker.py"
 OUT = codec_data.REPOSITORY / "docs" / "science"
 FAR = {**runs.FIRST, "density_tolerance": 1e-6, "maxiter": 300}
-_PLAIN = "import sys, gpaw_worker as w; w.save_time = lambda start: None; sys.exit(w.main(*sys.argv[1:]))"
+_PLAIN = "import sys, gpaw_worker as w; w.save_time = lambda *_: None; sys.exit(w.main(*sys.argv[1:]))"
 _AS_IT_IS = "import sys, gpaw_worker as w; sys.exit(w.main(*sys.argv[1:]))"
 
 

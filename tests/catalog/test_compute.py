@@ -420,6 +420,44 @@ def test_exchange_and_correlation_in_a_sphere_are_the_same_all_at_once():
     assert run.stdout.splitlines() == ["same O 1", "same O 2", "same Fe 1", "same Fe 2"], run.stderr
 
 
+SOLVED = """
+import numpy as np
+from ase.build import bulk, molecule
+from gpaw import GPAW, PW
+import gpaw_speed
+
+iron, water = bulk("Fe"), molecule("H2O", vacuum=2.0, pbc=True)
+iron.set_initial_magnetic_moments([3.0])
+crystals = {"silicon": (bulk("Si"), (2, 2, 2)), "iron": (iron, (3, 3, 3)), "water": (water, (1, 1, 1))}
+before = {}
+for after in (False, True):
+    if after:
+        assert gpaw_speed.save_time()
+    for name, (atoms, kpts) in crystals.items():
+        atoms.calc = GPAW(mode=PW(250), xc="PBE", kpts={"size": kpts, "gamma": True}, txt=None)
+        found = atoms.get_potential_energy(), atoms.calc.density.nt_sG.copy()
+        if not after:
+            before[name] = found
+            continue
+        energy, density = before[name]
+        assert abs(found[0] - energy) < 1e-9, (name, found[0] - energy)
+        assert np.abs(found[1] - density).max() < 1e-9 * density.max(), name
+        print("same", name, density.shape[0], atoms.calc.wfs.dtype.__name__)
+"""
+
+
+@pytest.mark.slow
+def test_wave_functions_are_the_same_with_the_hamiltonian_applied_less_often():
+    """From GPAW's own start; with k-points and with Gamma alone, where wave functions are real."""
+    run = subprocess.run(
+        [gpaw_python(), "-c", SOLVED], env={**os.environ, "PYTHONPATH": str(CATALOG)},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert run.stdout.splitlines() == ["same silicon 1 complex", "same iron 2 complex", "same water 1 float"], (
+        run.stderr
+    )
+
+
 def test_what_was_refused_is_kept_with_the_batches_and_not_tried_on_another_machine(queue, tmp_path):
     queue.put(structure("good"), structure("hopeless", fail="always"), structure("lopsided", tilt=0.1))
     queue.run("--workers", 3)
