@@ -3,18 +3,20 @@
 Beside `gpaw_worker.py`, which runs it; needs GPAW and numpy, nothing of chgdb.  Other releases stay as they are.
 """
 
+import gpaw_single
 import numpy as np
 
 RELEASE = "22.8"  # whose internals these functions replace
 
 
-def save_time(start="grid", far=None):
+def save_time(start="grid", far=None, single=None):
     """Replace functions of GPAW; True if this is the release that they are made for.
 
     start: "plane waves" replaces how the first wave functions are made too.
     far: the error of the density, per electron, above which the wave functions are improved once in an iteration and
         not twice.
-    What has converged does not depend on either, but where a loose convergence stops does.
+    single: the error above which they are improved in single precision.
+    What has converged does not depend on any of these, but where a loose convergence stops does.
     """
     import gpaw
 
@@ -32,8 +34,8 @@ def save_time(start="grid", far=None):
         PWWaveFunctions.initialize_from_lcao_coefficients = _plane_waves_of_orbitals
     PWWaveFunctions.apply_pseudo_hamiltonian = _hamiltonian(PWWaveFunctions.apply_pseudo_hamiltonian)
     Davidson.iterate_one_k_point = _davidson(Davidson.iterate_one_k_point)
-    if far is not None:
-        SCFLoop.iterate_eigensolver = _as_needed(SCFLoop.iterate_eigensolver, far)
+    if far is not None or single is not None:
+        SCFLoop.iterate_eigensolver = _as_needed(SCFLoop.iterate_eigensolver, far, single)
     GGARadialExpansion.__call__ = _exchange_correlation(GGARadialExpansion.__call__)
     Density.get_spin_contamination = lambda self, atoms, majority_spin=0: float("nan")  # only printed
     return True
@@ -121,6 +123,13 @@ def _davidson(of_gpaw):
         """Improve `kpt.psit` by `self.niter` steps; the squared norm of the residuals before the last, weighted."""
         if wfs.bd.comm.size > 1 or wfs.gd.comm.size > 1 or not wfs.collinear or not self.keep_htpsit:
             return of_gpaw(self, ham, wfs, kpt, weights)
+        rounded = getattr(self, "rounded", None)
+        if rounded is not None:
+            try:
+                return rounded.steps(ham, wfs, kpt, weights, self.niter)
+            except np.linalg.LinAlgError:  # corrections that depend on each other in single precision
+                gpaw_single.restore(wfs, kpt)
+                wfs.orthonormalize(kpt)
         hamiltonian = partial(wfs.apply_pseudo_hamiltonian, kpt, ham)
         self.subspace_diagonalize(ham, wfs, kpt)
         psit, P, B = kpt.psit, kpt.projections, wfs.bd.nbands
@@ -174,15 +183,24 @@ def _davidson(of_gpaw):
     return iterate_one_k_point
 
 
-def _as_needed(iterate, far):
-    """An iteration of the density, with one Davidson step while the density is further off than `far` per electron.
+def _as_needed(iterate, far, single):
+    """An iteration of the density, as exact as it has to be; `far` and `single` as in `save_time`.
 
-    The first has two, as the wave functions are further off than the density then.
+    The first has two Davidson steps whatever `far` is: the wave functions are further off than the density then.
     """
 
     def iterate_eigensolver(self, wfs, ham, dens):
-        is_far = self.niter > 1 and (dens.error is None or dens.error > far * wfs.nvalence)
-        wfs.eigensolver.niter = 1 if is_far else 2
+        solver, first = wfs.eigensolver, self.niter == 1
+        error = np.inf if dens.error is None else dens.error / wfs.nvalence
+        if far is not None:
+            solver.niter = 2 if first or error <= far else 1
+        if first:
+            solver.rounded = None if single is None else gpaw_single.solver(wfs)
+        elif solver.rounded is not None and error <= single:
+            solver.rounded = None
+            for kpt in wfs.kpt_u:
+                gpaw_single.restore(wfs, kpt)
+            wfs.orthonormalized = False  # GPAW makes them so before it goes on
         iterate(self, wfs, ham, dens)
 
     return iterate_eigensolver

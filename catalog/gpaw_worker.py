@@ -3,11 +3,11 @@
 
     python3 gpaw_worker.py JOB.json RESULT.npz
 
-Needs GPAW, ASE, numpy and `gpaw_speed.py` beside it, and nothing of chgdb: it runs under whichever interpreter has
-GPAW.  JOB.json holds `record` (`cell` rows in Angstrom, `symbols`, `frac`) and optionally `settings` (see `DEFAULTS`)
-and `setups`, a folder of PAW setups for elements that GPAW's own data lack.  RESULT.npz holds the grids `total` and,
-for a spin-polarised run, `magnetization`, (nx, ny, nz) float64 in e/A^3 with point i at i/N, and `meta`, a JSON text.
-It appears under its name only when complete.
+Needs GPAW, ASE, numpy and the other `gpaw_*.py` beside it, and nothing of chgdb: it runs under whichever interpreter
+has GPAW.  JOB.json holds `record` (`cell` rows in Angstrom, `symbols`, `frac`) and optionally `settings` (see
+`DEFAULTS`) and `setups`, a folder of PAW setups for elements that GPAW's own data lack.  RESULT.npz holds the grids
+`total` and, for a spin-polarised run, `magnetization`, (nx, ny, nz) float64 in e/A^3 with point i at i/N, and `meta`, a
+JSON text.  It appears under its name only when complete.
 
 A run that fails writes RESULT.npz.failure.json with `reason` and `detail` and ends with exit code 3.
 
@@ -38,6 +38,7 @@ DEFAULTS = {
     "mixer_weight": 100.0,
     "davidson_steps": None,
     "davidson_far": None,
+    "single_far": None,
     "density_tolerance": 2e-4,
     "start": "grid",
 }
@@ -73,23 +74,25 @@ def calculator(atoms, settings, log):
 
 
 class Plans:
-    """FFTW's measured plans in a file ("wisdom"), so that a grid's size is measured once and not in every process."""
+    """FFTW's measured plans in files ("wisdom"), so that a grid's size is measured once and not in every process."""
 
     def __init__(self, path):
         import ctypes
 
-        self.path, self.libraries = path, []
-        try:
-            self.libraries = [ctypes.CDLL("libfftw3.so.3")]  # the one that GPAW has loaded
-            self.libraries[0].fftw_import_wisdom_from_filename(os.fsencode(path))
-        except OSError:
-            pass  # GPAW with another library: plans are made anew
+        self.kept = []  # (what writes a library's plans, their file)
+        for library, prefix in (("libfftw3.so.3", "fftw"), ("libfftw3f.so.3", "fftwf")):
+            try:
+                found = ctypes.CDLL(library)  # the one that GPAW has loaded, and the one of `gpaw_single`
+            except OSError:
+                continue  # GPAW with another library: plans are made anew
+            getattr(found, f"{prefix}_import_wisdom_from_filename")(os.fsencode(f"{path}-{prefix}"))
+            self.kept.append((getattr(found, f"{prefix}_export_wisdom_to_filename"), f"{path}-{prefix}"))
 
     def keep(self):
-        for library in self.libraries:
-            temporary = f"{self.path}.tmp{os.getpid()}"
-            if library.fftw_export_wisdom_to_filename(os.fsencode(temporary)):
-                os.replace(temporary, self.path)
+        for export, path in self.kept:
+            temporary = f"{path}.tmp{os.getpid()}"
+            if export(os.fsencode(temporary)):
+                os.replace(temporary, path)
 
 
 def valence_density(calc, magnetization=False):
@@ -207,8 +210,8 @@ def main(job_path, result_path):
             import gpaw
 
             gpaw.setup_paths.append(job["setups"])  # last: elements that GPAW's own data have stay as they were
-        save_time(settings["start"], settings["davidson_far"])
-        plans = Plans(os.path.join(os.path.dirname(result_path) or ".", "fftw-wisdom"))
+        save_time(settings["start"], settings["davidson_far"], settings["single_far"])
+        plans = Plans(os.path.join(os.path.dirname(result_path) or ".", "wisdom"))
         meta, grids = compute(job["record"], settings, result_path + ".log")
         plans.keep()
     except Exception as error:  # the process boundary: every failure becomes a recorded reason

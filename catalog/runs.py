@@ -38,7 +38,7 @@ RECIPE: dict[str, Any] = {}  # settings of records that name none, as the first 
 # (docs/science/dft.md).
 FIRST = {
     "mixer_beta": 0.25, "mixer_history": 8, "mixer_weight": 50.0, "density_tolerance": 1e-4, "start": "plane waves",
-    "davidson_far": 4e-4,
+    "davidson_far": 4e-4, "single_far": 1.5e-4,
 }  # fmt: skip
 # The second attempt: more bands, smaller mixing, more work on each band in each iteration.  The smearing stays: 0.05 eV
 # instead of 0.1 moves a metal's density by 2e-4 (Cu) to 5e-4 (Ti) NMAE, the settings below by less than 1e-4.

@@ -1,0 +1,160 @@
+"""Block Davidson steps of GPAW 22.8 in single precision, for as long as the density is far from its solution.
+
+Beside `gpaw_worker.py`; needs GPAW, numpy, scipy and FFTW's single-precision library, nothing of chgdb.  Wave functions
+are rounded to 24 bits while they improve; the last iterations, which decide what has converged, are GPAW's own
+precision, from wave functions made orthonormal again.
+"""
+
+import ctypes
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.linalg.blas import cgemm
+
+LIBRARY = "libfftw3f.so.3"
+KEPT_BYTES = 2**30  # of projectors, between iterations
+_FORWARD, _BACKWARD, _PATIENT = -1, 1, 32
+
+
+def solver(wfs):
+    """A `Solver`, or None where there is no such FFTW or wave functions are real."""
+    if wfs.dtype != complex or not wfs.collinear:
+        return None
+    try:
+        fftw = ctypes.CDLL(LIBRARY)
+    except OSError:
+        return None
+    fftw.fftwf_plan_dft_3d.restype = ctypes.c_void_p
+    return Solver(wfs, fftw)
+
+
+class Solver:
+    """Davidson steps at the k-points of one calculation."""
+
+    def __init__(self, wfs, fftw):
+        self.pd, self.fftw = wfs.pd, fftw
+        shape = tuple(int(n) for n in self.pd.gd.N_c)
+        room = np.empty(8 * int(np.prod(shape)) + 64, np.uint8)
+        start = -room.ctypes.data % 64  # FFTW's plans are for memory that begins as this does
+        self.box = room[start : start + 8 * int(np.prod(shape))].view(np.complex64).reshape(shape)
+        at = ctypes.c_void_p(self.box.ctypes.data)
+        self.plans = [
+            ctypes.c_void_p(fftw.fftwf_plan_dft_3d(*shape, at, at, sign, ctypes.c_uint(_PATIENT)))
+            for sign in (_BACKWARD, _FORWARD)
+        ]
+        self.weight = self.pd.gd.dv / self.box.size
+        self.kept, self.room_left = {}, KEPT_BYTES
+
+    def projectors(self, wfs, kpt):
+        """(I, G) projector functions at a k-point, in the order of `kpt.projections`."""
+        if kpt.q in self.kept:
+            return self.kept[kpt.q]
+        pt = wfs.pt
+        f_GI = pt.expand(kpt.q, cc=False)
+        f_IG = np.empty(f_GI.shape[::-1], np.complex64)
+        for a, I1, I2 in pt.my_indices:
+            J1, J2 = kpt.projections.map[a]
+            f_IG[J1:J2] = f_GI[:, I1:I2].T * pt.eikR_qa[kpt.q][a].conj()
+        if f_IG.nbytes <= self.room_left:
+            self.kept[kpt.q] = f_IG
+            self.room_left -= f_IG.nbytes
+        return f_IG
+
+    def hamiltonian(self, v_R, kpt, psit_nG):
+        """The Hamiltonian without its PAW corrections; v_R: potential over number of grid points, each value twice."""
+        Q_G = self.pd.Q_qG[kpt.q].astype(np.intp)
+        result = psit_nG * (0.5 * self.pd.G2_qG[kpt.q]).astype(np.float32)
+        flat, reals, vpsit_G = self.box.reshape(-1), self.box.view(np.float32), np.empty(len(Q_G), np.complex64)
+        for psit_G, out_G in zip(psit_nG, result, strict=True):
+            flat.fill(0.0)
+            flat[Q_G] = psit_G
+            self.fftw.fftwf_execute(self.plans[0])
+            np.multiply(reals, v_R, out=reals)
+            self.fftw.fftwf_execute(self.plans[1])
+            np.take(flat, Q_G, out=vpsit_G, mode="clip")
+            out_G += vpsit_G
+        return result
+
+    def steps(self, ham, wfs, kpt, weights, number):
+        """Improve `kpt.psit` by `number` steps; the squared norm of the residuals before the last, weighted.
+
+        Raises LinAlgError, with `kpt.psit` as it was, where the steps lead nowhere.
+        """
+        P, f_IG, G2_G = kpt.projections, self.projectors(wfs, kpt), self.pd.G2_qG[kpt.q].astype(np.float32)
+        B, w = len(kpt.psit.array), self.weight
+        v_R = np.repeat((ham.vt_sG[kpt.s] / self.box.size).astype(np.float32), 2, axis=2)
+        alpha, inverse_dv = 1 / self.box.size, np.float32(1 / self.pd.gd.dv)
+        P2, P3 = P.new(), P.new()
+
+        def elements(left, right, P_left, P_right):
+            return (_inner(left, right, w) + P_left.array @ P_right.array.conj().T).conj()
+
+        psit_nG = kpt.psit.array.astype(np.complex64)
+        hpsit_nG = self.hamiltonian(v_R, kpt, psit_nG)
+        ham.dH(P, out=P3)
+        H_nn = elements(psit_nG, hpsit_nG, P, P3)
+        kpt.eps_n[:], U_nn = eigh(0.5 * (H_nn + H_nn.conj().T), overwrite_a=True, check_finite=False)
+        U_nn = U_nn.T
+        psit_nG, hpsit_nG = (U_nn.astype(np.complex64) @ a for a in (psit_nG, hpsit_nG))
+        P.array[:] = U_nn @ P.array
+        for left in reversed(range(number)):
+            ham.dH(P, out=P3)
+            wfs.setups.dS.apply(P, out=P2)
+            change = (P3.array - kpt.eps_n[:, None] * P2.array).astype(np.complex64) * inverse_dv
+            residual = hpsit_nG - kpt.eps_n.astype(np.float32)[:, None] * psit_nG
+            residual += change @ f_IG
+            if not left:
+                error = w * float(np.dot(weights, _squares(residual)))
+            ekin_n = 0.5 * w * _squares(psit_nG, G2_G)
+            psit2_nG = _preconditioned(residual, G2_G, ekin_n)
+            psit2_nG /= np.sqrt(w * np.maximum(_squares(psit2_nG), 1e-30)).astype(np.float32)[:, None]
+            P2.array[:] = _inner(psit2_nG, f_IG, alpha)
+            hpsit2_nG = self.hamiltonian(v_R, kpt, psit2_nG)
+
+            H_NN, S_NN = np.diag(np.r_[kpt.eps_n, kpt.eps_n]).astype(complex), np.eye(2 * B, dtype=complex)
+            ham.dH(P2, out=P3)
+            H_NN[B:, B:] = elements(psit2_nG, hpsit2_nG, P2, P3)
+            H_NN[B:, :B] = elements(hpsit2_nG, psit_nG, P3, P)
+            wfs.setups.dS.apply(P2, out=P3)
+            S_NN[B:, B:] = elements(psit2_nG, psit2_nG, P2, P3)
+            S_NN[B:, :B] = elements(psit2_nG, psit_nG, P3, P)
+            eps_N, C_NN = eigh(H_NN, S_NN, overwrite_a=True, overwrite_b=True, check_finite=False)
+            kpt.eps_n[:] = eps_N[:B]
+            old, new = C_NN[:B, :B].T, C_NN[B:, :B].T
+            P.array[:] = old @ P.array + new @ P2.array
+            old, new = old.astype(np.complex64), new.astype(np.complex64)
+            psit_nG = old @ psit_nG + new @ psit2_nG
+            if left:
+                hpsit_nG = old @ hpsit_nG + new @ hpsit2_nG
+        kpt.psit.array[:] = psit_nG
+        return error
+
+
+def restore(wfs, kpt):
+    """Give wave functions their own projections again, as exact as GPAW's."""
+    kpt.psit.matrix_elements(wfs.pt, out=kpt.projections)
+
+
+def _inner(left, right, weight):
+    """(n, m) sums over G of left and the conjugate of right."""
+    return cgemm(weight, right.T, left.T, trans_a=2).T
+
+
+def _squares(psit_nG, weights_G=None):
+    """(n,) sums of squared moduli, weighted."""
+    reals = psit_nG.view(np.float32)
+    if weights_G is None:
+        return np.einsum("ng,ng->n", reals, reals, optimize=False).astype(float)
+    return np.einsum("ng,ng,g->n", reals, reals, np.repeat(weights_G, 2), optimize=False).astype(float)
+
+
+def _preconditioned(residual, G2_G, ekin_n):
+    """Of Teter, Payne and Allen, as G. Kresse and J. Furthmueller have it (Phys. Rev. B 54, 11169, 1996)."""
+    scale = (1 / ekin_n / 3).astype(np.float32)[:, None]
+    x = scale * G2_G
+    a = x * (x * (x * 8 + 12) + 18) + 27
+    x *= x
+    x *= x
+    a /= 16 * x + a
+    a *= -4 * scale
+    return a * residual
