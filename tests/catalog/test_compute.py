@@ -379,7 +379,7 @@ def test_gpaw_solves_the_same_equations_with_the_settings_of_a_first_attempt(tmp
         found[name] = manager.read_result(result)[1]["total"]
     scale = grids["total"].sum()
     assert np.abs(found["recipe"] - grids["total"]).sum() / scale < 1e-5
-    assert 0 < np.abs(found["first"] - found["double"]).sum() / scale < 1e-6  # most iterations in single precision
+    assert 0 < np.abs(found["first"] - found["double"]).sum() / scale < 1e-5  # iterations in single precision
     assert 1e-8 < np.abs(found["first"] - grids["total"]).sum() / scale < 3e-4
 
 
