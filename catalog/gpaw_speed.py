@@ -27,15 +27,16 @@ def save_time(start="grid", far=None, single=None):
     from gpaw.lfc import BasisFunctions
     from gpaw.scf import SCFLoop
     from gpaw.wavefunctions.pw import PWWaveFunctions
-    from gpaw.xc.gga import GGARadialExpansion
+    from gpaw.xc.gga import GGA, GGARadialExpansion
 
     BasisFunctions.calculate_potential_matrices = _once(BasisFunctions.calculate_potential_matrices)
     if start == "plane waves":
-        PWWaveFunctions.initialize_from_lcao_coefficients = _plane_waves_of_orbitals
+        PWWaveFunctions.initialize_wave_functions_from_basis_functions = _start_in_plane_waves
     PWWaveFunctions.apply_pseudo_hamiltonian = _hamiltonian(PWWaveFunctions.apply_pseudo_hamiltonian)
     Davidson.iterate_one_k_point = _davidson(Davidson.iterate_one_k_point)
     if far is not None or single is not None:
         SCFLoop.iterate_eigensolver = _as_needed(SCFLoop.iterate_eigensolver, far, single)
+    GGA.calculate_paw_correction = _once_for_equivalent_atoms(GGA.calculate_paw_correction)
     GGARadialExpansion.__call__ = _exchange_correlation(GGARadialExpansion.__call__)
     Density.get_spin_contamination = lambda self, atoms, majority_spin=0: float("nan")  # only printed
     return True
@@ -58,27 +59,43 @@ def _once(compute_matrices):
     return calculate_potential_matrices
 
 
-def _plane_waves_of_orbitals(self, basis_functions, block_size=10):
-    """Starting wave functions from their coefficients in atomic orbitals.
+def _start_in_plane_waves(self, basis_functions, density, hamiltonian, spos_ac):
+    """Starting wave functions: the best combinations of atomic orbitals; how many there are.
 
-    GPAW puts the orbitals on the real-space grid and transforms each wave function; here the orbitals' own Fourier
-    transforms are added up, as the projectors' are.  The starts differ by what the grid cannot resolve.
+    GPAW finds them on the real-space grid and by integrals over pairs of atoms; here orbitals are wave functions like
+    any others.  The starts differ by what plane waves and grid cannot resolve.
     """
+    from functools import partial
+
     from gpaw.pw.lfc import PWLFC
     from gpaw.wavefunctions.pw import PlaneWaveExpansionWaveFunctions
+    from scipy.linalg import eigh
 
     orbitals = PWLFC([setup.phit_j for setup in self.setups], self.pd)
-    orbitals.set_positions(self.spos_ac)
-    ends = np.cumsum([orbitals.get_function_count(a) for a in range(len(self.setups))])
+    orbitals.set_positions(spos_ac)
+    wave_functions = partial(PlaneWaveExpansionWaveFunctions, pd=self.pd, dtype=self.dtype, collinear=self.collinear)
+    number = min(self.setups.nao, self.bd.nbands)
+    each_M = {a: np.eye(self.setups.nao)[:, I1:I2] for a, I1, I2 in orbitals.my_indices}
     for kpt in self.kpt_u:
-        kpt.psit = PlaneWaveExpansionWaveFunctions(
-            self.bd.nbands, self.pd, self.dtype, kpt=kpt.q,
-            dist=(self.bd.comm, -1, 1), spin=kpt.s, collinear=self.collinear,
-        )  # fmt: skip
-        psit_nG = kpt.psit.array[: len(kpt.C_nM)]
-        psit_nG[:] = 0.0
-        orbitals.add(psit_nG, dict(enumerate(np.split(kpt.C_nM, ends[:-1], axis=1))), kpt.q)
-        kpt.C_nM = None
+        phit, Hphit = (wave_functions(self.setups.nao, kpt=kpt.q, spin=kpt.s) for _ in range(2))
+        phit.array[:] = 0.0
+        orbitals.add(phit.array, each_M, kpt.q)
+        P = kpt.projections.new(nbands=self.setups.nao)
+        P2 = P.new()
+        phit.matrix_elements(self.pt, out=P)
+        hamiltonian_on = partial(self.apply_pseudo_hamiltonian, kpt, hamiltonian)
+        H_MM = phit.matrix_elements(operator=hamiltonian_on, result=Hphit, symmetric=True, cc=True).array
+        hamiltonian.dH(P, out=P2)
+        H_MM = H_MM + P.array @ P2.array.conj().T
+        S_MM = phit.matrix_elements(symmetric=True, cc=True).array
+        self.setups.dS.apply(P, out=P2)
+        S_MM = S_MM + P.array @ P2.array.conj().T
+        C_Mn = eigh(H_MM.conj(), S_MM.conj())[1][:, :number]
+        kpt.psit = wave_functions(self.bd.nbands, kpt=kpt.q, spin=kpt.s, dist=(self.bd.comm, -1, 1))
+        kpt.psit.array[:number] = C_Mn.T @ phit.array
+    if number < self.bd.nbands:
+        self.random_wave_functions(number)
+    return number
 
 
 def _hamiltonian(of_gpaw):
@@ -195,6 +212,7 @@ def _as_needed(iterate, far, single):
         if far is not None:
             solver.niter = 2 if first or error <= far else 1
         if first:
+            ham.xc.atoms_of_symmetries, ham.xc.spheres = wfs.kd.symmetry.a_sa, {}
             solver.rounded = None if single is None else gpaw_single.solver(wfs)
         elif solver.rounded is not None and error <= single:
             solver.rounded = None
@@ -204,6 +222,34 @@ def _as_needed(iterate, far, single):
         iterate(self, wfs, ham, dens)
 
     return iterate_eigensolver
+
+
+def _once_for_equivalent_atoms(of_gpaw):
+    """Exchange and correlation in the sphere of an atom, turned from an atom that a symmetry takes it to.
+
+    Where the density matrices of the two are not each other turned, the sphere is computed by itself.
+    """
+    from gpaw.utilities import pack2, unpack, unpack2
+
+    def calculate_paw_correction(self, setup, D_sp, dEdD_sp=None, addcoredensity=True, a=None):
+        atoms_s = self.__dict__.get("atoms_of_symmetries")
+        if atoms_s is None or dEdD_sp is None or a is None or not addcoredensity:
+            return of_gpaw(self, setup, D_sp, dEdD_sp, addcoredensity, a)
+        D_sii = unpack2(D_sp)
+        for s, b in enumerate(atoms_s[:, a]):
+            if b < a and b in self.spheres:
+                R_ii, (D2_sii, energy, dE_sii) = setup.R_sii[s], self.spheres[b]
+                if np.abs(R_ii @ D2_sii @ R_ii.T - D_sii).max() < 1e-10:
+                    dEdD_sp += [pack2(R_ii @ dE_ii @ R_ii.T) for dE_ii in dE_sii]
+                    return energy
+                break
+        dE_sp = np.zeros_like(dEdD_sp)
+        energy = of_gpaw(self, setup, D_sp, dE_sp, addcoredensity, a)
+        self.spheres[a] = D_sii, energy, unpack(dE_sp)
+        dEdD_sp += dE_sp
+        return energy
+
+    return calculate_paw_correction
 
 
 def _exchange_correlation(one_by_one):
