@@ -36,6 +36,7 @@ DEFAULTS = {
     "mixer_beta": None,
     "mixer_history": 5,
     "mixer_weight": 100.0,
+    "mixer_spin": "difference",
     "davidson_steps": None,
     "davidson_far": None,
     "single_far": None,
@@ -46,7 +47,7 @@ DEFAULTS = {
 
 def calculator(atoms, settings, log):
     """The GPAW calculator of the recipe; `settings` as in `DEFAULTS`, `log` is where GPAW's text goes."""
-    from gpaw import GPAW, PW, Davidson, FermiDirac, Mixer, MixerDif, fftw
+    from gpaw import GPAW, PW, Davidson, FermiDirac, Mixer, MixerDif, MixerSum, fftw
 
     parameters = dict(
         mode=PW(400, fftwflags=fftw.PATIENT),  # a second for a grid's first run, see Plans; 5 to 10 % in each after it
@@ -64,7 +65,7 @@ def calculator(atoms, settings, log):
     if settings["bands_factor"] is not None:
         parameters["nbands"] = f"{round(100 * settings['bands_factor'])}%"
     if settings["mixer_beta"] is not None:
-        mixer = MixerDif if spin_polarised else Mixer
+        mixer = {"difference": MixerDif, "sum": MixerSum}[settings["mixer_spin"]] if spin_polarised else Mixer
         parameters["mixer"] = mixer(
             beta=settings["mixer_beta"], nmaxold=settings["mixer_history"], weight=settings["mixer_weight"]
         )

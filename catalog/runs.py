@@ -48,6 +48,11 @@ SAFER = {"bands_factor": 1.4, "mixer_beta": 0.02, "maxiter": 300, "davidson_step
 # Open 4f shells converge slowly for another reason, many nearly equal bands at the Fermi level: more bands and smaller
 # mixing make it worse (PrSe: 48 iterations without, 148 with them; PrH2: 115, and none in 300).
 SAFER_4F = {"maxiter": 300, "davidson_steps": 4}
+# Magnetic crystals whose spin density never settles when it is mixed by itself settle when it is mixed as the density is
+# (FeNi3: 39 and 18 iterations, Co(OH)2: 82 or none in 100, and 22); but some find another solution (CoCu2GeS4: moment
+# 2.7 muB and not 0), so this is not how a first attempt is made.
+SAFER_SPIN = {**FIRST, "mixer_spin": "sum", "maxiter": 250}
+SPIN_POLARISED = frozenset(["Cr", "Mn", "Fe", "Co", "Ni"])  # `INITIAL_MOMENT` of the worker
 NEVER_RETRIED = {"no setup"}
 FOLDERS = ("jobs", "raw", "accepted", "aside", "failed", "claims")
 
@@ -160,6 +165,8 @@ def next_settings(record: dict, attempts: list[dict]) -> dict:
     open_4f = costs.OPEN_4F.intersection(record["symbols"])
     if not attempts:
         return FIRST_4F if open_4f else FIRST
+    if SPIN_POLARISED.intersection(record["symbols"]):
+        return SAFER_SPIN
     return SAFER_4F if open_4f else SAFER
 
 

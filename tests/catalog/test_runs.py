@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -135,6 +136,16 @@ def test_open_4f_shells_are_tried_in_their_own_way():
     record = {**RECORD, "symbols": ["Pr", "Se"]}
     assert runs.next_settings(record, []) == runs.FIRST_4F
     assert runs.next_settings(record, [{"reason": "not converged"}]) == runs.SAFER_4F
+
+
+def test_magnetic_crystals_are_retried_with_another_mixing(monkeypatch):
+    monkeypatch.syspath_prepend(Path(runs.__file__).parent)  # the worker runs as a script from there
+    worker = importlib.import_module("gpaw_worker")
+    assert set(worker.INITIAL_MOMENT) == runs.SPIN_POLARISED
+    assert set(runs.SAFER_SPIN) <= set(worker.DEFAULTS)
+    record = {**RECORD, "symbols": ["Co", "O"]}
+    assert runs.next_settings(record, []) == runs.FIRST
+    assert runs.next_settings(record, [{"reason": "not converged"}]) == runs.SAFER_SPIN
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
