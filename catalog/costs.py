@@ -46,31 +46,15 @@ def _expected(symbols: tuple[str, ...], cell_bytes: bytes, frac_bytes: bytes, sp
 
 def irreducible_kpoints(cell: np.ndarray, frac: np.ndarray, numbers: list[int]) -> int:
     """Of the recipe's mesh. Of a structure that spglib makes nothing of, all of them but for k and -k."""
-    import spglib
-
     lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
     mesh = np.maximum(1, np.ceil(KPOINT_DENSITY * lengths)).astype(int)
-    crystal: Any = (cell, frac, numbers)  # spglib's hints ask for lists
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
-            found = spglib.get_ir_reciprocal_mesh(mesh.tolist(), crystal, is_shift=[0, 0, 0])
-    except spglib.error.SpglibError:  # see chgdb.symmetry
-        found = None
+    found = _spglib("get_ir_reciprocal_mesh", mesh.tolist(), (cell, frac, numbers), is_shift=[0, 0, 0])
     return int(np.prod(mesh)) // 2 + 1 if found is None else len(np.unique(found[0]))
 
 
 def grid_growth(cell: np.ndarray, frac: np.ndarray, numbers: list[int]) -> float:
     """Grid points with the crystal's symmetry over those without; 1 for a structure that spglib makes nothing of."""
-    import spglib
-
-    crystal: Any = (cell, frac, numbers)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
-            found = spglib.get_symmetry(crystal)
-    except spglib.error.SpglibError:
-        found = None
+    found = _spglib("get_symmetry", (cell, frac, numbers))
     if found is None:
         return 1.0
     distances = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
@@ -78,3 +62,15 @@ def grid_growth(cell: np.ndarray, frac: np.ndarray, numbers: list[int]) -> float
     linked = (found["rotations"] != 0).any(axis=0)
     linked = np.linalg.matrix_power((linked | linked.T).astype(int), 3) > 0
     return float(np.prod([distances[axes].max() for axes in linked]) / np.prod(distances))
+
+
+def _spglib(function: str, *arguments: Any, **options: Any) -> Any:
+    """What a function of spglib says; None for a structure that it makes nothing of."""
+    import spglib
+
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
+            return getattr(spglib, function)(*arguments, **options)
+    except spglib.error.SpglibError:  # see chgdb.symmetry
+        return None

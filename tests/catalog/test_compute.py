@@ -460,6 +460,43 @@ def test_a_solution_is_the_same_with_the_hamiltonian_applied_less_often_and_sphe
     )
 
 
+HINDERED = """
+import numpy as np
+from ase.build import bulk
+from gpaw import GPAW, PW
+import gpaw_single, gpaw_speed
+
+gpaw_speed.save_time("plane waves", far=4e-4, single=1.5e-4)
+steps, calls = gpaw_single.Solver.steps, []
+
+def hindered(*arguments):
+    result = steps(*arguments)
+    calls.append(result)
+    if fail and len(calls) % 3 == 0:  # after all projections have been turned
+        raise np.linalg.LinAlgError
+    return result
+
+gpaw_single.Solver.steps = hindered
+energies = []
+for fail in (False, True):
+    atoms = bulk("Si")
+    atoms.calc = GPAW(mode=PW(250), xc="PBE", kpts={"size": (2, 2, 2), "gamma": True}, txt=None)
+    energies.append(atoms.get_potential_energy())
+assert len(calls) > 9
+assert 0 < abs(energies[0] - energies[1]) < 1e-4, energies
+print("same")
+"""
+
+
+@pytest.mark.slow
+def test_what_single_precision_cannot_solve_double_precision_does():
+    run = subprocess.run(
+        [gpaw_python(), "-c", HINDERED], env={**os.environ, "PYTHONPATH": str(CATALOG)},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert run.stdout.splitlines() == ["same"], run.stderr
+
+
 def test_what_was_refused_is_kept_with_the_batches_and_not_tried_on_another_machine(queue, tmp_path):
     queue.put(structure("good"), structure("hopeless", fail="always"), structure("lopsided", tilt=0.1))
     queue.run("--workers", 3)
