@@ -1,6 +1,6 @@
 """The same results from GPAW 22.8 in less time: what it computes one by one, all at once, and what it repeats, once.
 
-Beside `gpaw_worker.py`, which runs it; needs GPAW and numpy, nothing of chgdb.  Other releases stay as they are.
+Beside `gpaw_worker.py`, which runs it; needs GPAW, numpy and scipy, nothing of chgdb.  Other releases stay as they are.
 """
 
 import gpaw_single
@@ -36,6 +36,7 @@ def save_time(start="grid", far=None, single=None):
     Davidson.iterate_one_k_point = _davidson(Davidson.iterate_one_k_point)
     if far is not None or single is not None:
         SCFLoop.iterate_eigensolver = _as_needed(SCFLoop.iterate_eigensolver, far, single)
+    SCFLoop.iterate_eigensolver = _tell_symmetry(SCFLoop.iterate_eigensolver)
     GGA.calculate_paw_correction = _once_for_equivalent_atoms(GGA.calculate_paw_correction)
     GGARadialExpansion.__call__ = _exchange_correlation(GGARadialExpansion.__call__)
     Density.get_spin_contamination = lambda self, atoms, majority_spin=0: float("nan")  # only printed
@@ -212,13 +213,23 @@ def _as_needed(iterate, far, single):
         if far is not None:
             solver.niter = 2 if first or error <= far else 1
         if first:
-            ham.xc.atoms_of_symmetries, ham.xc.spheres = wfs.kd.symmetry.a_sa, {}
             solver.rounded = None if single is None else gpaw_single.solver(wfs)
         elif solver.rounded is not None and error <= single:
             solver.rounded = None
             for kpt in wfs.kpt_u:
                 gpaw_single.restore(wfs, kpt)
             wfs.orthonormalized = False  # GPAW makes them so before it goes on
+        iterate(self, wfs, ham, dens)
+
+    return iterate_eigensolver
+
+
+def _tell_symmetry(iterate):
+    """An iteration that lets `_once_for_equivalent_atoms` know which atoms are equivalent."""
+
+    def iterate_eigensolver(self, wfs, ham, dens):
+        if self.niter == 1:
+            ham.xc.atoms_of_symmetries, ham.xc.spheres = wfs.kd.symmetry.a_sa, {}
         iterate(self, wfs, ham, dens)
 
     return iterate_eigensolver

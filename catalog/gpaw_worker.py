@@ -50,7 +50,7 @@ def calculator(atoms, settings, log):
     from gpaw import GPAW, PW, Davidson, FermiDirac, Mixer, MixerDif, MixerSum, fftw
 
     parameters = dict(
-        mode=PW(400, fftwflags=fftw.PATIENT),  # a second for a grid's first run, see Plans; 5 to 10 % in each after it
+        mode=PW(400, fftwflags=fftw.PATIENT),  # planned once for a grid, see Plans
         xc="PBE",
         kpts={"density": 2.5, "gamma": True},
         occupations=FermiDirac(settings["smearing_eV"]),

@@ -48,9 +48,8 @@ SAFER = {"bands_factor": 1.4, "mixer_beta": 0.02, "maxiter": 300, "davidson_step
 # Open 4f shells converge slowly for another reason, many nearly equal bands at the Fermi level: more bands and smaller
 # mixing make it worse (PrSe: 48 iterations without, 148 with them; PrH2: 115, and none in 300).
 SAFER_4F = {"maxiter": 300, "davidson_steps": 4}
-# Magnetic crystals whose spin density does not settle when it is mixed by itself do when it is mixed as the density is
-# (FeNi3: 39 and 18 iterations, Co(OH)2: 82 or none in 100, and 22); but some find another solution (CoCu2GeS4: moment
-# 2.7 muB and not 0), so this is not how a first attempt is made.
+# Spin densities that do not settle when they are mixed by themselves do when they are mixed as the density is; but some
+# crystals find another solution then, so this is not how a first attempt is made.
 SAFER_SPIN = {**FIRST, "mixer_spin": "sum", "maxiter": 250}
 SPIN_POLARISED = frozenset(["Cr", "Mn", "Fe", "Co", "Ni"])  # `INITIAL_MOMENT` of the worker
 NEVER_RETRIED = {"no setup"}
