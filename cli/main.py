@@ -122,6 +122,9 @@ def _exit_code(arguments: list[str] | None = None) -> int:
         )
         return 1
     if result == 130:
+        # Where the interrupt came while `exec` ran a text (dataclasses do, when imported), `python -m` would die of the
+        # signal after all, whatever the exit code; the next text makes it forget.
+        exec("")
         message("chgdb: interrupted")
     return result if isinstance(result, int) else 0
 
