@@ -1,9 +1,10 @@
 """How long a density will take to compute, before it is: a queue does the cheapest first.
 
-A plane-wave calculation takes the time of its irreducible k-points, times bands and plane waves of each. The exponents
-are between those of the parts of a step (orthogonalisation: bands squared times plane waves; transforms: bands times
-grid points); single runs scatter widely about it. Symmetry may ask for many times the grid points of the volume, where
-an operation takes a short lattice vector to a sum with a long one.
+A plane-wave calculation takes the time of its irreducible k-points, times bands and plane waves of each. Exponents and
+factors are fitted to the times (`wall_s`) of accepted densities in a run folder, and are between those of the parts of
+a step (orthogonalisation: bands squared times plane waves; transforms: bands times grid points); single runs scatter
+about it, most by how many iterations they take. Symmetry may ask for many times the grid points of the volume, where an
+operation takes a short lattice vector to a sum with a long one.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from chgdb.features import atoms
 
 KPOINT_DENSITY = 2.5  # of the recipe, per 1/Å
 OPEN_4F = frozenset(["Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"])
-COST_4F = 8  # how many times longer an open 4f shell takes, retries included
-_SPIN = 2.5  # two densities, and more steps
+COST_4F = 6  # how many times longer an open 4f shell takes, retries included
+_SPIN = 3.4  # two densities, and more steps
 
 
 def expected(record: dict) -> float:
@@ -40,7 +41,7 @@ def _expected(symbols: tuple[str, ...], cell_bytes: bytes, frac_bytes: bytes, sp
     electrons = sum(atoms.electrons(z) for z in numbers)
     volume = abs(np.linalg.det(cell))
     points = volume * grid_growth(cell, frac, numbers)
-    cost = 1e-3 * irreducible_kpoints(cell, frac, numbers) * electrons**1.2 * points**0.7
+    cost = 1.4e-5 * irreducible_kpoints(cell, frac, numbers) * electrons**1.4 * points**1.05
     return float(cost * (_SPIN if spin_polarised else 1) * (COST_4F if OPEN_4F.intersection(symbols) else 1))
 
 

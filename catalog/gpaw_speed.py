@@ -9,13 +9,14 @@ import numpy as np
 RELEASE = "22.8"  # whose internals these functions replace
 
 
-def save_time(start="grid", far=None, single=None):
+def save_time(start="grid", far=None, single=None, coarse=None):
     """Replace functions of GPAW; True if this is the release that they are made for.
 
     start: "plane waves" replaces how the first wave functions are made too.
     far: the error of the density, per electron, above which the wave functions are improved once in an iteration and
         not twice.
     single: the error above which they are improved in single precision.
+    coarse: the error above which that happens on a coarser grid.
     What has converged does not depend on any of these, but where a loose convergence stops does.
     """
     import gpaw
@@ -35,7 +36,7 @@ def save_time(start="grid", far=None, single=None):
     PWWaveFunctions.apply_pseudo_hamiltonian = _hamiltonian(PWWaveFunctions.apply_pseudo_hamiltonian)
     Davidson.iterate_one_k_point = _davidson(Davidson.iterate_one_k_point)
     if far is not None or single is not None:
-        SCFLoop.iterate_eigensolver = _as_needed(SCFLoop.iterate_eigensolver, far, single)
+        SCFLoop.iterate_eigensolver = _as_needed(SCFLoop.iterate_eigensolver, far, single, coarse)
     SCFLoop.iterate_eigensolver = _tell_symmetry(SCFLoop.iterate_eigensolver)
     GGA.calculate_paw_correction = _once_for_equivalent_atoms(GGA.calculate_paw_correction)
     GGARadialExpansion.__call__ = _exchange_correlation(GGARadialExpansion.__call__)
@@ -201,8 +202,8 @@ def _davidson(of_gpaw):
     return iterate_one_k_point
 
 
-def _as_needed(iterate, far, single):
-    """An iteration of the density, as exact as it has to be; `far` and `single` as in `save_time`.
+def _as_needed(iterate, far, single, coarse):
+    """An iteration of the density, as exact as it has to be; `far`, `single` and `coarse` as in `save_time`.
 
     The first has two Davidson steps whatever `far` is: the wave functions are further off than the density then.
     """
@@ -219,6 +220,8 @@ def _as_needed(iterate, far, single):
             for kpt in wfs.kpt_u:
                 gpaw_single.restore(wfs, kpt)
             wfs.orthonormalized = False  # GPAW makes them so before it goes on
+        if solver.rounded is not None and (coarse is None or error <= coarse):
+            solver.rounded.box = solver.rounded.fine
         iterate(self, wfs, ham, dens)
 
     return iterate_eigensolver

@@ -40,6 +40,7 @@ DEFAULTS = {
     "davidson_steps": None,
     "davidson_far": None,
     "single_far": None,
+    "coarse_far": None,
     "density_tolerance": 2e-4,
     "start": "grid",
 }
@@ -211,7 +212,7 @@ def main(job_path, result_path):
             import gpaw
 
             gpaw.setup_paths.append(job["setups"])  # last: elements that GPAW's own data have stay as they were
-        save_time(settings["start"], settings["davidson_far"], settings["single_far"])
+        save_time(settings["start"], *(settings[f"{name}_far"] for name in ("davidson", "single", "coarse")))
         plans = Plans(os.path.join(os.path.dirname(result_path) or ".", "wisdom"))
         meta, grids = compute(job["record"], settings, result_path + ".log")
         plans.keep()
