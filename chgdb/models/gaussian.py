@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -357,7 +358,7 @@ class Process:
     """A fitted process for one or several targets that share rows and hyperparameters.
 
     theta: logarithms of the hyperparameters. rows: the training rows. alpha: (n, t). offset, scale: (t,).
-    anchors: positions of the rows that the variance is conditioned on. inverse: of their covariance with noise.
+    anchors: positions of the rows that the variance is conditioned on. noise: of their labels, a variance each.
     """
 
     layout: Layout
@@ -367,7 +368,13 @@ class Process:
     offset: np.ndarray
     scale: np.ndarray
     anchors: np.ndarray
-    inverse: np.ndarray
+    noise: np.ndarray
+
+    @cached_property
+    def inverse(self) -> np.ndarray:
+        """Of the covariance of the anchors with noise; computed, as it would be a quarter of a megabyte in a file."""
+        anchors = self.rows.take(self.anchors)
+        return np.linalg.inv(covariance(self.layout, self.theta, anchors, anchors) + np.diag(self.noise))
 
     @classmethod
     def fit(cls, layout: Layout, rows: Parts, values: np.ndarray, theta: np.ndarray, seed: int) -> Process:
@@ -378,9 +385,7 @@ class Process:
         rng = np.random.default_rng(seed)
         order = rng.permutation(np.flatnonzero(rows.has_density) if rows.has_density.any() else len(rows))
         anchors = np.sort(order[:VARIANCE_ROWS])
-        # Single precision, as it is stored: what is measured is what is loaded later.
-        inverse = np.linalg.inv(matrix[np.ix_(anchors, anchors)] + np.diag(noise[anchors])).astype(np.float32)
-        return cls(layout, theta, rows, alpha, offset, scale, anchors, inverse)
+        return cls(layout, theta, rows, alpha, offset, scale, anchors, noise[anchors])
 
     def predict(self, rows: Parts) -> tuple[np.ndarray, np.ndarray]:
         """(mean (n, t), std (n, t)); the variance is conditioned on the anchors only, so it is an upper bound."""
@@ -396,5 +401,5 @@ class Process:
 
     def to_arrays(self) -> Mapping[str, np.ndarray]:
         """All but the rows, which processes share."""
-        names: Sequence[str] = ("theta", "alpha", "offset", "scale", "anchors", "inverse")
+        names: Sequence[str] = ("theta", "alpha", "offset", "scale", "anchors", "noise")
         return {name: np.asarray(getattr(self, name)) for name in names}
