@@ -19,10 +19,12 @@ from chgdb.elements import SYMBOLS
 from chgdb.features import atoms
 
 KPOINT_DENSITY = 2.5  # of the recipe, per 1/Å
-OPEN_4F = frozenset(["Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"])
-COST_4F = 5  # how many times longer an open 4f shell takes
-OFTEN_IN_VAIN = frozenset(["Ce", "Pr", "Nd", "Pm", "Eu"])  # few 4f electrons, or half a shell of them without a moment
-COST_IN_VAIN = 20  # of these, more iterations and second attempts included
+COST_4F = {  # how many times longer an open 4f shell takes
+    **dict.fromkeys(("Ce", "Pr", "Nd", "Pm", "Eu"), 20),  # often in vain: second attempts included
+    "Sm": 5,
+    **dict.fromkeys(("Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"), 2.5),
+}
+OPEN_4F = frozenset(COST_4F)
 _SPIN = 3.4  # two densities, and more steps
 
 
@@ -44,8 +46,8 @@ def _expected(symbols: tuple[str, ...], cell_bytes: bytes, frac_bytes: bytes, sp
     volume = abs(np.linalg.det(cell))
     points = volume * grid_growth(cell, frac, numbers)
     cost = 1.4e-5 * irreducible_kpoints(cell, frac, numbers) * electrons**1.4 * points**1.05
-    shells = COST_IN_VAIN if OFTEN_IN_VAIN.intersection(symbols) else COST_4F if OPEN_4F.intersection(symbols) else 1
-    return float(cost * shells * (_SPIN if spin_polarised else 1))
+    shell = max((COST_4F.get(symbol, 1) for symbol in symbols), default=1)
+    return float(cost * shell * (_SPIN if spin_polarised else 1))
 
 
 def irreducible_kpoints(cell: np.ndarray, frac: np.ndarray, numbers: list[int]) -> int:
