@@ -19,10 +19,10 @@ from chgdb.elements import SYMBOLS
 from chgdb.features import atoms
 
 KPOINT_DENSITY = 2.5  # of the recipe, per 1/Å
-COST_4F = {  # how many times longer an open 4f shell takes
-    **dict.fromkeys(("Ce", "Pr", "Nd", "Pm", "Eu"), 20),  # often in vain: second attempts included
-    "Sm": 5,
-    **dict.fromkeys(("Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"), 2.5),
+COST_4F = {  # how many times longer an open 4f shell takes, attempts in vain included
+    **dict.fromkeys(("Ce", "Pr", "Nd", "Pm", "Eu"), 20),
+    "Sm": 8,
+    **dict.fromkeys(("Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"), 5),
 }
 OPEN_4F = frozenset(COST_4F)
 _SPIN = 3.4  # two densities, and more steps
