@@ -123,7 +123,7 @@ class Box:
     """A grid on which wave functions meet the potential."""
 
     def __init__(self, fftw, shape):
-        self.fftw, self.shape, size = fftw, tuple(shape), int(np.prod(shape))
+        self.fftw, self.shape, size, self.potentials = fftw, tuple(shape), int(np.prod(shape)), {}
         room = np.empty(8 * size + 64, np.uint8)
         start = -room.ctypes.data % 64  # FFTW's plans are for memory that begins as this does
         self.flat = room[start : start + 8 * size].view(np.complex64)
@@ -136,6 +136,14 @@ class Box:
 
     def potential(self, v_R):
         """A potential of another grid on this one, over the number of points, each value twice."""
+        key = v_R.tobytes()  # the same for all k-points, of which each comes with both spins
+        if key not in self.potentials:
+            if len(self.potentials) == 2:
+                self.potentials.clear()
+            self.potentials[key] = self._potential(v_R)
+        return self.potentials[key]
+
+    def _potential(self, v_R):
         v_Q, shape = np.fft.rfftn(v_R), v_R.shape
         result = np.zeros((*self.shape[:2], self.shape[2] // 2 + 1), complex)
         most = [(min(n, N) - 1) // 2 for n, N in zip(self.shape, shape, strict=True)]
@@ -167,7 +175,7 @@ def restore(wfs, kpt):
 
 
 def _quick(n):
-    """The smallest multiple of four of at least n without a factor above 7: FFTW takes half the time of other sizes."""
+    """The smallest multiple of four of at least n without a factor above 7: sizes that FFTW is quick with."""
     n = 4 * math.ceil(n / 4)
     while 210**9 % n:
         n += 4
