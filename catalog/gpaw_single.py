@@ -1,8 +1,9 @@
-"""Block Davidson steps of GPAW 22.8 in single precision, for as long as the density is far from its solution.
+"""Block Davidson steps of GPAW 22.8 in single precision, and the density of the wave functions that they give.
 
 Beside `gpaw_worker.py`; needs GPAW, numpy, scipy and FFTW's single-precision library, nothing of chgdb.  Wave functions
-are rounded to 24 bits while they improve; the last iterations, which decide what has converged, are GPAW's own
-precision, from wave functions made orthonormal again.
+are rounded to 24 bits; the density mixed, the potential and the small matrices are not.  To the end, that moves a
+density by some 1e-7 to 1e-6 and an energy by 1e-4 eV, far less than a stopping rule does (docs/science/dft.md).
+Iterations after it, if there are any, are GPAW's own.
 """
 
 import ctypes
@@ -10,7 +11,7 @@ import math
 
 import numpy as np
 from scipy.linalg import eigh
-from scipy.linalg.blas import cgemm
+from scipy.linalg.blas import cgemm, cherk
 
 LIBRARY = "libfftw3f.so.3"
 KEPT_BYTES = 2**30  # of projectors, between iterations
@@ -36,10 +37,24 @@ class Solver:
     def __init__(self, wfs, fftw):
         self.pd = wfs.pd
         shape = [int(n) for n in self.pd.gd.N_c]
-        self.fine, self.coarse = (Box(fftw, [_quick(share * n) for n in shape]) for share in (1, COARSE))
-        self.box = self.coarse
+        sizes = [_quick(COARSE * n) for n in shape], [_quick(n) for n in shape], shape
+        self.boxes = [Box(fftw, size) for size in sizes]
         self.weight = self.pd.gd.dv / np.prod(shape)
         self.kept, self.room_left = {}, KEPT_BYTES
+
+    @property
+    def box(self):
+        return self.boxes[0]
+
+    def refine(self, error, limits):
+        """Leave behind the boxes for larger errors of the density than this; True where the last one is new.
+
+        limits: above which each but the last serves, None for never.
+        """
+        serves = [*(limit is not None and error > limit for limit in limits), True]
+        left = max(serves.index(True) + len(self.boxes) - len(serves), 0)
+        del self.boxes[:left]
+        return left > 0 and len(self.boxes) == 1
 
     def projectors(self, wfs, kpt):
         """(I, G) projector functions at a k-point, in the order of `kpt.projections`."""
@@ -63,6 +78,12 @@ class Solver:
         for psit_G, out_G in zip(psit_nG, result, strict=True):
             out_G += self.box.multiply(v_R, Q_G, psit_G)
         return result
+
+    def add_density(self, nt_R, kpt, f_n):
+        """Add the density of wave functions with these occupations to one on GPAW's grid."""
+        Q_G, occupied = self.pd.Q_qG[kpt.q].astype(np.intp), np.flatnonzero(np.abs(f_n) > 1e-15)
+        psit_nG = kpt.psit.array[: occupied.max(initial=-1) + 1]
+        nt_R += self.boxes[-1].density(Q_G, psit_nG, f_n[: len(psit_nG)]).reshape(nt_R.shape)
 
     def steps(self, ham, wfs, kpt, weights, number):
         """Improve `kpt.psit` by `number` steps; the squared norm of the residuals before the last, weighted.
@@ -100,12 +121,13 @@ class Solver:
             P2.array[:] = _inner(psit2_nG, f_IG, alpha)
             hpsit2_nG = self.hamiltonian(v_R, kpt, psit2_nG)
 
+            # Of these `eigh` takes the lower triangles.
             H_NN, S_NN = np.diag(np.r_[kpt.eps_n, kpt.eps_n]).astype(complex), np.eye(2 * B, dtype=complex)
             ham.dH(P2, out=P3)
             H_NN[B:, B:] = elements(psit2_nG, hpsit2_nG, P2, P3)
             H_NN[B:, :B] = elements(hpsit2_nG, psit_nG, P3, P)
             wfs.setups.dS.apply(P2, out=P3)
-            S_NN[B:, B:] = elements(psit2_nG, psit2_nG, P2, P3)
+            S_NN[B:, B:] = cherk(w, psit2_nG.T, trans=2, lower=True) + P2.array.conj() @ P3.array.T
             S_NN[B:, :B] = elements(psit2_nG, psit_nG, P3, P)
             eps_N, C_NN = eigh(H_NN, S_NN, overwrite_a=True, overwrite_b=True, check_finite=False)
             kpt.eps_n[:] = eps_N[:B]
@@ -144,6 +166,8 @@ class Box:
         return self.potentials[key]
 
     def _potential(self, v_R):
+        if v_R.shape == self.shape:
+            return np.repeat((v_R / v_R.size).astype(np.float32).reshape(-1), 2)
         v_Q, shape = np.fft.rfftn(v_R), v_R.shape
         result = np.zeros((*self.shape[:2], self.shape[2] // 2 + 1), complex)
         most = [(min(n, N) - 1) // 2 for n, N in zip(self.shape, shape, strict=True)]
@@ -167,6 +191,20 @@ class Box:
         np.multiply(self.reals, v_R, out=self.reals)
         self.fftw.fftwf_execute(self.plans[1])
         return self.flat[Q_G]
+
+    def density(self, Q_G, psit_nG, f_n):
+        """(points,) sum of squared moduli, weighted."""
+        total, term = np.zeros_like(self.reals), np.empty_like(self.reals)
+        for f, psit_G in zip(f_n, psit_nG, strict=True):
+            self.flat.fill(0.0)
+            self.flat[Q_G] = psit_G
+            self.fftw.fftwf_execute(self.plans[0])
+            np.multiply(self.reals, self.reals, out=term)
+            term *= np.float32(f)
+            total += term
+        found = total.reshape(-1, 2).sum(axis=1, dtype=float)
+        norms = [np.vdot(psit_G, psit_G).real for psit_G in psit_nG]
+        return found * (np.dot(f_n, norms) / max(found.sum() * len(self.flat), 1e-300))  # Parseval's, without rounding
 
 
 def restore(wfs, kpt):

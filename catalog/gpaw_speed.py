@@ -9,14 +9,14 @@ import numpy as np
 RELEASE = "22.8"  # whose internals these functions replace
 
 
-def save_time(start="grid", far=None, single=None, coarse=None):
+def save_time(start="grid", far=None, single=None, coarse=None, quick=None):
     """Replace functions of GPAW; True if this is the release that they are made for.
 
     start: "plane waves" replaces how the first wave functions are made too.
     far: the error of the density, per electron, above which the wave functions are improved once in an iteration and
         not twice.
     single: the error above which they are improved in single precision.
-    coarse: the error above which that happens on a coarser grid.
+    coarse, quick: the errors above which that happens on a coarser grid, or on a finer one that FFTW is quick with.
     What has converged does not depend on any of these, but where a loose convergence stops does.
     """
     import gpaw
@@ -34,9 +34,12 @@ def save_time(start="grid", far=None, single=None, coarse=None):
     if start == "plane waves":
         PWWaveFunctions.initialize_wave_functions_from_basis_functions = _start_in_plane_waves
     PWWaveFunctions.apply_pseudo_hamiltonian = _hamiltonian(PWWaveFunctions.apply_pseudo_hamiltonian)
+    PWWaveFunctions.add_to_density_from_k_point_with_occupation = _density(
+        PWWaveFunctions.add_to_density_from_k_point_with_occupation
+    )
     Davidson.iterate_one_k_point = _davidson(Davidson.iterate_one_k_point)
     if far is not None or single is not None:
-        SCFLoop.iterate_eigensolver = _as_needed(SCFLoop.iterate_eigensolver, far, single, coarse)
+        SCFLoop.iterate_eigensolver = _as_needed(SCFLoop.iterate_eigensolver, far, single, (coarse, quick))
     SCFLoop.iterate_eigensolver = _tell_symmetry(SCFLoop.iterate_eigensolver)
     GGA.calculate_paw_correction = _once_for_equivalent_atoms(GGA.calculate_paw_correction)
     GGARadialExpansion.__call__ = _exchange_correlation(GGARadialExpansion.__call__)
@@ -128,6 +131,20 @@ def _hamiltonian(of_gpaw):
     return apply_pseudo_hamiltonian
 
 
+def _density(of_gpaw):
+    """The density of wave functions at one k-point, in single precision as long as they are improved in it; bands that
+    are not occupied are left out."""
+
+    def add_to_density_from_k_point_with_occupation(self, nt_xR, kpt, f_n):
+        rounded = getattr(getattr(self, "eigensolver", None), "rounded", None)
+        if rounded is None:
+            of_gpaw(self, nt_xR, kpt, f_n)
+        else:
+            rounded.add_density(nt_xR[kpt.s], kpt, f_n)
+
+    return add_to_density_from_k_point_with_occupation
+
+
 def _davidson(of_gpaw):
     """Block Davidson steps at one k-point.
 
@@ -202,8 +219,8 @@ def _davidson(of_gpaw):
     return iterate_one_k_point
 
 
-def _as_needed(iterate, far, single, coarse):
-    """An iteration of the density, as exact as it has to be; `far`, `single` and `coarse` as in `save_time`.
+def _as_needed(iterate, far, single, limits):
+    """An iteration of the density, as exact as it has to be; `far` and `single` as in `save_time`, limits: the others.
 
     The first has two Davidson steps whatever `far` is: the wave functions are further off than the density then.
     """
@@ -215,13 +232,14 @@ def _as_needed(iterate, far, single, coarse):
             solver.niter = 2 if first or error <= far else 1
         if first:
             solver.rounded = None if single is None else gpaw_single.solver(wfs)
-        elif solver.rounded is not None and error <= single:
-            solver.rounded = None
-            for kpt in wfs.kpt_u:
-                gpaw_single.restore(wfs, kpt)
-            wfs.orthonormalized = False  # GPAW makes them so before it goes on
-        if solver.rounded is not None and (coarse is None or error <= coarse):
-            solver.rounded.box = solver.rounded.fine
+        if solver.rounded is not None:
+            last = solver.rounded.refine(error, limits)
+            if error <= single:
+                solver.rounded = None
+            if last or error <= single:
+                for kpt in wfs.kpt_u:
+                    gpaw_single.restore(wfs, kpt)
+                wfs.orthonormalized = False  # GPAW makes them so before it goes on
         iterate(self, wfs, ham, dens)
 
     return iterate_eigensolver

@@ -41,6 +41,7 @@ DEFAULTS = {
     "davidson_far": None,
     "single_far": None,
     "coarse_far": None,
+    "quick_far": None,
     "density_tolerance": 2e-4,
     "start": "grid",
 }
@@ -212,7 +213,8 @@ def main(job_path, result_path):
             import gpaw
 
             gpaw.setup_paths.append(job["setups"])  # last: elements that GPAW's own data have stay as they were
-        save_time(settings["start"], *(settings[f"{name}_far"] for name in ("davidson", "single", "coarse")))
+        errors = (settings[f"{name}_far"] for name in ("davidson", "single", "coarse", "quick"))
+        save_time(settings["start"], *errors)
         plans = Plans(os.path.join(os.path.dirname(result_path) or ".", "wisdom"))
         meta, grids = compute(job["record"], settings, result_path + ".log")
         plans.keep()

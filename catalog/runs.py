@@ -38,7 +38,7 @@ RECIPE: dict[str, Any] = {}  # settings of records that name none, as the first 
 # (docs/science/dft.md).
 FIRST = {
     "mixer_beta": 0.25, "mixer_history": 8, "mixer_weight": 50.0, "density_tolerance": 1e-4, "start": "plane waves",
-    "davidson_far": 4e-4, "single_far": 1.5e-4, "coarse_far": 1e-3,
+    "davidson_far": 4e-4, "single_far": 0.0, "coarse_far": 1e-3, "quick_far": 1.5e-4,
 }  # fmt: skip
 # Open 4f shells need some hundred iterations more often than not.
 FIRST_4F = {**FIRST, "maxiter": 250}

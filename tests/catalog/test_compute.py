@@ -372,7 +372,7 @@ def test_gpaw_solves_the_same_equations_with_the_settings_of_a_first_attempt(tmp
     meta, grids = batches.load("mp-579", batches.SOURCES)  # CrC, computed before there were such settings
     assert "settings" not in meta
     found = {}
-    single = {name: value for name, value in runs.FIRST.items() if name != "coarse_far"}
+    single = {name: value for name, value in runs.FIRST.items() if name not in ("coarse_far", "quick_far")}
     double = {name: value for name, value in single.items() if name != "single_far"}
     for name, settings in (("first", runs.FIRST), ("single", single), ("double", double), ("recipe", runs.RECIPE)):
         outcome, result = gpaw(tmp_path, {k: v for k, v in meta.items() if k != "payload"}, settings)
@@ -380,7 +380,7 @@ def test_gpaw_solves_the_same_equations_with_the_settings_of_a_first_attempt(tmp
         found[name] = manager.read_result(result)[1]["total"]
     scale = grids["total"].sum()
     assert np.abs(found["recipe"] - grids["total"]).sum() / scale < 1e-5
-    assert 0 < np.abs(found["single"] - found["double"]).sum() / scale < 1e-5  # the same iterations, rounded
+    assert 0 < np.abs(found["single"] - found["double"]).sum() / scale < 1e-6  # the same iterations, rounded
     assert 0 < np.abs(found["first"] - found["double"]).sum() / scale < 1e-4  # others: as close as they converge
     assert 1e-8 < np.abs(found["first"] - grids["total"]).sum() / scale < 3e-4
 
