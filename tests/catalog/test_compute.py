@@ -380,7 +380,7 @@ def test_gpaw_solves_the_same_equations_with_the_settings_of_a_first_attempt(tmp
         found[name] = manager.read_result(result)[1]["total"]
     scale = grids["total"].sum()
     assert np.abs(found["recipe"] - grids["total"]).sum() / scale < 1e-5
-    assert 0 < np.abs(found["single"] - found["double"]).sum() / scale < 1e-6  # the same iterations, rounded
+    assert 0 < np.abs(found["single"] - found["double"]).sum() / scale < 1e-5  # the same iterations, rounded
     assert 0 < np.abs(found["first"] - found["double"]).sum() / scale < 1e-4  # others: as close as they converge
     assert 1e-8 < np.abs(found["first"] - grids["total"]).sum() / scale < 3e-4
 
