@@ -2,7 +2,7 @@
 
 Beside `gpaw_worker.py`; needs GPAW, numpy, scipy and FFTW's single-precision library, nothing of chgdb.  Wave functions
 are rounded to 24 bits; the density mixed, the potential and the small matrices are not.  To the end, that moves a
-density by 1e-7 to 5e-6 and an energy by 1e-4 eV, less than a stopping rule does (docs/science/dft.md).
+density by less than 1e-5 NMAE (tests/catalog holds it to that), less than a stopping rule does (docs/science/dft.md).
 Iterations after it, if there are any, are GPAW's own.
 """
 

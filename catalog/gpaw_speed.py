@@ -15,7 +15,7 @@ def save_time(start="grid", far=None, single=None, coarse=None, quick=None):
     start: "plane waves" replaces how the first wave functions are made too.
     far: the error of the density, per electron, above which the wave functions are improved once in an iteration and
         not twice.
-    single: the error above which they are improved in single precision.
+    single: the error above which they are improved in single precision; 0 for all of them.
     coarse, quick: the errors above which that happens on a coarser grid, or on a finer one that FFTW is quick with.
     What has converged does not depend on any of these, but where a loose convergence stops does.
     """
