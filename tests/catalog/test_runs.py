@@ -134,7 +134,7 @@ def test_a_missing_setup_is_not_tried_twice(folder):
 
 def test_open_4f_shells_are_tried_in_their_own_way():
     record = {**RECORD, "symbols": ["Pr", "Se"]}
-    assert runs.next_settings(record, []) == runs.FIRST_4F
+    assert runs.next_settings(record, []) == runs.FIRST
     assert runs.next_settings(record, [{"reason": "not converged"}]) == runs.SAFER_4F
 
 
