@@ -45,8 +45,8 @@ FIRST = {
 SAFER = {"bands_factor": 1.4, "mixer_beta": 0.02, "maxiter": 300, "davidson_steps": 4}
 # Open 4f shells converge slowly for another reason, many nearly equal bands at the Fermi level: more bands and smaller
 # mixing make it worse (PrSe: 48 iterations without, 148 with them; PrH2: 115, and none in 300).  Of 369 that converged
-# at the first attempt 11 took more than the worker's 100 iterations: they have these 300, and the others are given up
-# sooner.
+# at the first attempt 11 took more than the 100 iterations it has: the like of them have these 300, and the others are
+# given up sooner.
 SAFER_4F = {"maxiter": 300, "davidson_steps": 4}
 # Spin densities that do not settle when they are mixed by themselves do when they are mixed as the density is; but some
 # crystals find another solution then, so this is not how a first attempt is made.
@@ -161,12 +161,11 @@ def given_up(attempts: list[dict]) -> bool:
 
 def next_settings(record: dict, attempts: list[dict]) -> dict:
     """The settings of the next attempt at a structure: the fast ones first, then the safer ones."""
-    open_4f = costs.OPEN_4F.intersection(record["symbols"])
     if not attempts:
         return FIRST
     if SPIN_POLARISED.intersection(record["symbols"]):
         return SAFER_SPIN
-    return SAFER_4F if open_4f else SAFER
+    return SAFER_4F if costs.OPEN_4F.intersection(record["symbols"]) else SAFER
 
 
 def clean_beside(result: Path) -> None:
