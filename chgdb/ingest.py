@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,7 +36,7 @@ from .transport import is_url, read_file
 from .work import PROCESSES, Outcome, reporting, run
 
 if TYPE_CHECKING:
-    from .codecs.atoms import Prior
+    from .codecs.atoms import Equations, Prior
 
 Progress = bool | Callable[[int, int, str], None]
 OnDuplicate = Literal["refuse", "replace"]
@@ -262,19 +262,31 @@ def _file_state(source: str) -> str:
     return f"{os.path.abspath(source)} {status.st_size} {status.st_mtime_ns}"
 
 
+_PART = 32  # sources whose share in the fit of the prior is added up at once
+
+
 @dataclass(frozen=True)
-class _Readable:
-    """The densities among some sources, read anew at each iteration."""
+class _Equations:
+    """(number, sources) -> what the densities among them add to the fit of the prior. Picklable.
 
-    sources: Sequence[str]
+    previous: arrays of the prior of the pass before.
+    """
+
     load: Callable[[str], tuple[Density, Mapping[str, Any]]] | None
+    previous: Mapping[str, np.ndarray] | None
 
-    def __iter__(self) -> Iterator[Density]:
-        for source in self.sources:
+    def __call__(self, part: tuple[int, list[str]]) -> Equations:
+        from .codecs.atoms import Equations, Prior
+
+        previous = None if self.previous is None else Prior.from_arrays(self.previous)
+        equations = Equations()
+        for source in part[1]:
             try:
-                yield read(source) if self.load is None else self.load(source)[0]
+                density = read(source) if self.load is None else self.load(source)[0]
             except ChgdbError:
                 continue  # encoding it raises the same error, which the report then has
+            equations.add(density, previous)
+        return equations
 
 
 @dataclass
@@ -366,7 +378,7 @@ class _Build:
 
     def _fit_prior(self, journal: Journal) -> Prior:
         """Fitted over all sources, and kept in the journal: finished records depend on it."""
-        from .codecs.atoms import Prior, fit
+        from .codecs.atoms import Prior
 
         path = journal.folder / "prior.npz"
         if path.exists():
@@ -374,11 +386,36 @@ class _Build:
                 return Prior.from_arrays(parse_npz(path.read_bytes()))
             except ValueError as error:
                 raise StoreError(f"{path} is damaged ({error}): remove it and build again") from None
-        prior = fit(_Readable(list(self.sources.values()), self.load))
+        prior = self._fitted()
         partial = path.with_suffix(".partial")
         with open(partial, "wb") as file:
             np.savez(file, allow_pickle=False, **prior.to_arrays())
         os.replace(partial, path)
+        return prior
+
+    def _fitted(self) -> Prior:
+        """As `codecs.atoms.fit`, over processes of this machine; the same whatever their number is."""
+        from .codecs.atoms import PASSES, Equations
+
+        sources = list(self.sources.values())
+        parts = [(k, sources[k : k + _PART]) for k in range(0, len(sources), _PART)]
+        prior = None
+        with reporting(self.progress is True, "Fitting the prior", 0, PASSES * len(sources)) as step:
+            for _ in range(PASSES):
+                total, due = Equations(), 0
+                ahead: dict[int, Equations] = {}
+                arrays = None if prior is None else prior.to_arrays()
+                for outcome in run(_Equations(self.load, arrays), parts, self.workers):
+                    if outcome.result is None:
+                        raise StoreError(f"{self.out}: the prior could not be fitted: {outcome.reason}")
+                    ahead[outcome.task[0]] = outcome.result
+                    while due in ahead:  # sums of floats depend on their order: always that of the sources
+                        total.merge(ahead.pop(due))
+                        due += _PART
+                    for source in outcome.task[1]:
+                        step(os.path.basename(source))
+                prior = total.solve()
+        assert prior is not None
         return prior
 
     def _plan(self, store: Store | None, journal: Journal, prior_id: int) -> list[Task]:

@@ -17,6 +17,7 @@ from materials import COLUMNS, IDS, atoms, contents, density, load, load_atoms, 
 
 import chgdb
 from chgdb import ingest, store_swap
+from chgdb.codecs.atoms import fit
 from chgdb.errors import FormatError, StoreError
 from chgdb.ingest import build, build_from
 from chgdb.inputs import find_files, id_of, read_properties
@@ -257,6 +258,22 @@ def test_a_prior_is_fitted_stored_and_used_again(tmp_path: Path) -> None:
     build_from(with_prior, IDS[10:], load_atoms, prior="fit", workers=1)  # another prior beside the first
     assert len({chgdb.codecs.header(record.payload).prior_id for record in added}) == 2
     assert verify(with_prior, deep=True, originals=atoms).measured == 12
+
+
+def test_the_prior_does_not_depend_on_how_many_fit_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "_PART", 3)
+    priors = []
+    for workers in (1, 2):
+        path = tmp_path / f"{workers}.zarr"
+        assert build_from(path, IDS[:8], load_atoms, prior="fit", workers=workers).complete
+        priors.append(chgdb.open(path).prior)
+    one, two = priors
+    assert one is not None
+    assert two is not None
+    assert one.identifier == two.identifier
+    whole = fit([load_atoms(i)[0] for i in IDS[:8]])
+    np.testing.assert_array_equal(one.numbers, whole.numbers)
+    np.testing.assert_allclose(one.coefficients, whole.coefficients, rtol=1e-4, atol=1e-4)
 
 
 def test_a_fitted_prior_survives_an_interruption(out: Path) -> None:

@@ -88,6 +88,11 @@ def measure(original: Density, decoded: Density) -> Quality:
     return Quality(nmae, largest, float(decoded.total.min()), decoded.n_electrons)
 
 
+#: What `fourier.edge` finds, over the tolerance, up to which the Fourier codec is tried: symmetrised densities on grids
+#: that cut their symmetry off have some 10, all-electron ones 1000 and more.
+_TRIED = 30
+
+
 def encode(
     density: Density,
     tolerance: float = DEFAULT_TOLERANCE,
@@ -113,7 +118,7 @@ def encode(
         candidates = ["lossless"]
     elif codec == "auto":
         edge = get("fourier").edge(density)
-        candidates = ["fourier"] * (edge <= 10 * tolerance) + ["realspace"] * (edge > tolerance)
+        candidates = ["fourier"] * (edge <= _TRIED * tolerance) + ["realspace"] * (edge > tolerance)
     else:
         candidates = [codec]
     payloads, refusals = [], []

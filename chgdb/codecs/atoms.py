@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
@@ -23,6 +23,8 @@ from ..errors import CodecError
 #: beyond which pseudo-densities of usual cutoffs have nothing left.
 SPACING = 0.125
 COEFFICIENTS = 36
+#: Passes of a fit.
+PASSES = 2
 _MOST_ELECTRONS = 1e6  # no coefficient of any atom is near
 _BLOCK = 1 << 22  # complex numbers held at once
 _REACH = SPACING * (COEFFICIENTS - 3)
@@ -181,7 +183,7 @@ def superposition(prior: Prior, crystal: Crystal, grid: tuple[int, int, int]) ->
     return np.fft.irfftn(spectrum, s=grid, axes=(0, 1, 2), norm="forward")
 
 
-def fit(densities: Iterable[Density], passes: int = 2) -> Prior:
+def fit(densities: Iterable[Density], passes: int = PASSES) -> Prior:
     """Form factors of all elements of some densities.
 
     densities: iterated `passes` times, so a sequence or another re-iterable; only the total density is used.
@@ -193,32 +195,54 @@ def fit(densities: Iterable[Density], passes: int = 2) -> Prior:
         raise CodecError("the prior is fitted in several passes: give a list of densities, not a generator")
     prior = None
     for _ in range(max(passes, 1)):
-        prior = _fit_once(densities, prior)
+        equations = Equations()
+        for density in densities:
+            equations.add(density, prior)
+        prior = equations.solve()
     assert prior is not None
     return prior
 
 
-def _fit_once(densities: Iterable[Density], previous: Prior | None) -> Prior:
-    blocks: dict[tuple[int, int], np.ndarray] = {}
-    right: dict[int, np.ndarray] = {}
-    for density in densities:
-        _accumulate(density, previous, blocks, right)
-    if not right:
-        raise CodecError("a prior needs at least one density")
-    numbers = sorted(right)
-    size = COEFFICIENTS
-    matrix = np.zeros((len(numbers) * size, len(numbers) * size))
-    for (a, b), block in blocks.items():
-        i, j = numbers.index(a) * size, numbers.index(b) * size
-        matrix[i : i + size, j : j + size] = block
-    # An element seen in few densities leaves coefficients undetermined: smoothness settles them, at no cost elsewhere.
-    bend = np.diff(np.eye(size), 2, axis=0)
-    for k in range(len(numbers)):
-        part = slice(k * size, (k + 1) * size)
-        scale = np.trace(matrix[part, part]) / size
-        matrix[part, part] += scale * (1e-6 * bend.T @ bend + 1e-9 * np.eye(size))
-    solution = np.linalg.solve(matrix, np.concatenate([right[z] for z in numbers]))
-    return Prior(np.array(numbers, np.int64), solution.reshape(-1, size))
+@dataclass
+class Equations:
+    """Normal equations of the form factors, a sum over densities: parts can be added up in other processes.
+
+    blocks: (Z, Z') -> (`COEFFICIENTS`, `COEFFICIENTS`) float64. right: Z -> (`COEFFICIENTS`,) float64.
+    """
+
+    blocks: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
+    right: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def add(self, density: Density, previous: Prior | None) -> None:
+        """One density, weighed by what a previous fit leaves of it."""
+        _accumulate(density, previous, self.blocks, self.right)
+
+    def merge(self, other: Equations) -> None:
+        """All that others have added up."""
+        for pair, block in other.blocks.items():
+            self.blocks[pair] = self.blocks.get(pair, 0) + block
+        for number, vector in other.right.items():
+            self.right[number] = self.right.get(number, 0) + vector
+
+    def solve(self) -> Prior:
+        """Raises `CodecError` where no density was added."""
+        if not self.right:
+            raise CodecError("a prior needs at least one density")
+        numbers = sorted(self.right)
+        size = COEFFICIENTS
+        matrix = np.zeros((len(numbers) * size, len(numbers) * size))
+        for (a, b), block in self.blocks.items():
+            i, j = numbers.index(a) * size, numbers.index(b) * size
+            matrix[i : i + size, j : j + size] = block
+        # An element seen in few densities leaves coefficients undetermined: smoothness settles them, at no cost
+        # elsewhere.
+        bend = np.diff(np.eye(size), 2, axis=0)
+        for k in range(len(numbers)):
+            part = slice(k * size, (k + 1) * size)
+            scale = np.trace(matrix[part, part]) / size
+            matrix[part, part] += scale * (1e-6 * bend.T @ bend + 1e-9 * np.eye(size))
+        solution = np.linalg.solve(matrix, np.concatenate([self.right[z] for z in numbers]))
+        return Prior(np.array(numbers, np.int64), solution.reshape(-1, size))
 
 
 def _accumulate(density: Density, previous: Prior | None, blocks: dict, right: dict) -> None:

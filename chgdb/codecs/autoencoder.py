@@ -49,11 +49,15 @@ def models_folder() -> Path:
     return Path(chgdb_catalog.path()).parent / "models" / "autoencoder"
 
 
+_MOST_ROUNDING = 1000
+
+
 @dataclass(eq=False)
 class Autoencoder:
     """A network with its weights, ready to encode and decode.
 
     step: of the latent's quantisation; a latent is `step` times the stored integer.
+    rounding: `encode` makes multiples of so many steps: fewer bytes, and a larger error, of latents that mean the same.
 
     >>> model = Autoencoder.load()                          # doctest: +SKIP
     >>> latent = model.encode(density)                      # doctest: +SKIP
@@ -66,6 +70,10 @@ class Autoencoder:
     step: float
     checksum: str
     facts: dict[str, Any] = field(default_factory=dict)  # model.json, as it stands
+
+    @property
+    def rounding(self) -> int:
+        return int(self.facts.get("rounding", 1))
 
     @property
     def identifier(self) -> str:
@@ -165,8 +173,9 @@ class Autoencoder:
         if refine:
             from .refinement import refine as refined
 
-            latent = refined(self.network, latent, volume, self.step, refine, self._context(density.crystal), report)
-        return stored_levels(latent[0].numpy(), self.step, self.latent_shape)
+            step = self.step * self.rounding
+            latent = refined(self.network, latent, volume, step, refine, self._context(density.crystal), report)
+        return stored_levels(latent[0].numpy(), self.step, self.latent_shape, self.rounding)
 
     def _context(self, crystal: Crystal) -> Tensor | None:
         """What the decoder sees beside the latent, (1, 1, z, y, x): the superposition of atoms, or nothing."""
@@ -242,11 +251,12 @@ class Autoencoder:
         return Padded(self.network)
 
 
-def stored_levels(latent: np.ndarray, step: float, shape: tuple[int, int, int, int]) -> np.ndarray:
-    """A latent (channel, z, y, x) as stored: multiples of the step, int16, zero where it does not reach."""
+def stored_levels(latent: np.ndarray, step: float, shape: tuple[int, int, int, int], rounding: int = 1) -> np.ndarray:
+    """A latent (channel, z, y, x) as stored: in steps, multiples of `rounding`, int16, zero where it does not reach."""
     if not np.isfinite(latent).all():
         raise CodecError("the autoencoder makes something that is no finite number: its weights are damaged")
-    levels = np.clip(np.rint(latent / step), -LARGEST, LARGEST).astype(np.int16)
+    most = LARGEST // rounding
+    levels = np.clip(np.rint(latent / (step * rounding)), -most, most).astype(np.int16) * np.int16(rounding)
     whole = np.zeros(shape, np.int16)
     whole[:, : levels.shape[1], : levels.shape[2], : levels.shape[3]] = levels
     return whole
@@ -296,7 +306,9 @@ def _facts(place: Path) -> dict[str, Any]:
             f"{'newer' if isinstance(version, int) and version > MODEL_FORMAT else 'matching'} chgdb"
         )
     missing = {"configuration", "step", "weights_sha256"} - set(facts)
-    if missing or not isinstance(facts["step"], int | float) or not 1e-9 <= facts["step"] <= 1e9:
+    rounding = facts.get("rounding", 1)
+    whole = isinstance(rounding, int) and 1 <= rounding <= _MOST_ROUNDING
+    if missing or not isinstance(facts["step"], int | float) or not 1e-9 <= facts["step"] <= 1e9 or not whole:
         raise CodecError(f"{path}: the description of the autoencoder is damaged: get the model again")
     return facts
 

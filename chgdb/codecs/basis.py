@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..density import Crystal
 from ..errors import CodecError
-from ..symmetry import SpaceGroup, blocks, box, check_norms, find, integer_metric, orbits
+from ..symmetry import SpaceGroup, blocks, box, check_norms, orbits
 
-_EVERY_NORM = 1 << 62  # no |G|^2 is larger
+#: No |G|^2 is larger.
+EVERY_NORM = 1 << 62
 
 
 class Basis:
@@ -125,25 +125,6 @@ def _nyquist_terms(
     index, norms, complex_valued = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.argsort(norms, kind="stable")
     return index[order], norms[order], complex_valued[order]
-
-
-def symmetric_part(values: np.ndarray, crystal: Crystal) -> np.ndarray:
-    """What of a periodic function has the symmetry of a crystal: its mean over the operations of the space group.
-
-    values: (nx, ny, nz) real, on any grid of the cell, also on one that the operations do not map onto itself.
-    Returns float64 of the same shape, with the same mean. The terms at the Nyquist frequency of an even axis stay as
-    they are. Raises `CodecError` for a cell or a grid beyond exact integers.
-    """
-    group = find(crystal)
-    values = np.asarray(values, dtype=float)
-    if len(group) == 1:
-        return values
-    basis = Basis(values.shape, integer_metric(crystal.cell), group, _EVERY_NORM, nyquist=True)
-    spectrum = np.fft.rfftn(values, norm="forward")
-    projected = np.zeros_like(spectrum)
-    projected[0, 0, 0] = spectrum[0, 0, 0]  # no number of the basis
-    basis.synthesise(basis.analyse(spectrum), projected, values.shape)
-    return np.fft.irfftn(projected, values.shape, axes=(0, 1, 2), norm="forward")
 
 
 def energy(spectrum: np.ndarray, grid: tuple[int, ...]) -> float:

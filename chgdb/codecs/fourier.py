@@ -17,7 +17,7 @@ import numpy as np
 
 from ..density import Crystal, Density
 from ..errors import CodecError
-from ..symmetry import UNITS, SpaceGroup, check_norms, find, integer_metric
+from ..symmetry import SpaceGroup, check_norms, find, integer_metric
 from . import Header
 from .atoms import Prior, half_spectrum
 from .basis import Basis, energy, half_norms, plane_weights
@@ -35,6 +35,7 @@ from .frame import (
     write_frame,
 )
 from .groups import read_group, same_group, write_group
+from .symmetric import symmetry_of
 
 CODEC_ID = 2
 
@@ -140,14 +141,13 @@ def _encode_channel(values: np.ndarray, base: np.ndarray, crystal: Crystal, metr
         raise CodecError("the total density is zero, a tolerance relative to it nothing: use tolerance=0 (lossless)")
     residual = spectrum - base
     residual[0, 0, 0] = 0
-    # First with the symmetry the density has to within the tolerance, then with what it has much better, then with
-    # none and every coefficient there is, which reaches any tolerance that floats resolve.
-    trials = [_symmetry_of(residual, metric, group, share * allowed) for share in (0.6, 0.15)]
+    # First with the symmetry the density has to about the tolerance (more than its half, and the search for a step can
+    # fail), then with what it has much better, then with none and every coefficient there is, which reaches any
+    # tolerance that floats resolve.
+    trials = [symmetry_of(residual, grid, metric, group, share * allowed) for share in (1.5, 0.6, 0.15)]
     found = []
-    for index, own in enumerate(trials):
+    for own in {len(own): own for own in trials}.values():
         channel = _Channel(count, own)
-        if index and len(own) == len(trials[0]):
-            continue
         if _choose_step(channel, values, base, residual, crystal, metric, allowed):
             found.append(channel)
     if not found:
@@ -271,51 +271,6 @@ def _rounded_up(limit: int) -> int:
     if mantissa >> _LIMIT_MANTISSA:
         exponent, mantissa = exponent + 1, -(-limit >> (exponent + 1))
     return mantissa << exponent
-
-
-def _symmetry_of(spectrum: np.ndarray, metric: np.ndarray, group: SpaceGroup, allowed: float) -> SpaceGroup:
-    """The operations of `group` that a real field has, itself or up to sign, to a mean absolute error of `allowed`."""
-    if len(group) == 1:
-        return group
-    grid_z = spectrum.shape[2]
-    grid = (spectrum.shape[0], spectrum.shape[1], 2 * grid_z - 1)  # the planes held; at most the Nyquist plane more
-    h, values = _strongest(spectrum, grid, allowed)
-    if not len(h):
-        return group
-    deviations = np.empty((len(group), 2))
-    for k in range(len(group)):
-        image = h @ group.rotations[k]
-        inside = (np.abs(image) <= (np.array(grid) - 1) // 2).all(axis=1)
-        flipped = image[:, 2] < 0
-        image = np.where(flipped[:, None], -image, image)
-        found = np.zeros(len(h), complex)
-        found[inside] = spectrum[tuple(image[inside].T)]
-        np.conjugate(found, out=found, where=flipped)
-        turn = (h @ group.translations[k]) / UNITS
-        if group.origin.any():  # operations are written about the origin: shift both ends there
-            turn = turn + (h - h @ group.rotations[k]) @ group.origin
-        expected = values * np.exp(2j * np.pi * turn)
-        expected[~inside] = 0
-        deviations[k] = [np.sqrt(2 * (np.abs(found - sign * expected) ** 2).sum()) for sign in (1, -1)]
-    flips = (deviations[:, 1] < deviations[:, 0]).astype(np.int64)
-    # Averaging over the group halves the square of an operation's deviation; 0.8: mean of a normal distribution.
-    near = deviations.min(axis=1) * 0.8 / np.sqrt(2) <= allowed
-    near[0], flips[0] = True, 0
-    return group.with_flips(flips).subgroup(near)
-
-
-def _strongest(spectrum: np.ndarray, grid: tuple[int, int, int], allowed: float) -> tuple[np.ndarray, np.ndarray]:
-    """(h, values) of the strongest terms, whose symmetry matters: all but a negligible part of the mean square."""
-    power = np.abs(spectrum).ravel() ** 2
-    count = min(len(power), 6000)
-    chosen = np.argpartition(power, -count)[-count:]
-    chosen = chosen[power[chosen] > (0.01 * allowed) ** 2]
-    index = np.stack(np.unravel_index(chosen, spectrum.shape), axis=1)
-    n = np.array(spectrum.shape)
-    h = index.copy()
-    h[:, :2] -= np.where(2 * h[:, :2] >= n[:2], n[:2], 0)
-    inner = (2 * np.abs(h[:, :2]) < n[:2]).all(axis=1)
-    return h[inner], spectrum.ravel()[chosen[inner]]
 
 
 # --- the payload -----------------------------------------------------------------------------------------------------

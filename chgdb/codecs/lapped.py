@@ -29,6 +29,7 @@ class LappedEncoder:
     prior: Prior | None
     step: float
     identifier: str
+    rounding: int = 1
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str] | None = None) -> LappedEncoder | None:
@@ -53,7 +54,7 @@ class LappedEncoder:
             parts["numbers"] = parts["numbers"].astype(np.int64)
         prior = Prior.from_arrays(parts) if parts else None
         identifier = f"{configuration.name}-{checksum[:8]}"
-        return cls(configuration, weights, prior, float(facts["step"]), identifier)
+        return cls(configuration, weights, prior, float(facts["step"]), identifier, facts.get("rounding", 1))
 
     def encode(self, density: Density) -> np.ndarray:
         """The latent of a density's total channel: (channel, z, y, x) int16; see `Autoencoder.encode`."""
@@ -68,7 +69,7 @@ class LappedEncoder:
             hidden = hidden + self._convolved(_gelu(inner), f"down.{block}.second")
         correction = self._convolved(_gelu(hidden), "out")
         latent = self._convolved(phases, "analysis") + correction
-        return stored_levels(latent, self.step, self.configuration.latent_shape)
+        return stored_levels(latent, self.step, self.configuration.latent_shape, self.rounding)
 
     def _convolved(self, values: np.ndarray, name: str) -> np.ndarray:
         """A layer's circular convolution, 3 x 3 x 3 or 1 x 1 x 1: (channels, z, y, x) -> (others, z, y, x)."""

@@ -15,7 +15,7 @@ from ..density import Crystal, Density
 from ..errors import CodecError
 from ..grids import resample
 from .atoms import Prior, superposition
-from .basis import symmetric_part
+from .symmetric import symmetric_part
 
 _ATOM = 0.6  # Å, width of an atom that a face should not cut
 _LARGEST = 512  # of grid points, channels and blocks: 128, 64 and 4 are the most of any variant

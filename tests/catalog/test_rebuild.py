@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from chgdb import codecs
+from chgdb.codecs import fourier
+from chgdb.codecs.symmetric import symmetry_of
 from chgdb.ingest import build_from
-from chgdb_catalog import batches, rebuild
+from chgdb.symmetry import find, integer_metric
+from chgdb_catalog import batches, checks, rebuild
 from chgdb_cli.train import properties
 
 
@@ -28,6 +33,24 @@ def test_a_store_is_stale_that_lacks_a_material_or_is_older_than_the_labels(
     os.utime(labels)
     os.utime(out / "zarr.json", (0, 0))
     assert rebuild.is_stale(out, labels)
+
+
+@pytest.mark.parametrize(
+    ("material_id", "operations", "least"), [("mp-8352", 48, 1e-3), ("mp-1014373", 48, 1e-3), ("mp-625521", 1, 0.0)]
+)
+def test_a_density_enters_with_the_symmetry_of_its_crystal(material_id: str, operations: int, least: float) -> None:
+    density, metadata = rebuild.Loader({}, {})(material_id)
+    _, computed = batches.load(material_id)
+    whole = find(density.crystal)
+    assert len(whole) == operations
+    metric = integer_metric(density.crystal.cell)
+    for values in density.channels.values():
+        spectrum = np.fft.rfftn(values, norm="forward")
+        assert len(symmetry_of(spectrum, values.shape, metric, whole, 1e-9)) == operations
+    scale = np.abs(computed["total"]).mean()
+    change = max(np.abs(density.channels[name] - computed[name]).mean() for name in computed) / scale
+    assert metadata["asymmetry"] == pytest.approx(change, rel=1e-5, abs=1e-12)
+    assert least <= metadata["asymmetry"] < checks.DEFAULT.asymmetry
 
 
 def test_property_models_are_trained_again_when_the_store_has_other_materials(
@@ -55,3 +78,12 @@ def test_property_models_are_trained_again_when_the_store_has_other_materials(
     rebuild.train_properties(stores[1], *trained[1:], force=False)
     assert rebuild.stale_models(stores[1], models) == []
     assert (models / "magpie" / "model.json").read_bytes() != before
+
+
+def test_what_the_grid_cuts_off_unevenly_is_coded_by_symmetry() -> None:
+    """An oxide in a primitive body-centred cell: symmetrised, a thousandth of it lies at the edge of its spectrum."""
+    density, _ = rebuild.Loader({}, {})("mp-677335")
+    assert fourier.edge(density) > 1e-3
+    payload = codecs.encode(density, 1e-4).payload
+    assert codecs.header(payload).codec == "fourier"
+    assert len(payload) < 10_000

@@ -17,7 +17,7 @@ import chgdb
 from chgdb import latents
 from chgdb.codecs import measure
 from chgdb.codecs.autoencoder import Autoencoder
-from chgdb.codecs.basis import symmetric_part
+from chgdb.codecs.symmetric import symmetric_part
 
 SHAPE = (4, 4, 4, 4)
 

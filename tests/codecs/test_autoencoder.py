@@ -134,6 +134,20 @@ def test_a_grid_too_large_for_memory_is_refused(saved: Path, densities: list[Den
         made.decode(made.encode(density), density.crystal, (90_000, 90_000, 90_000), density.n_electrons)
 
 
+@pytest.mark.parametrize("refine", [0, 2])
+def test_rounded_latents_are_multiples_and_mean_the_same(saved: Path, densities: list[Density], refine: int) -> None:
+    plain, coarse = Autoencoder.load(saved), Autoencoder.load(saved)
+    coarse.facts = coarse.facts | {"rounding": 5}
+    fine, rough = (m.encode(densities[0], refine).astype(int) for m in (plain, coarse))
+    assert np.count_nonzero(rough) > 20
+    assert not (rough % 5).any()
+    if not refine:
+        assert np.abs(rough - fine).max() <= 3  # half of five, and half a step of the finer one
+    crystal, grid = densities[0].crystal, densities[0].grid
+    one, other = (m.decode(rough, crystal, grid, 10.0).total for m in (plain, coarse))
+    np.testing.assert_array_equal(one, other)
+
+
 def test_other_weights_are_refused(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "model.json").write_bytes((saved / "model.json").read_bytes())
     data = bytearray((saved / "weights.safetensors").read_bytes())
@@ -150,6 +164,9 @@ def test_other_weights_are_refused(saved: Path, tmp_path: Path) -> None:
         ({"format": 0}, r"a model of format 0"),
         ({"step": -1}, r"damaged"),
         ({"step": "1"}, r"damaged"),
+        ({"rounding": 0}, r"damaged"),
+        ({"rounding": 2.5}, r"damaged"),
+        ({"rounding": 10**9}, r"damaged"),
         ({"configuration": {"name": "x", "colour": 1}}, r"of a later version"),
         ({"configuration": {"name": "x", "widths": [16, 32, 33]}}, r"does not fit the configuration"),
     ],

@@ -1,0 +1,121 @@
+"""What of a periodic field has the symmetry of its crystal: which operations, and the part that they leave alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..density import Crystal, Density
+from ..symmetry import UNITS, SpaceGroup, find, integer_metric
+from .basis import EVERY_NORM, Basis
+
+_STRONGEST = 6000  # terms whose symmetry is looked at
+
+
+def symmetric_part(values: np.ndarray, crystal: Crystal) -> np.ndarray:
+    """What of a periodic function has the symmetry of a crystal: its mean over the operations of the space group.
+
+    values: (nx, ny, nz) real, on any grid of the cell, also on one that the operations do not map onto itself.
+    Returns float64 of the same shape, with the same mean. The terms at the Nyquist frequency of an even axis stay as
+    they are. Raises `CodecError` for a cell or a grid beyond exact integers.
+    """
+    group = find(crystal)
+    values = np.asarray(values, dtype=float)
+    if len(group) == 1:
+        return values
+    basis = Basis(values.shape, integer_metric(crystal.cell), group, EVERY_NORM, nyquist=True)
+    return _projected(np.fft.rfftn(values, norm="forward"), basis)
+
+
+def symmetrised(density: Density, most: float) -> tuple[Density, float]:
+    """(a density with the symmetry of its crystal, its NMAE to the one given: that of the worst channel).
+
+    Codes that work on grids break the symmetry of the crystal: products of waves that the grid does not hold come back
+    in the wrong places, and operations that do not map the grid onto itself are not imposed. The mean over the
+    operations takes that error out, as VASP does before it writes a CHGCAR; terms at the Nyquist frequency, which no
+    rotation keeps, go with it. A magnetisation may change sign under an operation.
+
+    most: largest NMAE of a channel, relative to the total density. A channel that breaks its crystal's symmetry by more
+        (charge order, say) keeps what breaks it: only the operations that it has are imposed.
+    Raises `CodecError` for a cell or a grid beyond exact integers.
+    """
+    metric, whole = integer_metric(density.crystal.cell), find(density.crystal)
+    allowed = most * float(np.abs(density.total).mean(dtype=float))
+    channels, change = {}, 0.0
+    for name, values in density.channels.items():
+        channels[name], moved = _symmetrised(np.asarray(values, float), metric, whole, allowed)
+        change = max(change, moved)
+    return Density(density.crystal, channels), change * most / allowed if allowed else 0.0
+
+
+def _symmetrised(values: np.ndarray, metric: np.ndarray, whole: SpaceGroup, allowed: float) -> tuple[np.ndarray, float]:
+    """(values with all symmetry that is within `allowed` of them, mean absolute change)."""
+    spectrum = np.fft.rfftn(values, norm="forward")
+    for share in (2, 1, 0.5):  # the operations one by one bound what their mean changes only roughly
+        group = symmetry_of(spectrum, values.shape, metric, whole, share * allowed)
+        if len(group) == 1:
+            break
+        mean = _projected(spectrum, Basis(values.shape, metric, group, EVERY_NORM, nyquist=False))
+        change = float(np.abs(mean - values).mean())
+        if change <= allowed:
+            return mean, change
+    return values, 0.0
+
+
+def _projected(spectrum: np.ndarray, basis: Basis) -> np.ndarray:
+    """Grid values of what a basis holds of a half spectrum, and of its mean."""
+    projected = np.zeros_like(spectrum)
+    projected[0, 0, 0] = spectrum[0, 0, 0]  # no number of the basis
+    basis.synthesise(basis.analyse(spectrum), projected, basis.grid)
+    return np.fft.irfftn(projected, basis.grid, axes=(0, 1, 2), norm="forward")
+
+
+def symmetry_of(
+    spectrum: np.ndarray, grid: tuple[int, ...], metric: np.ndarray, group: SpaceGroup, allowed: float
+) -> SpaceGroup:
+    """The operations of `group` that a real field has, itself or up to sign, to a mean absolute error of `allowed`.
+
+    spectrum: (nx, ny, nz // 2 + 1), of a grid. Terms that an operation takes out of the grid, or to a Nyquist
+    frequency, say nothing of it.
+    """
+    if len(group) == 1:
+        return group
+    half = (np.array(grid) - 1) // 2
+    h, values = _strongest(spectrum, half, allowed)
+    if not len(h):
+        return group
+    deviations = np.empty((len(group), 2))
+    for k in range(len(group)):
+        image = h @ group.rotations[k]
+        inside = (np.abs(image) <= half).all(axis=1)
+        flipped = image[:, 2] < 0
+        image = np.where(flipped[:, None], -image, image)
+        found = np.zeros(len(h), complex)
+        found[inside] = spectrum[tuple(image[inside].T)]
+        np.conjugate(found, out=found, where=flipped)
+        turn = (h @ group.translations[k]) / UNITS
+        if group.origin.any():  # operations are written about the origin: shift both ends there
+            turn = turn + (h - h @ group.rotations[k]) @ group.origin
+        expected = values * np.exp(2j * np.pi * turn)
+        expected[~inside] = 0
+        deviations[k] = [np.sqrt(2 * (np.abs(found - sign * expected) ** 2).sum()) for sign in (1, -1)]
+    flips = (deviations[:, 1] < deviations[:, 0]).astype(np.int64)
+    # Averaging over the group halves the square of an operation's deviation; 0.8: mean of a normal distribution.
+    near = deviations.min(axis=1) * 0.8 / np.sqrt(2) <= allowed
+    near[0], flips[0] = True, 0
+    return group.with_flips(flips).subgroup(near)
+
+
+def _strongest(spectrum: np.ndarray, half: np.ndarray, allowed: float) -> tuple[np.ndarray, np.ndarray]:
+    """(h, values) of the strongest terms, whose symmetry matters: all but a negligible part of the mean square.
+
+    half: (3,) largest |h_i| below the Nyquist frequencies.
+    """
+    power = np.abs(spectrum).ravel() ** 2
+    count = min(len(power), _STRONGEST)
+    chosen = np.argpartition(power, -count)[-count:]
+    chosen = chosen[power[chosen] > (0.01 * allowed) ** 2]
+    h = np.stack(np.unravel_index(chosen, spectrum.shape), axis=1)
+    n = np.array(spectrum.shape[:2])
+    h[:, :2] -= np.where(2 * h[:, :2] >= n, n, 0)
+    inner = (np.abs(h) <= half).all(axis=1)
+    return h[inner], spectrum.ravel()[chosen[inner]]
