@@ -24,7 +24,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 if not __package__:  # run as a script: the folder is importable as chgdb_catalog once chgdb is installed
@@ -34,8 +33,7 @@ from chgdb import latents, splits, views
 from chgdb.catalog import open_catalog
 from chgdb.codecs import autoencoder, volumes
 from chgdb.codecs.symmetric import symmetrised
-from chgdb.density import Crystal, Density
-from chgdb.elements import atomic_number
+from chgdb.density import Density
 from chgdb.errors import ChgdbError
 from chgdb.ingest import build_from
 from chgdb.models import storage
@@ -99,8 +97,7 @@ class Loader:
 
     def __call__(self, material_id: str) -> tuple[Density, dict[str, Any]]:
         record, grids = batches.load(material_id)
-        numbers = np.array([atomic_number(symbol) for symbol in record["symbols"]])
-        crystal = Crystal(record["cell"], record["frac"], numbers)
+        crystal = batches.crystal(record)
         metadata = {
             **PROVENANCE,
             "structure_source": record["structure_source"],

@@ -10,11 +10,10 @@ import numpy as np
 
 from chgdb.bounds import gunzip
 from chgdb.density import Crystal
-from chgdb.elements import atomic_number
 from chgdb.errors import FormatError
 from chgdb.models import TARGETS, Rows
 from chgdb.models.rows import from_structures
-from chgdb_catalog import labels
+from chgdb_catalog import batches, labels
 
 #: Parts of the paper's split that never train a model of these: its test set stays a test set.
 _LEFT_OUT = ("test",)
@@ -61,9 +60,7 @@ def _queue(path: Path) -> Iterator[tuple[str, str, Crystal]]:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-            numbers = np.array([atomic_number(symbol) for symbol in record["symbols"]])
-            crystal = Crystal(record["cell"], record["frac"], numbers)
-            yield str(record["material_id"]), str(record["structure_source"]), crystal
+            yield str(record["material_id"]), str(record["structure_source"]), batches.crystal(record)
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise FormatError(f"{path}: line {number}: no structure of a queue ({error})") from None
 

@@ -9,6 +9,7 @@ Golden densities are the network's own output, without the symmetry of the cryst
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +71,13 @@ def test_golden_latents_decode_to_the_same_densities(golden: dict[str, np.ndarra
 
 
 def test_the_same_densities_give_the_golden_latents(golden: dict[str, np.ndarray]) -> None:
-    model = model_of(golden)
+    as_stored = model_of(golden)
+    model = replace(as_stored, facts=as_stored.facts | {"rounding": 1})  # golden latents are of every step
     for material_id in materials(golden):
         density = codecs.decode(golden[f"{material_id}/payload"].tobytes())
+        rounded = latents.encode(as_stored, density).integers.astype(int)
+        assert not (rounded % as_stored.rounding).any()
+        assert np.abs(rounded - golden[f"{material_id}/latent"]).max() <= as_stored.rounding // 2 + 1
         coded = latents.encode(model, density)
         away = np.abs(coded.integers.astype(int) - golden[f"{material_id}/latent"])
         assert away.max() <= 1
@@ -92,7 +97,7 @@ def test_the_latents_of_the_embedded_catalog() -> None:
     info = catalog.info()
     assert info["n_latents"] == len(catalog)
     assert info["latent_bytes"] * 500 < info["text_bytes"]
-    assert info["median_latent_nmae"] < 1e-3
+    assert info["median_latent_nmae"] < 2e-3
 
 
 def test_a_latent_of_the_embedded_catalog_decodes_to_its_stated_error() -> None:

@@ -73,7 +73,7 @@ class Autoencoder:
 
     @property
     def rounding(self) -> int:
-        return int(self.facts.get("rounding", 1))
+        return rounding_of(self.facts)
 
     @property
     def identifier(self) -> str:
@@ -262,6 +262,11 @@ def stored_levels(latent: np.ndarray, step: float, shape: tuple[int, int, int, i
     return whole
 
 
+def rounding_of(facts: dict[str, Any]) -> int:
+    """Multiples of so many steps a model's latents are; descriptions from before there was a choice do not say."""
+    return facts.get("rounding", 1)
+
+
 def read_weights(place: Path, facts: dict[str, Any]) -> tuple[bytes, str]:
     """weights.safetensors and its checksum. Raises `ChecksumError` where they are not those that model.json names."""
     path = place / WEIGHTS
@@ -306,7 +311,7 @@ def _facts(place: Path) -> dict[str, Any]:
             f"{'newer' if isinstance(version, int) and version > MODEL_FORMAT else 'matching'} chgdb"
         )
     missing = {"configuration", "step", "weights_sha256"} - set(facts)
-    rounding = facts.get("rounding", 1)
+    rounding = rounding_of(facts)
     whole = isinstance(rounding, int) and 1 <= rounding <= _MOST_ROUNDING
     if missing or not isinstance(facts["step"], int | float) or not 1e-9 <= facts["step"] <= 1e9 or not whole:
         raise CodecError(f"{path}: the description of the autoencoder is damaged: get the model again")

@@ -35,7 +35,7 @@ from .frame import (
     write_frame,
 )
 from .groups import read_group, same_group, write_group
-from .symmetric import symmetry_of
+from .symmetric import symmetries
 
 CODEC_ID = 2
 
@@ -144,9 +144,8 @@ def _encode_channel(values: np.ndarray, base: np.ndarray, crystal: Crystal, metr
     # First with the symmetry the density has to about the tolerance (more than its half, and the search for a step can
     # fail), then with what it has much better, then with none and every coefficient there is, which reaches any
     # tolerance that floats resolve.
-    trials = [symmetry_of(residual, grid, metric, group, share * allowed) for share in (1.5, 0.6, 0.15)]
     found = []
-    for own in {len(own): own for own in trials}.values():
+    for own in symmetries(residual, grid, metric, group, [share * allowed for share in (1.5, 0.6, 0.15)]):
         channel = _Channel(count, own)
         if _choose_step(channel, values, base, residual, crystal, metric, allowed):
             found.append(channel)

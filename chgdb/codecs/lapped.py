@@ -16,7 +16,7 @@ import numpy as np
 from ..density import Density
 from ..errors import CodecError, fitting, require
 from .atoms import Prior
-from .autoencoder import MODEL, WEIGHTS, read_facts, read_weights, stored_levels
+from .autoencoder import MODEL, WEIGHTS, read_facts, read_weights, rounding_of, stored_levels
 from .volumes import Configuration, to_volume
 
 
@@ -54,7 +54,7 @@ class LappedEncoder:
             parts["numbers"] = parts["numbers"].astype(np.int64)
         prior = Prior.from_arrays(parts) if parts else None
         identifier = f"{configuration.name}-{checksum[:8]}"
-        return cls(configuration, weights, prior, float(facts["step"]), identifier, facts.get("rounding", 1))
+        return cls(configuration, weights, prior, float(facts["step"]), identifier, rounding_of(facts))
 
     def encode(self, density: Density) -> np.ndarray:
         """The latent of a density's total channel: (channel, z, y, x) int16; see `Autoencoder.encode`."""

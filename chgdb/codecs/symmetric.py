@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ..density import Crystal, Density
@@ -50,8 +52,8 @@ def symmetrised(density: Density, most: float) -> tuple[Density, float]:
 def _symmetrised(values: np.ndarray, metric: np.ndarray, whole: SpaceGroup, allowed: float) -> tuple[np.ndarray, float]:
     """(values with all symmetry that is within `allowed` of them, mean absolute change)."""
     spectrum = np.fft.rfftn(values, norm="forward")
-    for share in (2, 1, 0.5):  # the operations one by one bound what their mean changes only roughly
-        group = symmetry_of(spectrum, values.shape, metric, whole, share * allowed)
+    # The operations one by one bound what their mean changes only roughly.
+    for group in symmetries(spectrum, values.shape, metric, whole, [share * allowed for share in (2, 1, 0.5)]):
         if len(group) == 1:
             break
         mean = _projected(spectrum, Basis(values.shape, metric, group, EVERY_NORM, nyquist=False))
@@ -67,6 +69,18 @@ def _projected(spectrum: np.ndarray, basis: Basis) -> np.ndarray:
     projected[0, 0, 0] = spectrum[0, 0, 0]  # no number of the basis
     basis.synthesise(basis.analyse(spectrum), projected, basis.grid)
     return np.fft.irfftn(projected, basis.grid, axes=(0, 1, 2), norm="forward")
+
+
+def symmetries(
+    spectrum: np.ndarray, grid: tuple[int, ...], metric: np.ndarray, group: SpaceGroup, allowed: list[float]
+) -> Iterator[SpaceGroup]:
+    """`symmetry_of` for each of some errors, from the largest down; what it was before is left out."""
+    size = 0
+    for most in allowed:
+        own = symmetry_of(spectrum, grid, metric, group, most)
+        if len(own) != size:
+            yield own
+        size = len(own)
 
 
 def symmetry_of(

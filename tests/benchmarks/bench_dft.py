@@ -36,6 +36,10 @@ _PLAIN = "import sys, gpaw_worker as w; w.save_time = lambda *_: None; sys.exit(
 _AS_IT_IS = "import sys, gpaw_worker as w; sys.exit(w.main(*sys.argv[1:]))"
 
 
+Materials = Annotated[int, typer.Option(min=1)]
+Out = Annotated[Path, typer.Option(help="Folder of dft.md and data/.")]
+
+
 def solve(record: dict, settings: dict, program: str, folder: Path) -> tuple[np.ndarray, float, dict]:
     """(total density, CPU seconds, meta) of one structure."""
     job, result = folder / "job.json", folder / "result.npz"
@@ -56,10 +60,7 @@ def chosen(materials: int) -> list[dict]:
     return [known[k] for k in np.linspace(0, len(known) - 1, materials).astype(int)]
 
 
-def main(
-    materials: Annotated[int, typer.Option(min=1)] = 8,
-    out: Annotated[Path, typer.Option(help="Folder of dft.md and data/.")] = OUT,
-) -> None:
+def main(materials: Materials = 8, out: Out = OUT) -> None:
     rows, facts = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 import chgdb
-from chgdb import Crystal, Density
+from chgdb import Density
 from chgdb.codecs.atoms import Prior
-from chgdb.elements import atomic_number
+from chgdb_catalog import batches
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = REPOSITORY.parent / "shared"
@@ -49,8 +49,7 @@ def material_ids(count: int | None = None, seed: int = 0) -> list[str]:
 
 def density(material_id: str) -> Density:
     meta, grids = _reader().load(material_id)
-    numbers = [atomic_number(symbol) for symbol in meta["symbols"]]
-    return Density(Crystal(meta["cell"], meta["frac"], numbers), grids)
+    return Density(batches.crystal(meta), grids)
 
 
 def grid_of(material_id: str) -> tuple[int, int, int]:
