@@ -152,7 +152,10 @@ def run(
     if retry_failed:
         for material_id in state.ids("failed"):
             state.forget_failures(material_id)
-    settled = set(in_batches) if retry_failed else {*in_batches, *refusals.index(sources)}
+    refused = refusals.index(sources)
+    refusals.remember(state, [r for r in records if not state.finished(r["material_id"])], refused)
+    given_up = {m for m, entry in refused.items() if entry["how"] != refusals.FAILED_ONCE and not retry_failed}
+    settled = {*in_batches, *given_up}
     left = [r for r in records if r["material_id"] not in settled and not state.finished(r["material_id"])]
     todo = sorted((r for r in left if not waits_for_setups(r, setups)), key=costs.expected)
 
@@ -207,15 +210,15 @@ def status(queue: QueueArgument, folder: RunArgument, setups: SetupsOption = Non
     records = read_queue(queue)
     state = runs.RunFolder(folder)
     accepted, refused = state.ids("accepted"), refusals.of_run(state)
-    settled = {*accepted, *(entry["material_id"] for entry in refused)}
+    settled = {*accepted, *(entry["material_id"] for entry in refused if entry["how"] != refusals.FAILED_ONCE)}
     left = [r for r in records if r["material_id"] not in settled]
     waiting = sum(waits_for_setups(r, setups) for r in left)
-    print(f"accepted   {len(accepted)}")
-    for how in ("set aside", "failed"):
+    print(f"accepted    {len(accepted)}")
+    for how in ("set aside", "failed", refusals.FAILED_ONCE):
         why = collections.Counter(entry["reason"] for entry in refused if entry["how"] == how)
         reasons = ", ".join(f"{n} {reason}" for reason, n in why.most_common())
-        print(f"{how:10} {why.total()}" + (f" ({reasons})" if reasons else ""))
-    print(f"left       {len(left)}" + (f", of which {waiting} wait for --setups" if waiting else ""))
+        print(f"{how:11} {why.total()}" + (f" ({reasons})" if reasons else ""))
+    print(f"left        {len(left)}" + (f", of which {waiting} wait for --setups" if waiting else ""))
     if state.paused():
         print(f"paused: remove {state.path / 'pause'} to go on")
 

@@ -147,8 +147,8 @@ def _refused(counts: Sequence[tuple[str, str, int]]) -> str:
     rows = [(how, reason, f"{number:,}") for how, reason, number in counts]
     return (
         "Structures that were tried and are not in the catalog (`sources/refused.jsonl` says which): set aside by one\n"
-        "of the checks that every density has to pass, or failed in two attempts.\n\n"
-        + _table(("how", "reason", "structures"), rows)
+        "of the checks that every density has to pass, failed in two attempts, or failed once and left for later, as\n"
+        "the second attempt takes much longer.\n\n" + _table(("how", "reason", "structures"), rows)
     )
 
 

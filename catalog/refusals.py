@@ -1,9 +1,10 @@
 """Structures that gave no density for the catalog, and why: `sources/refused.jsonl`.
 
-One line for each: `material_id`, `formula`, `how` ("set aside" by a check, or "failed"), `reason` in a few words that
-can be counted, and `detail`.  Lines are only ever added; of several for one structure the last one counts.  A density
-that is in a batch after all is not refused.  So a queue that starts on another machine does not try in vain what was
-tried before (`compute.py run --retry-failed` does), and the datasheet can say what is missing.
+One line for each: `material_id`, `formula`, `how` ("set aside" by a check, "failed" in both attempts, "failed once"),
+`reason` in a few words that can be counted, and `detail`.  Lines are only ever added; of several for one structure the
+last one counts.  A density that is in a batch after all is not refused.  So a queue that starts on another machine does
+not try in vain what was tried before (`compute.py run --retry-failed` does), makes only the second attempt at what
+failed once, and the datasheet can say what is missing.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from pathlib import Path
 from chgdb_catalog import batches, runs
 
 FILE = "refused.jsonl"
+FAILED_ONCE = "failed once"
 
 
 def of_run(state: runs.RunFolder) -> list[dict]:
-    """What a run folder refused, by id."""
+    """What a run folder refused, or failed at once, by id."""
     found = []
     for material_id in sorted({*state.ids("aside"), *state.ids("failed")}):
         entry = state.read("aside", material_id)
@@ -28,10 +30,18 @@ def of_run(state: runs.RunFolder) -> list[dict]:
             continue
         attempts = state.attempts(material_id)
         job = state.read("jobs", material_id)
-        if job is not None and runs.given_up(attempts) and not state.file("accepted", material_id).exists():
-            last = attempts[-1]
-            found.append(_line(job["record"], "failed", last["reason"], last["detail"]))
+        if job is not None and attempts and not state.file("accepted", material_id).exists():
+            last, how = attempts[-1], "failed" if runs.given_up(attempts) else FAILED_ONCE
+            found.append(_line(job["record"], how, last["reason"], last["detail"]))
     return found
+
+
+def remember(state: runs.RunFolder, records: list[dict], refused: dict[str, dict]) -> None:
+    """Let a run folder know which of its structures failed once elsewhere: they come last, and with safer settings."""
+    for record in records:
+        entry = refused.get(record["material_id"])
+        if entry is not None and entry["how"] == FAILED_ONCE and not state.attempts(record["material_id"]):
+            state.record_failure(record, runs.FIRST, runs.Outcome(entry["reason"], str(entry.get("detail", ""))))
 
 
 def _line(record: dict, how: str, reason: str, detail: str) -> dict:

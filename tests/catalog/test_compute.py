@@ -120,10 +120,10 @@ def test_every_structure_ends_somewhere_with_its_reason(queue):
     assert lines["good"]["settings"] == runs.FIRST
 
     status = command("status", queue.queue, queue.run_folder)
-    assert "accepted   2\n" in status
-    assert "set aside  1 (1 symmetry)\n" in status
+    assert "accepted    2\n" in status
+    assert "set aside   1 (1 symmetry)\n" in status
     assert "1 no setup" in status
-    assert "left       1, of which 1 wait for --setups" in status
+    assert "left        1, of which 1 wait for --setups" in status
 
     started = len(queue.starts())
     queue.run()
@@ -519,6 +519,23 @@ def test_what_was_refused_is_kept_with_the_batches_and_not_tried_on_another_mach
     assert queue.starts() == []
     queue.run("--workers", 3, "--retry-failed")
     assert sorted(set(queue.starts())) == ["hopeless", "lopsided"]
+
+
+def test_what_failed_once_gets_its_second_attempt_on_another_machine_and_last(queue, tmp_path):
+    queue.put(structure("hard", fail="once"), structure("dear", sleep=30) | {"spin_polarised": True})
+    with queue.start() as process:  # between the attempts at "hard" comes "dear"
+        wait_until(lambda: "dear" in queue.starts())
+        process.kill()
+    assert "failed once 1 (1 not converged)\n" in command("status", queue.queue, queue.run_folder)
+    command("collect", queue.run_folder, "--sources", queue.sources)
+    assert refusals.counts(queue.sources) == [(refusals.FAILED_ONCE, "not converged", 1)]
+
+    queue.run_folder = tmp_path / "another machine"
+    queue.put(structure("hard", fail="once"), structure("dear") | {"spin_polarised": True}).run()
+    assert queue.starts() == ["dear", "hard"]
+    assert queue.state.read("accepted", "hard")["settings"] == runs.SAFER
+    command("collect", queue.run_folder, "--sources", queue.sources)
+    assert refusals.index(queue.sources) == {}
 
 
 def test_a_refusal_ends_with_a_batch_that_has_the_structure(queue):
