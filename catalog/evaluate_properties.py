@@ -191,8 +191,11 @@ def main(
         bool, typer.Option(help="also learning curves, what the density adds, one target or many: hours")
     ] = True,
     tables: Annotated[bool, typer.Option("--tables", help="only write tables and figures again")] = False,
-    doubtful: Annotated[
-        bool, typer.Option("--doubtful", help="only what labels that look wrong do to the scores: minutes")
+    rows: Annotated[
+        bool,
+        typer.Option(
+            "--rows", help="only what rows decide: the paper's materials alone, labels that look wrong; minutes"
+        ),
     ] = False,
     catalog: Annotated[Path | None, typer.Option(help="another store than the embedded one")] = None,
     workers: Annotated[int | None, typer.Option(help="processes; all cores unless given")] = None,
@@ -201,10 +204,11 @@ def main(
     path = DOCS / "data" / "properties.json"
     try:
         facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        if doubtful:
+        if rows:
             ours = property_studies.OURS + EXTENDED
             names = [property_studies.BASELINE, ours]
             measured = Measurement(open_catalog(catalog), shared, work, names, workers)
+            facts["listed"] = property_studies.listed(measured, names, facts.get("listed", {}))
             facts["doubtful"] = property_studies.doubtful(measured, names, ours)
             path.write_text(_readable(facts), encoding="utf-8")
         elif not tables:

@@ -104,16 +104,20 @@ def _stored(facts: dict[str, Any]) -> str:
     return table(["", "materials", "R2", "MAE"], rows) if rows else ""
 
 
+def _paper_rows() -> list[list[str]]:
+    rows = []
+    for name, values in PAPER.items():
+        by_target = dict(zip(_PAPER_TARGETS, values, strict=True))
+        rows.append([name, *(_DASH if by_target.get(t) is None else f"{by_target[t]:.2f}" for t in SERVED)])
+    return rows
+
+
 def _protocol(protocol: str):
     def make(facts: dict[str, Any]) -> str:
         measured = facts["protocols"][protocol]
         parts = []
         for metric, heading in (("r2", "R2"), ("mae", "MAE"), ("rmse", "RMSE")):
-            rows = []
-            if metric == "r2" and protocol == "paper":
-                for name, values in PAPER.items():
-                    by_target = dict(zip(_PAPER_TARGETS, values, strict=True))
-                    rows.append([name, *(_DASH if by_target.get(t) is None else f"{by_target[t]:.2f}" for t in SERVED)])
+            rows = _paper_rows() if metric == "r2" and protocol == "paper" else []
             for name, scores in measured.items():
                 rows.append([_title(facts, name), *(_score(scores.get(t, {}).get(metric), metric) for t in SERVED)])
             units = [_SHORT[t] + (f", {TARGETS[t].units}" if metric != "r2" else "") for t in SERVED]
@@ -140,9 +144,30 @@ def _ratios(facts: dict[str, Any]) -> str:
             cells = [scores.get(t, {}).get("ratio") for t in SERVED]
             rows.append([
                 f"{_title(facts, name)}; {_PROTOCOLS[protocol]}",
-                *(_DASH if c is None else f"{c[0]:.2f} ({c[1]:.2f} to {c[2]:.2f})" for c in cells),
+                *map(_ratio, cells),
             ])  # fmt: skip
     return table(["(1 - R2) / (1 - R2 of MAGPIE)", *(_SHORT[t] for t in SERVED)], rows)
+
+
+def _listed(facts: dict[str, Any]) -> str:
+    found = facts.get("listed")
+    if not found:
+        return ""
+    scores = {_title(facts, name): by_target for name, by_target in found["scores"].items()}
+    rows = [
+        [title, *(_score(by_target.get(t, {}).get("r2"), "r2") for t in SERVED)] for title, by_target in scores.items()
+    ]
+    ratios = [
+        [f"(1 - R2) / (1 - R2 of MAGPIE): {title}", *(_ratio(by_target.get(t, {}).get("ratio")) for t in SERVED)]
+        for title, by_target in scores.items()
+        if any("ratio" in score for score in by_target.values())
+    ]
+    headers = [f"R2, {found['materials']} materials of the paper's", *(_SHORT[t] for t in SERVED)]
+    return table(headers, [*_paper_rows(), *rows, *ratios])
+
+
+def _ratio(value: Sequence[float] | None) -> str:
+    return _DASH if value is None else f"{value[0]:.2f} ({value[1]:.2f} to {value[2]:.2f})"
 
 
 def _coverage(facts: dict[str, Any]) -> str:
@@ -287,6 +312,7 @@ _BLOCKS = {
     "counts": _counts,
     "paper": _protocol("paper"),
     "grouped": _protocol("grouped"),
+    "listed": _listed,
     "ratios": _ratios,
     "doubtful": _doubtful,
     "curve": _curve,

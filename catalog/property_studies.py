@@ -51,6 +51,7 @@ def measure(
             protocols[protocol][name] = _scores(measured, name, protocol)
             _say(f"{name}, {protocol}: measured")
     facts["titles"] = {n: models.get(n.rstrip("+")).Model.TITLE for n in protocols["paper"]}
+    facts["listed"] = listed(measured, chosen, facts.get("listed", {}))
     if OURS in chosen:
         best = OURS + "+" if OURS + "+" in chosen else OURS
         facts["served"] = best
@@ -102,13 +103,20 @@ def _predictions(measured: Measurement, name: str, protocol: str):
     return measured.paper(name) if protocol == "paper" else measured.grouped(name)
 
 
-def _scores(measured: Measurement, name: str, protocol: str) -> dict[str, Any]:
-    """Target -> scores of a model, and its unexplained variance over that of the baseline on the same rows."""
+def _scores(measured: Measurement, name: str, protocol: str, only: np.ndarray | None = None) -> dict[str, Any]:
+    """Target -> scores of a model, and its unexplained variance over that of the baseline on the same rows.
+
+    only: (n,) bool, the materials that count; all of them unless given.
+    """
     found = _predictions(measured, name, protocol)
     result = {}
     for target in (t for t in SERVED if t in found.mean):
         mean, truth = found.mean[target], measured.truth(target)
         rows = np.isfinite(truth) & np.isfinite(mean)
+        if only is not None:
+            rows &= only
+        if not rows.any():
+            continue
         scores = evaluation.scores(truth[rows], mean[rows], measured.formulas[rows])
         result[target] = {"n": int(rows.sum())} | {
             metric: [score.value, score.low, score.high] for metric, score in scores.items()
@@ -165,6 +173,19 @@ def _polymorphs(measured: Measurement, name: str) -> dict[str, Any]:
     rows = np.isfinite(truth) & np.isfinite(mean)
     right, tied, pairs = evaluation.polymorph_order(truth[rows], mean[rows], measured.formulas[rows].tolist())
     return {"right": right, "tied": tied, "pairs": pairs}
+
+
+def listed(measured: Measurement, names: list[str], facts: dict[str, Any]) -> dict[str, Any]:
+    """Scores of the paper's materials alone, of predictions out of fold, into those of earlier runs on the same rows.
+
+    Models train on the others, too: many of them are hypothetical, and harder to predict.
+    """
+    data = storage.data_checksum(measured.rows.ids, measured.labels)
+    found: dict[str, Any] = facts if facts.get("data") == data else {"data": data, "scores": {}}
+    found["materials"] = int(measured.listed.sum())
+    for name in names:
+        found["scores"][name] = _scores(measured, name, "grouped", measured.listed)
+    return found
 
 
 def doubtful(measured: Measurement, names: list[str], best: str) -> dict[str, Any]:

@@ -94,19 +94,24 @@ def test_small_catalog_is_measured_and_shown(tmp_path: Path, monkeypatch: pytest
     measured.rows = rows.from_catalog(measured.catalog, ["magpie", "gauges"], workers=1)
     measured.labels = rows.labels(measured.catalog, measured.rows)
     measured.test = evaluation.grouped_folds(measured.rows.formulas, seed=1) == 0
-    measured.listed = np.ones(len(measured.rows), bool)
+    measured.listed = np.arange(len(measured.rows)) % 3 > 0
     facts = property_studies.measure(measured, ["magpie"], {}, False, tmp_path)
     score = facts["protocols"]["grouped"]["magpie"]["bulk_modulus"]
     assert score["n"] == 60
     truth, mean = measured.truth("bulk_modulus"), measured.grouped("magpie").mean["bulk_modulus"]
     assert score["mae"][0] == pytest.approx(np.abs(truth - mean).mean(), rel=1e-4)
     assert facts["protocols"]["paper"]["magpie"]["bulk_modulus"]["n"] == int(measured.test.sum())
+    only = measured.listed & np.isfinite(truth)
+    score_of_listed = facts["listed"]["scores"]["magpie"]["bulk_modulus"]
+    assert score_of_listed["n"] == only.sum() == facts["listed"]["materials"] == 40
+    assert score_of_listed["mae"][0] == pytest.approx(np.abs(truth - mean)[only].mean(), rel=1e-4)
     assert json.loads(json.dumps(facts)) == facts
     property_report.write(facts, docs)
     page = (docs / "properties.md").read_text()
     assert "| MAGPIE, LightGBM |" in page
     assert f"{score['r2'][0]:.3f} ({score['r2'][1]:.3f} to {score['r2'][2]:.3f})" in page
-    assert "CGCNN (paper)" in page
+    assert page.count("CGCNN (paper)") == 2
+    assert "40 materials of the paper's" in page
     again = property_studies.measure(measured, ["magpie"], facts, False, tmp_path)
     assert again == facts  # from the kept predictions
     property_report.write(facts, docs)
