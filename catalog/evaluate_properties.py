@@ -37,6 +37,8 @@ from chgdb_catalog import property_report, property_studies, structures
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs" / "science"
+#: Where `rebuild.py` keeps the features of materials that it trained models of.
+FEATURES = HERE / ".features"
 #: Models of Table 1, in its order.
 COMPARED = ("latent_cnn", "magpie", "lightgbm", "attention", "multitarget", "invariant")
 #: Trained once on all training rows of the paper's split, without folds for a calibration: they take longest.
@@ -56,7 +58,7 @@ class Measurement:
         for name in ("density", "magpie", "structure"):  # of the studies
             if name != "structure" and name not in inputs:
                 inputs.append(name)
-        self.rows: Rows = from_catalog(catalog, inputs, cache=work, workers=workers, progress=sys.stderr.isatty())
+        self.rows: Rows = from_catalog(catalog, inputs, cache=FEATURES, workers=workers, progress=sys.stderr.isatty())
         self.labels = labels_of(catalog, self.rows)
         split = catalog.column("paper_split").astype(str)
         self.test, self.listed = split == "test", split != ""
@@ -64,7 +66,7 @@ class Measurement:
         queue, table = shared / "densities" / "queue.jsonl.gz", shared / "labels" / "labels.csv"
         if any(name.endswith(EXTENDED) for name in names) and queue.exists():
             self.extra = structures.load(
-                queue, table, set(self.rows.ids), ["density", "magpie"], cache=work, workers=workers,
+                queue, table, set(self.rows.ids), ["density", "magpie"], cache=FEATURES, workers=workers,
                 progress=sys.stderr.isatty(),
             )  # fmt: skip
 
@@ -181,7 +183,7 @@ class Measurement:
 
 def main(
     model: Annotated[list[str] | None, typer.Option(help="measure these models; all of them unless given")] = None,
-    work: Annotated[Path, typer.Option(help="features and predictions are kept here between runs")] = Path(
+    work: Annotated[Path, typer.Option(help="predictions are kept here between runs")] = Path(
         "build/properties"
     ),
     shared: Annotated[Path, typer.Option(help="labels, structures without a density, VASP files")] = (

@@ -6,9 +6,14 @@ Every value keeps the name of what it is and where it came from; the columns' at
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from chgdb import splits
+from chgdb.catalog import Catalog
 from chgdb.errors import FormatError
 
 _MP = "Materials Project, CC BY 4.0"
@@ -83,6 +88,18 @@ def read(path: Path) -> dict[str, dict[str, float | str | bool]]:
             values["poisson_ratio"] = (3 * K - 2 * G) / (2 * (3 * K + G))
         labels[row["material_id"]] = values
     return labels
+
+
+def agree(catalog: Catalog, labels: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a catalog holds these labels, value for value; labels: as `read` gives them."""
+    for column in (*_NUMBERS, "poisson_ratio", *_TEXTS, "in_paper"):
+        blank: Any = "" if column in _TEXTS else -1 if column == "in_paper" else np.nan
+        kind = str if column in _TEXTS else float
+        wanted = np.array([labels.get(i, {}).get(column, blank) for i in catalog.ids]).astype(kind)
+        held = catalog.column(column) if column in catalog.columns else np.full(len(wanted), blank)
+        if not np.array_equal(held.astype(kind), wanted, equal_nan=kind is float):
+            return False
+    return True
 
 
 def _rows(path: Path, columns: set[str]) -> list[tuple[int, dict[str, str]]]:

@@ -11,10 +11,10 @@
     all of these, sources/refused.jsonl
         -> README.md, coverage.svg   the datasheet: its counts, tables and picture
 
-Interrupted, it resumes. Only what is older than its sources is rebuilt, unless `--force`. The autoencoder stays: what a
-latent means is defined by its weights, and training them anew is a decision. Afterwards `python tests/refresh_docs.py`
-brings the outputs shown in the documentation up to date, and `python catalog/evaluate_properties.py` the tables of the
-property models.
+Interrupted, it resumes. Only what disagrees with its sources is rebuilt, unless `--force`. The autoencoder stays: what
+a latent means is defined by its weights, and training them anew is a decision. Afterwards
+`python tests/refresh_docs.py` brings the outputs shown in the documentation up to date, and
+`python catalog/evaluate_properties.py` the tables of the property models.
 """
 
 from __future__ import annotations
@@ -188,14 +188,11 @@ def predict_properties(store: Path, workers: int | None) -> None:
 
 
 def is_stale(store: Path, labels_path: Path) -> bool:
-    """Whether a store is missing, holds other materials than catalog/sources, or is older than the labels.
-
-    Predictions are written into a store after its densities: its age says nothing of those.
-    """
-    described = store / "zarr.json"
-    if not described.exists() or labels_path.stat().st_mtime > described.stat().st_mtime:
+    """Whether a store is missing, or holds other materials than catalog/sources or other labels than the table."""
+    if not (store / "zarr.json").exists():
         return True
-    return set(open_catalog(store).ids) != set(batches.index())
+    catalog = open_catalog(store)
+    return set(catalog.ids) != set(batches.index()) or not labels.agree(catalog, labels.read(labels_path))
 
 
 def main(

@@ -338,10 +338,8 @@ class Model:
             known = arrays[f"{key}.rows"]
             fields = ("theta", "alpha", "offset", "scale", "anchors", "noise")
             process = gaussian.Process(
-                layout(key), rows=model._seen(key, known), **{name: arrays.get(f"{key}.{name}") for name in fields}
+                layout(key), rows=model._seen(key, known), **{name: arrays[f"{key}.{name}"] for name in fields}
             )
-            if f"{key}.inverse" in arrays:  # trained before the noise was kept instead
-                process.__dict__["inverse"] = arrays[f"{key}.inverse"]
             model.processes[key] = (list(names), known, process)
         model.forests = {name: trees.read(folder / f"{name}.txt.gz") for name in facts["forests"]}
         return model

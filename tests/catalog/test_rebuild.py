@@ -13,26 +13,34 @@ from chgdb.codecs import fourier
 from chgdb.codecs.symmetric import symmetry_of
 from chgdb.ingest import build_from
 from chgdb.symmetry import find, integer_metric
-from chgdb_catalog import batches, checks, rebuild
+from chgdb_catalog import batches, checks, labels, rebuild
 from chgdb_cli.train import properties
 
 
-def test_a_store_is_stale_that_lacks_a_material_or_is_older_than_the_labels(
+def test_a_store_is_stale_that_lacks_a_material_or_has_other_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = list(batches.index())[:2]
-    out, labels = tmp_path / "small.zarr", tmp_path / "labels.csv"
-    labels.write_text("material_id\n")
-    assert rebuild.is_stale(out, labels)
-    report = build_from(out, ids, rebuild.Loader({}, {}), columns=rebuild.COLUMNS, workers=1, prior="fit")
-    assert report.complete
-    os.utime(labels, (0, 0))
-    assert rebuild.is_stale(out, labels)  # catalog/sources holds many more
+    out, table = tmp_path / "small.zarr", tmp_path / "labels.csv"
+    head = ["material_id", "formula", "in_paper", *labels._NUMBERS.values(), *labels._TEXTS.values()]
+
+    def write(modulus: object, split: str = "train") -> None:
+        values = {"material_id": ids[0], "in_paper": "True", "bulk_modulus_GPa": modulus, "paper_split": split}
+        values |= {"shear_modulus_GPa": 0.1 + 0.2}
+        table.write_text(",".join(head) + "\n" + ",".join(str(values.get(column, "")) for column in head) + "\n")
+
+    write(100 / 3)
+    assert rebuild.is_stale(out, table)
+    load = rebuild.Loader(labels.read(table), {})
+    assert build_from(out, ids, load, columns=rebuild.COLUMNS, workers=1, prior="fit").complete
+    assert rebuild.is_stale(out, table)  # catalog/sources holds many more
     monkeypatch.setattr(batches, "index", lambda: dict.fromkeys(ids))
-    assert not rebuild.is_stale(out, labels)
-    os.utime(labels)
-    os.utime(out / "zarr.json", (0, 0))
-    assert rebuild.is_stale(out, labels)
+    assert not rebuild.is_stale(out, table)
+    os.utime(out / "zarr.json", (0, 0))  # as a clone may have it
+    assert not rebuild.is_stale(out, table)
+    for change in ((33.3, "train"), ("", "train"), (100 / 3, "test")):
+        write(*change)
+        assert rebuild.is_stale(out, table), change
 
 
 @pytest.mark.parametrize(
