@@ -205,12 +205,16 @@ def stopping_on_signals(loop: manager.Manager, say: Callable[[str], None]) -> It
 
 
 @app.command()
-def status(queue: QueueArgument, folder: RunArgument, setups: SetupsOption = None) -> None:
-    """Count what a run folder holds and what is left of QUEUE."""
+def status(
+    queue: QueueArgument, folder: RunArgument, setups: SetupsOption = None, sources: SourcesOption = batches.SOURCES
+) -> None:
+    """Count what a run folder holds, and what is left of QUEUE beside it and the batches."""
     records = read_queue(queue)
     state = runs.RunFolder(folder)
     accepted, refused = state.ids("accepted"), refusals.of_run(state)
-    settled = {*accepted, *(entry["material_id"] for entry in refused if entry["how"] != refusals.FAILED_ONCE)}
+    known = [*refusals.index(sources).values(), *refused]
+    settled = {*accepted, *batches.index(sources)}
+    settled |= {entry["material_id"] for entry in known if entry["how"] != refusals.FAILED_ONCE}
     left = [r for r in records if r["material_id"] not in settled]
     waiting = sum(waits_for_setups(r, setups) for r in left)
     print(f"accepted    {len(accepted)}")

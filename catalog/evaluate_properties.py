@@ -183,9 +183,7 @@ class Measurement:
 
 def main(
     model: Annotated[list[str] | None, typer.Option(help="measure these models; all of them unless given")] = None,
-    work: Annotated[Path, typer.Option(help="predictions are kept here between runs")] = Path(
-        "build/properties"
-    ),
+    work: Annotated[Path, typer.Option(help="predictions are kept here between runs")] = Path("build/properties"),
     shared: Annotated[Path, typer.Option(help="labels, structures without a density, VASP files")] = (
         HERE.parent.parent / "shared"
     ),

@@ -515,6 +515,9 @@ def test_what_was_refused_is_kept_with_the_batches_and_not_tried_on_another_mach
     assert (queue.sources / refusals.FILE).read_bytes() == kept
 
     queue.run_folder = tmp_path / "another machine"
+    told = command("status", queue.queue, queue.run_folder, "--sources", queue.sources)
+    assert "accepted    0\n" in told
+    assert "left        0\n" in told, "all are in a batch or refused"
     queue.run("--workers", 3)
     assert queue.starts() == []
     queue.run("--workers", 3, "--retry-failed")
