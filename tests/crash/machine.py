@@ -36,6 +36,15 @@ class Ended:
     steps: tuple[str, ...]
 
 
+def in_order(lines: str) -> tuple[str, ...]:
+    """What each step was ("call path"), from lines "step call path".
+
+    Threads write them in any order, and one that has counted its step may be killed by another's before it writes.
+    """
+    found = {int(number): what for number, _, what in (line.partition(" ") for line in lines.splitlines())}
+    return tuple(found.get(number, "(killed before it was written)") for number in range(1, max(found, default=0) + 1))
+
+
 class Machine:
     """A process with chgdb imported and faults.c loaded, which is forked for every command.
 
@@ -86,8 +95,7 @@ class Machine:
         self._process.stdin.flush()
         code = int(self._process.stdout.readline())
         out, err, steps = (Path(files[name]).read_text(encoding="utf-8", errors="replace") for name in files)
-        lines = (line.partition(" ")[2].replace(str(root), "") for line in steps.splitlines())
-        return Ended(code, out, err, tuple(lines))
+        return Ended(code, out, err, in_order(steps.replace(str(root), "")))
 
     def close(self) -> None:
         """End the process."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from machine import in_order
 from scenarios import GROUPS, Maker, inject, place
 
 
@@ -39,3 +40,11 @@ def test_the_old_or_the_new_and_then_the_new(maker: Maker, group: str) -> None:
         for fault in (scenario.faults[0], choice.choice(scenario.faults[1:])):
             wrong += inject(scenario, maker.machine, root, fault, choice.randint(1, scenario.steps))
     assert wrong == []
+
+
+def test_a_step_counts_as_reached_whatever_other_threads_had_written() -> None:
+    assert in_order("1 open /a\n3 recv \n2 write /a b\n") == ("open /a", "write /a b", "recv ")
+    steps = in_order("1 send \n3 recv \n")  # the thread of the second step was killed by that of the third
+    assert len(steps) == 3
+    assert (steps[0], steps[2]) == ("send ", "recv ")
+    assert in_order("") == ()
