@@ -154,8 +154,7 @@ def run(
             state.forget_failures(material_id)
     refused = refusals.index(sources)
     refusals.remember(state, [r for r in records if not state.finished(r["material_id"])], refused)
-    given_up = {m for m, entry in refused.items() if entry["how"] != refusals.FAILED_ONCE and not retry_failed}
-    settled = {*in_batches, *given_up}
+    settled = set(in_batches) if retry_failed else {*in_batches, *refusals.given_up(refused.values())}
     left = [r for r in records if r["material_id"] not in settled and not state.finished(r["material_id"])]
     todo = sorted((r for r in left if not waits_for_setups(r, setups)), key=costs.expected)
 
@@ -212,9 +211,8 @@ def status(
     records = read_queue(queue)
     state = runs.RunFolder(folder)
     accepted, refused = state.ids("accepted"), refusals.of_run(state)
-    known = [*refusals.index(sources).values(), *refused]
-    settled = {*accepted, *batches.index(sources)}
-    settled |= {entry["material_id"] for entry in known if entry["how"] != refusals.FAILED_ONCE}
+    given_up = refusals.given_up([*refusals.index(sources).values(), *refused])
+    settled = {*accepted, *batches.index(sources), *given_up}
     left = [r for r in records if r["material_id"] not in settled]
     waiting = sum(waits_for_setups(r, setups) for r in left)
     print(f"accepted    {len(accepted)}")

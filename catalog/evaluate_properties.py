@@ -34,11 +34,10 @@ from chgdb.models.rows import from_catalog
 from chgdb.models.rows import labels as labels_of
 from chgdb.views import models_folder
 from chgdb_catalog import property_report, property_studies, structures
+from chgdb_catalog.rebuild import FEATURES
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs" / "science"
-#: Where `rebuild.py` keeps the features of materials that it trained models of.
-FEATURES = HERE / ".features"
 #: Models of Table 1, in its order.
 COMPARED = ("latent_cnn", "magpie", "lightgbm", "attention", "multitarget", "invariant")
 #: Trained once on all training rows of the paper's split, without folds for a calibration: they take longest.

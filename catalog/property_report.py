@@ -142,10 +142,7 @@ def _ratios(facts: dict[str, Any]) -> str:
             if name.rstrip("+") == _BASELINE:
                 continue
             cells = [scores.get(t, {}).get("ratio") for t in SERVED]
-            rows.append([
-                f"{_title(facts, name)}; {_PROTOCOLS[protocol]}",
-                *map(_ratio, cells),
-            ])  # fmt: skip
+            rows.append([f"{_title(facts, name)}; {_PROTOCOLS[protocol]}", *map(_ratio, cells)])
     return table(["(1 - R2) / (1 - R2 of MAGPIE)", *(_SHORT[t] for t in SERVED)], rows)
 
 

@@ -41,6 +41,8 @@ from chgdb_catalog import batches, checks, datasheet, labels
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "chgdb.zarr"
+#: Features of materials are kept here, for models and for their evaluation.
+FEATURES = HERE / ".features"
 TOLERANCE = 1e-4
 
 PROVENANCE = {
@@ -171,7 +173,7 @@ def train_properties(store: Path, structures: Path, labels_path: Path, workers: 
         there = structures.exists()
         properties(
             model=stale, output=folder, structures=structures if there else None, labels=labels_path if there else None,
-            cache=HERE / ".features", workers=workers, catalog=str(store),
+            cache=FEATURES, workers=workers, catalog=str(store),
         )  # fmt: skip
 
 
@@ -184,7 +186,7 @@ def predict_properties(store: Path, workers: int | None) -> None:
         return
     catalog = open_catalog(store)
     if not views.names(catalog) or views.View(catalog, views.PROPERTIES).stale:
-        views.compute(store, cache=HERE / ".features", workers=workers, progress=True)
+        views.compute(store, cache=FEATURES, workers=workers, progress=True)
 
 
 def is_stale(store: Path, labels_path: Path) -> bool:

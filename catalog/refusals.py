@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from chgdb_catalog import batches, runs
@@ -34,6 +35,11 @@ def of_run(state: runs.RunFolder) -> list[dict]:
             last, how = attempts[-1], "failed" if runs.given_up(attempts) else FAILED_ONCE
             found.append(_line(job["record"], how, last["reason"], last["detail"]))
     return found
+
+
+def given_up(entries: Iterable[dict]) -> set[str]:
+    """Ids of those that are not tried again: all but what failed only once."""
+    return {entry["material_id"] for entry in entries if entry["how"] != FAILED_ONCE}
 
 
 def remember(state: runs.RunFolder, records: list[dict], refused: dict[str, dict]) -> None:
