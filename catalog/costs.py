@@ -21,15 +21,16 @@ from chgdb.features import atoms
 
 KPOINT_DENSITY = 2.5  # of the recipe, per 1/Å
 COST_4F = {  # how many times longer an open 4f shell takes, attempts in vain included
-    **dict.fromkeys(("Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"), 2.5),
-    "Sm": 5,
-    "Eu": 7,
-    **dict.fromkeys(("Ce", "Nd"), 14),
+    **dict.fromkeys(("Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"), 3.5),
+    **dict.fromkeys(("Sm", "Eu"), 8),
+    "Nd": 14,
+    "Ce": 20,
     "Pr": 25,
     "Pm": 40,  # three of four do not converge
 }
 OPEN_4F = frozenset(COST_4F)
 _SPIN = 3.4  # two densities, and more steps
+_MAGNETS = {"Fe": 5, "Co": 2.5, "Cr": 2}  # times that, with a moment: many steps, and every other attempt in vain
 
 
 def expected(record: dict) -> float:
@@ -52,7 +53,8 @@ def _expected(symbols: tuple[str, ...], cell_bytes: bytes, frac_bytes: bytes, sp
     cost = 1.4e-5 * irreducible_kpoints(cell, frac, numbers) * electrons**1.4 * points**1.05
     # Two open shells in a cell: of a dozen the first attempt converged for none.
     shell = math.prod(COST_4F.get(symbol, 1) for symbol in set(symbols))
-    return float(cost * shell * (_SPIN if spin_polarised else 1))
+    magnet = _SPIN * max(_MAGNETS.get(symbol, 1) for symbol in symbols) if spin_polarised else 1
+    return float(cost * shell * magnet)
 
 
 def irreducible_kpoints(cell: np.ndarray, frac: np.ndarray, numbers: list[int]) -> int:
