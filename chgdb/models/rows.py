@@ -225,12 +225,12 @@ class _DescribeStructure:
 class _Describe:
     """id -> inputs that are computed from its density; picklable, so that workers open the catalog themselves."""
 
-    def __init__(self, catalog: Catalog, names: Sequence[str]) -> None:
-        self._catalog, self._names = catalog, tuple(names)
+    def __init__(self, catalog: Catalog, wanted: dict[str, list[str]]) -> None:
+        self._catalog, self._wanted = catalog, wanted
 
     def __call__(self, material_id: str) -> dict[str, np.ndarray]:
         density = self._catalog[material_id].density
-        return {name: _of_density(name, density) for name in self._names}
+        return {name: _of_density(name, density) for name in self._wanted[material_id]}
 
 
 def _described(
@@ -246,15 +246,16 @@ def _described(
     source, tolerance = catalog.column("source_crc32c"), catalog.column("tolerance")
     key_of = {i: f"{i} {source[row_of[i]]} {tolerance[row_of[i]]:g}" for i in ids}
     known = {name: _read_cache(cache, name) for name in names}
-    missing = [i for i in ids if any(key_of[i] not in known[name] for name in names)]
+    lacking = {i: [name for name in names if key_of[i] not in known[name]] for i in ids}
+    missing = {i: lack for i, lack in lacking.items() if lack}
     with reporting(progress, "Features", len(ids) - len(missing), len(ids)) as step:
-        for count, outcome in enumerate(run(_Describe(catalog, names), missing, *where), 1):
+        for count, outcome in enumerate(run(_Describe(catalog, missing), list(missing), *where), 1):
             if outcome.result is None:
                 raise ModelError(f"{outcome.task} in {catalog.path} cannot be described: {outcome.reason}")
             for name, values in outcome.result.items():
                 known[name][key_of[outcome.task]] = values
             if cache is not None and (count % 500 == 0 or count == len(missing)):
-                for name in names:
+                for name in {name for lack in missing.values() for name in lack}:
                     _write_cache(cache, name, known[name])
             step(outcome.task)
     return {name: np.stack([known[name][key_of[i]] for i in ids]) for name in names}

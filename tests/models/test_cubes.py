@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import chgdb
 from chgdb import Crystal, Density
@@ -57,3 +58,20 @@ def test_rows_of_a_catalog_and_of_a_file_have_them(tmp_path: Path) -> None:
         assert found.versions == {"cubes": cubes.VERSION}
     assert len(list(tmp_path.glob("cubes-*.npz"))) == 1
     np.testing.assert_array_equal(rows.from_densities(["Si"], [density], ["cubes"])["cubes"], found["cubes"])
+
+
+def test_only_what_the_cache_lacks_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = ["mp-149", "mp-13"]
+    rows.from_catalog(chgdb.open(), ["gauges"], ids=ids, cache=tmp_path, workers=1)
+    rows.from_catalog(chgdb.open(), ["cubes"], ids=ids[:1], cache=tmp_path, workers=1)
+    computed: list[tuple[str, str]] = []
+    of_density = rows._of_density
+
+    def noted(name: str, density: Density) -> np.ndarray:
+        computed.append((name, density.crystal.formula))
+        return of_density(name, density)
+
+    monkeypatch.setattr(rows, "_of_density", noted)
+    found = rows.from_catalog(chgdb.open(), ["gauges", "cubes"], ids=ids, cache=tmp_path, workers=1)
+    assert computed == [("cubes", "Fe")]
+    assert found["cubes"].shape[0] == found["gauges"].shape[0] == 2
