@@ -170,8 +170,12 @@ def _ratio(value: Sequence[float] | None) -> str:
 def _coverage(facts: dict[str, Any]) -> str:
     if "coverage" not in facts:
         return ""
+
+    def shown(share: float, low: float, high: float) -> str:
+        return f"{100 * share:.1f} % ({100 * low:.0f} to {100 * high:.0f})"
+
     rows = [
-        [_PROTOCOLS[protocol], *(f"{100 * values[t]:.1f} %" if t in values else _DASH for t in SERVED)]
+        [_PROTOCOLS[protocol], *(shown(*values[t]) if t in values else _DASH for t in SERVED)]
         for protocol, values in facts["coverage"].items()
     ]
     return table(["in the 90 % interval", *(_SHORT[t] for t in SERVED)], rows)

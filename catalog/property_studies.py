@@ -147,9 +147,12 @@ def _parity(measured: Measurement, name: str, protocol: str) -> dict[str, Any]:
     return result
 
 
-def _coverage(measured: Measurement, name: str, protocol: str) -> dict[str, float]:
-    """Share of test rows in the 90 % interval. Out of fold, each fold's intervals are scaled by the other folds'
-    residuals: a row does not calibrate its own interval."""
+def _coverage(measured: Measurement, name: str, protocol: str) -> dict[str, list[float]]:
+    """Share of test rows in the 90 % interval, and between what that share is known by so many rows (95 %, Wilson's
+    score interval). Out of fold, each fold's intervals are scaled by the other folds' residuals: a row does not
+    calibrate its own interval."""
+    from scipy.stats import binomtest
+
     found = _predictions(measured, name, protocol)
     fold_of = evaluation.grouped_folds(measured.rows.formulas)
     result = {}
@@ -163,7 +166,8 @@ def _coverage(measured: Measurement, name: str, protocol: str) -> dict[str, floa
             folds = fold_of[rows]
             limits = [np.quantile(ratio[folds != k], 0.9) for k in range(evaluation.FOLDS)]
             inside = ratio <= np.array(limits)[folds]
-        result[target] = float(inside.mean())
+        known = binomtest(int(inside.sum()), len(inside)).proportion_ci(method="wilson")
+        result[target] = [float(inside.mean()), float(known.low), float(known.high)]
     return _rounded(result)
 
 
