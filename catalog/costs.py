@@ -30,7 +30,7 @@ COST_4F = {  # how many times longer an open 4f shell takes, attempts in vain in
 }
 OPEN_4F = frozenset(COST_4F)
 _SPIN = 3.4  # two densities, and more steps
-_MAGNETS = {"Fe": 5, "Co": 2.5, "Cr": 2}  # times that, with a moment: many steps, and every other attempt in vain
+_MAGNETS = {"Fe": 5, "Co": 2.5, "Cr": 2}  # times that: more steps still, and of iron every other attempt in vain
 
 
 def expected(record: dict) -> float:
