@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from chgdb.models import SERVED, TARGETS
 from chgdb_catalog.batches import write_atomically
 
@@ -259,8 +261,34 @@ def _curve(facts: dict[str, Any]) -> str:
     ]
     if not rows:
         return ""
-    targets = table(["R2, the paper's test split", *(_SHORT[t] for t in SERVED)], rows)
-    return f"{targets}\n\n![Learning curves](figures/properties-curves.svg)"
+    short = [_SHORT[t] for t in SERVED]
+    heading = [
+        [_title(facts, name), *(f"{2 ** _fitted(*_points(facts, name, t))[0]:.2f}" for t in SERVED)]
+        for name in _drawn(facts)
+    ]
+    return "\n\n".join((
+        table(["R2, the paper's test split", *short], rows),
+        table(["1 - R2 with twice the rows, over 1 - R2", *short], heading),
+        "![Learning curves](figures/properties-curves.svg)",
+    ))  # fmt: skip
+
+
+def _drawn(facts: dict[str, Any]) -> list[str]:
+    """Models with a learning curve."""
+    return list(dict.fromkeys(point["model"] for point in facts["curve"]))
+
+
+def _points(facts: dict[str, Any], name: str, target: str) -> tuple[np.ndarray, np.ndarray]:
+    """The learning curve of a model: rows, 1 - R2."""
+    points = [(p["rows"], 1 - p["scores"][target]["r2"]) for p in facts["curve"] if p["model"] == name]
+    rows, unexplained = np.array(points).T
+    return rows, unexplained
+
+
+def _fitted(rows: np.ndarray, unexplained: np.ndarray) -> tuple[float, float]:
+    """Exponent and logarithm of the factor of the power law closest to a learning curve."""
+    slope, offset = np.polyfit(np.log(rows), np.log(unexplained), 1)
+    return float(slope), float(offset)
 
 
 def _multitarget(facts: dict[str, Any]) -> str:
@@ -349,16 +377,29 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def _curves(facts: dict[str, Any]) -> Any:
-    """1 - R2 over the number of training rows, both logarithmic: a straight line goes on as a straight line."""
+    """1 - R2 over the number of training rows, both logarithmic, and the closest power laws, four times as far."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, NullLocator
 
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots(2, 4, sharex=True).ravel()
     for axis, target in zip(axes, SERVED, strict=False):
-        for name in dict.fromkeys(point["model"] for point in facts["curve"]):
-            points = [(p["rows"], 1 - p["scores"][target]["r2"]) for p in facts["curve"] if p["model"] == name]
-            axis.plot(*zip(*points, strict=True), "o-", label=facts["titles"].get(name, name), markersize=3)
+        for name in _drawn(facts):
+            rows, unexplained = _points(facts, name, target)
+            slope, offset = _fitted(rows, unexplained)
+            (line,) = axis.plot(rows, unexplained, "o-", label=facts["titles"].get(name, name), markersize=3)
+            far = np.array([rows[0], 4 * rows[-1]])
+            axis.plot(far, np.exp(offset) * far**slope, ":", color=line.get_color(), linewidth=1)
         axis.set(xscale="log", yscale="log", title=_SHORT[target])
+        low, high = axis.get_ylim()
+        steps = (1, 2, 5) if high < 200 * low else (1,)
+        ticks = [step * 10.0**decade for decade in range(-6, 1) for step in steps]
+        axis.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_major_locator(FixedLocator([500, 2000, 8000, 32000]))
+        axis.xaxis.set_major_formatter("{x:g}")
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_minor_locator(NullLocator())
     for axis in axes[len(SERVED) :]:
         axis.axis("off")
         axis.legend(*axes[0].get_legend_handles_labels(), loc="center", frameon=False, fontsize="small")

@@ -46,7 +46,7 @@ def load(
             sources.append(source)
             crystals.append(crystal)
     if not ids:
-        raise FormatError(f"{queue}: none of its structures has a label in {labels_path}")
+        raise FormatError(f"{queue}: none of its structures without a density has a label in {labels_path}")
     rows = from_structures(ids, crystals, inputs, cache=cache, workers=workers, scheduler=scheduler, progress=progress)
     return rows, _labels(rows, known, sources)
 
