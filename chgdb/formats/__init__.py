@@ -58,7 +58,7 @@ def read(path: str | os.PathLike[str], *, format: str | None = None, elements: S
             module = next((known for known in formats().values() if known.recognises(head)), None)
         if module is None:
             known = ", ".join(formats())
-            raise FormatError(f"{reader.name}: neither name nor content tell the format; pass format= (one of {known})")
+            raise FormatError(f"{reader.name}: neither name nor content tell the format; name it, one of {known}")
         return module.read(reader, elements=elements)
 
 
@@ -92,7 +92,7 @@ def write(path: str | os.PathLike[str], density: Density, *, format: str | None 
         patterns = ", ".join(pattern for known in writable.values() for pattern in known.NAMES)
         if os.path.isdir(path):
             raise FormatError(f"{os.fspath(path)}: is a folder; name the file to write")
-        raise FormatError(f"{os.fspath(path)}: the name tells no format ({patterns}); pass format=")
+        raise FormatError(f"{os.fspath(path)}: the name tells no format ({patterns}); name the format")
     if module not in writable.values():
         name = module.__name__.rpartition(".")[2]
         raise FormatError(f"{os.fspath(path)}: the format {name} is only read; write one of {', '.join(writable)}")
