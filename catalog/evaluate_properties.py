@@ -115,6 +115,8 @@ class Measurement:
         learner = models.get(base).Model
         wanted = {n: self.labels[n] for n in targets if n in self.labels}
         version = f"{learner.VERSION} {getattr(learner, 'SETTINGS', None)} {protocol}"
+        if test is not None and base not in _ONCE:
+            version += f" {ensemble.CALIBRATION}"
         data = {n: rows[n] for n in learner.INPUTS} | {f"label {n}": v for n, v in wanted.items()}
         data |= {"train": train} | ({"extra": self.extra[0]["magpie"]} if extended and self.extra else {})
         key = storage.data_checksum((*self.rows.ids, version), data)[:16]

@@ -2,15 +2,16 @@
 
 Each of the five members is trained without one fifth of the formulas and predicts these: out of fold. The residuals
 calibrate the standard deviations, so that 90 % of them lie within 1.645 std. A new material gets the mean of all
-members, or of the one learner of all rows where the model says `REFIT`; for a material of the training set its
-out-of-fold prediction, which is stored with the weights, can be asked for instead.
+members, or of the one learner of all rows where the model says `REFIT`, whose intervals are narrower as it has more
+rows (`narrowed`); for a material of the training set its out-of-fold prediction, which is stored with the weights, can
+be asked for instead.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ from .evaluation import FOLDS, NINETY_PERCENT, grouped_folds, validation_rows
 COMMON_INPUTS = ("gauges",)
 #: Files beside `model.json`: the exact split, and the out-of-fold predictions.
 SPLIT, HELD_OUT = "split.json.gz", "out_of_fold.json.gz"
+#: Raised whenever the same learners would be calibrated otherwise.
+CALIBRATION = 2
+#: Labels that it takes to tell how intervals narrow with more of them; with fewer they stay as wide as those of folds.
+_MANY = 200
 _MODULI = ("bulk_modulus", "shear_modulus", "youngs_modulus")
 
 
@@ -177,45 +182,60 @@ class Ensemble:
             everything = rows.append(extra[0], module.INPUTS)
             nothing = np.full(len(extra[0]), np.nan)
             scaled = {n: np.append(v, TARGETS[n].forward(extra[1].get(n, nothing))) for n, v in scaled.items()}
-        fold_of = grouped_folds(everything.formulas if grouped else everything.ids, folds)
+        keys = everything.formulas if grouped else everything.ids
+        fold_of = grouped_folds(keys, folds)
         held = validation_rows(everything.formulas)
         measured = np.arange(len(everything)) < count
-        raw_mean = {n: np.full(count, np.nan) for n in usable}
-        raw_std = {n: np.full(count, np.nan) for n in usable}
 
-        def fitted(train: np.ndarray, label: str, number: int) -> Learner:
+        def fitted(train: np.ndarray, learned: Mapping[str, np.ndarray], label: str, number: int) -> Learner:
             learner: Learner = module()
             learner.fit(
                 everything.take(train),
-                {n: v[train] for n, v in scaled.items()},
+                {n: v[train] for n, v in learned.items()},
                 validation=held[train],
                 seed=seed + number,
                 progress=(lambda text: progress(f"{label}: {text}")) if progress else None,
             )
             return learner
 
-        members = []
-        for k in range(folds):
-            train = np.flatnonzero((fold_of != k) | (folds == 1))
-            test = np.flatnonzero(measured & ((fold_of == k) if folds > 1 else held))
-            members.append(fitted(train, f"fold {k + 1} of {folds}", k))
-            if not len(test):  # so few formulas that none of them is in this fold
-                continue
-            mean, std = members[-1].predict(rows.take(test))
-            for n in usable:
-                raw_mean[n][test], raw_std[n][test] = mean[n], std[n]
-        if folds > 1 and refit and getattr(module, "REFIT", False):
-            members = [fitted(np.arange(len(everything)), "all rows", folds)]
+        def crossed(
+            parts: np.ndarray, learned: Mapping[str, np.ndarray], label: str, first: int
+        ) -> tuple[list[Learner], dict[str, np.ndarray], dict[str, np.ndarray]]:
+            """Learners without one of the parts each, and mean and std of what they say of it."""
+            raw_mean = {n: np.full(count, np.nan) for n in learned}
+            raw_std = {n: np.full(count, np.nan) for n in learned}
+            found, number = [], int(parts.max()) + 1
+            for k in range(number):
+                train = np.flatnonzero((parts != k) | (number == 1))
+                test = np.flatnonzero(measured & ((parts == k) if number > 1 else held))
+                found.append(fitted(train, learned, f"{label} {k + 1} of {number}", first + k))
+                if not len(test):  # so few formulas that none of them is in this part
+                    continue
+                mean, std = found[-1].predict(rows.take(test))
+                for n in learned:
+                    raw_mean[n][test], raw_std[n][test] = mean[n], std[n]
+            return found, raw_mean, raw_std
+
+        members, raw_mean, raw_std = crossed(fold_of, scaled, "fold", 0)
         residual = {n: _rms(raw_mean[n] - scaled[n][:count]) for n in usable}
         mean = _in_units(raw_mean, residual)
-        everywhere = np.ones(count, bool)
-        calibration = {}
-        for n, values in usable.items():
-            chosen = everywhere if calibrating is None else calibrating
-            if np.isfinite(values[chosen]).sum() < 20:
-                chosen = everywhere
-            calibration[n] = calibrate(n, values, np.where(chosen, mean[n], np.nan), raw_std[n], residual[n])
+        chosen = {n: np.isfinite(v) & (True if calibrating is None else calibrating) for n, v in usable.items()}
+        chosen = {n: known if known.sum() >= 20 else np.isfinite(usable[n]) for n, known in chosen.items()}
+        calibration = {
+            n: calibrate(n, values, np.where(chosen[n], mean[n], np.nan), raw_std[n], residual[n])
+            for n, values in usable.items()
+        }
         std = {n: _std_in_unit(n, calibration[n], mean[n], raw_std[n]) for n in usable}
+        if folds > 1 and refit and getattr(module, "REFIT", False):
+            members = [fitted(np.arange(len(everything)), scaled, "all rows", folds)]
+            many = {n: scaled[n] for n in usable if chosen[n].sum() >= _MANY}
+            if folds > 2 and many:
+                halves = grouped_folds(keys, 2, seed=1)
+                _, half_mean, half_std = crossed(halves, many, "half", folds + 1)
+                at_half = _in_units(half_mean, {n: _rms(half_mean[n] - scaled[n][:count]) for n in many})
+                for n in many:
+                    said = np.where(chosen[n], at_half[n], np.nan)
+                    calibration[n] = narrowed(n, calibration[n], usable[n], said, half_std[n], 1 - 1 / folds)
         kind = "formula" if grouped else "material"
         split = {
             "rule": f"fold of a {kind}: BLAKE2b-64 of 'fold 0 {kind.upper()}' modulo {folds}; validation: a tenth "
@@ -346,10 +366,7 @@ def calibrate(name: str, truth: np.ndarray, mean: np.ndarray, raw: np.ndarray, r
     residuals lie within 1.645 std. Residuals are relative where the target is a logarithm, so that intervals are
     symmetric in its unit.
     """
-    known = np.isfinite(truth) & np.isfinite(mean)
-    errors = truth[known] - mean[known]
-    if TARGETS[name].log:
-        errors = errors / mean[known]
+    known, errors = _errors(name, truth, mean)
     raw = raw[known]
     spread = float(truth[np.isfinite(truth)].std())
     middle = float(np.median(raw))
@@ -360,10 +377,37 @@ def calibrate(name: str, truth: np.ndarray, mean: np.ndarray, raw: np.ndarray, r
         scale = float(np.abs(errors / std).mean())
         best = min(best, (float(np.log(std).mean() + np.log(scale)), floor))
     floor = best[1]
-    ratio = np.abs(errors) / np.sqrt(floor**2 + raw**2)
-    # The quantile that covers 90 % of new residuals in expectation, as of conformal prediction.
+    return Calibration(floor, _ninety(errors / np.sqrt(floor**2 + raw**2)), residual, spread)
+
+
+def narrowed(
+    name: str, calibration: Calibration, truth: np.ndarray, mean: np.ndarray, raw: np.ndarray, share: float
+) -> Calibration:
+    """The calibration of a learner of all rows, from that of learners of a share of them.
+
+    mean, raw: what learners of half of the rows say of the other half. How much wider their intervals would have to be
+    says how intervals narrow with the number of rows, as a power of it, as learning curves do.
+    """
+    known, errors = _errors(name, truth, mean)
+    wider = _ninety(errors / calibration.std(raw[known]))
+    power = np.log(wider) / np.log(share / 0.5)
+    return replace(calibration, factor=calibration.factor * float(share**power))
+
+
+def _errors(name: str, truth: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(which rows have both, truth less mean of these: relative where the target is a logarithm)."""
+    known = np.isfinite(truth) & np.isfinite(mean)
+    errors = truth[known] - mean[known]
+    return known, errors / mean[known] if TARGETS[name].log else errors
+
+
+def _ninety(ratio: np.ndarray) -> float:
+    """What to multiply intervals with so that 90 % of the errors are in them, from errors over std.
+
+    The quantile that covers 90 % of new errors in expectation, as of conformal prediction.
+    """
     level = min(1.0, 0.9 * (1 + 1 / len(ratio)))
-    return Calibration(floor, float(np.quantile(ratio, level)) / NINETY_PERCENT, residual, spread)
+    return float(np.quantile(np.abs(ratio), level)) / NINETY_PERCENT
 
 
 def _rms(errors: np.ndarray) -> float:

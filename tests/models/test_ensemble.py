@@ -12,7 +12,7 @@ import chgdb
 from chgdb.errors import ChecksumError
 from chgdb.models import TARGETS, ModelError, Rows, evaluation, get, names, storage
 from chgdb.models import rows as rows_of
-from chgdb.models.ensemble import Ensemble, Predictions, calibrate
+from chgdb.models.ensemble import Ensemble, Predictions, calibrate, narrowed
 
 NAMES = ("bulk_modulus", "shear_modulus", "youngs_modulus", "formation_energy", "band_gap")
 
@@ -226,3 +226,30 @@ def test_intervals_are_calibrated_on_the_rows_that_are_asked_for(
             assert evaluation.coverage(*values) == pytest.approx(0.9, abs=0.02)
     assert found["half"] < 0.8 * found["all"]
     assert found["few"] == found["all"]
+
+
+def test_intervals_narrow_with_rows_as_errors_do() -> None:
+    """Errors that fall with the root of the number of rows: halves say so, and all rows follow."""
+    rng = np.random.default_rng(0)
+    truth, unit = rng.normal(size=20000), rng.normal(size=(2, 20000))
+    share = 0.8
+    folds = calibrate("formation_energy", truth, truth + unit[0] / share**0.5, np.zeros(20000), 1.0)
+    every = narrowed("formation_energy", folds, truth, truth + unit[1] / 0.5**0.5, np.zeros(20000), share)
+    assert every.std(np.zeros(1))[0] == pytest.approx(1, abs=0.03)
+    level = narrowed("formation_energy", folds, truth, truth + unit[1] / share**0.5, np.zeros(20000), share)
+    assert level.factor == pytest.approx(folds.factor, rel=0.02)
+
+
+def test_a_learner_of_all_rows_has_narrower_intervals_than_the_folds(
+    materials: tuple[Rows, dict[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get("magpie"), "TREES", 60)
+    rows, labels = materials
+    target = {"bulk_modulus": labels["bulk_modulus"]}
+    folds, before = Ensemble.fit("magpie", rows, target, refit=False)
+    every, after = Ensemble.fit("magpie", rows, target)
+    old, new = folds.calibration["bulk_modulus"], every.calibration["bulk_modulus"]
+    assert 0.7 * old.factor < new.factor < 0.99 * old.factor
+    # Predictions out of fold are those of the folds, and keep their intervals.
+    np.testing.assert_array_equal(after.std["bulk_modulus"], before.std["bulk_modulus"])
+    np.testing.assert_array_equal(every.held_out.std["bulk_modulus"], folds.held_out.std["bulk_modulus"])
