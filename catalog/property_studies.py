@@ -19,6 +19,7 @@ from chgdb.models import SERVED, TARGETS, evaluation, storage
 from chgdb.models.evaluation import NINETY_PERCENT
 
 if TYPE_CHECKING:
+    from chgdb.models.ensemble import Predictions
     from chgdb_catalog.evaluate_properties import Measurement
 
 BASELINE, OURS = "magpie", "invariant"
@@ -56,7 +57,11 @@ def measure(
         best = OURS + "+" if OURS + "+" in chosen else OURS
         facts["served"] = best
         facts["parity"] = {protocol: _parity(measured, best, protocol) for protocol in protocols}
-        facts["coverage"] = {protocol: _coverage(measured, best, protocol) for protocol in protocols}
+        facts["coverage"] = {
+            "grouped": _coverage(measured, measured.grouped(best), out_of_fold=True),
+            "paper": _coverage(measured, measured.paper(best)),
+            "drawn": _coverage(measured, measured.drawn(best)),
+        }
         facts["doubtful"] = doubtful(measured, [n for n in chosen if n.rstrip("+") in (BASELINE, OURS)], best)
     # What was measured of other models in earlier runs stays.
     facts.setdefault("polymorphs", {}).update({n: _polymorphs(measured, n) for n in chosen})
@@ -147,22 +152,20 @@ def _parity(measured: Measurement, name: str, protocol: str) -> dict[str, Any]:
     return result
 
 
-def _coverage(measured: Measurement, name: str, protocol: str) -> dict[str, list[float]]:
+def _coverage(measured: Measurement, found: Predictions, out_of_fold: bool = False) -> dict[str, list[float]]:
     """Share of test rows in the 90 % interval, and between what that share is known by so many rows (95 %, Wilson's
     score interval). Out of fold, each fold's intervals are scaled by the other folds' residuals: a row does not
     calibrate its own interval."""
     from scipy.stats import binomtest
 
-    found = _predictions(measured, name, protocol)
     fold_of = evaluation.grouped_folds(measured.rows.formulas)
     result = {}
     for target, mean in found.mean.items():
         truth = measured.truth(target)
         rows = np.isfinite(truth) & np.isfinite(mean)
         ratio = np.abs(truth - mean)[rows] / found.std[target][rows]
-        if protocol == "paper":
-            inside = ratio <= NINETY_PERCENT
-        else:
+        inside = ratio <= NINETY_PERCENT
+        if out_of_fold:
             folds = fold_of[rows]
             limits = [np.quantile(ratio[folds != k], 0.9) for k in range(evaluation.FOLDS)]
             inside = ratio <= np.array(limits)[folds]

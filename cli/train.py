@@ -13,7 +13,7 @@ from .arguments import CatalogOption, JsonOption, QuietOption, SchedulerOption, 
 from .output import message, print_json, print_table
 
 #: Models that are compared in the documentation alone.
-_NOT_BY_DEFAULT = ("singletarget",)
+_NOT_BY_DEFAULT = ("lightgbm_512", "singletarget")
 
 train = typer.Typer(
     name="train",

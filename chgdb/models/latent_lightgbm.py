@@ -1,8 +1,9 @@
 """Latent and MAGPIE through gradient-boosted trees, the best model of arXiv 2605.07227.
 
-Latents are flattened, standardised and reduced to at most 128 principal components (the paper has 512: they would be
-most of the stored weights, and the trees hardly use them); MAGPIE features follow; LightGBM with parameters found by
-Optuna and early stopping, one booster a target. Means, deviations and components come from the training rows only.
+Latents are flattened, standardised and reduced to at most 128 principal components (the paper has 512, which would be
+most of the stored weights; the model `lightgbm_512` has them, for comparison); MAGPIE features follow; LightGBM with
+parameters found by Optuna and early stopping, one booster a target. Means, deviations and components come from the
+training rows only.
 Components are rounded to 8 bits before the trees see them: they are most of the weights.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from ..errors import require
 from . import Rows, trees
 
 NAME = "lightgbm"
-COMPONENTS = 128
 #: A place of the latent that fewer of the training cells reach is left out: it would be a name for these few.
 _LEAST_SHARE = 0.02
 #: Learning rate of the trees that are kept; trials take larger steps.
@@ -34,6 +34,8 @@ class Model:
     INPUTS = ("latent", "magpie")
     VERSION = 1
     REFIT = True
+    #: Numbers of principal components that Optuna chooses among.
+    COMPONENTS: ClassVar[tuple[int, ...]] = (32, 128)
     #: Sets of parameters that Optuna tries for each target; the first are those of the model `magpie`.
     TRIALS = 6
 
@@ -56,7 +58,7 @@ class Model:
         """See `Learner.fit`. Parameters and number of trees are chosen on the validation rows, then the trees are
         grown once more from all rows."""
         lightgbm = require("lightgbm", "ml", _PURPOSE)
-        self.arrays = _principal_components(rows["latent"][~validation])
+        self.arrays = _principal_components(rows["latent"][~validation], self.COMPONENTS[-1])
         reduced = self._reduced(rows["latent"])
         magpie = rows.table("magpie")
         for name, values in targets.items():
@@ -112,13 +114,13 @@ class Model:
                 "bagging_freq": 1,
                 "lambda_l2": trial.suggest_float("lambda_l2", 1e-3, 30.0, log=True),
             }
-            components = trial.suggest_categorical("components", [32, COMPONENTS])
+            components = trial.suggest_categorical("components", self.COMPONENTS)
             trial.set_user_attr("parameters", parameters)
             return boosted(parameters, components, 0.15)[1]
 
         study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
         start = {"num_leaves": 24, "min_data_in_leaf": 5, "feature_fraction": 0.4, "bagging_fraction": 0.8}
-        study.enqueue_trial({**start, "lambda_l2": 1.0, "components": 32})
+        study.enqueue_trial({**start, "lambda_l2": 1.0, "components": self.COMPONENTS[0]})
         study.optimize(objective, n_trials=self.TRIALS)
         # Components are most of the stored weights: of trials as good as the best, the one with the fewest.
         good = [trial for trial in study.trials if trial.value <= 1.02 * study.best_value]
@@ -174,10 +176,11 @@ class Model:
         return model
 
 
-def _principal_components(latents: np.ndarray) -> dict[str, np.ndarray]:
+def _principal_components(latents: np.ndarray, most: int) -> dict[str, np.ndarray]:
     """Of standardised latents (n, ...): columns used, their mean and std, and components in steps of 8 bits.
 
-    By the eigenvectors of the n x n matrix of scalar products: there are many more columns than rows.
+    At most so many components, by the eigenvectors of the n x n matrix of scalar products: columns are many more than
+    rows.
     """
     flat = latents.reshape(len(latents), -1)
     columns = np.flatnonzero((flat != 0).mean(axis=0) >= _LEAST_SHARE)
@@ -187,7 +190,7 @@ def _principal_components(latents: np.ndarray) -> dict[str, np.ndarray]:
     flat -= mean
     flat /= std
     values, vectors = np.linalg.eigh((flat @ flat.T).astype(float))
-    order = np.argsort(values)[::-1][: min(COMPONENTS, len(flat) - 1)]
+    order = np.argsort(values)[::-1][: min(most, len(flat) - 1)]
     order = order[values[order] > 1e-6 * values[order[0]]]
     components = (vectors[:, order].T @ flat) / np.sqrt(values[order])[:, None]
     # The sign of an eigenvector is arbitrary: its largest element is positive.

@@ -55,12 +55,12 @@ def held(count: int) -> np.ndarray:
     return np.arange(count) % 8 == 3
 
 
-@pytest.mark.parametrize("name", ["latent_cnn", "attention", "multitarget", "singletarget", "lightgbm"])
+@pytest.mark.parametrize("name", ["latent_cnn", "attention", "multitarget", "singletarget", "lightgbm", "lightgbm_512"])
 def test_a_model_learns_and_is_the_same_read_back(
     name: str, rows: Rows, targets: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learner = get(name).Model
-    if name == "lightgbm":
+    if name.startswith("lightgbm"):
         monkeypatch.setattr(learner, "TRIALS", 2)
     else:
         small = {"epochs": 8, "width": 12, "blocks": 1, "batch": 8}
