@@ -1,10 +1,9 @@
 """Latent and MAGPIE through gradient-boosted trees, the best model of arXiv 2605.07227.
 
-Latents are flattened, standardised and reduced to at most 128 principal components (the paper has 512, which would be
-most of the stored weights; the model `lightgbm_512` has them, for comparison); MAGPIE features follow; LightGBM with
+Latents are flattened, standardised and reduced to at most 128 principal components (the paper has 512, which would take
+more bytes than all trees; `latent_lightgbm_512` has them, for comparison); MAGPIE features follow; LightGBM with
 parameters found by Optuna and early stopping, one booster a target. Means, deviations and components come from the
-training rows only.
-Components are rounded to 8 bits before the trees see them: they are most of the weights.
+training rows only. Components are rounded to 8 bits, for their bytes, before the trees see them.
 """
 
 from __future__ import annotations
