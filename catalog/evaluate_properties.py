@@ -102,10 +102,10 @@ class Measurement:
         return self._kept(name, f"paper-{share:g}", targets, train, self.test)
 
     def drawn(self, name: str) -> Predictions:
-        """Predictions as `paper`'s of other test rows: sets of as many, drawn at random from the rest of the paper's
-        list, each predicted by a model of all rows but these."""
+        """Predictions of the paper's test rows and of further sets of as many, drawn at random from the rest of its
+        list, each by a model of all rows but these."""
         order = np.random.default_rng(1).permutation(np.flatnonzero(self.listed & ~self.test))
-        found = []
+        found = [self.paper(name)]
         for k, rows in enumerate(order[: DRAWS * int(self.test.sum())].reshape(DRAWS, -1)):
             test = np.isin(np.arange(len(self.rows)), rows)
             found.append(self._kept(name, f"drawn-{k}", models.SERVED, ~test, test))

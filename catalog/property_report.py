@@ -27,7 +27,7 @@ _SHORT = {
     "fermi_energy": "Fermi energy", "volume": "cell volume", "mass_density": "mass density",
 }  # fmt: skip
 _PROTOCOLS = {"paper": "the paper's test split", "grouped": "five folds grouped by formula"}
-_TESTED = _PROTOCOLS | {"drawn": "two more test sets, drawn at random"}
+_TESTED = _PROTOCOLS | {"drawn": "that and two more test sets, drawn at random"}
 _DASH = "–"
 #: Order of rows and columns. The numbers are kept by name, in alphabetical order.
 _ORDER = (
