@@ -117,6 +117,17 @@ def test_small_catalog_is_measured_and_shown(tmp_path: Path, monkeypatch: pytest
     property_report.write(facts, docs)
     assert (docs / "properties.md").read_text() == page
 
+    fits = []
+    made = measured._made
+    monkeypatch.setattr(measured, "_made", lambda *given: fits.append(given[-2:]) or made(*given))
+    drawn = np.isfinite(measured.drawn("magpie").mean["bulk_modulus"])
+    assert len(fits) == evaluate_properties.DRAWS  # the paper's test rows were predicted before
+    assert not any((train & test).any() for train, test in fits)
+    parts = np.stack([measured.test, *(test for _, test in fits)])
+    assert parts.sum(axis=1).tolist() == [measured.test.sum()] * len(parts)
+    np.testing.assert_array_equal(parts.sum(axis=0), drawn)
+    assert not (drawn & ~measured.test & ~measured.listed).any()
+
 
 def test_every_table_has_its_place_in_the_page() -> None:
     page = (DOCS / "properties.md").read_text(encoding="utf-8")

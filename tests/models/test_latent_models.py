@@ -164,7 +164,7 @@ def test_principal_components_are_those_of_scikit_learn() -> None:
 
     rng = np.random.default_rng(0)
     latents = (rng.normal(size=(40, 6)) @ rng.normal(size=(6, 64))).astype(np.float32).reshape(40, 1, 4, 4, 4) + 2
-    arrays = latent_lightgbm._principal_components(latents)
+    arrays = latent_lightgbm._principal_components(latents, 128)
     flat = latents.reshape(40, -1)
     reference = PCA(6).fit((flat - flat.mean(axis=0)) / flat.std(axis=0))
     components = arrays["components"] * arrays["step"][:, None]
