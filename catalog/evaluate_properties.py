@@ -106,7 +106,7 @@ class Measurement:
         list, each by a model of all rows but these."""
         order = np.random.default_rng(1).permutation(np.flatnonzero(self.listed & ~self.test))
         found = [self.paper(name)]
-        for k, rows in enumerate(order[: DRAWS * int(self.test.sum())].reshape(DRAWS, -1)):
+        for k, rows in enumerate(np.array_split(order[: DRAWS * int(self.test.sum())], DRAWS)):
             test = np.isin(np.arange(len(self.rows)), rows)
             found.append(self._kept(name, f"drawn-{k}", models.SERVED, ~test, test))
         mean = {n: reduce(np.fmax, (part.mean[n] for part in found)) for n in found[0].mean}

@@ -375,7 +375,7 @@ def calibrate(name: str, truth: np.ndarray, mean: np.ndarray, raw: np.ndarray, r
         std = np.sqrt(floor**2 + raw**2)
         # Of a Laplace distribution, whose tails are nearer to those of residuals than a normal one's.
         scale = float(np.abs(errors / std).mean())
-        best = min(best, (float(np.log(std).mean() + np.log(scale)), floor))
+        best = min(best, (float(np.log(std).mean() + np.log(max(scale, 1e-300))), floor))
     floor = best[1]
     return Calibration(floor, _ninety(errors / np.sqrt(floor**2 + raw**2)), residual, spread)
 
@@ -386,11 +386,14 @@ def narrowed(
     """The calibration of a learner of all rows, from that of learners of a share of them.
 
     mean, raw: what learners of half of the rows say of the other half. How much wider their intervals would have to be
-    says how intervals narrow with the number of rows, as a power of it, as learning curves do.
+    says how intervals narrow with the number of rows, as a power of it, as learning curves do: between -1 and 1, where
+    a few values that are nearly exact would say anything.
     """
+    if calibration.factor == 0:  # nine predictions in ten are exact: band gaps of metals
+        return calibration
     known, errors = _errors(name, truth, mean)
     wider = _ninety(errors / calibration.std(raw[known]))
-    power = np.log(wider) / np.log(share / 0.5)
+    power = np.clip(np.log(max(wider, 1e-9)) / np.log(share / 0.5), -1, 1)
     return replace(calibration, factor=calibration.factor * float(share**power))
 
 

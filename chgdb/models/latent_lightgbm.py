@@ -121,7 +121,7 @@ class Model:
         start = {"num_leaves": 24, "min_data_in_leaf": 5, "feature_fraction": 0.4, "bagging_fraction": 0.8}
         study.enqueue_trial({**start, "lambda_l2": 1.0, "components": self.COMPONENTS[0]})
         study.optimize(objective, n_trials=self.TRIALS)
-        # Components are most of the stored weights: of trials as good as the best, the one with the fewest.
+        # Components take many bytes: of trials as good as the best, the one with the fewest.
         good = [trial for trial in study.trials if trial.value <= 1.02 * study.best_value]
         chosen = min(good, key=lambda trial: (trial.params["components"], trial.value))
         parameters = chosen.user_attrs["parameters"]

@@ -238,6 +238,10 @@ def test_intervals_narrow_with_rows_as_errors_do() -> None:
     assert every.std(np.zeros(1))[0] == pytest.approx(1, abs=0.03)
     level = narrowed("formation_energy", folds, truth, truth + unit[1] / share**0.5, np.zeros(20000), share)
     assert level.factor == pytest.approx(folds.factor, rel=0.02)
+    exact = narrowed("formation_energy", folds, truth, truth, np.zeros(20000), share)
+    assert exact.factor == pytest.approx(folds.factor / share)
+    metals = calibrate("band_gap", np.zeros(300), np.zeros(300), np.ones(300), 0.0)
+    assert narrowed("band_gap", metals, np.zeros(300), np.zeros(300), np.ones(300), share) == metals
 
 
 def test_a_learner_of_all_rows_has_narrower_intervals_than_the_folds(
