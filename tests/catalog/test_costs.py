@@ -38,7 +38,9 @@ def test_symmetry_size_spin_and_open_shells():
     assert costs.expected(whole) > cheap
     assert costs.expected({**small, "spin_polarised": True}) > 2 * cheap
     hydrides = [costs.expected(structure([s, "H"], 5.5 * FCC, [[0.0] * 3, [0.5] * 3])) for s in ("Pr", "La")]
-    assert hydrides[0] > 5 * hydrides[1]
+    assert hydrides[0] > 3 * hydrides[1]
+    metals = [costs.expected(structure([s] * 2, 5.0 * FCC, [[0.0] * 3, [0.5] * 3])) for s in ("Pr", "La")]
+    assert metals[0] / metals[1] > 5 * hydrides[0] / hydrides[1]  # two atoms with open shells, against one
     alloys = [costs.expected(structure(pair, 5.0 * FCC, [[0.0] * 3, [0.5] * 3])) for pair in (["Dy"] * 2, ["Dy", "Ho"])]
     assert alloys[1] > 2 * alloys[0]  # two kinds of open shells
 
