@@ -5,10 +5,14 @@ docs/science/trust.md says what they bound.
 
 from __future__ import annotations
 
+import lzma
 import zlib
+from typing import Any
 
 #: What compressed bytes may unfold to: so many bytes, and so many for each of theirs. Text of densities gives 3 to 10.
 UNFOLDED, UNFOLDED_RATIO = 16 << 20, 100
+#: Memory that unpacking xz may take beside that: its dictionary, 64 MiB at the strongest setting.
+XZ_MEMORY = 80 << 20
 #: Values, in all channels, that a payload may claim: so many, and so many for each of its bytes. Of the embedded
 #: catalog's records the one with the most has 4,300 a byte.
 VALUES, VALUES_RATIO = 1 << 24, 1 << 14
@@ -29,6 +33,20 @@ def gunzip(data: bytes) -> bytes:
         unfolded = stream.decompress(data, most_unfolded(len(data)))
     except zlib.error as error:
         raise ValueError(str(error)) from None
+    return _whole(stream, unfolded)
+
+
+def unxz(data: bytes) -> bytes:
+    """What xz packed. Raises `ValueError` where it is damaged, or more than `most_unfolded` allows."""
+    stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+    try:
+        unfolded = stream.decompress(data, most_unfolded(len(data)))
+    except lzma.LZMAError as error:
+        raise ValueError(str(error)) from None
+    return _whole(stream, unfolded)
+
+
+def _whole(stream: Any, unfolded: bytes) -> bytes:
     if not stream.eof or stream.unused_data:
         raise ValueError(f"its end is missing, something follows it, or it unfolds to more than {len(unfolded)} bytes")
     return unfolded

@@ -26,7 +26,7 @@ from .evaluation import FOLDS, NINETY_PERCENT, grouped_folds, validation_rows
 #: Inputs that every ensemble wants beside its learners' own.
 COMMON_INPUTS = ("gauges",)
 #: Files beside `model.json`: the exact split, and the out-of-fold predictions.
-SPLIT, HELD_OUT = "split.json.gz", "out_of_fold.json.gz"
+SPLIT, HELD_OUT = "split.json.xz", "out_of_fold.json.xz"
 #: Raised whenever the same learners would be calibrated otherwise.
 CALIBRATION = 2
 #: Labels that it takes to tell how intervals narrow with more of them; with fewer they stay as wide as those of folds.

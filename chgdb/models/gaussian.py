@@ -69,7 +69,10 @@ def pack(scaled: np.ndarray) -> np.ndarray:
 
 def unpack(packed: np.ndarray) -> np.ndarray:
     """Inverse of `pack` up to its steps, float32."""
-    return np.where(packed == -128, np.float32(np.nan), packed.astype(np.float32) * np.float32(BEND / 127))
+    values = packed.astype(np.float32)
+    values *= np.float32(BEND / 127)
+    values[packed == -128] = np.nan
+    return values
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ from .. import features
 from ..density import Crystal
 from ..errors import require
 from ..features import environments
-from . import ModelError, Rows, elasticity, gaussian, trees
+from . import ModelError, Rows, elasticity, gaussian, storage, tables, trees
 
 if TYPE_CHECKING:
     import lightgbm
@@ -293,20 +293,22 @@ class Model:
     # Weights -----------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """process.safetensors, one LightGBM text for each thing that trees learn, and processes.json."""
+        """process.safetensors.xz, one LightGBM text for each thing that trees learn, and processes.json."""
         tensors = require("safetensors.numpy", "ml", _PURPOSE)
         assert self.scaler is not None
         assert self.atom_scaler is not None
-        arrays = {"table": self.table, "mean": self.scaler.mean, "scale": self.scaler.scale, "elements": self.elements}
-        arrays |= {"atoms": self.atoms.values, "atom_mean": self.atom_scaler.mean, "atom_scale": self.atom_scaler.scale}
-        arrays |= {"atom_shares": self.atoms.shares, "atom_counts": self.atoms.counts.astype(np.int32)}
+        order = tables.chain(self.table)
+        table, atoms, place = tables.differences(self.table[order]), self.atoms.take(order), np.argsort(order)
+        arrays = {"table": table, "mean": self.scaler.mean, "scale": self.scaler.scale, "elements": self.elements}
+        arrays |= {"atoms": atoms.values, "atom_mean": self.atom_scaler.mean, "atom_scale": self.atom_scaler.scale}
+        arrays |= {"atom_shares": atoms.shares, "atom_counts": atoms.counts.astype(np.int32)}
         for key, (_, known, process) in self.processes.items():
-            arrays[f"{key}.rows"] = known.astype(np.int32)
+            arrays[f"{key}.rows"] = place[known].astype(np.int32)
             arrays |= {f"{key}.{name}": values for name, values in process.to_arrays().items()}
         data = tensors.save({n: np.ascontiguousarray(a) for n, a in arrays.items()})
-        (folder / "process.safetensors").write_bytes(data)  # `save_file` would let nobody else read it
+        storage.write_packed(folder / "process.safetensors.xz", data)
         for name, booster in self.boosters.items():
-            trees.write(folder / f"{name}.txt.gz", booster, 7)
+            trees.write(folder / f"{name}.txt.xz", booster, 7)
         facts = {
             "features": features.VERSION,
             "targets": self.targets,
@@ -327,11 +329,11 @@ class Model:
                 f"{folder} was trained on features of version {facts['features']}, this chgdb computes version "
                 f"{features.VERSION}: train it again with chgdb train properties, or install the other version"
             )
-        arrays = tensors.load_file(folder / "process.safetensors")
+        arrays = tensors.load(storage.read_packed(folder / "process.safetensors.xz"))
         model = cls()
         model.targets = tuple(facts["targets"])
         model.scaler = gaussian.Scaler(arrays["mean"], arrays["scale"])
-        model.table, model.elements = arrays["table"], arrays["elements"]
+        model.table, model.elements = tables.summed(arrays["table"]), arrays["elements"]
         model.atom_scaler = gaussian.Scaler(arrays["atom_mean"], arrays["atom_scale"])
         model.atoms = gaussian.Atoms(arrays["atoms"], arrays["atom_shares"], arrays["atom_counts"].astype(int))
         for key, names in facts["processes"].items():
@@ -341,7 +343,7 @@ class Model:
                 layout(key), rows=model._seen(key, known), **{name: arrays[f"{key}.{name}"] for name in fields}
             )
             model.processes[key] = (list(names), known, process)
-        model.forests = {name: trees.read(folder / f"{name}.txt.gz") for name in facts["forests"]}
+        model.forests = {name: trees.read(folder / f"{name}.txt.xz") for name in facts["forests"]}
         return model
 
 

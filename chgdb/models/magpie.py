@@ -81,7 +81,7 @@ class Model:
     def save(self, folder: Path) -> None:
         """One LightGBM text a target, and targets.json."""
         for name, booster in self.boosters.items():
-            trees.write(folder / f"{name}.txt.gz", booster)
+            trees.write(folder / f"{name}.txt.xz", booster)
         facts = {"targets": list(self.boosters), "parameters": _PARAMETERS, "trees": TREES}
         (folder / "targets.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
@@ -90,5 +90,5 @@ class Model:
         """LightGBM is not needed. Raises `ChecksumError` where a file is damaged."""
         facts = json.loads((folder / "targets.json").read_text(encoding="utf-8"))
         model = cls()
-        model.forests = {name: trees.read(folder / f"{name}.txt.gz") for name in facts["targets"]}
+        model.forests = {name: trees.read(folder / f"{name}.txt.xz") for name in facts["targets"]}
         return model

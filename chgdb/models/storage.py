@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
+import lzma
 import shutil
 from collections.abc import Mapping
 from hashlib import sha256
@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from ..bounds import gunzip
+from ..bounds import unxz
 from ..errors import ChecksumError
 from ..store_head import KEY
 from . import ModelError
 
 DESCRIPTION = "model.json"
-#: Version of what `model.json` holds, and the newest that is read.
-FORMAT_VERSION = 1
+#: Version of the folder, and the only one that is read. 1 had gzip for xz, and was never in a release.
+FORMAT_VERSION = 2
 #: Packages whose version can change what training gives.
 LIBRARIES = ("numpy", "scipy", "lightgbm", "scikit-learn", "optuna", "torch", "safetensors", "spglib")
 
@@ -61,17 +61,34 @@ def seal(folder: Path, description: Mapping[str, Any]) -> str:
     return identifier
 
 
+def write_packed(path: Path, data: bytes) -> None:
+    """Bytes, compressed by xz (name it so); the same file for the same bytes."""
+    path.write_bytes(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))
+
+
+def read_packed(path: Path) -> bytes:
+    """Inverse of `write_packed`. Raises `ChecksumError` where the file is damaged."""
+    try:
+        return unxz(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from None
+
+
 def write_json(path: Path, content: Any) -> None:
-    """JSON, gzip-compressed; the same bytes for the same content."""
-    path.write_bytes(gzip.compress(json.dumps(content, allow_nan=False).encode(), 9, mtime=0))
+    """JSON, compressed by xz; the same bytes for the same content."""
+    write_packed(path, json.dumps(content, allow_nan=False).encode())
 
 
 def read_json(path: Path) -> Any:
     """Inverse of `write_json`. Raises `ChecksumError` where the file is damaged."""
     try:
-        return json.loads(gunzip(path.read_bytes()))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ChecksumError(f"{path} cannot be read ({error}); get a fresh copy of the model") from None
+        return json.loads(read_packed(path))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> ChecksumError:
+    return ChecksumError(f"{path} cannot be read ({error}); get a fresh copy of the model")
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -91,6 +108,11 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{path}: model format {description['format']}, but this chgdb reads up to {FORMAT_VERSION}: "
             "run pip install --upgrade chgdb"
+        )
+    if description["format"] < FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: model format {description['format']}, which was never released; train it again with "
+            "chgdb train properties"
         )
     return description
 

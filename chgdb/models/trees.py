@@ -6,7 +6,6 @@ The text stays LightGBM's own: `lightgbm.Booster(model_str=...)` reads what `wri
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..bounds import gunzip
-from ..errors import ChecksumError
 from ..store_head import KEY
-from . import ModelError
+from . import ModelError, storage
 
 if TYPE_CHECKING:
     import lightgbm
@@ -59,20 +56,17 @@ def slim(text: str, digits: int = 9) -> str:
 
 
 def write(path: Path, booster: lightgbm.Booster, digits: int = 9) -> None:
-    """Write a regression booster as slim text, gzip-compressed (name it .txt.gz); the same bytes for the same model.
+    """Write a regression booster as slim text, compressed by xz (name it .txt.xz); the same bytes for the same model.
 
     Stopped early, it is written up to its best iteration.
     """
     text = booster.model_to_string(num_iteration=booster.best_iteration if booster.best_iteration > 0 else -1)
-    path.write_bytes(gzip.compress(slim(text, digits).encode(), 9, mtime=0))
+    storage.write_packed(path, slim(text, digits).encode())
 
 
 def text_of(path: Path) -> str:
     """LightGBM's text of a written booster. Raises `ChecksumError` where the file is damaged."""
-    try:
-        return gunzip(path.read_bytes()).decode()
-    except (OSError, ValueError) as error:
-        raise ChecksumError(f"{path} cannot be read ({error}); get a fresh copy of the model") from None
+    return storage.read_packed(path).decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, eq=False)

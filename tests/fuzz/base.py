@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 import os
 import shutil
 import signal
@@ -146,8 +147,10 @@ def as_it_is(key: str, content: bytes) -> tuple[bytes, Callable[[bytes], bytes]]
     return content, bytes
 
 
-def gzipped(key: str, content: bytes) -> tuple[bytes, Callable[[bytes], bytes]]:
-    return (gzip.decompress(content), gzip.compress) if key.endswith(".gz") else (content, bytes)
+def unpacked(key: str, content: bytes) -> tuple[bytes, Callable[[bytes], bytes]]:
+    packings: dict[str, Any] = {".gz": gzip, ".xz": lzma}
+    packing = packings.get(key[-3:])
+    return (packing.decompress(content), packing.compress) if packing else (content, bytes)
 
 
 def placed(folder: Path, key: str, content: bytes) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import lzma
 import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from base import Files, Target, as_it_is, gzipped, placed, scratch, tolerated
+from base import Files, Target, as_it_is, placed, scratch, tolerated, unpacked
 
 from chgdb import Crystal, Density
 from chgdb_catalog import batches
@@ -40,7 +41,7 @@ def _autoencoder() -> Files:
 def _tensors(key: str, content: bytes):
     """The header of a safetensors file, which is JSON; other files as they are."""
     if not key.endswith(".safetensors"):
-        return gzipped(key, content)
+        return unpacked(key, content)
     size = int.from_bytes(content[:8], "little")
     return content[8 : 8 + size], lambda header: len(header).to_bytes(8, "little") + header + content[8 + size :]
 
@@ -160,7 +161,7 @@ def _trees(data: bytes) -> None:
 
 def _trees_seeds() -> list[bytes]:
     contents = _property_model("magpie").contents
-    return [gzip.decompress(data) for key, data in contents.items() if key.endswith(".txt.gz")]
+    return [lzma.decompress(data) for key, data in contents.items() if key.endswith(".txt.xz")]
 
 
 # --- tables and batches ----------------------------------------------------------------------------------------------
@@ -173,7 +174,7 @@ def _batch() -> Files:
     packed, step = batches.pack_channels(grids)
     record = {"material_id": "m-1", "grid": [8, 8, 8], "cell": _density().crystal.cell.tolist(), "symbols": ["Si", "O"]}
     batches.append([(record, packed, step)], folder)
-    return Files(_contents(folder), gzipped)
+    return Files(_contents(folder), unpacked)
 
 
 def _batches(data: bytes) -> None:

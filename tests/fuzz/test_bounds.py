@@ -325,3 +325,23 @@ def test_heads_that_unfold():
         unpack(started + zlib.compress(bytes(80 << 20)))
     with pytest.raises(ValueError, match="no file"):  # in time that grows with the size, not its square
         unpack(started + zlib.compress(b"base \n" + b"0 a\n" * (12 << 20)))
+
+
+@pytest.mark.parametrize(
+    ("pack", "unpack"), [(gzip.compress, bounds.gunzip), (lzma.compress, bounds.unxz)], ids=["gzip", "xz"]
+)
+def test_what_compressed_bytes_become(pack, unpack):
+    content = bytes(range(256)) * 100
+    packed = pack(content)
+    assert unpack(packed) == content
+    for damaged in (b"", packed[:-4], packed + b"x", bytes(len(packed)), pack(bytes(bounds.UNFOLDED * 3))):
+        with pytest.raises(ValueError, match=r"."):
+            unpack(damaged)
+
+
+@linux
+def test_xz_with_a_large_dictionary():
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 30}]
+    packed = lzma.compress(b"a", filters=filters)
+    with pytest.raises(ValueError, match="[Mm]emory"):
+        bounds.unxz(packed)

@@ -130,10 +130,10 @@ def test_damaged_and_foreign_models_are_refused(
 ) -> None:
     folder = tmp_path / "magpie"
     trained[0].save(folder)
-    weights = sorted(folder.rglob("bulk_modulus.txt.gz"))[0]
+    weights = sorted(folder.rglob("bulk_modulus.txt.xz"))[0]
     original = weights.read_bytes()
     weights.write_bytes(original[:-20] + bytes([original[-20] ^ 1]) + original[-19:])
-    with pytest.raises(ChecksumError, match=r"bulk_modulus\.txt\.gz does not match its checksum"):
+    with pytest.raises(ChecksumError, match=r"bulk_modulus\.txt\.xz does not match its checksum"):
         Ensemble.load(folder)
     weights.write_bytes(original)
     monkeypatch.setattr(get("magpie").Model, "VERSION", 7)
@@ -142,6 +142,9 @@ def test_damaged_and_foreign_models_are_refused(
     description = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps(description | {"format": 99}))
     with pytest.raises(ModelError, match="pip install --upgrade chgdb"):
+        Ensemble.load(folder)
+    (folder / "model.json").write_text(json.dumps(description | {"format": 1}))
+    with pytest.raises(ModelError, match="model format 1, .* train it again with chgdb train properties"):
         Ensemble.load(folder)
     (folder / "model.json").write_text("{")
     with pytest.raises(ChecksumError, match="damaged"):

@@ -29,12 +29,12 @@ def test_predictions_are_lightgbms() -> None:
 
 def test_a_written_booster_is_small_and_lightgbm_reads_it(tmp_path: Path) -> None:
     model = booster()
-    trees.write(tmp_path / "model.txt.gz", model)
-    again = lightgbm.Booster(model_str=trees.text_of(tmp_path / "model.txt.gz"))
-    read = trees.read(tmp_path / "model.txt.gz").predict(TABLE)
+    trees.write(tmp_path / "model.txt.xz", model)
+    again = lightgbm.Booster(model_str=trees.text_of(tmp_path / "model.txt.xz"))
+    read = trees.read(tmp_path / "model.txt.xz").predict(TABLE)
     np.testing.assert_allclose(read, again.predict(TABLE), rtol=0, atol=1e-12)
     np.testing.assert_allclose(read, model.predict(TABLE), rtol=0, atol=1e-6)
-    assert len(trees.text_of(tmp_path / "model.txt.gz")) < 0.7 * len(model.model_to_string())
+    assert len(trees.text_of(tmp_path / "model.txt.xz")) < 0.7 * len(model.model_to_string())
     shares, before = (b.predict(TABLE[:5], pred_contrib=True) for b in (again, model))
     np.testing.assert_allclose(shares, before, atol=1e-6)  # SHAP values need the counts, which are kept
 
@@ -66,12 +66,12 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         trees.parse("something else")
     with pytest.raises(ModelError, match="incomplete"):
         trees.parse(booster(5).model_to_string().replace("right_child=", "lost=", 1))
-    trees.write(tmp_path / "model.txt.gz", booster(5))
-    damaged = bytearray((tmp_path / "model.txt.gz").read_bytes())
+    trees.write(tmp_path / "model.txt.xz", booster(5))
+    damaged = bytearray((tmp_path / "model.txt.xz").read_bytes())
     damaged[len(damaged) // 2] ^= 0xFF
-    (tmp_path / "model.txt.gz").write_bytes(bytes(damaged))
+    (tmp_path / "model.txt.xz").write_bytes(bytes(damaged))
     with pytest.raises(ChecksumError, match="get a fresh copy"):
-        trees.read(tmp_path / "model.txt.gz")
+        trees.read(tmp_path / "model.txt.xz")
 
 
 def test_categorical_splits_are_refused() -> None:
