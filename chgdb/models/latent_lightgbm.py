@@ -3,8 +3,8 @@
 Latents are flattened, standardised and reduced to at most 128 principal components (the paper has 512, which would take
 more bytes than all trees; `latent_lightgbm_512` has them, for comparison); MAGPIE features follow; LightGBM with
 parameters found by Optuna and early stopping, one booster a target. Means, deviations and components come from the
-training rows only. Components are rounded to 31 levels, for their bytes, before the trees see them: over thousands of
-columns that moves a coefficient by a few per cent of its spread.
+training rows only. Components are rounded to 31 levels, for their bytes, before the trees see them: the errors of
+thousands of columns nearly cancel.
 """
 
 from __future__ import annotations

@@ -343,5 +343,5 @@ def test_what_compressed_bytes_become(pack, unpack):
 def test_xz_with_a_large_dictionary():
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 30}]
     packed = lzma.compress(b"a", filters=filters)
-    with pytest.raises(ValueError, match="[Mm]emory"):
+    with pytest.raises(ValueError, match=r"[Mm]emory"):
         bounds.unxz(packed)

@@ -144,7 +144,7 @@ def test_damaged_and_foreign_models_are_refused(
     with pytest.raises(ModelError, match="pip install --upgrade chgdb"):
         Ensemble.load(folder)
     (folder / "model.json").write_text(json.dumps(description | {"format": 1}))
-    with pytest.raises(ModelError, match="model format 1, .* train it again with chgdb train properties"):
+    with pytest.raises(ModelError, match=r"model format 1, .* train it again with chgdb train properties"):
         Ensemble.load(folder)
     (folder / "model.json").write_text("{")
     with pytest.raises(ChecksumError, match="damaged"):
