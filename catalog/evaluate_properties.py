@@ -31,6 +31,7 @@ from chgdb.catalog import Catalog, open_catalog
 from chgdb.errors import ChgdbError
 from chgdb.models import Rows, ensemble, storage
 from chgdb.models.ensemble import HELD_OUT, Ensemble, HeldOut, Predictions
+from chgdb.models.evaluation import FOLDS
 from chgdb.models.rows import from_catalog
 from chgdb.models.rows import labels as labels_of
 from chgdb.views import models_folder
@@ -99,7 +100,7 @@ class Measurement:
             order = np.random.default_rng(0).permutation(np.flatnonzero(train))
             train = np.zeros(len(train), bool)
             train[order[: round(share * len(order))]] = True
-        return self._kept(name, f"paper-{share:g}", targets, train, self.test)
+        return self._kept(name, f"paper-{share:g}", targets, train, self.test, intervals=share == 1)
 
     def drawn(self, name: str) -> Predictions:
         """Predictions of the paper's test rows and of further sets of as many, drawn at random from the rest of its
@@ -121,8 +122,10 @@ class Measurement:
         train: np.ndarray,
         test: np.ndarray | None,
         rows: Rows | None = None,
+        intervals: bool = True,
     ) -> Predictions:
-        """Predictions from the working folder, or made and put there. rows: those of the catalog unless given."""
+        """Predictions from the working folder, or made and put there. rows: those of the catalog unless given.
+        intervals: whether stds count; calibrating them takes most of the time of a model that is one learner."""
         rows = rows or self.rows
         base, extended = name.rstrip(EXTENDED), name.endswith(EXTENDED)
         if extended and self.extra is None:
@@ -130,14 +133,16 @@ class Measurement:
         learner = models.get(base).Model
         wanted = {n: self.labels[n] for n in targets if n in self.labels}
         version = f"{learner.VERSION} {getattr(learner, 'SETTINGS', None)} {protocol}"
-        if test is not None and base not in _ONCE:
+        once = test is not None and (base in _ONCE or (not intervals and getattr(learner, "REFIT", False)))
+        if test is not None and not once:
             version += f" {ensemble.CALIBRATION}"
         data = {n: rows[n] for n in learner.INPUTS} | {f"label {n}": v for n, v in wanted.items()}
         data |= {"train": train} | ({"extra": self.extra[0]["magpie"]} if extended and self.extra else {})
         key = storage.data_checksum((*self.rows.ids, version), data)[:16]
         path = self.work / "predictions" / f"{name}-{protocol}-{len(targets)}-{key}.npz"
         if not path.exists():
-            found = self._made(base, rows, self.extra if extended else None, protocol, wanted, train, test)
+            folds = 1 if once else FOLDS
+            found = self._made(base, rows, self.extra if extended else None, protocol, wanted, train, test, folds)
             path.parent.mkdir(parents=True, exist_ok=True)
             arrays = {f"mean {n}": v for n, v in found.mean.items()} | {f"std {n}": v for n, v in found.std.items()}
             np.savez_compressed(path, allow_pickle=False, **arrays)
@@ -155,6 +160,7 @@ class Measurement:
         targets: dict[str, np.ndarray],
         train: np.ndarray,
         test: np.ndarray | None,
+        folds: int,
     ) -> Predictions:
         def note(text: str) -> None:
             print(f"{name}, {protocol}: {text}", file=sys.stderr)
@@ -165,7 +171,6 @@ class Measurement:
                 note("out-of-fold predictions of the stored model")
                 return stored
         chosen = np.flatnonzero(train)
-        folds = 1 if name in _ONCE and test is not None else 5
         trained, found = Ensemble.fit(
             name, rows.take(chosen), {n: v[chosen] for n, v in targets.items()}, extra=extra, folds=folds,
             progress=note, refit=test is not None, grouped=test is None,

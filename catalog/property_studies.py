@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -28,10 +29,18 @@ SHARES = (0.125, 0.25, 0.5, 1.0)
 #: The parameters of the boosters that compare sets of columns: nothing tuned, the same for all.
 _PLAIN = {
     "objective": "regression", "learning_rate": 0.03, "num_leaves": 24, "min_data_in_leaf": 5, "feature_fraction": 0.3,
-    "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "verbose": -1, "deterministic": True,
+    "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "max_bin": 63, "verbose": -1, "deterministic": True,
     "force_row_wise": True, "num_threads": 1, "seed": 0,
 }  # fmt: skip
 _TREES = 500
+#: Sets of columns that they compare, by `_group`.
+_SETS = {
+    "composition": ("composition",),
+    "composition, structure": ("composition", "structure"),
+    "density": ("density",),
+    "composition, density": ("composition", "density"),
+    "composition, structure, density": ("composition", "structure", "density"),
+}
 #: Poisson's ratio: below it are aggregates of cristobalite and its kin, and hardly any other crystal.
 _AUXETIC = -0.15
 _LARGEST = 4
@@ -240,34 +249,39 @@ def _columns(measured: Measurement) -> dict[str, Any]:
     """
     from chgdb import features
 
-    table = measured.rows["density"]
     groups = np.array([_group(name) for name in features.names()])
-    sets = {
-        "composition": ("composition",),
-        "composition, structure": ("composition", "structure"),
-        "density": ("density",),
-        "composition, density": ("composition", "density"),
-        "composition, structure, density": ("composition", "structure", "density"),
-    }
     result: dict[str, Any] = {"sets": {}, "shap": {}}
     for target in SERVED:
-        truth = measured.truth(target)
-        known = np.isfinite(truth)
-        scaled = TARGETS[target].forward(truth[known])
-        folds = evaluation.grouped_folds(measured.formulas[known].tolist())
-        for name, parts in sets.items():
-            columns = np.flatnonzero(np.isin(groups, parts))
-            predicted, shares = _plain(table[known][:, columns], scaled, folds, name == list(sets)[-1])
-            values = evaluation.metrics(truth[known], TARGETS[target].inverse(predicted))
-            result["sets"].setdefault(target, {})[name] = _rounded(values)
-            if shares is not None:
-                total = float(shares.sum())
-                result["shap"][target] = {
-                    part: float(f"{shares[groups[columns] == part].sum() / total:.3g}")
-                    for part in ("composition", "structure", "density")
-                }
+        data = {"table": measured.rows["density"], "truth": measured.truth(target), "groups": groups}
+        key = storage.data_checksum((*measured.rows.ids, target, str(_SETS), str(_PLAIN), str(_TREES)), data)[:16]
+        path = measured.work / "columns" / f"{target}-{key}.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(_compared(measured, target, groups)), encoding="utf-8")
+        result["sets"][target], result["shap"][target] = json.loads(path.read_text(encoding="utf-8"))
         _say(f"columns, {target}: measured")
     return result
+
+
+def _compared(measured: Measurement, target: str, groups: np.ndarray) -> tuple[dict[str, Any], dict[str, float]]:
+    """(set of columns -> scores, group of columns -> its share of the SHAP values) of one target."""
+    table, truth = measured.rows["density"], measured.truth(target)
+    known = np.isfinite(truth)
+    scaled = TARGETS[target].forward(truth[known])
+    folds = evaluation.grouped_folds(measured.formulas[known].tolist())
+    scores: dict[str, Any] = {}
+    shared: dict[str, float] = {}
+    for name, parts in _SETS.items():
+        columns = np.flatnonzero(np.isin(groups, parts))
+        predicted, shares = _plain(table[known][:, columns], scaled, folds, name == list(_SETS)[-1])
+        scores[name] = _rounded(evaluation.metrics(truth[known], TARGETS[target].inverse(predicted)))
+        if shares is not None:
+            total = float(shares.sum())
+            shared = {
+                part: float(f"{shares[groups[columns] == part].sum() / total:.3g}")
+                for part in ("composition", "structure", "density")
+            }
+    return scores, shared
 
 
 def _process_columns(measured: Measurement) -> dict[str, Any]:

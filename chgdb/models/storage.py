@@ -102,7 +102,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         ) from None
     except (ValueError, RecursionError) as error:
         raise ChecksumError(f"{path} is damaged ({error}); get a fresh copy of the model") from None
-    if not isinstance(description, dict) or not isinstance(description.get("format"), int):
+    if not isinstance(description, dict) or type(description.get("format")) is not int:
         raise ModelError(f"{path} describes no property model")
     if description["format"] > FORMAT_VERSION:
         raise ModelError(
