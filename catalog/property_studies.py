@@ -252,8 +252,9 @@ def _columns(measured: Measurement) -> dict[str, Any]:
     groups = np.array([_group(name) for name in features.names()])
     result: dict[str, Any] = {"sets": {}, "shap": {}}
     for target in SERVED:
-        data = {"table": measured.rows["density"], "truth": measured.truth(target), "groups": groups}
-        key = storage.data_checksum((*measured.rows.ids, target, str(_SETS), str(_PLAIN), str(_TREES)), data)[:16]
+        data = {"table": measured.rows["density"], "truth": measured.truth(target)}
+        settings = (target, str(_SETS), str(_PLAIN), str(_TREES), *groups.tolist())
+        key = storage.data_checksum((*measured.rows.ids, *settings), data)[:16]
         path = measured.work / "columns" / f"{target}-{key}.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
