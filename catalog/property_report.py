@@ -34,7 +34,7 @@ _ORDER = (
     *TARGETS, "composition", "structure", "composition, structure", "density", "composition, density",
     "composition, structure, density", "magpie", "magpie+", "latent_cnn", "lightgbm", "lightgbm_512",
     "attention", "multitarget", "invariant", "invariant+", "24 rotations of the axes", "5 arbitrary rotations",
-    "3 shifts of the origin", "2 x 2 x 2 supercell", "another cell", "finer grids",
+    "3 shifts of the origin", "2 x 2 x 2 supercell", "another cell", "finer grids", "paper", "grouped", "drawn",
 )  # fmt: skip
 
 
