@@ -13,6 +13,7 @@ models one by one; tables show those that were measured.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -36,6 +37,7 @@ from chgdb.models.rows import from_catalog
 from chgdb.models.rows import labels as labels_of
 from chgdb.views import models_folder
 from chgdb_catalog import property_report, property_studies, structures
+from chgdb_catalog.batches import write_atomically
 from chgdb_catalog.rebuild import FEATURES
 
 HERE = Path(__file__).resolve().parent
@@ -133,19 +135,21 @@ class Measurement:
         learner = models.get(base).Model
         wanted = {n: self.labels[n] for n in targets if n in self.labels}
         version = f"{learner.VERSION} {getattr(learner, 'SETTINGS', None)} {protocol}"
-        once = test is not None and (base in _ONCE or (not intervals and getattr(learner, "REFIT", False)))
-        if test is not None and not once:
+        once = base in _ONCE or (not intervals and getattr(learner, "REFIT", False))
+        folds = 1 if once and test is not None else FOLDS
+        if test is not None and folds > 1:
             version += f" {ensemble.CALIBRATION}"
         data = {n: rows[n] for n in learner.INPUTS} | {f"label {n}": v for n, v in wanted.items()}
         data |= {"train": train} | ({"extra": self.extra[0]["magpie"]} if extended and self.extra else {})
         key = storage.data_checksum((*self.rows.ids, version), data)[:16]
         path = self.work / "predictions" / f"{name}-{protocol}-{len(targets)}-{key}.npz"
         if not path.exists():
-            folds = 1 if once else FOLDS
             found = self._made(base, rows, self.extra if extended else None, protocol, wanted, train, test, folds)
             path.parent.mkdir(parents=True, exist_ok=True)
             arrays = {f"mean {n}": v for n, v in found.mean.items()} | {f"std {n}": v for n, v in found.std.items()}
-            np.savez_compressed(path, allow_pickle=False, **arrays)
+            content = io.BytesIO()
+            np.savez_compressed(content, allow_pickle=False, **arrays)
+            write_atomically(path, content.getvalue())
         with np.load(path, allow_pickle=False) as file:
             mean = {n: file[f"mean {n}"] for n in wanted if f"mean {n}" in file}
             std = {n: file[f"std {n}"] for n in mean}

@@ -18,6 +18,7 @@ from chgdb.errors import ChgdbError
 from chgdb.grids import fast_length
 from chgdb.models import SERVED, TARGETS, evaluation, storage
 from chgdb.models.evaluation import NINETY_PERCENT
+from chgdb_catalog.batches import write_atomically
 
 if TYPE_CHECKING:
     from chgdb.models.ensemble import Predictions
@@ -258,7 +259,7 @@ def _columns(measured: Measurement) -> dict[str, Any]:
         path = measured.work / "columns" / f"{target}-{key}.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(_compared(measured, target, groups)), encoding="utf-8")
+            write_atomically(path, json.dumps(_compared(measured, target, groups)).encode())
         result["sets"][target], result["shap"][target] = json.loads(path.read_text(encoding="utf-8"))
         _say(f"columns, {target}: measured")
     return result
