@@ -11,7 +11,7 @@ import numpy as np
 from chgdb.catalog import Catalog, open_catalog
 from chgdb.elements import SYMBOLS
 
-from . import coverage, refusals
+from . import batches, coverage, refusals
 from .batches import SOURCES, write_atomically
 
 PICTURE = "coverage.svg"
@@ -88,15 +88,20 @@ APL Materials 1, 011002 (2013); for elasticity also M. de Jong et al., Scientifi
 def write(path: Path, store: Path, sources: Path = SOURCES) -> None:
     """Write the datasheet of a store to `path`, and its picture beside it, each atomically.
 
-    sources: folder of the batches, which says what gave no density.
+    sources: folder of the batches, which says what gave no density, and what came after the store.
     """
     catalog = open_catalog(store)
     coverage.draw(catalog, path.with_name(PICTURE))
-    write_atomically(path, render(catalog, refusals.counts(sources)).encode())
+    later = len(set(batches.index(sources)) - set(catalog.ids))
+    write_atomically(path, render(catalog, refusals.counts(sources), later).encode())
 
 
-def render(catalog: Catalog, refused: Sequence[tuple[str, str, int]] = ()) -> str:
-    """The datasheet as Markdown; refused: (how, reason, number of structures) of what gave no density."""
+def render(catalog: Catalog, refused: Sequence[tuple[str, str, int]] = (), later: int = 0) -> str:
+    """The datasheet as Markdown.
+
+    refused: (how, reason, number of structures) of what gave no density.
+    later: number of densities that are in the batches and not yet in the store.
+    """
     info = catalog.info()
     atoms = catalog.column("n_atoms")
     payload = catalog.column("stored_bytes").astype(float)
@@ -131,7 +136,7 @@ def render(catalog: Catalog, refused: Sequence[tuple[str, str, int]] = ()) -> st
         n_elements=len(present),
         elements=" ".join(symbol for symbol in SYMBOLS if symbol in present),
         picture=PICTURE,
-        refused=_refused(refused),
+        refused="\n\n".join([*_later(later), _refused(refused)]),
         n_reconstructed=sources["reconstructed"],
         median_atoms=float(np.median(atoms)),
         max_atoms=int(atoms.max()),
@@ -139,6 +144,13 @@ def render(catalog: Catalog, refused: Sequence[tuple[str, str, int]] = ()) -> st
         asymmetry_high=float(np.percentile(asymmetry, 95)),
         asymmetry_largest=float(asymmetry.max()),
     )
+
+
+def _later(number: int) -> list[str]:
+    if not number:
+        return []
+    held, wait = ("One density", "waits") if number == 1 else (f"{number:,} densities", "wait")
+    return [f"{held} more in `sources/`, computed since, {wait} for the next version of the store."]
 
 
 def _refused(counts: Sequence[tuple[str, str, int]]) -> str:

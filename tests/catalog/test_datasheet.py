@@ -50,6 +50,17 @@ def test_what_was_refused_is_counted(store: Path, tmp_path: Path) -> None:
     assert "| failed | time | 2 |\n| set aside | energy | 1 |" in text
 
 
+def test_what_came_after_the_store_is_counted(store: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    page = tmp_path / "README.md"
+    for material_id, said in ((IDS[0], None), ("mp-66", "One density more"), ("mp-134", "2 densities more")):
+        record, grids = batches.load(material_id)
+        batches.append([(record, *batches.pack_channels(grids))], tmp_path)
+        datasheet.write(page, store, tmp_path)
+        text = page.read_text(encoding="utf-8")
+        assert said in text if said else "for the next version of the store" not in text
+
+
 def test_every_element_has_a_place_of_its_own() -> None:
     places = [coverage.place(number) for number in range(1, 104)]
     assert len(set(places)) == 103
