@@ -202,6 +202,15 @@ def _distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.maximum(square - 2 * first @ second.T, 0.0)
 
 
+def _rational_quadratic(squares: np.ndarray, shape: float) -> np.ndarray:
+    """Of squares of distances, in their place and precision."""
+    squares *= float(0.5 / shape)
+    squares += 1
+    np.log(squares, out=squares)  # a power would take three times as long
+    squares *= -float(shape)
+    return np.exp(squares, out=squares)
+
+
 def _joined(rows: Parts, groups: tuple[int, ...], weights: np.ndarray) -> np.ndarray:
     return np.hstack([rows.groups[g] * np.sqrt(w) for g, w in zip(groups, weights, strict=True)])
 
@@ -212,15 +221,21 @@ def covariance(layout: Layout, theta: np.ndarray, first: Parts, second: Parts) -
     # A weighted sum of distances is the distance of groups scaled by the roots of the weights: one product of matrices.
     total_f = _distances(_joined(first, layout.structure, h.weights_f), _joined(second, layout.structure, h.weights_f))
     total_g = _distances(_joined(first, layout.density, h.weights_g), _joined(second, layout.density, h.weights_g))
-    result = h.amplitude_f * (1 + total_f / (2 * h.shape_f)) ** -h.shape_f
+    result = h.amplitude_f * _rational_quadratic(total_f, h.shape_f)
     both = np.outer(first.has_density, second.has_density)
     if both.any():
-        result += both * (h.amplitude_g * (1 + total_g / (2 * h.shape_g)) ** -h.shape_g)
+        result += both * (h.amplitude_g * _rational_quadratic(total_g, h.shape_g))
     if layout.atoms:
         one, other = (_weighted_atoms(layout, h, rows) for rows in (first, second))
         for start in range(0, len(first), _BLOCK):
             block = np.arange(start, min(start + _BLOCK, len(first)))
-            result[block] += h.amplitude_h * _mean_over_atoms(one.take(block), other, h.shape_h)
+            if first is not second:
+                result[block] += h.amplitude_h * _mean_over_atoms(one.take(block), other, h.shape_h)
+                continue
+            # Between the same rows it is symmetric: what is left of the block is known.
+            found = h.amplitude_h * _mean_over_atoms(one.take(block), one.take(np.arange(start, len(first))), h.shape_h)
+            result[block, start:] += found
+            result[block[-1] + 1 :, block] += found[:, len(block) :].T
     return result + h.linear * (first.groups[layout.linear] @ second.groups[layout.linear].T)
 
 
@@ -234,10 +249,7 @@ def _weighted_atoms(layout: Layout, h: Hyperparameters, rows: Parts) -> Atoms:
 def _mean_over_atoms(first: Atoms, second: Atoms, shape: float) -> np.ndarray:
     """(n, m) means over all pairs of atoms of two crystals of a rational quadratic of their distance."""
     # Single precision: there are ten times as many pairs as of crystals.
-    near = _distances(first.values, second.values)
-    near *= np.float32(0.5 / shape)
-    near += 1
-    near = np.exp(np.float32(-shape) * np.log(near, out=near))
+    near = _rational_quadratic(_distances(first.values, second.values), shape)
     by_crystal = np.add.reduceat((near * second.shares.astype(np.float32)).astype(float), second.starts, axis=1)
     return np.add.reduceat(by_crystal * first.shares[:, None], first.starts, axis=0)
 
@@ -274,14 +286,15 @@ def optimise(
     first = rng.permutation(with_density)[: max(SAMPLE * 2 // 3, SAMPLE - len(without))]
     chosen = np.sort(np.concatenate([first, rng.permutation(without)[: SAMPLE - len(first)]]))
     sample, y = rows.take(chosen), values[chosen]
-    distance = [_distances(group, group) for group in sample.groups]
+    distance = np.stack([_distances(group, group) for group in sample.groups])
+    distance_f, distance_g = distance[list(layout.structure)], distance[list(layout.density)]
     linear = sample.groups[layout.linear] @ sample.groups[layout.linear].T
     both = np.outer(sample.has_density, sample.has_density).astype(float)
-    between, shares, owners, starts = [], np.zeros((0, 0)), np.zeros(0, int), np.zeros(0, int)
+    between, shares, owners, starts = np.zeros((0, 0, 0)), np.zeros((0, 0)), np.zeros(0, int), np.zeros(0, int)
     if sample.atoms is not None:
         ends = np.cumsum([0, *(c.stop - c.start for c in layout.atoms)])
         columns = [sample.atoms.values[:, a:b].astype(float) for a, b in pairwise(ends)]
-        between = [_distances(group, group) for group in columns]
+        between = np.stack([_distances(group, group) for group in columns])
         shares = np.outer(sample.atoms.shares, sample.atoms.shares)
         owners, starts = sample.atoms.owners, sample.atoms.starts
     mean, std, bounds = layout.starts()
@@ -289,13 +302,15 @@ def optimise(
 
     def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
         w_f, w_g, a_f, a_g, s_f, s_g, lin, noise, w_h, a_h, s_h = layout.split(theta)
-        base_f = 1 + sum(w * distance[g] for w, g in zip(w_f, layout.structure, strict=True)) / (2 * s_f)
-        base_g = 1 + sum(w * distance[g] for w, g in zip(w_g, layout.density, strict=True)) / (2 * s_g)
-        k_f, k_g = a_f * base_f**-s_f, both * (a_g * base_g**-s_g)
+        base_f = 1 + np.tensordot(w_f / (2 * s_f), distance_f, 1)
+        base_g = 1 + np.tensordot(w_g / (2 * s_g), distance_g, 1)
+        log_f, log_g = np.log(base_f), np.log(base_g)
+        k_f, k_g = a_f * np.exp(-s_f * log_f), both * (a_g * np.exp(-s_g * log_g))
         matrix = k_f + k_g + lin * linear
-        if between:
-            base_h = 1 + sum(w * d for w, d in zip(w_h, between, strict=True)) / (2 * s_h)
-            k_h = a_h * shares * base_h**-s_h
+        if len(between):
+            base_h = 1 + np.tensordot(w_h / (2 * s_h), between, 1)
+            log_h = np.log(base_h)
+            k_h = a_h * shares * np.exp(-s_h * log_h)
             matrix += np.add.reduceat(np.add.reduceat(k_h, starts, axis=1), starts, axis=0)
         matrix[np.diag_indices(n)] += _noise(layout, theta, sample)
         factor, failed = dpotrf(matrix, lower=True)
@@ -307,21 +322,21 @@ def optimise(
         value = 0.5 * (y * alpha).sum() + t * np.log(np.diag(factor)).sum()
         pull = alpha @ alpha.T - t * inverse
         pull_f, pull_g = -0.5 * pull * k_f / base_f, -0.5 * pull * k_g / base_g
-        gradient = [-0.5 * w * (pull_f * distance[g]).sum() for w, g in zip(w_f, layout.structure, strict=True)]
-        gradient += [-0.5 * w * (pull_g * distance[g]).sum() for w, g in zip(w_g, layout.density, strict=True)]
+        gradient = [*(-0.5 * w_f * np.tensordot(distance_f, pull_f, 2))]
+        gradient += [*(-0.5 * w_g * np.tensordot(distance_g, pull_g, 2))]
         diagonal = np.diag(pull)
         gradient.append(-0.5 * (pull * k_f).sum())
         gradient.append(-0.5 * (pull * k_g).sum() - 0.5 * a_g * diagonal[~sample.has_density].sum())
-        for shape, base, k in ((s_f, base_f, k_f), (s_g, base_g, k_g)):
-            gradient.append(-0.5 * shape * (pull * k * ((base - 1) / base - np.log(base))).sum())
+        for shape, base, log, k in ((s_f, base_f, log_f, k_f), (s_g, base_g, log_g, k_g)):
+            gradient.append(-0.5 * shape * (pull * k * ((base - 1) / base - log)).sum())
         gradient.append(-0.5 * lin * (pull * linear).sum())
         gradient.append(-0.5 * noise * diagonal.sum())
-        if between:
+        if len(between):
             over_atoms = pull[np.ix_(owners, owners)] * k_h
             pull_h = -0.5 * over_atoms / base_h
-            gradient += [-0.5 * w * (pull_h * d).sum() for w, d in zip(w_h, between, strict=True)]
+            gradient += [*(-0.5 * w_h * np.tensordot(between, pull_h, 2))]
             gradient.append(-0.5 * over_atoms.sum())
-            gradient.append(-0.5 * s_h * (over_atoms * ((base_h - 1) / base_h - np.log(base_h))).sum())
+            gradient.append(-0.5 * s_h * (over_atoms * ((base_h - 1) / base_h - log_h)).sum())
         away = (theta - mean) / std
         return value / t + 0.5 * (away**2).sum(), np.array(gradient) / t + away / std
 
@@ -336,7 +351,7 @@ def _weigh(matrix: np.ndarray, values: np.ndarray, noise: np.ndarray) -> tuple[n
     others predict of it, is (FREEDOM + 1) / (FREEDOM + r^2 / v) of the usual one.
     """
     from scipy.linalg import cho_solve
-    from scipy.linalg.lapack import dpotrf, dpotri
+    from scipy.linalg.lapack import dpotrf, dtrtri
 
     least = noise
     for left in range(ROUNDS, -1, -1):
@@ -348,7 +363,9 @@ def _weigh(matrix: np.ndarray, values: np.ndarray, noise: np.ndarray) -> tuple[n
         alpha = cho_solve((factor, True), values, check_finite=False)
         if not left:
             break
-        precision = np.diag(dpotri(factor, lower=True, overwrite_c=True)[0])
+        # The diagonal of the inverse is all that is needed of it: a third less work than the inverse.
+        inverse = dtrtri(factor, lower=True, overwrite_c=True)[0]
+        precision = np.einsum("ij,ij->j", inverse, inverse)
         residual = alpha / precision[:, None]  # of leaving the row out
         variance = np.maximum(1 / precision - noise, 0.0) + least
         weight = (FREEDOM + 1) / (FREEDOM + (residual**2).mean(axis=1) / variance)

@@ -148,6 +148,8 @@ def test_covariance_over_atoms_is_the_mean_over_pairs(monkeypatch):
                 expected += mine.shares[a] * mine.shares[b] * (1 + square / (2 * shape)) ** -shape
         assert found[i, j] == pytest.approx(amplitude * expected, rel=1e-5)
     whole = gaussian.covariance(WITH_ATOMS, theta, rows, rows)
+    np.testing.assert_allclose(whole, gaussian.covariance(WITH_ATOMS, theta, rows, with_atoms(x)), rtol=1e-5)
+    np.testing.assert_allclose(whole, whole.T, rtol=1e-5)
     has = rows.has_density
     np.testing.assert_allclose(gaussian._variance(WITH_ATOMS, theta, rows)[has], np.diag(whole)[has], rtol=1e-5)
 
@@ -209,3 +211,28 @@ def test_wrong_labels_are_not_believed():
     plain, robust = error(wrong, 0), error(wrong, gaussian.ROUNDS)
     assert robust < 0.7 * plain
     assert error(y, gaussian.ROUNDS) < 1.1 * error(y, 0)
+
+
+def test_noise_follows_residuals_of_leaving_rows_out():
+    """Against leaving each row out, one by one, and the definition of the weights; a wrong label gets more noise."""
+    rng = np.random.default_rng(4)
+    x = np.sort(rng.uniform(0, 5, 40))
+    matrix = np.exp(-((x[:, None] - x[None]) ** 2))
+    values = np.stack([np.sin(x), np.cos(x)], axis=1) + 0.05 * rng.normal(size=(40, 2))
+    values[17] += 3.0
+    least = np.full(40, 0.05**2)
+    expected = least
+    for _ in range(gaussian.ROUNDS):
+        weight = np.empty(40)
+        for i in range(40):
+            others = np.arange(40) != i
+            solved = np.linalg.solve(matrix[np.ix_(others, others)] + np.diag(expected[others]), matrix[others, i])
+            residual = values[i] - solved @ values[others]
+            variance = matrix[i, i] - solved @ matrix[others, i]
+            weight[i] = (gaussian.FREEDOM + 1) / (gaussian.FREEDOM + (residual**2).mean() / (variance + least[i]))
+        expected = least / np.minimum(weight, 1.0)
+    noise, alpha = gaussian._weigh(matrix, values, least)
+    np.testing.assert_allclose(noise, expected, rtol=1e-6)
+    np.testing.assert_allclose((matrix + np.diag(noise)) @ alpha, values, atol=1e-8)
+    assert noise.argmax() == 17
+    assert noise[17] > 50 * least[17]
