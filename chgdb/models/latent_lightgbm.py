@@ -17,13 +17,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import require
-from . import Rows, trees
+from . import Rows, storage, trees
 
 NAME = "lightgbm"
 #: A place of the latent that fewer of the training cells reach is left out: it would be a name for these few.
 _LEAST_SHARE = 0.02
 #: Learning rate of the trees that are kept; trials take larger steps.
 _RATE = 0.06
+#: Digits of the numbers in trees: what is rounded away is far below what a latent is known to.
+_DIGITS = 7
 #: Steps between zero and the largest element of a component.
 _STEPS = 15
 _BASE = {"objective": "regression", "verbose": -1, "deterministic": True, "force_row_wise": True, "num_threads": 1}
@@ -34,7 +36,7 @@ class Model:
     NAME = NAME
     TITLE = "latent + MAGPIE, LightGBM"
     INPUTS = ("latent", "magpie")
-    VERSION = 2
+    VERSION = 3
     REFIT = True
     #: Numbers of principal components that Optuna chooses among.
     COMPONENTS: ClassVar[tuple[int, ...]] = (32, 128)
@@ -73,7 +75,7 @@ class Model:
             data = lightgbm.Dataset(table, values[known], free_raw_data=False)
             booster = lightgbm.train(self.parameters[name] | {"seed": seed}, data, count)
             self.boosters[name] = booster
-            self.forests[name] = trees.parse(trees.slim(booster.model_to_string()), name)
+            self.forests[name] = trees.parse(trees.slim(booster.model_to_string(), _DIGITS), name)
             if progress is not None:
                 progress(f"{name}: {count} trees on {self.components[name]} components")
         self._drop_components()
@@ -157,12 +159,12 @@ class Model:
         return mean, {name: np.zeros(len(rows)) for name in mean}
 
     def save(self, folder: Path) -> None:
-        """components.safetensors, one LightGBM text a target, and settings.json."""
+        """components.safetensors.xz, one LightGBM text a target, and settings.json."""
         tensors = require("safetensors.numpy", "ml", _PURPOSE)
         data = tensors.save({n: np.ascontiguousarray(a) for n, a in self.arrays.items()})
-        (folder / "components.safetensors").write_bytes(data)  # `save_file` would let nobody else read it
+        storage.write_packed(folder / "components.safetensors.xz", data)
         for name, booster in self.boosters.items():
-            trees.write(folder / f"{name}.txt.xz", booster)
+            trees.write(folder / f"{name}.txt.xz", booster, _DIGITS)
         facts = {"components": self.components, "parameters": self.parameters}
         (folder / "settings.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
@@ -172,7 +174,7 @@ class Model:
         tensors = require("safetensors.numpy", "ml", "the model lightgbm")
         facts = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
         model = cls()
-        model.arrays = tensors.load_file(folder / "components.safetensors")
+        model.arrays = tensors.load(storage.read_packed(folder / "components.safetensors.xz"))
         model.components, model.parameters = facts["components"], facts["parameters"]
         model.forests = {name: trees.read(folder / f"{name}.txt.xz") for name in model.components}
         return model
