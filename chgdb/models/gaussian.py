@@ -206,7 +206,7 @@ def _rational_quadratic(squares: np.ndarray, shape: float) -> np.ndarray:
     """Of squares of distances, in their place and precision."""
     squares *= float(0.5 / shape)
     squares += 1
-    np.log(squares, out=squares)  # a power would take three times as long
+    np.log(squares, out=squares)  # a power takes longer
     squares *= -float(shape)
     return np.exp(squares, out=squares)
 
