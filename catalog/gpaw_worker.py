@@ -4,10 +4,11 @@
     python3 gpaw_worker.py JOB.json RESULT.npz
 
 Needs GPAW, ASE, numpy and the other `gpaw_*.py` beside it, and nothing of chgdb: it runs under whichever interpreter
-has GPAW.  JOB.json holds `record` (`cell` rows in Angstrom, `symbols`, `frac`) and optionally `settings` (see
-`DEFAULTS`) and `setups`, a folder of PAW setups for elements that GPAW's own data lack.  RESULT.npz holds the grids
-`total` and, for a spin-polarised run, `magnetization`, (nx, ny, nz) float64 in e/A^3 with point i at i/N, and `meta`, a
-JSON text.  It appears under its name only when complete.
+has GPAW.  JOB.json holds `record` (`cell` rows in Angstrom, `symbols`, `frac`; optionally `potentials`, element -> name
+of one of GPAW's other PAW setups for it, Na -> 1 say) and optionally `settings` (see `DEFAULTS`) and `setups`, a folder
+of PAW setups for elements that GPAW's own data lack.  RESULT.npz holds the grids `total` and, for a spin-polarised run,
+`magnetization`, (nx, ny, nz) float64 in e/A^3 with point i at i/N, and `meta`, a JSON text.  It appears under its name
+only when complete.
 
 A run that fails writes RESULT.npz.failure.json with `reason` and `detail` and ends with exit code 3.
 
@@ -47,8 +48,9 @@ DEFAULTS = {
 }
 
 
-def calculator(atoms, settings, log):
-    """The GPAW calculator of the recipe; `settings` as in `DEFAULTS`, `log` is where GPAW's text goes."""
+def calculator(atoms, settings, log, potentials=None):
+    """The GPAW calculator of the recipe; `settings` as in `DEFAULTS`, `log` is where GPAW's text goes, `potentials`
+    names other setups than GPAW's usual ones by element."""
     from gpaw import GPAW, PW, Davidson, FermiDirac, Mixer, MixerDif, MixerSum, fftw
 
     parameters = dict(
@@ -59,6 +61,7 @@ def calculator(atoms, settings, log):
         maxiter=settings["maxiter"],
         convergence={"density": settings["density_tolerance"], "energy": 5e-4, "eigenstates": 1e-6},
         txt=log,
+        setups=potentials or {},
     )
     spin_polarised = bool(set(atoms.symbols) & set(INITIAL_MOMENT))
     if spin_polarised:
@@ -147,7 +150,7 @@ def compute(record, settings, log):
 
     atoms = structure(record)
     started = time.time()
-    calc = calculator(atoms, settings, log)
+    calc = calculator(atoms, settings, log, record.get("potentials"))
     atoms.calc = calc
     energy = float(atoms.get_potential_energy())
     spin_polarised = calc.get_number_of_spins() == 2

@@ -112,6 +112,8 @@ def batch_material(entry: dict) -> tuple[dict, dict[str, bytes], float]:
     asked = entry.get("settings", runs.RECIPE)
     if asked != runs.RECIPE:
         line["settings"] = asked
+    if "potentials" in record:
+        line["potentials"] = record["potentials"]
     try:
         packed = {channel: base64.b64decode(data, validate=True) for channel, data in entry["packed"].items()}
     except binascii.Error as error:

@@ -330,6 +330,21 @@ def _flags(facts: dict[str, Any]) -> str:
     return table(["input", "K, GPa", "formation energy, eV/atom", "said of it"], rows) if rows else ""
 
 
+def _potentials(facts: dict[str, Any]) -> str:
+    found = facts.get("potentials")
+    if not found:
+        return ""
+    low, high = found["added"]
+    rows = [
+        [TARGETS[t].label, *(f"{found[t][key]:.3g} {TARGETS[t].units}" for key in ("mean", "largest", "mae"))]
+        for t in SERVED if t in found
+    ]  # fmt: skip
+    head = [f"{found['n']} crystals", "mean change", "largest change", "MAE of the same, out of fold"]
+    change = f"Valence electrons of a cell change by {low} to {high:+d}"
+    said = f"{change}; {found['flagged']} of the densities are said to be unlike all training."
+    return f"{table(head, rows)}\n\n{said}"
+
+
 def _parity(facts: dict[str, Any]) -> str:
     return "\n\n".join(
         f"![Predicted against true, {_PROTOCOLS[protocol]}](figures/properties-parity-{protocol}.svg)"
@@ -353,6 +368,7 @@ _BLOCKS = {
     "spread": _spread,
     "coverage": _coverage,
     "flags": _flags,
+    "potentials": _potentials,
     "parity": _parity,
 }
 

@@ -18,6 +18,7 @@ from chgdb.errors import ChgdbError
 from chgdb.grids import fast_length
 from chgdb.models import SERVED, TARGETS, evaluation, storage
 from chgdb.models.evaluation import NINETY_PERCENT
+from chgdb_catalog import potentials
 from chgdb_catalog.batches import write_atomically
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def measure(
             facts["spread"][name] = _spread(measured, trained)
             if name == OURS:
                 facts["flags"] = _flags(trained, shared)
+                facts["potentials"] = _rounded(potentials.study(measured, trained, facts["served"]))
     if not studies:
         return facts
     if OURS in chosen:

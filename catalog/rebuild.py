@@ -29,7 +29,7 @@ import typer
 if not __package__:  # run as a script: the folder is importable as chgdb_catalog once chgdb is installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from chgdb import latents, splits, views
+from chgdb import latents, models, splits, views
 from chgdb.catalog import open_catalog
 from chgdb.codecs import autoencoder, volumes
 from chgdb.codecs.symmetric import symmetrised
@@ -149,12 +149,14 @@ def add_latents(store: Path, workers: int | None) -> None:
 
 
 def stale_models(store: Path, folder: Path) -> list[str]:
-    """Names of the property models in a folder that were trained on another number of materials than a store has."""
+    """Names of the property models in a folder that were trained on another number of materials than a store has, or by
+    another version of their learner."""
     materials = len(open_catalog(store))
     found = []
     for path in sorted(folder.glob(f"*/{storage.DESCRIPTION}")):
         described = storage.read_description(path.parent)
-        if described.get("data", {}).get("materials") != materials:
+        other = described["version"] != models.get(described["name"]).Model.VERSION
+        if other or described.get("data", {}).get("materials") != materials:
             found.append(path.parent.name)
     return found
 
@@ -206,7 +208,7 @@ def main(
         HERE.parent.parent / "shared" / "densities" / "queue.jsonl.gz"
     ),
     train: Annotated[
-        bool, typer.Option(help="train property models of other materials again: an hour and more")
+        bool, typer.Option(help="train property models of other materials or versions again: an hour and more")
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="rebuild what is up to date too")] = False,
 ) -> None:

@@ -367,6 +367,14 @@ def test_gpaw_reproduces_a_density_of_the_catalog():
 
 
 @pytest.mark.slow
+def test_gpaw_takes_the_potentials_that_a_record_names():
+    other = batches.SOURCES / "potentials"
+    record, _ = batches.load("mp-1009770", other)  # RuN, Ru with 8 valence electrons instead of 16
+    assert batches.load("mp-1009770")[0]["n_electrons"] - record["n_electrons"] == 8
+    assert "NMAE" in command("reproduce", "--id", "mp-1009770", "--sources", other, "--python", gpaw_python())
+
+
+@pytest.mark.slow
 def test_gpaw_solves_the_same_equations_with_the_settings_of_a_first_attempt(tmp_path):
     """Spin-polarised, so that the shortcut of `save_time` counts; against the recipe as it was given."""
     meta, grids = batches.load("mp-579", batches.SOURCES)  # CrC, computed before there were such settings

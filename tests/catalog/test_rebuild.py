@@ -12,6 +12,7 @@ from chgdb import codecs
 from chgdb.codecs import fourier
 from chgdb.codecs.symmetric import symmetry_of
 from chgdb.ingest import build_from
+from chgdb.models import magpie
 from chgdb.symmetry import find, integer_metric
 from chgdb_catalog import batches, checks, labels, rebuild
 from chgdb_cli.train import properties
@@ -61,7 +62,7 @@ def test_a_density_enters_with_the_symmetry_of_its_crystal(material_id: str, ope
     assert least <= metadata["asymmetry"] < checks.DEFAULT.asymmetry
 
 
-def test_property_models_are_trained_again_when_the_store_has_other_materials(
+def test_property_models_are_trained_again_when_the_store_has_other_materials_or_the_code_another_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the gaps of our own calculations, the only labels that need no table."""
@@ -86,6 +87,8 @@ def test_property_models_are_trained_again_when_the_store_has_other_materials(
     rebuild.train_properties(stores[1], *trained[1:], force=False)
     assert rebuild.stale_models(stores[1], models) == []
     assert (models / "magpie" / "model.json").read_bytes() != before
+    monkeypatch.setattr(magpie.Model, "VERSION", magpie.Model.VERSION + 1)
+    assert rebuild.stale_models(stores[1], models) == ["magpie"]
 
 
 def test_what_the_grid_cuts_off_unevenly_is_coded_by_symmetry() -> None:
