@@ -94,6 +94,9 @@ def check_record(record: dict, where: str) -> dict:
         raise runs.RunError(f"{where}: {name} needs a 3 x 3 cell and one position per symbol")
     if not abs(np.linalg.det(np.asarray(record["cell"], float))) > _LEAST_VOLUME:
         raise runs.RunError(f"{where}: the cell of {name} has no volume: give three lattice vectors in Å")
+    potentials = record.get("potentials", {})
+    if not isinstance(potentials, dict) or not all(isinstance(name, str) for name in potentials.values()):
+        raise runs.RunError(f'{where}: potentials of {name} are names of PAW setups by element, {{"Na": "1"}}')
     if "formula" not in record:
         counts = collections.Counter(record["symbols"])
         record["formula"] = "".join(f"{s}{n if n > 1 else ''}" for s, n in counts.items())
@@ -246,8 +249,13 @@ def collect(folder: RunArgument, sources: SourcesOption = batches.SOURCES) -> No
     state = runs.RunFolder(folder)
     known = batches.index(sources)
     new = [m for m in state.ids("accepted") if m not in known and not state.file("aside", m).exists()]
-    entries = (state.read("accepted", m) for m in new)
-    name = batches.append([manager.batch_material(e) for e in entries if e is not None], sources)
+    entries = [entry for m in new if (entry := state.read("accepted", m)) is not None]
+    others = [e["record"]["material_id"] for e in entries if e["record"].get("potentials")]
+    if others and sources.resolve() == batches.SOURCES.resolve():
+        raise runs.RunError(
+            f"{others[0]} was computed with other potentials than the catalog has: give --sources a folder of its own"
+        )
+    name = batches.append([manager.batch_material(e) for e in entries], sources)
     print(f"{name}: {len(new)} materials" if name else "nothing to collect: every accepted density is in a batch")
     refused = refusals.add(refusals.of_run(state), sources)
     if refused:

@@ -266,6 +266,20 @@ def test_reproduce_tells_same_from_different(queue):
         command("reproduce", "--id", "a", *options)
 
 
+def test_densities_with_other_potentials_stay_out_of_the_catalog(queue, monkeypatch):
+    asked = {"A": "1"}
+    queue.put(structure("a") | {"potentials": asked})
+    queue.run()
+    assert queue.state.ids("accepted") == ["a"]
+    catalog, elsewhere = queue.sources / "catalog", queue.sources / "elsewhere"
+    monkeypatch.setattr(batches, "SOURCES", catalog)
+    with pytest.raises(runs.RunError, match="other potentials than the catalog"):
+        command("collect", queue.run_folder, "--sources", catalog)
+    assert batches.index(catalog) == {}
+    command("collect", queue.run_folder, "--sources", elsewhere)
+    assert batches.index(elsewhere)["a"]["potentials"] == asked
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -275,6 +289,7 @@ def test_reproduce_tells_same_from_different(queue):
         (json.dumps(structure("../a")) + "\n", "cannot name a file"),
         (json.dumps(structure("a") | {"frac": []}) + "\n", "one position per symbol"),
         (json.dumps(structure("a") | {"cell": [[4, 0, 0], [4, 0, 0], [0, 0, 4]]}) + "\n", "has no volume"),
+        (json.dumps(structure("a") | {"potentials": {"Si": 4}}) + "\n", "names of PAW setups"),
         ((json.dumps(structure("a")) + "\n") * 2, "a comes more than once"),
     ],
 )
