@@ -234,7 +234,7 @@ def main(
             names = [property_studies.BASELINE, ours]
             measured = Measurement(open_catalog(catalog), shared, work, names, workers)
             facts["listed"] = property_studies.listed(measured, names, facts.get("listed", {}))
-            facts["doubtful"] = property_studies.doubtful(measured, names, ours)
+            facts["doubtful"] = property_studies.doubtful(measured, names, ours, facts.get("doubtful", {}))
             path.write_text(_readable(facts), encoding="utf-8")
         elif not tables:
             opened = open_catalog(catalog)

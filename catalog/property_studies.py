@@ -73,7 +73,9 @@ def measure(
             "paper": _coverage(measured, measured.paper(best)),
             "drawn": _coverage(measured, measured.drawn(best)),
         }
-        facts["doubtful"] = doubtful(measured, [n for n in chosen if n.rstrip("+") in (BASELINE, OURS)], best)
+        facts["doubtful"] = doubtful(
+            measured, [n for n in chosen if n.rstrip("+") in (BASELINE, OURS)], best, facts.get("doubtful", {})
+        )
     # What was measured of other models in earlier runs stays.
     facts.setdefault("polymorphs", {}).update({n: _polymorphs(measured, n) for n in chosen})
     facts.setdefault("spread", {})
@@ -207,9 +209,12 @@ def listed(measured: Measurement, names: list[str], facts: dict[str, Any]) -> di
     return found
 
 
-def doubtful(measured: Measurement, names: list[str], best: str) -> dict[str, Any]:
+def doubtful(measured: Measurement, names: list[str], best: str, earlier: dict[str, Any]) -> dict[str, Any]:
     """Labels of shear moduli that hardly any crystal can have, by `_AUXETIC`, the largest errors besides, and R2 out of
-    fold with and without the first, which are in the training set all the same."""
+    fold with and without the first, which are in the training set all the same.
+
+    earlier: of an earlier run on the same rows; the scores of models that are not among `names` stay.
+    """
     bulk, shear = (measured.truth(name) for name in ("bulk_modulus", "shear_modulus"))
     ratio = measured.catalog.column("poisson_ratio")
     below = ratio < _AUXETIC
@@ -221,7 +226,7 @@ def doubtful(measured: Measurement, names: list[str], best: str) -> dict[str, An
         return [[*(str(k[i]) for k in known), *(float(n[i]) for n in numbers)] for i in rows]
 
     errors = np.where(below, 0.0, np.nan_to_num(np.abs(predicted - shear)))
-    scores: dict[str, Any] = {}
+    scores: dict[str, Any] = {n: found for n, found in earlier.get("scores", {}).items() if n not in names}
     for name in names:
         for target in ("shear_modulus", "youngs_modulus", "debye_temperature"):
             truth, mean = measured.truth(target), measured.grouped(name).mean[target]

@@ -54,16 +54,20 @@ def test_with_other_potentials_as_many_labels_are_within_the_intervals(model: En
 
 
 @pytest.mark.parametrize(
-    ("file", "material_id"),
-    [("NaCl.CHGCAR.gz", "mp-22862"), ("LiH_spin.CHGCAR.gz", "mp-23703"), ("Al_spin.CHGCAR.gz", "mp-134"),
-     ("Li_spin.CHGCAR.gz", "mp-135"), ("GaAs_noncollinear.CHGCAR.gz", "mp-2534")],
+    ("file", "electrons", "material_id", "usual"),
+    [("NaCl.CHGCAR.gz", 8, "mp-22862", 14), ("LiH_spin.CHGCAR.gz", 4, "mp-23703", 2),
+     ("Al_spin.CHGCAR.gz", 3, "mp-134", 3), ("Li_spin.CHGCAR.gz", 1, "mp-135", 1),
+     ("GaAs_noncollinear.CHGCAR.gz", 8, "mp-2534", 8)],
 )  # fmt: skip
 def test_densities_of_vasp_have_the_labels_of_their_crystals(
-    shared: Path, model: Ensemble, file: str, material_id: str
+    shared: Path, model: Ensemble, file: str, electrons: int, material_id: str, usual: int
 ) -> None:
     catalog = chgdb.open()
+    density = chgdb.read(shared / "vasp" / file)
+    assert round(density.n_electrons) == electrons
+    assert round(catalog[material_id].density.n_electrons) == usual
+    found = model.predict(from_densities([file], [density], model.inputs))
     at = list(catalog.ids).index(material_id)
-    found = model.predict(from_densities([file], [chgdb.read(shared / "vasp" / file)], model.inputs))
     for name in ("formation_energy", "bulk_modulus"):
         error = abs(found.mean[name][0] - catalog.column(name)[at])
         assert error < NINETY_PERCENT * found.std[name][0], name
