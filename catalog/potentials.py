@@ -73,12 +73,15 @@ def load(folder: Path = FOLDER) -> dict[str, Density]:
 
 def study(measured: Measurement, trained: Ensemble, name: str) -> dict[str, Any]:
     """How far predictions of a stored model move when potentials have other valence electrons, and, as a scale for it,
-    how far those with the potentials of the catalog are off for the same crystals, out of fold.
+    how far those with the potentials of the catalog are off for the same crystals, out of fold; nothing where there
+    are no such crystals.
 
     name: of the model in `measured`. Numbers in the units of the properties; moduli and the Debye temperature by value.
     """
-    others = load()
     places = {material_id: i for i, material_id in enumerate(measured.rows.ids)}
+    others = {material_id: density for material_id, density in load().items() if material_id in places}
+    if not others:
+        return {}  # another store than the catalog
     rows = [places[material_id] for material_id in others]
     usual = [measured.catalog[material_id].decode() for material_id in others]
     here, there = (
