@@ -105,7 +105,8 @@ def main(out: Annotated[Path, typer.Argument(metavar="QUEUE.jsonl", help="writte
         records = queue(open_catalog(None))
         batches.write_atomically(out, "".join(json.dumps(record) + "\n" for record in records).encode())
     except (ChgdbError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
+        what = f"cannot write {out}: {error.strerror}" if isinstance(error, OSError) else error
+        typer.echo(f"error: {what}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{len(records)} crystals", err=True)
 
