@@ -162,7 +162,7 @@ def stale_models(store: Path, folder: Path) -> list[str]:
 
 
 def train_properties(store: Path, structures: Path, labels_path: Path, workers: int | None, force: bool) -> None:
-    """Train again the property models that were trained on other materials than those of the store.
+    """Train again the property models that are stale, by `stale_models`; all of them with `force`.
 
     structures: labelled ones without a density train too, where there is such a file.
     """

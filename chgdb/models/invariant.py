@@ -68,10 +68,9 @@ _FEWEST = 20
 
 #: What the two parts of a process look at, by the prefixes of the features' names.
 _STRUCTURE = ("MagpieData", "element", "fraction", "structure", "saed", "bands")
-_DENSITY = ("density", "difference")
+_DENSITY = ("density",)
 #: Processes that are not shown how the density differs from its atoms. A potential with other valence electrons shifts
-#: that by several standard deviations, and energies were found to follow: by 0.7 eV/atom for NaCl with four electrons
-#: per atom, where the densities trained on have seven.
+#: that by several standard deviations, and energies were found to follow (`tests/models/test_potentials.py`).
 _WITHOUT_DIFFERENCE = ("energy",)
 #: Processes that are shown the bands of nearest neighbours, too; for moduli they were found not to help.
 _NEAREST = ("energy", "band_gap", "open_gap")
@@ -95,7 +94,7 @@ def layout(process: str) -> gaussian.Layout:
     """Groups of the features that a process looks at."""
     place = columns()
     structure = _STRUCTURE + ("nearest",) * (process in _NEAREST) + ("response",) * (process in _ELASTIC)
-    names = (*structure, *(n for n in _DENSITY if n != "difference" or process not in _WITHOUT_DIFFERENCE))
+    names = (*structure, *_DENSITY, *("difference",) * (process not in _WITHOUT_DIFFERENCE))
     first = tuple(range(len(structure)))
     atoms = () if process == _WHOLE else environments.GROUPS
     groups = tuple(place[n] for n in names)
