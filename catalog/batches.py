@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from chgdb.bounds import gunzip, most_values
 from chgdb.density import Crystal
 from chgdb.elements import atomic_number
 from chgdb.errors import ChgdbError, UnknownMaterialError
+from chgdb.limits import gunzip, most_values
 
 SOURCES = Path(__file__).resolve().parent / "sources"
 _PART = re.compile(r"batch-\d{4}\.bin")

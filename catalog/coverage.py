@@ -12,8 +12,7 @@ import numpy as np
 from chgdb.catalog import Catalog
 from chgdb.elements import SYMBOLS
 from chgdb.errors import require
-
-from .batches import write_atomically
+from chgdb_catalog.batches import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

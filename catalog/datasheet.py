@@ -10,9 +10,9 @@ import numpy as np
 
 from chgdb.catalog import Catalog, open_catalog
 from chgdb.elements import SYMBOLS
-
-from . import batches, coverage, refusals
-from .batches import SOURCES, write_atomically
+from chgdb_catalog import batches, coverage
+from chgdb_catalog.batches import SOURCES, write_atomically
+from chgdb_catalog.dft import refusals
 
 PICTURE = "coverage.svg"
 
@@ -43,7 +43,7 @@ Elements ({n_elements}): {elements}
 
 - Densities: GPAW 22.8 with its PAW-PBE setups (0.9.20000), plane waves to 400 eV, Γ-centred k-points of density 2.5 per
   1/Å, Fermi-Dirac smearing 0.1 eV. Cr, Mn, Fe, Co and Ni compounds are spin-polarised from a ferromagnetic start, all
-  others not. Structures as given, not relaxed. `gpaw_worker.py` is the recipe; `sources/` holds the densities as they
+  others not. Structures as given, not relaxed. `gpaw/worker.py` is the recipe; `sources/` holds the densities as they
   were computed (rounded once, to about 3e-6 of the mean density).
 - What the grid holds is what VASP writes to a CHGCAR: the smooth pseudo valence density plus soft compensation charges
   that restore the multipole moments inside the PAW spheres. It integrates to the number of valence electrons. It is not
@@ -165,7 +165,7 @@ def _refused(counts: Sequence[tuple[str, str, int]]) -> str:
 
 
 def _properties(catalog: Catalog) -> list[tuple[str, str, str]]:
-    from .rebuild import COLUMNS
+    from chgdb_catalog.rebuild import COLUMNS
 
     rows = []
     for name, attributes in COLUMNS.items():

@@ -14,7 +14,7 @@
 Interrupted, it resumes. Only what disagrees with its sources is rebuilt, unless `--force`. The autoencoder stays: what
 a latent means is defined by its weights, and training them anew is a decision. Afterwards
 `python tests/refresh_docs.py` brings the outputs shown in the documentation up to date, and
-`python catalog/evaluate_properties.py` the tables of the property models.
+`python catalog/studies/evaluate_properties.py` the tables of the property models.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ import typer
 if not __package__:  # run as a script: the folder is importable as chgdb_catalog once chgdb is installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from chgdb import latents, models, splits, views
+from chgdb import models, splits, views
 from chgdb.catalog import open_catalog
-from chgdb.codecs import autoencoder, volumes
 from chgdb.codecs.symmetric import symmetrised
 from chgdb.density import Density
 from chgdb.errors import ChgdbError
 from chgdb.ingest import build_from
+from chgdb.latents import autoencoder, volumes
+from chgdb.latents import stores as latents
 from chgdb.models import storage
-from chgdb_catalog import batches, checks, datasheet, labels
+from chgdb_catalog import batches, datasheet, labels
+from chgdb_catalog.dft import checks
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "chgdb.zarr"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from chgdb.bounds import gunzip
 from chgdb.density import Crystal
 from chgdb.errors import FormatError
+from chgdb.limits import gunzip
 from chgdb.models import TARGETS, Rows
 from chgdb.models.rows import from_structures
 from chgdb_catalog import batches, labels

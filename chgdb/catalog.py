@@ -15,15 +15,15 @@ import numpy as np
 from .density import Crystal, Density
 from .elements import atomic_number, canonical_formula
 from .errors import ChgdbError, CodecError, OfflineError, StoreError, UnknownMaterialError
-from .store import Location, Store
-from .store_files import locate
-from .transport import is_url
+from .remote.transport import is_url
+from .store.files import locate
+from .store.reader import Location, Store
 
 if TYPE_CHECKING:
     import xarray
 
-    from .codecs.atoms import Prior
-    from .store_latents import LatentReader
+    from .promolecule import Prior
+    from .store.latents import LatentReader
     from .views import View
 
 T = TypeVar("T")
@@ -248,7 +248,7 @@ class Catalog:
         def latents(store: Store) -> dict[str, Any]:
             if store.latents is None:
                 return {}
-            from .store_latents import NMAE
+            from .store.latents import NMAE
 
             errors = store.column(NMAE)
             sizes = (size for key, (_, size) in store.checksums.items() if key.startswith("latent"))

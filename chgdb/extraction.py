@@ -9,9 +9,9 @@ from pathlib import Path
 
 from .catalog import Catalog
 from .errors import StoreError
-from .store_layout import write_table
-from .store_swap import beside, swap_in
-from .store_table import from_store
+from .store.swap import beside, swap_in
+from .store.table import from_store
+from .store.writer import write_table
 
 
 def extract(catalog: Catalog, ids: Iterable[str], out: str | os.PathLike[str], *, replace: bool = False) -> None:

@@ -25,18 +25,18 @@ from .errors import ChecksumError, ChgdbError, StoreError
 from .formats import pack_extras, read, text_bytes
 from .formats.npz import parse_npz
 from .inputs import Names, Properties, check_id, find_files, read_properties
-from .store import Store, crc32c
-from .store_append import CannotLink, append_table, can_append
-from .store_files import FolderFiles
-from .store_journal import Journal, open_journal
-from .store_layout import write_table
-from .store_swap import beside, swap_in
-from .store_table import Finished, Table, check_column_name, from_finished, from_store, merge
-from .transport import is_url, read_file
-from .work import PROCESSES, Outcome, reporting, run
+from .parallel.processes import PROCESSES, Outcome, reporting, run
+from .remote.transport import is_url, read_file
+from .store.append import CannotLink, append_table, can_append
+from .store.files import FolderFiles
+from .store.journal import Journal, open_journal
+from .store.reader import Store, crc32c
+from .store.swap import beside, swap_in
+from .store.table import Finished, Table, check_column_name, from_finished, from_store, merge
+from .store.writer import write_table
 
 if TYPE_CHECKING:
-    from .codecs.atoms import Equations, Prior
+    from .promolecule import Equations, Prior
 
 Progress = bool | Callable[[int, int, str], None]
 OnDuplicate = Literal["refuse", "replace"]
@@ -131,7 +131,7 @@ def _prior(arrays: Mapping[str, np.ndarray] | None) -> Prior | None:
         return None
     known = _last_prior
     if known is None or known[0] is not arrays:
-        from .codecs.atoms import Prior
+        from .promolecule import Prior
 
         known = _last_prior = arrays, Prior.from_arrays(arrays)
     return known[1]
@@ -276,7 +276,7 @@ class _Equations:
     previous: Mapping[str, np.ndarray] | None
 
     def __call__(self, part: tuple[int, list[str]]) -> Equations:
-        from .codecs.atoms import Equations, Prior
+        from .promolecule import Equations, Prior
 
         previous = None if self.previous is None else Prior.from_arrays(self.previous)
         equations = Equations()
@@ -378,7 +378,7 @@ class _Build:
 
     def _fit_prior(self, journal: Journal) -> Prior:
         """Fitted over all sources, and kept in the journal: finished records depend on it."""
-        from .codecs.atoms import Prior
+        from .promolecule import Prior
 
         path = journal.folder / "prior.npz"
         if path.exists():
@@ -395,7 +395,7 @@ class _Build:
 
     def _fitted(self) -> Prior:
         """As `codecs.atoms.fit`, over processes of this machine; the same whatever their number is."""
-        from .codecs.atoms import PASSES, Equations
+        from .promolecule import PASSES, Equations
 
         sources = list(self.sources.values())
         parts = [(k, sources[k : k + _PART]) for k in range(0, len(sources), _PART)]

@@ -15,9 +15,9 @@ from typing import Any
 from .errors import FormatError, StoreError
 from .formats import formats
 from .formats.streams import bare_name
-from .store_layout import MEASURED
-from .store_table import check_column_name
-from .transport import is_url, url_path
+from .remote.transport import is_url, url_path
+from .store.table import check_column_name
+from .store.writer import MEASURED
 
 _KIND = r"(CHGCAR|CHG|AECCAR[012]|PARCHG)"
 _ID = re.compile(r"[\w(\[][\w.+()\[\]=,@~: -]{0,199}")
@@ -68,7 +68,7 @@ def find_files(inputs: str | Path | Iterable[str | Path]) -> list[Path | str]:
 
 
 def _at_url(url: str) -> list[Path | str]:
-    from .transport import connect
+    from .remote.transport import connect
 
     if _is_density(bare_name(url)) or url.startswith(("http://", "https://", "github://")):
         return [url]  # a web server does not list what it has

@@ -4,7 +4,7 @@ On a disk (or the folder of a web server) a publication is the store, swapped in
 be exchanged, every release lies in a folder of its own,
 
     releases/VERSION/...      the files of the store, and release.json
-    head.bin                  what readers ask for first (see `store_head`): it says which release is the current one
+    head.bin                  what readers ask for first (`store/head.py`): it says which release is the current one
     release.json              a copy of the current release's manifest
 
 and replacing head.bin, one object, publishes. A reader that began with the release before finds it still there.
@@ -27,14 +27,14 @@ from typing import Any, TypeVar
 from . import __version__
 from .catalog import open_catalog
 from .errors import ChecksumError, RemoteError, StoreError
-from .remote import RemoteFiles
-from .store import Store
-from .store_files import FolderFiles
-from .store_head import CHECKSUMS, HEAD, RELEASE, Head, belongs, crc32c, digest, pack, unpack
-from .store_journal import changing
-from .store_swap import beside, swap_in
-from .transport import Transport, connect, is_url
-from .work import reporting
+from .parallel.processes import reporting
+from .remote.files import RemoteFiles
+from .remote.transport import Transport, connect, is_url
+from .store.files import FolderFiles
+from .store.head import CHECKSUMS, HEAD, RELEASE, Head, belongs, crc32c, digest, pack, unpack
+from .store.journal import changing
+from .store.reader import Store
+from .store.swap import beside, swap_in
 
 T = TypeVar("T")
 Progress = bool | Callable[[int, int, str], None]

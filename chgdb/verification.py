@@ -16,7 +16,10 @@ from .density import Density
 from .errors import ChgdbError, StoreError
 from .formats import read
 from .inputs import find_files, id_of
-from .store import (
+from .parallel.processes import reporting
+from .store.head import CHECKSUMS, HEAD, RELEASE, Head, crc32c, parse_checksums, unpack
+from .store.latents import NMAE
+from .store.reader import (
     FACTS,
     FACTS_COLUMNS,
     FACTS_DTYPE,
@@ -28,9 +31,6 @@ from .store import (
     id_hash,
     is_protected,
 )
-from .store_head import CHECKSUMS, HEAD, RELEASE, Head, crc32c, parse_checksums, unpack
-from .store_latents import NMAE
-from .work import reporting
 
 
 @dataclass(frozen=True)

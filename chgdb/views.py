@@ -190,8 +190,8 @@ def write(store: Path, ids: tuple[str, ...], predictions: Predictions, ensemble:
 
     ids: of all rows of the store, in its order. Raises `StoreError` where they are not, or the store cannot be written.
     """
-    from .store_journal import changing
-    from .store_swap import beside, swap_in
+    from .store.journal import changing
+    from .store.swap import beside, swap_in
 
     if not (store / "zarr.json").is_file():
         raise StoreError(f"{store}: views are written into a store in a folder, and there is none")
@@ -214,7 +214,7 @@ def _write_group(folder: Path, ids: tuple[str, ...], predictions: Predictions, e
     """Add the view's arrays to a store that nobody reads yet, and its checksums."""
     import zarr
 
-    from .store_layout import CHECKSUMS, CHUNK_ROWS, HEAD, NAN, PARITY, seal, write_array
+    from .store.writer import CHECKSUMS, CHUNK_ROWS, HEAD, NAN, PARITY, seal, write_array
 
     place = f"{_GROUP}/{PROPERTIES}"
     shutil.rmtree(folder / place, ignore_errors=True)

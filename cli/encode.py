@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .arguments import (
+from chgdb_cli.arguments import (
     CatalogOption,
     ForceOption,
     GridOption,
@@ -21,13 +21,13 @@ from .arguments import (
     load,
     target_grid,
 )
-from .output import grid as grid_text
-from .output import message, percent, print_json
+from chgdb_cli.output import grid as grid_text
+from chgdb_cli.output import message, percent, print_json
 
 if TYPE_CHECKING:
     from chgdb import Density
-    from chgdb.codecs.autoencoder import Autoencoder
-    from chgdb.latent_files import LatentFile
+    from chgdb.latents.autoencoder import Autoencoder
+    from chgdb.latents.files import LatentFile
 
 ModelOption = Annotated[
     str | None,
@@ -75,7 +75,8 @@ def encode(
 
     A .zarr carries the structure, the grid and the name of the model; a .npy the numbers alone.
     """
-    from chgdb import latent_files, latents
+    from chgdb.latents import files as latent_files
+    from chgdb.latents import stores as latents
 
     if output.suffix not in (".npy", ".zarr"):
         raise typer.BadParameter("a latent goes to a .npy or a .zarr", param_hint="--output")
@@ -138,8 +139,9 @@ def decode(
 
     The electron count is that of the .zarr or of the CHGCAR given as the structure, unless --electrons says another.
     """
-    from chgdb import latent_files, latents
     from chgdb.formats import write
+    from chgdb.latents import files as latent_files
+    from chgdb.latents import stores as latents
 
     points = check_resampling(grid, spacing)
     check_free(output, force)

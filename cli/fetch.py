@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .arguments import (
+from chgdb_cli.arguments import (
     CatalogOption,
     ForceOption,
     GridOption,
@@ -21,9 +21,9 @@ from .arguments import (
     open_store,
     target_grid,
 )
-from .encode import ModelOption, treatment
-from .output import grid as grid_text
-from .output import percent, print_json, size
+from chgdb_cli.encode import ModelOption, treatment
+from chgdb_cli.output import grid as grid_text
+from chgdb_cli.output import percent, print_json, size
 
 if TYPE_CHECKING:
     from chgdb import Density, Record
@@ -188,7 +188,7 @@ def _decode_latent(
     symmetry: bool,
     model: str | None,
 ) -> dict[str, Any]:
-    from chgdb import latents
+    from chgdb.latents import stores as latents
 
     if not os.path.isfile(path):
         check_free(path, force)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .arguments import (
+from chgdb_cli.arguments import (
     CatalogOption,
     ForceOption,
     GridOption,
@@ -19,8 +19,8 @@ from .arguments import (
     load,
     target_grid,
 )
-from .output import grid as grid_text
-from .output import message, percent, print_json
+from chgdb_cli.output import grid as grid_text
+from chgdb_cli.output import message, percent, print_json
 
 
 def register(app: typer.Typer) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .arguments import CatalogOption, JsonOption, complete_id, open_store
-from .output import grid, percent, print_card, print_json, print_table, size, unit
+from chgdb_cli.arguments import CatalogOption, JsonOption, complete_id, open_store
+from chgdb_cli.output import grid, percent, print_card, print_json, print_table, size, unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,8 +106,7 @@ def search(
 
 def _warn_of_stale_view(catalog: Catalog) -> None:
     from chgdb.views import PROPERTIES, View
-
-    from .output import message
+    from chgdb_cli.output import message
 
     stale = View(catalog, PROPERTIES).stale
     if stale:
@@ -174,7 +173,7 @@ def _predictions(catalog: Catalog, names: Iterable[str]) -> dict[str, np.ndarray
 def _print_found(
     catalog: Catalog, rows: list[int], total: int, names: list[str], predicted: Iterable[str] = ()
 ) -> None:
-    from .output import message
+    from chgdb_cli.output import message
 
     columns = {name: catalog.column(name) for name in names}
     headers = [(_heading(catalog, name), columns[name].dtype != object) for name in names]

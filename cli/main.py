@@ -14,8 +14,8 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from . import encode, fetch, files, lookup, output, plot, predict, remote, stores, train
-from .output import message
+from chgdb_cli import encode, fetch, files, lookup, output, plot, predict, remote, stores, train
+from chgdb_cli.output import message
 
 # Without typer's rich formatting: importing it would take longer than printing the help.
 app = typer.Typer(

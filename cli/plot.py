@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .arguments import CatalogOption, ForceOption, check_free, complete_id, load
+from chgdb_cli.arguments import CatalogOption, ForceOption, check_free, complete_id, load
 
 
 class Axis(enum.StrEnum):
@@ -52,7 +52,7 @@ def plot(
 
     Needs matplotlib: pip install 'chgdb[plot]'.
     """
-    from .figures import draw, draw_training
+    from chgdb_cli.figures import draw, draw_training
 
     path = output or _name(source)
     check_free(path, force)

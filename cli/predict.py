@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .arguments import JsonOption
-from .output import message, print_json, print_table, unit
+from chgdb_cli.arguments import JsonOption
+from chgdb_cli.output import message, print_json, print_table, unit
 
 if TYPE_CHECKING:
     from chgdb.models.ensemble import Ensemble

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from .arguments import JsonOption, QuietOption
-from .output import count, print_json, print_table, size
+from chgdb_cli.arguments import JsonOption, QuietOption
+from chgdb_cli.output import count, print_json, print_table, size
 
 
 def register(app: typer.Typer) -> None:
@@ -85,7 +85,7 @@ def pull(
 
 def info(as_json: JsonOption = False) -> None:
     """Size and limit of the cache, and the stores that were read. CHGDB_CACHE_SIZE sets the limit."""
-    from chgdb.cache import Cache
+    from chgdb.remote.cache import Cache
 
     found = Cache().info()
     if as_json:
@@ -100,7 +100,7 @@ def info(as_json: JsonOption = False) -> None:
 
 def clear() -> None:
     """Remove everything in the cache."""
-    from chgdb.cache import Cache
+    from chgdb.remote.cache import Cache
 
     found = Cache().clear()
     print(f"{found.path}: {count(found.files, 'file')} removed, {size(found.size)}")
@@ -108,6 +108,6 @@ def clear() -> None:
 
 def path() -> None:
     """Print the folder of the cache. CHGDB_CACHE sets it."""
-    from chgdb.cache import cache_folder
+    from chgdb.remote.cache import cache_folder
 
     print(cache_folder())

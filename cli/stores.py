@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .arguments import JsonOption, QuietOption, SchedulerOption
-from .encode import ModelOption
-from .output import count, message, percent, print_json, size
+from chgdb_cli.arguments import JsonOption, QuietOption, SchedulerOption
+from chgdb_cli.encode import ModelOption
+from chgdb_cli.output import count, message, percent, print_json, size
 
 #: Note beside a store that is being built: predictions are wanted for what it will hold.
 _PREDICTIONS = "predictions"
@@ -107,7 +107,7 @@ def build(
     from chgdb.codecs import DEFAULT_TOLERANCE
     from chgdb.ingest import BuildReport
     from chgdb.ingest import build as build_store
-    from chgdb.store_journal import is_due, set_due, tidy
+    from chgdb.store.journal import is_due, set_due, tidy
 
     if lossless and tolerance:
         raise typer.BadParameter("give either --tolerance or --lossless", param_hint="--lossless")
@@ -116,7 +116,7 @@ def build(
     if not inputs and not (latents or predict):
         raise typer.BadParameter("name the files to pack, or give --latents or --predict", param_hint="INPUT")
     if latents:
-        from chgdb.latents import load_model
+        from chgdb.latents.stores import load_model
 
         load_model(model)  # what is wrong with it is to be said before hours of packing
     given: dict[str, Any] = {
@@ -180,7 +180,7 @@ def _remembered(out: Path, predictions: bool) -> Iterator[None]:
     """Note over a build that the store has predictions. Building drops them, so that where it is cut short before they
     are made anew the store does not tell that they are wanted."""
     from chgdb.errors import ChgdbError
-    from chgdb.store_journal import set_due
+    from chgdb.store.journal import set_due
 
     if predictions:
         set_due(out, _PREDICTIONS, True)
@@ -195,7 +195,7 @@ def _remembered(out: Path, predictions: bool) -> Iterator[None]:
 def _add_latents(out: Path, model: str | None, where: tuple[int | None, str | None], progress: bool) -> dict[str, Any]:
     """Latents for what has none, and what is to be said about it."""
     from chgdb.catalog import open_catalog
-    from chgdb.latents import compute
+    from chgdb.latents.stores import compute
 
     workers, scheduler = where
     done = compute(out, model, workers=workers, scheduler=scheduler, progress=progress)

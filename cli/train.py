@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from . import train_autoencoder
-from .arguments import CatalogOption, JsonOption, QuietOption, SchedulerOption, open_store
-from .output import message, print_json, print_table
+from chgdb_cli import train_autoencoder
+from chgdb_cli.arguments import CatalogOption, JsonOption, QuietOption, SchedulerOption, open_store
+from chgdb_cli.output import message, print_json, print_table
 
 #: Models that are compared in the documentation alone.
 _NOT_BY_DEFAULT = ("lightgbm_512", "singletarget")

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .arguments import CatalogOption, JsonOption, QuietOption, open_store
-from .output import message, print_json
+from chgdb_cli.arguments import CatalogOption, JsonOption, QuietOption, open_store
+from chgdb_cli.output import message, print_json
 
 if TYPE_CHECKING:
-    from chgdb.training import Progress
+    from chgdb.latents.training import Progress
 
 
 def register(train: typer.Typer) -> None:
@@ -60,8 +60,8 @@ def autoencoder(
     from chgdb.errors import ChgdbError, require
 
     require("torch", "ml", "chgdb train autoencoder")
-    from chgdb import training
-    from chgdb.codecs.volumes import CONFIGURATIONS, DEFAULT
+    from chgdb.latents import training
+    from chgdb.latents.volumes import CONFIGURATIONS, DEFAULT
 
     name = variant or DEFAULT
     if name not in CONFIGURATIONS:

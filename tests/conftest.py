@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from materials import IDS, atoms
+
+from chgdb import Density
 
 #: Real VASP files and computed densities, beside the repository; not part of it.
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -21,3 +24,9 @@ def shared() -> Path:
     if not (SHARED / "vasp").is_dir():
         pytest.skip("needs the shared data (folder ../shared beside the repository)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def densities() -> list[Density]:
+    """Superpositions of atoms in twelve crystals."""
+    return [atoms(name) for name in IDS]

@@ -17,9 +17,9 @@ def save_model(folder: Path, densities: Iterable[Density], name: str = "small", 
     """A model of total densities whose linear part has the principal components of these densities."""
     torch = pytest.importorskip("torch", reason="needs torch: pip install 'chgdb[ml]'")
 
-    from chgdb.codecs import network
-    from chgdb.codecs.autoencoder import Autoencoder
-    from chgdb.codecs.volumes import Configuration, to_volume
+    from chgdb.latents import network
+    from chgdb.latents.autoencoder import Autoencoder
+    from chgdb.latents.volumes import Configuration, to_volume
 
     configuration = Configuration(
         name, "lapped", "total", "periodic", spacing=0.4, most=12, factor=3, channels=CHANNELS, widths=(4, 1)

@@ -28,8 +28,8 @@ from chgdb import Catalog, Density
 from chgdb.errors import UnknownMaterialError
 from chgdb.extraction import extract
 from chgdb.ingest import build_from
-from chgdb.store_layout import write_table
-from chgdb.store_table import from_store
+from chgdb.store.table import from_store
+from chgdb.store.writer import write_table
 
 #: Different densities; each as the codec decodes it.
 KINDS = 24

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 import chgdb
-from chgdb.store_layout import write_table
-from chgdb.store_table import Table, from_store
+from chgdb.store.table import Table, from_store
+from chgdb.store.writer import write_table
 
 #: Floating-point columns that the decoder relies on, or that are exact by nature.
 _EXACT = ("tolerance", "cell", "volume", "channel_nmae", "energy_cutoff", "n_electrons")

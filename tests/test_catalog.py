@@ -19,11 +19,13 @@ import zarr
 from materials import COLUMNS, IDS, density, load, same
 
 import chgdb
-from chgdb import store_layout, store_table
 from chgdb.catalog import Catalog
 from chgdb.errors import ChecksumError, ChgdbError, DensityError, StoreError, UnknownMaterialError
 from chgdb.ingest import build_from
-from chgdb.store import (
+from chgdb.store import table as store_table
+from chgdb.store import writer as store_layout
+from chgdb.store.files import FolderFiles
+from chgdb.store.reader import (
     CHECKSUMS,
     FORMAT_VERSION,
     PARITY,
@@ -37,7 +39,6 @@ from chgdb.store import (
     parse_checksums,
     undo_damage,
 )
-from chgdb.store_files import FolderFiles
 from chgdb.verification import verify
 
 

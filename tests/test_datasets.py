@@ -16,10 +16,11 @@ from latent_models import save_model
 from materials import COLUMNS, IDS, density, load
 
 import chgdb
-from chgdb import latents, splits
+from chgdb import splits
 from chgdb.datasets import DensityDataset, LatentDataset
 from chgdb.errors import StoreError, UnknownMaterialError
 from chgdb.ingest import build_from
+from chgdb.latents import stores as latents
 from chgdb.samples import Densities, Latents, parts
 
 

@@ -18,7 +18,7 @@ import zarr
 import chgdb
 from chgdb import Density
 from chgdb.codecs import decode, encode
-from chgdb.codecs.atoms import Prior, fit
+from chgdb.promolecule import Prior, fit
 
 GRID = (14, 15, 16)
 

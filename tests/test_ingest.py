@@ -16,13 +16,14 @@ import pytest
 from materials import COLUMNS, IDS, atoms, contents, density, load, load_atoms, load_changed, load_or_die, same
 
 import chgdb
-from chgdb import ingest, store_swap
-from chgdb.codecs.atoms import fit
+from chgdb import ingest
 from chgdb.errors import FormatError, StoreError
 from chgdb.ingest import build, build_from
 from chgdb.inputs import find_files, id_of, read_properties
-from chgdb.store_journal import Journal, open_journal
-from chgdb.store_swap import beside
+from chgdb.promolecule import fit
+from chgdb.store import swap as store_swap
+from chgdb.store.journal import Journal, open_journal
+from chgdb.store.swap import beside
 from chgdb.verification import verify
 
 
@@ -476,7 +477,7 @@ WRITER = """
 import sys
 sys.path.insert(0, {tests!r})
 from materials import COLUMNS, IDS, load, load_changed
-from chgdb import store_swap
+from chgdb.store import swap as store_swap
 from chgdb.ingest import build_from
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import chgdb
 from chgdb import views
 from chgdb.errors import StoreError, UnknownMaterialError
 from chgdb.models import SERVED, TARGETS, ModelError
-from chgdb.store import Store
-from chgdb.store_files import locate
+from chgdb.store.files import locate
+from chgdb.store.reader import Store
 from chgdb.verification import verify
 
 

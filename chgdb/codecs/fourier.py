@@ -17,9 +17,9 @@ import numpy as np
 
 from ..density import Crystal, Density
 from ..errors import CodecError
+from ..promolecule import Prior, half_spectrum
 from ..symmetry import SpaceGroup, check_norms, find, integer_metric
 from . import Header
-from .atoms import Prior, half_spectrum
 from .basis import Basis, energy, half_norms, plane_weights
 from .bits import BitReader, BitWriter
 from .entropy import INITIAL_SCALES, Decoder, Encoder, choose_lanes, initial_scale, most_values

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..density import Density
 from ..errors import CodecError, fitting, require
-from .atoms import Prior
-from .autoencoder import MODEL, WEIGHTS, read_facts, read_weights, rounding_of, stored_levels
-from .volumes import Configuration, to_volume
+from ..latents.autoencoder import MODEL, WEIGHTS, read_facts, read_weights, rounding_of, stored_levels
+from ..latents.volumes import Configuration, to_volume
+from ..promolecule import Prior
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,9 @@ import numpy as np
 
 from ..density import Crystal, Density
 from ..errors import CodecError
+from ..promolecule import Prior
 from ..symmetry import UNITS, SpaceGroup, find
 from . import Header
-from .atoms import Prior
 from .bits import BitReader, BitWriter
 from .entropy import INITIAL_SCALES, MAX_MAGNITUDE, Decoder, Encoder, choose_lanes, initial_scale, most_values
 from .frame import COUNT_UNITS, STEP_BITS, quantisation_step, read_count, read_frame, write_count, write_frame

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..codecs.atoms import Prior
+from ..promolecule import Prior
 
 
 @lru_cache(maxsize=1)

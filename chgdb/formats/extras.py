@@ -11,8 +11,8 @@ import lzma
 from collections.abc import Mapping
 from typing import Any
 
-from ..bounds import most_unfolded
 from ..errors import FormatError
+from ..limits import most_unfolded
 
 _VERSION = b"\x01"
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 0, "pb": 0}]

@@ -18,9 +18,9 @@ from typing import IO
 
 import numpy as np
 
-from ..bounds import most_unfolded
 from ..density import CHANNELS, Crystal, Density
 from ..errors import ChgdbError, FormatError
+from ..limits import most_unfolded
 from .extras import pack_extras, unpack_extras
 from .streams import Reader
 

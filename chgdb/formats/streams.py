@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
-from ..bounds import most_unfolded
 from ..errors import ChgdbError, FormatError, RemoteError
-from ..locks import is_running, try_lock
-from ..transport import is_url, public, read_file, url_path
+from ..limits import most_unfolded
+from ..remote.transport import is_url, public, read_file, url_path
+from ..store.locks import is_running, try_lock
 
 #: Longest line that a header may have. A file without line breaks is not read into memory to find that out.
 MAX_LINE = 1 << 16

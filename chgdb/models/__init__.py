@@ -1,8 +1,8 @@
 """Property models: what they predict, what they are given, and where they are found.
 
-A model is a module of this folder that declares `NAME = "..."` and a class `Model` (see the protocol below); the
-registry finds it by that line, without importing it, so that torch is not loaded by accident. A learner gets rows and
-targets and knows nothing of splits, units or calibration: `ensemble` trains one learner for each of five folds,
+A model is a module of `learners` with `NAME` and a class `Model` (see the protocol below), named in the table
+`_MODULES`, so that models are listed without importing torch. A learner gets rows and targets and knows nothing of
+splits, units or calibration: `ensemble` trains one learner for each of five folds,
 calibrates what they say of their errors and keeps moduli positive and consistent; `evaluation` has the protocols and
 metrics, `rows` reads the inputs of a catalog's materials, `storage` writes and checks weights.
 
@@ -11,10 +11,8 @@ metrics, `rows` reads the inputs of a catalog's materials, `storage` writes and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -207,32 +205,31 @@ class Learner(Protocol):
         """Inverse of `save`. Raises `MissingExtraError` where a package it needs is not installed."""
 
 
-@cache
-def _modules() -> dict[str, str]:
-    """NAME -> module of this folder, found by reading the files."""
-    from importlib.resources import files
-
-    found = {}
-    for entry in sorted(files(__name__).iterdir(), key=lambda entry: entry.name):
-        if entry.name.endswith(".py"):
-            match = re.search(r'^NAME = "(\w+)"$', entry.read_text(encoding="utf-8"), re.MULTILINE)
-            if match:
-                found[match[1]] = entry.name.removesuffix(".py")
-    return found
+#: Property models of chgdb by name: the module of each. A table, so that no model is imported to be listed.
+_MODULES = {
+    "attention": "attention",
+    "invariant": "invariant",
+    "latent_cnn": "latent_cnn",
+    "lightgbm": "latent_lightgbm",
+    "lightgbm_512": "latent_lightgbm_512",
+    "magpie": "magpie",
+    "multitarget": "multitarget",
+    "singletarget": "singletarget",
+}
 
 
 def names() -> tuple[str, ...]:
     """Names of all property models, none of them imported."""
-    return tuple(_modules())
+    return tuple(_MODULES)
 
 
 def module_name(name: str) -> str:
-    """Module of this folder with the model of a name. Raises `ModelError` with the names there are."""
-    if name not in _modules():
+    """Module of `chgdb.models.learners` with the model of a name. Raises `ModelError` with the names there are."""
+    if name not in _MODULES:
         raise ModelError(f"there is no property model {name!r}; there are {', '.join(names())}")
-    return _modules()[name]
+    return _MODULES[name]
 
 
 def get(name: str) -> ModuleType:
     """Import the module of a model. Raises `ModelError` with the names there are."""
-    return import_module(f".{module_name(name)}", __name__)
+    return import_module(f".learners.{module_name(name)}", __name__)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..density import Crystal, Density
-from ..work import reporting, run
+from ..parallel.processes import reporting, run
 from . import INPUTS, TARGETS, ModelError, Rows, cubes
 from .elasticity import DALTON_PER_CUBIC_ANGSTROM
 
@@ -100,8 +100,8 @@ class LatentEncoder:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        from ..codecs.autoencoder import Autoencoder
         from ..codecs.lapped import LappedEncoder
+        from ..latents.autoencoder import Autoencoder
 
         self._model = LappedEncoder.load(folder) or Autoencoder.load(folder)
         self.identifier = self._model.identifier

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..bounds import unxz
 from ..errors import ChecksumError
-from ..store_head import KEY
+from ..limits import unxz
+from ..store.head import KEY
 from . import ModelError
 
 DESCRIPTION = "model.json"

@@ -32,9 +32,9 @@ from codec_report import count, geometric_mean, percent, publish, table
 
 import chgdb
 from chgdb import Density, codecs
-from chgdb.codecs.atoms import Prior, fit
 from chgdb.errors import CodecError
 from chgdb.formats import text_bytes
+from chgdb.promolecule import Prior, fit
 from chgdb_catalog import batches
 from chgdb_catalog.rebuild import Loader
 

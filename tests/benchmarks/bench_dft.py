@@ -4,7 +4,8 @@
 
 Materials of the catalog, spread over what a density costs, each computed by the worker: converged further than anything
 else, in double precision, which says how far the others are off; with the mixing and stopping rule of the first
-densities, and without `save_time`; and as `catalog/compute.py run` does now, once before, so that plans of the Fourier
+densities, and without `save_time`; and as `catalog/dft/compute.py run` does now, once
+before, so that plans of the Fourier
 transforms are there for all of them: what these save is not in the ratio. Puts the table into docs/science/dft.md.
 Needs GPAW.
 """
@@ -24,16 +25,18 @@ import numpy as np
 import typer
 from codec_report import publish, table
 
-from chgdb_catalog import batches, costs, manager, runs
+from chgdb_catalog import batches
+from chgdb_catalog.dft import manager, runs
+from chgdb_catalog.gpaw import costs
 
 GPAW_PYTHON = os.environ.get("CHGDB_GPAW_PYTHON", "/usr/bin/python3")
-WORKER = codec_data.REPOSITORY / "catalog" / "gpaw_worker.py"
+WORKER = codec_data.REPOSITORY / "catalog" / "gpaw" / "worker.py"
 OUT = codec_data.REPOSITORY / "docs" / "science"
 FAR = {**runs.FIRST, "density_tolerance": 1e-6, "maxiter": 300}
 FAR |= dict.fromkeys(("davidson_far", "single_far", "coarse_far", "quick_far"))
 _LANTHANIDES = frozenset("La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu".split())  # their setups are not GPAW's own
-_PLAIN = "import sys, gpaw_worker as w; w.save_time = lambda *_: None; sys.exit(w.main(*sys.argv[1:]))"
-_AS_IT_IS = "import sys, gpaw_worker as w; sys.exit(w.main(*sys.argv[1:]))"
+_PLAIN = "import sys, worker as w; w.save_time = lambda *_: None; sys.exit(w.main(*sys.argv[1:]))"
+_AS_IT_IS = "import sys, worker as w; sys.exit(w.main(*sys.argv[1:]))"
 
 
 Materials = Annotated[int, typer.Option(min=1)]

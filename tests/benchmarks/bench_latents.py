@@ -32,11 +32,11 @@ from codec_report import count, load, percent, publish, table
 
 import chgdb
 from chgdb import Density, codecs
-from chgdb.codecs.autoencoder import MODEL, Autoencoder, models_folder
-from chgdb.codecs.volumes import CONFIGURATIONS, DEFAULT, Configuration, from_volume, origin, to_volume
 from chgdb.errors import CodecError
 from chgdb.formats import text_bytes
-from chgdb.store_latents import compress
+from chgdb.latents.autoencoder import MODEL, Autoencoder, models_folder
+from chgdb.latents.volumes import CONFIGURATIONS, DEFAULT, Configuration, from_volume, origin, to_volume
+from chgdb.store.latents import compress
 from chgdb_catalog.rebuild import Loader
 
 OUT = codec_data.REPOSITORY / "docs" / "science"
@@ -110,7 +110,7 @@ def padded_error(
             volume[:z, :y, :x] = error
         else:
             if model.configuration.target == "difference":
-                from chgdb.codecs.atoms import superposition
+                from chgdb.promolecule import superposition
 
                 assert model.prior is not None
                 atoms = superposition(model.prior, original.crystal, (x, y, z)).transpose(2, 1, 0)

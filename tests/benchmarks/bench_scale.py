@@ -231,7 +231,7 @@ def _s3(path: Path, scratch: Path, rounds: int) -> dict[str, Any]:
     server = S3Server(scratch)
     engines = {
         "obstore": "pass",
-        "s3fs": "import chgdb.transport_obstore as o; o.applies = lambda url, options: False",
+        "s3fs": "import chgdb.remote.obstore as o; o.applies = lambda url, options: False",
     }
     found: dict[str, Any] = {}
     try:

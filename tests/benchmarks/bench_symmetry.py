@@ -22,7 +22,8 @@ import chgdb
 from chgdb import codecs
 from chgdb.codecs.symmetric import symmetrised
 from chgdb.density import Density
-from chgdb_catalog import batches, checks
+from chgdb_catalog import batches
+from chgdb_catalog.dft import checks
 
 FINER = 1.6
 TOLERANCE = 1e-4

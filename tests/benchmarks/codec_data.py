@@ -10,7 +10,7 @@ import numpy as np
 
 import chgdb
 from chgdb import Density
-from chgdb.codecs.atoms import Prior
+from chgdb.promolecule import Prior
 from chgdb_catalog import batches
 
 REPOSITORY = Path(__file__).resolve().parents[2]

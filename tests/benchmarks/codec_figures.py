@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 import chgdb
 from chgdb import Density, codecs
-from chgdb.codecs.atoms import Prior
 from chgdb.formats import text_bytes
+from chgdb.promolecule import Prior
 
 _STYLE = {
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,

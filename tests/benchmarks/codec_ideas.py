@@ -10,8 +10,8 @@ import numpy as np
 
 from chgdb import Density
 from chgdb.codecs import fourier
-from chgdb.codecs.atoms import Prior, superposition
 from chgdb.codecs.entropy import Decoder, Encoder, choose_lanes, initial_scale
+from chgdb.promolecule import Prior, superposition
 from chgdb.symmetry import integer_metric
 
 

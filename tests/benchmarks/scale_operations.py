@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 import chgdb
-from chgdb import ingest, store_append
+from chgdb import ingest
 from chgdb.codecs import decode, fourier
 from chgdb.ingest import build_from
-from chgdb.store import id_hash
+from chgdb.store import append as store_append
+from chgdb.store.reader import id_hash
 
 #: Densities that `iterate` decodes, and that `append` adds.
 ITERATED, APPENDED = 1000, 100

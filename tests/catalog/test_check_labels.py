@@ -10,7 +10,8 @@ import pytest
 
 import chgdb
 from chgdb.errors import ChgdbError
-from chgdb_catalog import check_labels, gpaw_elastic
+from chgdb_catalog.gpaw import elastic as gpaw_elastic
+from chgdb_catalog.studies import check_labels
 
 
 def cubic(c11: float, c12: float, c44: float) -> np.ndarray:

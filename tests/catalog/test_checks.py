@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chgdb_catalog import checks
+from chgdb_catalog.dft import checks
 
 CUBE = np.eye(3) * 4.0
 

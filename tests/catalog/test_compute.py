@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from chgdb.errors import ChgdbError
-from chgdb_catalog import batches, checks, compute, manager, refusals, runs
+from chgdb_catalog import batches
+from chgdb_catalog.dft import checks, compute, manager, refusals, runs
 
 CATALOG = Path(batches.__file__).parent
 TOY = Path(__file__).with_name("toy_worker.py")
@@ -47,7 +48,7 @@ class Queue:
 
     def start(self, *options: object) -> subprocess.Popen:
         """A manager of its own, to be killed or joined by others."""
-        command = [sys.executable, "-m", "chgdb_catalog.compute", *self.line(*options)]
+        command = [sys.executable, "-m", "chgdb_catalog.dft.compute", *self.line(*options)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def run(self, *options: object) -> None:
@@ -307,7 +308,7 @@ def test_a_faulty_queue_is_one_line(queue, content, says):
         (["--python", "/no/such/python"], "no interpreter"),
         (["--worker", "/no/such/worker.py"], "no worker script"),
         (["--setups", "/no/such/folder"], "holds no PBE setups"),
-        (["--worker", str(CATALOG / "gpaw_worker.py"), "--python", shutil.which("false")], "cannot import GPAW"),
+        (["--worker", str(CATALOG / "gpaw" / "worker.py"), "--python", shutil.which("false")], "cannot import GPAW"),
     ],
 )
 def test_what_cannot_run_is_one_line(queue, options, says):
@@ -319,7 +320,7 @@ def test_what_cannot_run_is_one_line(queue, options, says):
 
 def test_exit_codes_of_the_command(queue):
     def code(*arguments: str) -> tuple[int, str]:
-        line = [sys.executable, str(CATALOG / "compute.py"), *arguments]
+        line = [sys.executable, str(CATALOG / "dft" / "compute.py"), *arguments]
         done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
         return done.returncode, done.stderr
 
@@ -351,7 +352,7 @@ def gpaw_python() -> str:
 def gpaw(tmp_path: Path, record: dict, settings: dict | None = None) -> tuple[runs.Outcome, Path]:
     job, result = tmp_path / "job.json", tmp_path / "result.npz"
     job.write_text(json.dumps({"record": record, "settings": settings or {}}))
-    command = [gpaw_python(), str(CATALOG / "gpaw_worker.py")]
+    command = [gpaw_python(), str(CATALOG / "gpaw" / "worker.py")]
     run = runs.LocalRun(command, job, result, runs.Limits(120, 4 * 10**9))
     while (outcome := run.poll()) is None:
         time.sleep(0.05)
@@ -411,7 +412,7 @@ def test_gpaw_solves_the_same_equations_with_the_settings_of_a_first_attempt(tmp
 def under_gpaw(script: str) -> tuple[list[str], str]:
     """(lines, errors) of a script in the interpreter that has GPAW, with the worker's modules."""
     run = subprocess.run(
-        [gpaw_python(), "-c", script], env={**os.environ, "PYTHONPATH": str(CATALOG)},
+        [gpaw_python(), "-c", script], env={**os.environ, "PYTHONPATH": str(CATALOG / "gpaw")},
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     return run.stdout.splitlines(), run.stderr
@@ -421,14 +422,14 @@ SPHERES = """
 import numpy as np
 from gpaw.setup import create_setup
 from gpaw.xc import XC
-import gpaw_speed
+import speed
 
 xc = XC("PBE")
 random = np.random.default_rng(0)
 before = {}
 for after in (False, True):
     if after:
-        assert gpaw_speed.save_time()
+        assert speed.save_time()
     for symbol in ("O", "Fe"):
         setup = create_setup(symbol, xc)
         for spins in (1, 2):
@@ -457,7 +458,7 @@ SOLVED = """
 import numpy as np
 from ase.build import bulk, molecule
 from gpaw import GPAW, PW
-import gpaw_speed
+import speed
 
 iron, water = bulk("Fe"), molecule("H2O", vacuum=2.0, pbc=True)
 iron.set_initial_magnetic_moments([3.0])
@@ -465,7 +466,7 @@ crystals = {"silicon": (bulk("Si"), (2, 2, 2)), "iron": (iron, (3, 3, 3)), "wate
 before = {}
 for after in (False, True):
     if after:
-        assert gpaw_speed.save_time()
+        assert speed.save_time()
     for name, (atoms, kpts) in crystals.items():
         atoms.calc = GPAW(mode=PW(250), xc="PBE", kpts={"size": kpts, "gamma": True}, txt=None)
         found = atoms.get_potential_energy(), atoms.calc.density.nt_sG.copy()
@@ -490,10 +491,10 @@ HINDERED = """
 import numpy as np
 from ase.build import bulk
 from gpaw import GPAW, PW
-import gpaw_single, gpaw_speed
+import single_precision, speed
 
-gpaw_speed.save_time("plane waves", far=4e-4, single=1.5e-4)
-steps, calls = gpaw_single.Solver.steps, []
+speed.save_time("plane waves", far=4e-4, single=1.5e-4)
+steps, calls = single_precision.Solver.steps, []
 
 def hindered(*arguments):
     result = steps(*arguments)
@@ -502,7 +503,7 @@ def hindered(*arguments):
         raise np.linalg.LinAlgError
     return result
 
-gpaw_single.Solver.steps = hindered
+single_precision.Solver.steps = hindered
 energies = []
 for fail in (False, True):
     atoms = bulk("Si")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from chgdb.elements import atomic_number
-from chgdb_catalog import batches, costs
+from chgdb_catalog import batches
+from chgdb_catalog.gpaw import costs
 
 FCC = 0.5 * np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])
 

@@ -12,7 +12,8 @@ import chgdb
 import chgdb_catalog
 from chgdb.elements import SYMBOLS
 from chgdb.ingest import build_from
-from chgdb_catalog import batches, coverage, datasheet, rebuild, refusals
+from chgdb_catalog import batches, coverage, datasheet, rebuild
+from chgdb_catalog.dft import refusals
 
 IDS = ("mp-149", "mp-22862", "mp-13")
 

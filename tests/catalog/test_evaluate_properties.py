@@ -15,7 +15,8 @@ import chgdb
 from chgdb import Density
 from chgdb.models import SERVED, evaluation, get
 from chgdb.models.domain import gauges
-from chgdb_catalog import evaluate_properties, property_report, property_studies, structures
+from chgdb_catalog import structures
+from chgdb_catalog.studies import evaluate_properties, property_report, property_studies
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "science"
 

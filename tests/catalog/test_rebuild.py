@@ -12,9 +12,10 @@ from chgdb import codecs
 from chgdb.codecs import fourier
 from chgdb.codecs.symmetric import symmetry_of
 from chgdb.ingest import build_from
-from chgdb.models import magpie
+from chgdb.models.learners import magpie
 from chgdb.symmetry import find, integer_metric
-from chgdb_catalog import batches, checks, labels, rebuild
+from chgdb_catalog import batches, labels, rebuild
+from chgdb_catalog.dft import checks
 from chgdb_cli.train import properties
 
 

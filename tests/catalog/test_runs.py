@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chgdb_catalog import runs
+from chgdb_catalog.dft import runs
 
 TOY = Path(__file__).with_name("toy_worker.py")
 RECORD = {"material_id": "x", "cell": [[3, 0, 0], [0, 3, 0], [0, 0, 3]], "symbols": ["A"], "frac": [[0, 0, 0]]}
@@ -139,8 +139,8 @@ def test_open_4f_shells_are_tried_in_their_own_way():
 
 
 def test_magnetic_crystals_are_retried_with_another_mixing(monkeypatch):
-    monkeypatch.syspath_prepend(Path(runs.__file__).parent)  # the worker runs as a script from there
-    worker = importlib.import_module("gpaw_worker")
+    monkeypatch.syspath_prepend(Path(runs.__file__).parents[1] / "gpaw")  # the worker runs as a script from there
+    worker = importlib.import_module("worker")
     assert set(worker.INITIAL_MOMENT) == runs.SPIN_POLARISED
     assert set(runs.SAFER_SPIN) <= set(worker.DEFAULTS)
     record = {**RECORD, "symbols": ["Co", "O"]}

@@ -14,10 +14,10 @@ from latent_models import save_model
 from small import DENSITIES, Chgdb, one_line
 
 import chgdb
-from chgdb import latents
 from chgdb.codecs import measure
-from chgdb.codecs.autoencoder import Autoencoder
 from chgdb.codecs.symmetric import symmetric_part
+from chgdb.latents import stores as latents
+from chgdb.latents.autoencoder import Autoencoder
 
 SHAPE = (4, 4, 4, 4)
 

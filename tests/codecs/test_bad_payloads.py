@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from chgdb import Density, codecs
 from chgdb.codecs import entropy, fourier, realspace
-from chgdb.codecs.atoms import fit
 from chgdb.codecs.bits import BitWriter
 from chgdb.codecs.entropy import Encoder
 from chgdb.codecs.frame import write_count, write_frame
 from chgdb.codecs.groups import write_group
 from chgdb.errors import ChgdbError, CodecError
+from chgdb.promolecule import fit
 from chgdb.symmetry import SpaceGroup, find
 
 PRIOR = fit([total("diamond", (12, 12, 12)), total("quartz", (12, 12, 12))])

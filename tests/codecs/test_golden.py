@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from chgdb import codecs
-from chgdb.codecs.atoms import Prior
+from chgdb.promolecule import Prior
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden" / "payloads"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.bin"))

@@ -27,7 +27,7 @@ def test_latents_are_those_of_the_store() -> None:
 
 def test_it_is_the_network_of_torch() -> None:
     pytest.importorskip("torch")
-    from chgdb.codecs.autoencoder import Autoencoder
+    from chgdb.latents.autoencoder import Autoencoder
 
     catalog, encoder, model = chgdb.open(), LappedEncoder.load(), Autoencoder.load()
     assert encoder is not None

@@ -19,7 +19,7 @@ from nginx import Nginx
 from s3 import S3Server
 
 import chgdb
-from chgdb.store_head import HEAD
+from chgdb.store.head import HEAD
 from chgdb.verification import verify
 
 #: Faults of a disk and of a network, in the order of the tables.

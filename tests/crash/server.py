@@ -17,12 +17,12 @@ from contextlib import suppress
 from typing import Any
 
 MODULES = (
-    "chgdb_cli.main", "chgdb.codecs.fourier", "chgdb.codecs.atoms", "chgdb.ingest", "chgdb.publish", "chgdb.extraction",
-    "chgdb.verification", "chgdb.views", "chgdb.store_layout", "chgdb.remote", "chgdb.transport_http", "zarr",
+    "chgdb_cli.main", "chgdb.codecs.fourier", "chgdb.promolecule", "chgdb.ingest", "chgdb.publish", "chgdb.extraction",
+    "chgdb.verification", "chgdb.views", "chgdb.store.writer", "chgdb.remote.files", "chgdb.remote.http", "zarr",
     "numcodecs", "spglib", "scipy.fft",
 )  # fmt: skip
 #: Of packages that need not be installed.
-OPTIONAL = ("torch", "chgdb.codecs.autoencoder", "matplotlib.figure", "s3fs")
+OPTIONAL = ("torch", "chgdb.latents.autoencoder", "matplotlib.figure", "s3fs")
 
 
 def command(job: dict[str, Any]) -> int:
@@ -57,7 +57,7 @@ def main() -> None:
     for name in OPTIONAL:
         with suppress(ImportError):
             importlib.import_module(name)
-    from chgdb import transport
+    from chgdb.remote import transport
 
     transport._FIRST_PAUSE = 0.01
     assert threading.active_count() == 1, "threads do not survive a fork"

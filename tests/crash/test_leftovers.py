@@ -12,9 +12,9 @@ from materials import IDS, contents, density, load
 
 import chgdb
 from chgdb import views
-from chgdb.cache import Cache
 from chgdb.errors import StoreError
 from chgdb.ingest import build_from
+from chgdb.remote.cache import Cache
 from chgdb_cli.main import _exit_code
 
 

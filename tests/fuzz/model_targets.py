@@ -48,7 +48,7 @@ def _tensors(key: str, content: bytes):
 
 def _model(data: bytes) -> None:
     """One file of an autoencoder changed, its checksum made right; a latent is encoded and decoded with it."""
-    from chgdb.codecs.autoencoder import Autoencoder
+    from chgdb.latents.autoencoder import Autoencoder
 
     key, content = _autoencoder().changed(data)
     contents = _autoencoder().contents | {key: content}
@@ -67,8 +67,9 @@ def _model(data: bytes) -> None:
 
 @cache
 def _latent() -> Files:
-    from chgdb import latent_files, latents
-    from chgdb.codecs.autoencoder import Autoencoder
+    from chgdb.latents import files as latent_files
+    from chgdb.latents import stores as latents
+    from chgdb.latents.autoencoder import Autoencoder
 
     _autoencoder()
     model = Autoencoder.load(scratch() / "good-model")
@@ -79,8 +80,8 @@ def _latent() -> Files:
 
 
 def _latent_file(data: bytes) -> None:
-    from chgdb import latent_files
-    from chgdb.codecs.autoencoder import Autoencoder
+    from chgdb.latents import files as latent_files
+    from chgdb.latents.autoencoder import Autoencoder
 
     key, content = _latent().changed(data)
     if key.endswith(".npy"):
@@ -152,7 +153,7 @@ def _properties(name: str):
 
 
 def _trees(data: bytes) -> None:
-    from chgdb.models import trees
+    from chgdb.models.methods import trees
 
     forest = trees.parse(data.decode("utf-8", "replace"))
     if forest.n_features < 1000:

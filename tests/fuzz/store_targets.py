@@ -14,13 +14,13 @@ from pathlib import Path
 
 from base import GOLDEN, Files, Target, placed, scratch, tolerated
 
-from chgdb.cache import Cache
 from chgdb.catalog import Catalog
 from chgdb.extraction import extract
 from chgdb.publish import publish, pull
-from chgdb.store_head import CHECKSUMS, HEAD, RELEASE, Head, crc32c, digest, format_checksums, pack, unpack
-from chgdb.store_journal import LATENTS, PRIOR, RECORDS, open_journal, open_latents_journal
-from chgdb.store_table import Finished
+from chgdb.remote.cache import Cache
+from chgdb.store.head import CHECKSUMS, HEAD, RELEASE, Head, crc32c, digest, format_checksums, pack, unpack
+from chgdb.store.journal import LATENTS, PRIOR, RECORDS, open_journal, open_latents_journal
+from chgdb.store.table import Finished
 from chgdb.verification import verify
 
 
@@ -154,7 +154,7 @@ def _head(data: bytes) -> None:
     """First byte: head.bin as it is; packed here; checksums whose own checksum is right."""
     import zlib
 
-    from chgdb.store_head import parse_checksums
+    from chgdb.store.head import parse_checksums
 
     kind, body = (data[:1] or b"\0")[0] % 3, data[1:]
     for action in (
@@ -250,7 +250,7 @@ def _cache(data: bytes) -> None:
     whole = blake2b(b"memory://fuzz\0" + body, digest_size=32).digest() + body if data[:1] > b"\x10" else body
     path.write_bytes(whole)
     cache.info()
-    from chgdb.remote import RemoteFiles
+    from chgdb.remote.files import RemoteFiles
 
     files = RemoteFiles.__new__(RemoteFiles)  # what an earlier look at a server left is read before the server is asked
     files.location, files._cache, files._lock = "memory://fuzz", cache, threading.RLock()

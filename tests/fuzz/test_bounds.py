@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from store_targets import _golden, _sealed
 
-from chgdb import Crystal, Density, bounds, codecs, formats
+from chgdb import Crystal, Density, codecs, formats
+from chgdb import limits as bounds
 from chgdb.codecs.bits import BitWriter
 from chgdb.codecs.frame import write_count, write_frame
 from chgdb.errors import CodecError, FormatError, StoreError
@@ -32,7 +33,7 @@ LIMITED = """
 import resource, sys
 before = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 from chgdb.errors import ChgdbError
-import chgdb, numpy, chgdb.formats, chgdb.codecs, chgdb.store_arrays, chgdb.verification
+import chgdb, numpy, chgdb.formats, chgdb.codecs, chgdb.store.arrays, chgdb.verification
 from numcodecs import blosc, zstd
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 limit = used + int(sys.argv[1])
@@ -255,7 +256,7 @@ def test_the_payload_may_be_large(tmp_path):
 @linux
 def test_columns_of_one_value_take_no_memory(tmp_path):
     """Ten million materials of which there is nothing but the fill values."""
-    from chgdb.store_layout import COLUMNS
+    from chgdb.store.writer import COLUMNS
 
     n = 10_000_000
     changes: dict[str, dict] = {}
@@ -271,7 +272,7 @@ def test_columns_of_one_value_take_no_memory(tmp_path):
         path.unlink()
     kept = [line for line in (tmp_path / "checksums.txt").read_text().splitlines()[:-1] if "/c/" not in line]
     body = "".join(line + "\n" for line in kept).encode()
-    from chgdb.store_head import crc32c
+    from chgdb.store.head import crc32c
 
     (tmp_path / "checksums.txt").write_bytes(body + f"{crc32c(body):08x}\n".encode())
     found = limited(f"chgdb.catalog.Catalog({str(tmp_path)!r}).column('cell').shape", 128)
@@ -285,7 +286,7 @@ def test_chunks_that_unfold(tmp_path, name):
 
     from chgdb.catalog import Catalog
     from chgdb.errors import ChecksumError
-    from chgdb.store_head import crc32c
+    from chgdb.store.head import crc32c
 
     key = next(key for key in _golden() if key.startswith(f"{name}/c/"))
     for packed in (Zstd(1).encode(bytes(100 << 20)), Blosc("zstd", 1).encode(bytes(100 << 20))):
@@ -298,7 +299,7 @@ def test_chunks_that_unfold(tmp_path, name):
 
 
 def test_what_is_not_believed_is_not_written():
-    from chgdb.store_layout import write_array
+    from chgdb.store.writer import write_array
 
     with pytest.raises(StoreError, match="note is too large for a store"):
         write_array(None, "note", np.full(4096, "x" * 17_000, object), ["material"], "", {}, 4096)
@@ -318,7 +319,7 @@ def test_members_of_an_archive_that_unfold(tmp_path):
 
 
 def test_heads_that_unfold():
-    from chgdb.store_head import unpack
+    from chgdb.store.head import unpack
 
     started = b"chgdb head 1\n"
     with pytest.raises(ValueError, match="too large"):

@@ -17,11 +17,11 @@ from store_targets import _golden, _sealed
 from chgdb.errors import ChgdbError, StoreError
 from chgdb.inputs import file_name
 from chgdb.publish import publish, pull
-from chgdb.store import Store
-from chgdb.store_files import FolderFiles, ZipFiles
-from chgdb.store_head import crc32c, digest, pack, parse_checksums, unpack
-from chgdb.store_layout import write_table
-from chgdb.store_table import from_store
+from chgdb.store.files import FolderFiles, ZipFiles
+from chgdb.store.head import crc32c, digest, pack, parse_checksums, unpack
+from chgdb.store.reader import Store
+from chgdb.store.table import from_store
+from chgdb.store.writer import write_table
 from chgdb_catalog import batches
 from chgdb_cli.main import _exit_code
 

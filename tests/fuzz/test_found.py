@@ -24,17 +24,18 @@ from store_targets import _golden, _packing, _sealed
 
 import chgdb
 from chgdb import formats
-from chgdb.cache import Cache
 from chgdb.catalog import Catalog
-from chgdb.codecs.atoms import Prior
 from chgdb.codecs.bits import BitReader, BitWriter
 from chgdb.codecs.crystal import read_crystal
 from chgdb.errors import ChecksumError, ChgdbError, CodecError, FormatError, RemoteError, StoreError
 from chgdb.formats.npz import parse_npz
-from chgdb.models import ModelError, trees
+from chgdb.models import ModelError
+from chgdb.models.methods import trees
+from chgdb.promolecule import Prior
 from chgdb.publish import publish, pull
-from chgdb.store_head import crc32c, pack
-from chgdb.store_journal import RECORDS, open_journal
+from chgdb.remote.cache import Cache
+from chgdb.store.head import crc32c, pack
+from chgdb.store.journal import RECORDS, open_journal
 
 DENSITY = _densities()["plain"]
 
@@ -293,8 +294,8 @@ def test_what_the_cache_says_of_itself(tmp_path, line):
 
 
 def test_a_compressed_answer_that_unfolds():
-    from chgdb.transport import TransientError
-    from chgdb.transport_http import _gunzip
+    from chgdb.remote.http import _gunzip
+    from chgdb.remote.transport import TransientError
 
     assert _gunzip(gzip.compress(b"a" * 1000)) == b"a" * 1000
     for data in (gzip.compress(bytes(40 << 20)), gzip.compress(b"a")[:-4], b"", zlib.compress(b"a")):
@@ -305,7 +306,7 @@ def test_a_compressed_answer_that_unfolds():
 def test_a_head_that_is_of_another_kind():
     for files in ({}, {"checksums.txt": b""}):
         with pytest.raises(ValueError, match="checksums"):
-            chgdb.store_head.unpack(pack(files, {}))
+            chgdb.store.head.unpack(pack(files, {}))
 
 
 # --- models, latents, tables -----------------------------------------------------------------------------------------
@@ -382,7 +383,7 @@ def autoencoder(folder: Path, **configuration: object) -> Path:
 )  # fmt: skip
 def test_configurations_of_autoencoders(tmp_path, configuration):
     """No network of the size that is claimed is made: only one that the weights fill."""
-    from chgdb.codecs.autoencoder import Autoencoder
+    from chgdb.latents.autoencoder import Autoencoder
 
     with pytest.raises(CodecError) as caught:
         Autoencoder.load(autoencoder(tmp_path, **configuration))
@@ -394,7 +395,7 @@ def test_weights_that_are_missing_or_no_numbers(tmp_path):
 
     from safetensors.numpy import load, save
 
-    from chgdb.codecs.autoencoder import Autoencoder
+    from chgdb.latents.autoencoder import Autoencoder
 
     folder = autoencoder(tmp_path)
     model = Autoencoder.load(folder)
@@ -417,7 +418,7 @@ def test_weights_that_are_missing_or_no_numbers(tmp_path):
 
 def test_latents_that_claim(tmp_path):
     """numpy takes the memory that a header claims before it looks for the values."""
-    from chgdb import latent_files
+    from chgdb.latents import files as latent_files
 
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (1 << 45,)})

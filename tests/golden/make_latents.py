@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 import chgdb
-from chgdb import Density, codecs, latents
+from chgdb import Density, codecs
+from chgdb.latents import stores as latents
 
 FOLDER = Path(__file__).resolve().parent / "latents"
 #: Silicon, MgO and aluminium; their densities as the catalog had them.

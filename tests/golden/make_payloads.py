@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from fields import STRUCTURES, density, smooth, total  # noqa: E402
 
 from chgdb import Density, codecs  # noqa: E402
-from chgdb.codecs.atoms import Prior, fit  # noqa: E402
+from chgdb.promolecule import Prior, fit  # noqa: E402
 
 
 def load_prior(folder: Path = FOLDER) -> Prior:

@@ -28,11 +28,11 @@ from make_payloads import antiferromagnet, load_prior, noise, noncollinear  # no
 from chgdb import Density, codecs  # noqa: E402
 from chgdb.catalog import open_catalog  # noqa: E402
 from chgdb.ingest import build_from  # noqa: E402
-from chgdb.store import Store  # noqa: E402
-from chgdb.store_files import FolderFiles  # noqa: E402
-from chgdb.store_latents import LARGEST, NMAE, SMALLEST, SPACING, Latents, compress  # noqa: E402
-from chgdb.store_layout import write_table  # noqa: E402
-from chgdb.store_table import from_store  # noqa: E402
+from chgdb.store.files import FolderFiles  # noqa: E402
+from chgdb.store.latents import LARGEST, NMAE, SMALLEST, SPACING, Latents, compress  # noqa: E402
+from chgdb.store.reader import Store  # noqa: E402
+from chgdb.store.table import from_store  # noqa: E402
+from chgdb.store.writer import write_table  # noqa: E402
 
 VERSION = 2
 PRIOR = FOLDER / "payloads" / "fourier-prior.bin"

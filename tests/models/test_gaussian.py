@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chgdb.models import gaussian
+from chgdb.models.methods import gaussian
 
 pytest.importorskip("scipy", reason="training needs scipy")
 

@@ -10,9 +10,10 @@ import pytest
 
 import chgdb
 from chgdb import Crystal, Density, features
-from chgdb.models import TARGETS, ModelError, Rows, get, invariant
+from chgdb.models import TARGETS, ModelError, Rows, get
 from chgdb.models import rows as rows_of
 from chgdb.models.elasticity import debye_temperature, youngs_modulus
+from chgdb.models.learners import invariant
 
 pytest.importorskip("lightgbm", reason="training needs lightgbm")
 pytest.importorskip("safetensors", reason="weights are safetensors")
@@ -40,7 +41,7 @@ def materials() -> tuple[Rows, dict[str, np.ndarray], list[Density]]:
 def small(request):
     patch = pytest.MonkeyPatch()
     patch.setattr(invariant, "TREES", 30)
-    patch.setattr("chgdb.models.magpie.TREES", 30)
+    patch.setattr("chgdb.models.learners.magpie.TREES", 30)
     yield
     patch.undo()
 

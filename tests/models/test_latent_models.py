@@ -13,8 +13,10 @@ import torch
 
 import chgdb
 from chgdb import features
-from chgdb.models import ModelError, Rows, get, inference, latent_lightgbm, networks
+from chgdb.models import ModelError, Rows, get, inference
 from chgdb.models.ensemble import Ensemble
+from chgdb.models.learners import latent_lightgbm
+from chgdb.models.methods import networks
 from chgdb.models.training import train
 
 

@@ -13,7 +13,8 @@ from chgdb.models.ensemble import Ensemble
 from chgdb.models.evaluation import NINETY_PERCENT
 from chgdb.models.rows import from_densities
 from chgdb.views import load_model
-from chgdb_catalog import batches, potentials
+from chgdb_catalog import batches
+from chgdb_catalog.studies import potentials
 
 
 @pytest.fixture(scope="module")

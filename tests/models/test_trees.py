@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from chgdb.errors import ChecksumError
-from chgdb.models import ModelError, trees
+from chgdb.models import ModelError
+from chgdb.models.methods import trees
 
 RNG = np.random.default_rng(5)
 TABLE = RNG.normal(size=(300, 8))

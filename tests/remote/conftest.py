@@ -23,7 +23,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CHGDB_CACHE", str(folder))
     for name in ("CHGDB_CACHE_SIZE", "CHGDB_OFFLINE", "CHGDB_TIMEOUT", "CHGDB_ATTEMPTS", "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("chgdb.transport._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("chgdb.remote.transport._FIRST_PAUSE", 0.01)
     return folder
 
 
@@ -112,6 +112,6 @@ def s3(request: pytest.FixtureRequest, running_s3: S3Server, monkeypatch: pytest
     if request.param == "obstore":
         pytest.importorskip("obstore", reason="needs obstore: pip install 'chgdb[test]'")
     else:
-        monkeypatch.setattr("chgdb.transport_obstore.applies", lambda url, options: False)
+        monkeypatch.setattr("chgdb.remote.obstore.applies", lambda url, options: False)
     running_s3.environment(monkeypatch)
     return running_s3

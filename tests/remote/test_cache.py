@@ -15,8 +15,8 @@ from materials import IDS, density, same
 from nginx import Nginx
 
 import chgdb
-from chgdb.cache import Cache, cache_limit
 from chgdb.errors import OfflineError, StoreError
+from chgdb.remote.cache import Cache, cache_limit
 from chgdb_cli.main import _exit_code
 
 VERSION = "0" * 32

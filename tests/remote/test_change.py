@@ -11,11 +11,11 @@ from materials import COLUMNS, IDS, density, load_changed, same
 from nginx import Nginx
 
 import chgdb
-from chgdb import remote
 from chgdb.errors import ChgdbError
 from chgdb.ingest import build_from
-from chgdb.store_head import crc32c
-from chgdb.store_swap import swap_in
+from chgdb.remote import files as remote
+from chgdb.store.head import crc32c
+from chgdb.store.swap import swap_in
 from chgdb.verification import verify
 
 

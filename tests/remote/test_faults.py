@@ -116,7 +116,7 @@ def test_a_server_that_hangs_counts_as_gone(proxy: FaultyProxy, monkeypatch: pyt
 
 
 def test_pauses_grow_and_a_server_may_ask_for_longer_ones(monkeypatch: pytest.MonkeyPatch):
-    from chgdb import transport
+    from chgdb.remote import transport
 
     pauses: list[float] = []
     monkeypatch.setattr(transport, "_FIRST_PAUSE", 0.25)

@@ -13,8 +13,8 @@ from nginx import Nginx
 
 import chgdb
 from chgdb.errors import RemoteError
-from chgdb.transport import connect, public, url_path
-from chgdb.transport_http import _github
+from chgdb.remote.http import _github
+from chgdb.remote.transport import connect, public, url_path
 from chgdb.verification import verify
 
 

@@ -24,7 +24,7 @@ import chgdb
 from chgdb.errors import ChecksumError, ChgdbError, RemoteError, StoreError
 from chgdb.ingest import build_from
 from chgdb.publish import publish, pull
-from chgdb.transport_fsspec import FsspecTransport
+from chgdb.remote.fsspec import FsspecTransport
 from chgdb.verification import verify
 from chgdb_cli.main import _exit_code
 

@@ -1,0 +1,320 @@
+"""Latents of a whole store: computed, kept up to date, decoded.
+
+Every finished latent goes to a journal beside the store; at the end the store's next version is written whole and
+swapped in, as by a build (docs/decisions/0001-a-store-is-replaced-whole.md).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..catalog import Catalog, Record
+from ..codecs import measure
+from ..density import Crystal, Density
+from ..errors import CodecError, StoreError
+from ..parallel.processes import reporting, run
+from ..store.files import FolderFiles
+from ..store.journal import Journal, open_latents_journal
+from ..store.latents import MODEL_ATTRIBUTES, NMAE, SPACING, Latents, compress, decompress, within_range
+from ..store.reader import Store, crc32c
+from ..store.swap import beside, swap_in
+from ..store.table import Finished, from_store
+from ..store.writer import seal, write_table
+
+if TYPE_CHECKING:
+    from .autoencoder import Autoencoder
+
+_VIEWS = "view/"
+
+
+@dataclass(frozen=True)
+class LatentReport:
+    """What `compute` did. added: ids with a new latent; kept: how many had one of this model already; refused: (id,
+    reason in one line) of materials that stay without one."""
+
+    path: str
+    model: str
+    added: tuple[str, ...]
+    kept: int
+    refused: tuple[tuple[str, str], ...]
+
+    @property
+    def complete(self) -> bool:
+        return not self.refused
+
+
+@lru_cache(maxsize=2)
+def load_model(model: str | os.PathLike[str] | None = None) -> Autoencoder:
+    """An autoencoder by its folder, its variant's name, or the catalog's own; loaded once a process.
+
+    Raises `MissingExtraError` without torch, `CodecError`, `ChecksumError` as `Autoencoder.load`.
+    """
+    from .autoencoder import Autoencoder
+
+    return Autoencoder.load(model)
+
+
+def facts_of(model: Autoencoder) -> dict[str, Any]:
+    """What a store or a file of a latent says of the model that made it."""
+    from .autoencoder import MODEL_FORMAT
+
+    return {"model": model.identifier, "model_version": MODEL_FORMAT, "model_checksum": model.checksum}
+
+
+def check_same(model: Autoencoder, facts: dict[str, Any], what: str) -> None:
+    """Raises `CodecError` where a latent is not of this model: another network, other weights, another version."""
+    own = facts_of(model)
+    for name in MODEL_ATTRIBUTES:
+        if facts.get(name) != own[name]:
+            raise CodecError(
+                f"{what} is a latent of the autoencoder {facts.get('model')} (version {facts.get('model_version')}), "
+                f"not of {own['model']} (version {own['model_version']}): name its model, or encode the density again"
+            )
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A latent with the error measured by decoding it.
+
+    integers: int16 (channel, z, y, x). nmae: of the total density on its own grid, symmetric and rescaled.
+    spacing: largest distance between the grid points that the network saw, Å.
+    """
+
+    integers: np.ndarray
+    nmae: float
+    spacing: float
+
+
+def encode(model: Autoencoder, density: Density, refine: int = 0, *, progress: bool = False) -> Coded:
+    """Latent of a density's total channel, and its error.
+
+    refine: steps of gradient descent from the encoder's latent, as `Autoencoder.encode`; progress: with a bar for them.
+    Raises `CodecError` as `Autoencoder.encode` and `decode`.
+    """
+    total = Density(density.crystal, {"total": density.total})
+    with reporting(progress and refine > 0, "Refining", 0, refine) as step:
+        integers = within_range(model.encode(total, refine, lambda: step(density.crystal.formula)))
+    decoded = model.decode(integers, density.crystal, density.grid, density.n_electrons)
+    lengths = np.linalg.norm(density.crystal.cell, axis=1)
+    spacing = float((lengths / model.configuration.volume_shape(density.crystal.cell)[::-1]).max())
+    return Coded(integers, measure(total, decoded).nmae["total"], spacing)
+
+
+def decode(
+    model: Autoencoder,
+    integers: np.ndarray,
+    crystal: Crystal,
+    grid: tuple[int, int, int],
+    n_electrons: float | None,
+    rescale: bool = True,
+    symmetric: bool = True,
+) -> Density:
+    """Density of a latent, as `Autoencoder.decode`, after a look at the memory that it takes.
+
+    Raises `CodecError` for a latent of another shape, a missing electron count, a grid too large for memory.
+    """
+    # Complex spectra and real values of the density and of its atoms, several of each at a time.
+    needed, free = 64 * int(np.prod(grid, dtype=object)), _free_memory()
+    if free is not None and needed > free:
+        raise CodecError(
+            f"a grid of {' x '.join(map(str, grid))} points takes about {needed / 1e9:.1f} GB of memory, and "
+            f"{free / 1e9:.1f} GB are free: use a coarser one"
+        )
+    return model.decode(integers, crystal, grid, n_electrons, rescale, symmetric)
+
+
+def _free_memory() -> int | None:
+    """Bytes of memory that are free, None where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
+
+
+def decode_record(
+    record: Record,
+    model: Autoencoder | None = None,
+    grid: tuple[int, int, int] | None = None,
+    rescale: bool = True,
+    symmetric: bool = True,
+) -> Density:
+    """Density of a record from its latent instead of its payload; the total channel alone.
+
+    model: the one that made the latents; the catalog's own unless given. grid: the native one unless given.
+    rescale: multiply the density so that it has exactly the record's electron count. symmetric: keep what has the
+    symmetry of the record's structure.
+    Raises `StoreError` where it has no latent, `CodecError` where another model made it, and as `decode`.
+    """
+    facts = record.catalog.latent_model
+    integers = record.latent_integers
+    model = load_model() if model is None else model
+    check_same(model, facts or {}, f"{record.material_id} in {record.catalog.path}")
+    points = record.grid if grid is None else grid
+    return decode(model, integers, record.crystal, points, record.n_electrons, rescale, symmetric)
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """Everything a worker needs: from an id to a finished latent. Picklable."""
+
+    store: str
+    model: str | None
+
+    def __call__(self, material_id: str) -> Finished:
+        coded = encode(load_model(self.model), _catalog(self.store)[material_id].decode())
+        return Finished(material_id, compress(coded.integers), b"", {NMAE: coded.nmae, SPACING: coded.spacing})
+
+
+@lru_cache(maxsize=1)
+def _catalog(path: str) -> Catalog:
+    return Catalog(path)
+
+
+def compute(
+    store: str | Path,
+    model: str | os.PathLike[str] | None = None,
+    *,
+    ids: Iterable[str] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    progress: bool | Callable[[int, int, str], None] = False,
+) -> LatentReport:
+    """Give every material of a store its latent: those that have none, and all where another model made them.
+
+    store: its folder. model: folder or variant's name of the autoencoder; the catalog's own unless given.
+    ids: these materials only; the others keep their latents where they are of the same model.
+    workers: processes; the cores of this machine unless given. scheduler: of a Dask cluster instead, as in `build`.
+    progress: True for a progress bar on standard error, or a callable (done, total, id).
+
+    Call it again after any interruption: finished latents are in a journal. Readers see the store as it was until all
+    is written. Predicted views in the store are kept. Damaged latents count as missing; where anything else of the
+    store is damaged beyond repair nothing is written.
+    Raises `StoreError` where the store cannot be written or a build of it is running, `MissingExtraError` without
+    torch, `CodecError` and `ChecksumError` for a model that cannot be loaded, `UnknownMaterialError` for an id.
+    """
+    path = Path(store)
+    if not (path / "zarr.json").is_file():
+        raise StoreError(f"{path}: latents are written into a store in a folder, and there is none")
+    place = None if model is None else os.path.abspath(model) if os.path.isdir(model) else os.fspath(model)
+    loaded = load_model(place)
+    catalog = Catalog(path)
+    wanted = None if ids is None else [catalog[i].material_id for i in ids]
+    try:
+        with open_latents_journal(path) as journal:
+            return _Pass(path, place, loaded, wanted, workers, scheduler, progress, journal).run()
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{path}: {error}; finished latents are kept, compute them again") from error
+
+
+@dataclass
+class _Pass:
+    """One run of `compute` under the store's lock."""
+
+    path: Path
+    place: str | None
+    model: Autoencoder
+    wanted: list[str] | None
+    workers: int | None
+    scheduler: str | None
+    progress: bool | Callable[[int, int, str], None]
+    journal: Journal
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+    def run(self) -> LatentReport:
+        store = Store(FolderFiles(self.path))
+        ids = [str(i) for i in store.column("material_id")]
+        kept = self._kept(store)
+        targets = set(ids if self.wanted is None else self.wanted)
+        keys = {i: self._key(store, i) for row, i in enumerate(ids) if i in targets and kept[row] is None}
+        waiting = [i for i, key in keys.items() if key not in self.journal.finished]
+        with reporting(self.progress, "Latents", len(keys) - len(waiting), len(keys)) as step:
+            encoder = _Encoder(str(self.path.absolute()), self.place)
+            for outcome in run(encoder, waiting, self.workers, self.scheduler):
+                if outcome.result is not None:
+                    self.journal.add(keys[outcome.task], outcome.result)
+                else:
+                    self.refused.append((outcome.task, outcome.reason))
+                step(outcome.task)
+        done = {i: self.journal.finished[key] for i, key in keys.items() if key in self.journal.finished}
+        if done or (store.latents is not None and not self._is_current(store)):
+            self._commit(store, ids, kept, done)
+        count = sum(chunk is not None for chunk in kept)
+        return LatentReport(str(self.path), self.model.identifier, tuple(done), count, tuple(self.refused))
+
+    def _is_current(self, store: Store) -> bool:
+        reader = store.latents
+        return reader is not None and reader.model == facts_of(self.model) and reader.shape == self.model.latent_shape
+
+    def _kept(self, store: Store) -> list[bytes | None]:
+        """Chunks of each row that are of this model and whole."""
+        chunks: list[bytes | None] = [None] * store.n_materials
+        reader = store.latents
+        if reader is not None and self._is_current(store):
+            for row in range(store.n_materials):
+                try:
+                    chunk = reader.chunk(row)
+                    if chunk is not None:
+                        decompress(chunk, reader.shape)
+                    chunks[row] = chunk
+                except ValueError:
+                    continue  # damaged: computed anew
+        return chunks
+
+    def _key(self, store: Store, material_id: str) -> str:
+        """What a latent depends on: the material's record and the model."""
+        location = store.find(material_id)
+        if location is None:
+            raise StoreError(f"{store.location}: the index lacks {material_id}; run chgdb verify")
+        return f"{material_id} {self.model.checksum} {crc32c(store.record_bytes(material_id, location)[0]):08x}"
+
+    def _commit(self, store: Store, ids: list[str], kept: list[bytes | None], done: dict[str, Finished]) -> None:
+        """Write the next version of the store and swap it in."""
+        table = from_store(store, keep_latents=False)
+        columns = {}
+        for name in (NMAE, SPACING):
+            old = store.column(name) if name in store.arrays else np.full(len(ids), np.nan)
+            columns[name] = np.array(
+                [done[i].values[name] if i in done else old[row] if kept[row] is not None else np.nan
+                 for row, i in enumerate(ids)], float,
+            )  # fmt: skip
+        chunks = [done[i].payload if i in done else kept[row] for row, i in enumerate(ids)]
+        latents = Latents(self.model.latent_shape, float(self.model.step), facts_of(self.model), chunks)
+        table.set_latents(latents, columns)
+        staging = beside(self.path, "staging")
+        try:
+            write_table(staging, table)
+            _carry_views(store, staging)
+            swap_in(staging, self.path)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+
+
+def _carry_views(store: Store, folder: Path) -> None:
+    """Copy the predicted views of a store into its next version: they depend on nothing that latents change."""
+    import json
+
+    keys = [key for key in store.checksums if key.startswith(_VIEWS)]
+    if not keys:
+        return
+    for key in keys:
+        target = folder / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(store.read(key))
+    root = json.loads((folder / "zarr.json").read_bytes())
+    old = json.loads(store.read("zarr.json"))["consolidated_metadata"]["metadata"]
+    members = root["consolidated_metadata"]["metadata"]
+    members |= {name: value for name, value in old.items() if name == "view" or name.startswith(_VIEWS)}
+    (folder / "zarr.json").write_text(json.dumps(root, separators=(",", ":")), encoding="utf-8")
+    seal(folder)

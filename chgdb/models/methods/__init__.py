@@ -1,0 +1,1 @@
+"""What property models are made of: Gaussian processes, trees and networks."""

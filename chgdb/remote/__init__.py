@@ -1,0 +1,1 @@
+"""Files of servers: one protocol (`transport`), one module a kind of server, a cache, and stores behind URLs."""

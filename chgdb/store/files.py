@@ -1,0 +1,174 @@
+"""The files of a store, wherever they are: a folder, a .zip, or any file system that fsspec knows.
+
+A key is a path inside the store with forward slashes. Every class reads whole files and byte ranges, raises `KeyError`
+for a key that is not there, and gives a token that changes when the store is replaced by a new version.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import StoreError
+from ..limits import most_unfolded
+from ..remote.transport import is_url
+
+if TYPE_CHECKING:
+    import zarr.abc.store
+
+#: The root metadata: the last file of a store to be believed, the first to be read.
+ROOT = "zarr.json"
+
+
+class Files(Protocol):
+    """Read access to a store's files."""
+
+    location: str  # folder, file or URL, as a user would write it
+
+    def read(self, key: str) -> bytes: ...
+
+    def read_range(self, key: str, start: int, stop: int, fresh: bool = False) -> bytes: ...  # fresh: not from a cache
+
+    def token(self) -> object: ...
+
+    def keys(self) -> Iterator[str]: ...
+
+    def zarr_store(self) -> zarr.abc.store.Store | str: ...
+
+
+class FolderFiles:
+    """A store in a local folder."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.location = self._folder = os.fspath(folder)
+
+    def _path(self, key: str) -> str:
+        if ".." in key.split("/") or key.startswith("/"):
+            raise KeyError(key)  # a damaged or hostile store must not name files outside itself
+        return os.path.join(self._folder, key)
+
+    def read(self, key: str) -> bytes:
+        try:
+            with open(self._path(key), "rb") as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise KeyError(key) from None
+
+    def read_range(self, key: str, start: int, stop: int, fresh: bool = False) -> bytes:
+        try:
+            with open(self._path(key), "rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size  # a range of a damaged index can be of any size
+                file.seek(min(start, size))
+                return file.read(max(0, min(stop, size) - start))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise KeyError(key) from None
+
+    def token(self) -> object:
+        """Identity of the root metadata file: a new version of the store brings a new file."""
+        try:
+            status = os.stat(os.path.join(self._folder, ROOT))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+    def keys(self) -> Iterator[str]:
+        for folder, _, names in os.walk(self._folder):
+            for name in names:
+                yield os.path.relpath(os.path.join(folder, name), self._folder).replace(os.sep, "/")
+
+    def zarr_store(self) -> str:
+        return self._folder
+
+
+def _damaged_zip() -> tuple[type[Exception], ...]:
+    """What zipfile raises for archives that are damaged, encrypted, or packed in a way that it does not know."""
+    import lzma
+    import struct
+    import zipfile
+    import zlib
+
+    return zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError
+
+
+class ZipFiles:
+    """A store in a .zip file, at its top level or in one folder of it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        import zipfile
+
+        self.location = self._path = os.fspath(path)
+        try:
+            self._zip = zipfile.ZipFile(self._path)
+        except _damaged_zip() as error:
+            raise StoreError(f"{self.location}: not a zip file ({error})") from None
+        except OSError as error:
+            raise StoreError(f"{self.location}: cannot be read: {error.strerror or error}") from None
+        roots = [name for name in self._zip.namelist() if name == ROOT or name.endswith("/" + ROOT)]
+        self._prefix = min(roots, key=len, default=ROOT).removesuffix(ROOT)
+
+    def read(self, key: str) -> bytes:
+        info = self._zip.getinfo(self._prefix + key)
+        if info.file_size > most_unfolded(min(info.compress_size, os.path.getsize(self._path))):
+            raise StoreError(f"{self.location}: {key} unfolds to far more than its size; get a fresh copy")
+        try:
+            return self._zip.read(info)
+        except _damaged_zip() as error:
+            raise StoreError(f"{self.location}: {key} is damaged ({error}); get a fresh copy") from None
+        except OSError as error:
+            raise StoreError(f"{self.location}: {key} cannot be read: {error.strerror or error}") from None
+
+    def read_range(self, key: str, start: int, stop: int, fresh: bool = False) -> bytes:
+        return self.read(key)[start:stop]
+
+    def token(self) -> object:
+        return None  # the open file is a snapshot: a replaced zip is another file
+
+    def keys(self) -> Iterator[str]:
+        for name in self._zip.namelist():
+            if name.startswith(self._prefix) and not name.endswith("/"):
+                yield name.removeprefix(self._prefix)
+
+    def zarr_store(self) -> zarr.abc.store.Store:
+        if self._prefix:
+            raise StoreError(f"{self.location}: the store lies in the folder {self._prefix} of it: unpack it first")
+        from zarr.storage import ZipStore
+
+        return ZipStore(self._path, mode="r")
+
+
+def _remote(url: str, options: Mapping[str, Any] | None) -> Files:
+    if url.startswith("file://"):
+        from urllib.request import url2pathname
+
+        files = locate(url2pathname(url.removeprefix("file://")))
+        files.location = url
+        return files
+    from ..remote.files import RemoteFiles
+
+    return RemoteFiles(url, options)
+
+
+#: Folders beside a store (see `swap.beside`) that show that a new version is being swapped in.
+_WRITING = ("staging", "previous")
+
+
+def locate(
+    path_or_url: str | os.PathLike[str], _retries: int = 25, *, options: Mapping[str, Any] | None = None
+) -> Files:
+    """The files of the store at a path or URL. Raises `StoreError` where a local path does not exist."""
+    text = os.fspath(path_or_url)
+    if is_url(text):
+        return _remote(text, options)
+    if os.path.isdir(text):
+        return FolderFiles(text)
+    if os.path.isfile(text):
+        if text.endswith(".zip"):
+            return ZipFiles(text)
+        raise StoreError(f"{text} is a file; a store is a folder, a .zip of one, or a URL")
+    name = os.path.basename(os.path.normpath(text))
+    if _retries and any(os.path.exists(os.path.join(os.path.dirname(text), f".{name}.{kind}")) for kind in _WRITING):
+        time.sleep(0.02)  # a writer is at work; where it cannot exchange folders, there is a moment without a store
+        return locate(path_or_url, _retries - 1)
+    raise StoreError(f"{text}: there is no such store")

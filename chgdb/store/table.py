@@ -1,0 +1,270 @@
+"""A store's content in memory: made from finished records or from a store, merged, and handed to `writer`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..codecs import header
+from ..elements import SYMBOLS
+from ..errors import StoreError
+from .latents import LatentReader, Latents
+from .reader import Store
+from .writer import COLUMNS, LATENT_COLUMNS, MEASURED, NAN, RESERVED, ColumnType
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One encoded material: its bytes, and the values of its columns (metadata included) by name."""
+
+    material_id: str
+    payload: bytes
+    extras: bytes
+    values: Mapping[str, Any]
+
+
+@dataclass
+class Table:
+    """Everything a store holds; rows of `columns` and of `records` go together.
+
+    types: every column's type, those of `COLUMNS` first.
+    numbers, positions: the atoms of all rows, one row's after the other's.
+    records: payload and extras of a row, concatenated, and the length of the extras.
+    priors: identifier -> arrays of the prior. attributes: root attributes of the caller's (title, licence...).
+    latents: of the rows, if any has one; then there are the columns `LATENT_COLUMNS` too.
+    """
+
+    types: dict[str, ColumnType]
+    columns: dict[str, np.ndarray]
+    numbers: np.ndarray
+    positions: np.ndarray
+    records: list[tuple[bytes, int]]
+    priors: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    latents: Latents | None = None
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def set_latents(self, latents: Latents, columns: Mapping[str, np.ndarray]) -> None:
+        """Put other latents in the place of those there are, with the values of `LATENT_COLUMNS`."""
+        self.latents = latents
+        for name, kind in LATENT_COLUMNS.items():
+            self.types[name] = kind
+            self.columns[name] = columns[name].astype(kind.dtype)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """A table of which no row has a latent is one without latents."""
+        if self.latents is not None and not any(chunk is not None for chunk in self.latents.chunks):
+            self.latents = None
+        if self.latents is None:
+            for name in LATENT_COLUMNS:
+                self.types.pop(name, None)
+                self.columns.pop(name, None)
+
+
+def from_finished(finished: Sequence[Finished], attributes: Mapping[str, Mapping[str, str]] | None = None) -> Table:
+    """Table of finished records. attributes: `units` and `long_name` of columns that are not chgdb's own.
+
+    Raises `StoreError` for a column name that is taken or is not an identifier, and for mixed numbers and texts.
+    """
+    headers = [header(record.payload) for record in finished]
+    names = dict.fromkeys(name for record in finished for name in record.values if name not in COLUMNS)
+    types = dict(COLUMNS)
+    for name in names:
+        values = [record.values[name] for record in finished if record.values.get(name) is not None]
+        types[name] = _column_type(name, values, (attributes or {}).get(name, {}))
+    columns: dict[str, np.ndarray] = {}
+    for name, kind in types.items():
+        given = [record.values.get(name) for record in finished]
+        columns[name] = _column(kind, given, name)
+    crystals = [h.crystal for h in headers]
+    columns["material_id"][:] = [record.material_id for record in finished]
+    columns["formula"][:] = [c.formula for c in crystals]
+    columns["elements"][:] = [" ".join(SYMBOLS[z] for z in sorted({int(z) for z in c.numbers})) for c in crystals]
+    columns["n_atoms"][:] = [len(c) for c in crystals]
+    columns["cell"][:] = [c.cell for c in crystals]
+    columns["volume"][:] = [c.volume for c in crystals]
+    columns["grid"][:] = [h.grid for h in headers]
+    columns["channels"][:] = [" ".join(h.channels) for h in headers]
+    return Table(
+        types,
+        columns,
+        np.concatenate([c.numbers for c in crystals]),
+        np.concatenate([c.positions for c in crystals]),
+        [(record.payload + record.extras, len(record.extras)) for record in finished],
+    )
+
+
+def from_store(store: Store, ids: Iterable[str] | None = None, *, keep_latents: bool = True) -> Table:
+    """Table of a whole store, or of some of its materials. Raises `ChecksumError` where anything of it is damaged
+    beyond repair."""
+    types = stored_types(store)
+    columns = {name: store.column(name) for name in types}
+    records, rows = [], []
+    for material_id in columns["material_id"] if ids is None else ids:
+        location = store.find(material_id)
+        if location is None:
+            raise StoreError(f"{store.location}: the index lacks {material_id}; run chgdb verify")
+        payload, extras = store.record_bytes(material_id, location)
+        records.append((payload + extras, len(extras)))
+        rows.append(location.row)
+    numbers, positions = store.column("atom_number"), store.column("atom_position")
+    if ids is not None:
+        counts = columns["n_atoms"].astype(np.int64)
+        starts = np.cumsum(counts) - counts
+        atoms = np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in rows])
+        numbers, positions = numbers[atoms], positions[atoms]
+        columns = {name: values[rows] for name, values in columns.items()}
+    used = {header(record).prior_id for record, _ in records} if ids is not None else set(store.prior_ids)
+    priors: dict[int, dict[str, np.ndarray]] = {}
+    for identifier in (i for i in store.prior_ids if i in used):
+        prefix = f"prior/{identifier:08x}/"
+        priors[identifier] = {n.removeprefix(prefix): store.column(n) for n in store.arrays if n.startswith(prefix)}
+    attributes = own_attributes(store)
+    latents = _stored_latents(store, rows) if keep_latents else None
+    table = Table(types, columns, numbers, positions, records, priors, attributes, latents)
+    table._tidy()
+    return table
+
+
+def stored_types(store: Store) -> dict[str, ColumnType]:
+    """Types of a store's columns, those of `COLUMNS` first."""
+    names = store.columns
+    names = [*(n for n in COLUMNS if n in names), *(n for n in names if n not in COLUMNS)]
+    known = COLUMNS | LATENT_COLUMNS
+    return {name: known.get(name) or _stored_type(store, name) for name in names}
+
+
+def own_attributes(store: Store) -> dict[str, Any]:
+    """Root attributes that are not the format's."""
+    return {k: v for k, v in store.attributes.items() if k not in ("chgdb_format", "coordinates", "priors")}
+
+
+def merged_types(old: Mapping[str, ColumnType], new: Mapping[str, ColumnType]) -> dict[str, ColumnType]:
+    """Types of the columns of two tables in one. Raises `StoreError` where one has another type or unit in the two."""
+    types = dict(old)
+    for name, kind in new.items():
+        known = types.setdefault(name, kind)
+        if known.dtype != kind.dtype or (kind.units and known.units != kind.units):
+            raise StoreError(
+                f"column {name} is {known.dtype} in {known.units or 'no unit'} in the store, but {kind.dtype} in "
+                f"{kind.units or 'no unit'} in what is added: rename or convert one of them"
+            )
+    return types
+
+
+def latents_without_rows(reader: LatentReader) -> Latents:
+    """What a store says of its latents, without any of them."""
+    own = Latents(reader.shape, reader.step, {}).all_attributes
+    attributes = {name: value for name, value in reader.info.attributes.items() if name not in own}
+    return Latents(reader.shape, reader.step, attributes)
+
+
+def _stored_latents(store: Store, rows: Sequence[int]) -> Latents | None:
+    """Latents of these rows as they are stored. Raises `ChecksumError` where one is damaged."""
+    reader = store.latents
+    if reader is None:
+        return None
+    for _ in reader.many(rows):  # decompressed once, or a damaged one would be handed on
+        pass
+    return replace(latents_without_rows(reader), chunks=[reader.chunk(row) for row in rows])
+
+
+def merge(old: Table, new: Table) -> Table:
+    """Rows of `old`, each replaced where `new` has the same id, then the other rows of `new`.
+
+    Raises `StoreError` where a column has another type or unit in the two.
+    """
+    types = merged_types(old.types, new.types)
+    position = {material_id: i for i, material_id in enumerate(old.columns["material_id"])}
+    order = np.arange(len(old) + len(new))  # row of the result -> row of old followed by new
+    appended = []
+    for i, material_id in enumerate(new.columns["material_id"]):
+        if material_id in position:
+            order[position[material_id]] = len(old) + i
+        else:
+            appended.append(len(old) + i)
+    order = np.concatenate([order[: len(old)], np.array(appended, np.int64)])
+    columns = {}
+    for name, kind in types.items():
+        parts = [t.columns[name] if name in t.columns else fill_in(kind, len(t), name) for t in (old, new)]
+        columns[name] = np.concatenate(parts)[order]
+    records = [*old.records, *new.records]
+    numbers, positions = np.concatenate([old.numbers, new.numbers]), np.concatenate([old.positions, new.positions])
+    counts = np.concatenate([old.columns["n_atoms"], new.columns["n_atoms"]]).astype(np.int64)
+    starts = np.cumsum(counts) - counts
+    atoms = np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in order])
+    latents = None
+    if old.latents is not None:  # a new or replaced record has none yet
+        latents = old.latents.take([int(i) if i < len(old) else -1 for i in order])
+    table = Table(
+        types,
+        columns,
+        numbers[atoms],
+        positions[atoms],
+        [records[i] for i in order],
+        old.priors | new.priors,
+        old.attributes | new.attributes,
+        latents,
+    )
+    table._tidy()
+    return table
+
+
+def check_column_name(name: str) -> None:
+    """Raises `StoreError` for a name that a caller's column cannot have."""
+    if name in MEASURED or name in RESERVED or not _NAME.fullmatch(name):
+        reason = "it is chgdb's own" if name in MEASURED or name in RESERVED else "use letters, digits and underscores"
+        raise StoreError(f"a column cannot be called {name!r}: {reason}")
+
+
+def _column_type(name: str, values: Iterable[Any], attributes: Mapping[str, str]) -> ColumnType:
+    check_column_name(name)
+    kinds = {"bool" if isinstance(v, bool | np.bool_) else "text" if isinstance(v, str) else "number" for v in values}
+    if len(kinds) > 1:
+        raise StoreError(f"column {name} holds both {' and '.join(sorted(kinds))} values: make them one kind")
+    kind = kinds.pop() if kinds else "number"
+    dtype, missing = {"bool": ("int8", -1), "text": ("string", ""), "number": ("float64", NAN)}[kind]
+    long_name = attributes.get("long_name", name.replace("_", " "))
+    if kind == "bool":
+        long_name += " (1 true, 0 false, -1 unknown)"
+    return ColumnType(dtype, long_name, attributes.get("units", ""), (), missing, _notes(attributes))
+
+
+def _stored_type(store: Store, name: str) -> ColumnType:
+    info = store.arrays[name]
+    dtype = "string" if info.dtype is None else info.dtype.name
+    missing = {"string": "", "int8": -1}.get(dtype, NAN)
+    dimensions = tuple(zip(info.dimensions[1:], info.shape[1:], strict=True))
+    long_name, units = (str(info.attributes.get(key, "")) for key in ("long_name", "units"))
+    return ColumnType(dtype, long_name, units, dimensions, missing, _notes(info.attributes))
+
+
+def _notes(attributes: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((k, v) for k, v in attributes.items() if k not in ("long_name", "units") and isinstance(v, str))
+
+
+def fill_in(kind: ColumnType, count: int, name: str) -> np.ndarray:
+    """A column of which nothing is known."""
+    return _column(kind, [None] * count, name)
+
+
+def _column(kind: ColumnType, given: Sequence[Any], name: str) -> np.ndarray:
+    """Values of a column with what is missing filled in."""
+    shape = (len(given), *(size for _, size in kind.dimensions))
+    values = np.full(shape, kind.missing, object if kind.dtype == "string" else kind.dtype)
+    for i, value in enumerate(given):
+        if value is not None:
+            try:
+                values[i] = str(value) if kind.dtype == "string" else value
+            except (TypeError, ValueError, OverflowError) as error:
+                raise StoreError(f"column {name} cannot hold {value!r}: {error}") from None
+    return values
