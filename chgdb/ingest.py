@@ -30,7 +30,7 @@ from .remote.transport import is_url, read_file
 from .store.append import CannotLink, append_table, can_append
 from .store.files import FolderFiles
 from .store.journal import Journal, open_journal
-from .store.reader import Store, crc32c
+from .store.reader import Location, Store, crc32c
 from .store.swap import beside, swap_in
 from .store.table import Finished, Table, check_column_name, from_finished, from_store, merge
 from .store.writer import write_table
@@ -81,12 +81,13 @@ class Encoder:
     prior: Mapping[str, np.ndarray] | None
     keep_extras: bool
     folder: str = ""  # what paths are relative to, for workers elsewhere
+    elements: tuple[str, ...] | None = None  # of the species of files that do not name them
 
     def __call__(self, task: Task) -> Finished:
         given: Mapping[str, Any] = {}
         if self.load is None:
             source = task.source if is_url(task.source) else os.path.join(self.folder, task.source)
-            density = read(source)
+            density = read(source, elements=self.elements)
             checksum = crc32c(_bytes_of(source))
         else:
             density, given = self.load(task.source)
@@ -143,6 +144,7 @@ def build(
     *,
     ids: str | Path | Mapping[str, str] | None = None,
     properties: str | Path | None = None,
+    elements: Sequence[str] | None = None,
     tolerance: float = DEFAULT_TOLERANCE,
     codec: str = "auto",
     workers: int | None = None,
@@ -162,6 +164,7 @@ def build(
         the file's name, or its folder's where the file is called CHGCAR.
     properties: a CSV joined by its column `material_id` (or `id`, or the first); units come from headers such as
         `bulk_modulus_GPa` or `bulk_modulus [GPa]`.
+    elements: symbol of each species in the order of the files, for CHGCARs of VASP 4, which do not name them.
     tolerance: largest NMAE allowed for each channel; 0 for lossless.
     workers: processes; the cores of this machine unless given.
     scheduler: address of a Dask scheduler, tcp://host:8786, whose workers encode; they need the same chgdb, and the
@@ -204,6 +207,7 @@ def build(
     build_ = _Build(
         Path(out), sources, _file_state, None, metadata, joined.attributes, dict(attributes or {}), tolerance, codec,
         workers, scheduler, on_duplicate, append, prior, keep_extras, progress, refused,
+        None if elements is None else tuple(elements),
     )  # fmt: skip
     return build_.run()
 
@@ -274,6 +278,7 @@ class _Equations:
 
     load: Callable[[str], tuple[Density, Mapping[str, Any]]] | None
     previous: Mapping[str, np.ndarray] | None
+    elements: tuple[str, ...] | None
 
     def __call__(self, part: tuple[int, list[str]]) -> Equations:
         from .promolecule import Equations, Prior
@@ -282,7 +287,7 @@ class _Equations:
         equations = Equations()
         for source in part[1]:
             try:
-                density = read(source) if self.load is None else self.load(source)[0]
+                density = read(source, elements=self.elements) if self.load is None else self.load(source)[0]
             except ChgdbError:
                 continue  # encoding it raises the same error, which the report then has
             equations.add(density, previous)
@@ -310,6 +315,7 @@ class _Build:
     keep_extras: bool
     progress: Progress
     refused: list[tuple[str, str]]
+    elements: tuple[str, ...] | None = None
     skipped: list[str] = field(default_factory=list)
 
     def run(self) -> BuildReport:
@@ -329,7 +335,7 @@ class _Build:
         prior = self._choose_prior(store, journal)
         arrays = None if prior is None else prior.to_arrays()
         folder = "" if self.scheduler in (None, PROCESSES) else os.getcwd()
-        encoder = Encoder(self.load, self.tolerance, self.codec, arrays, self.keep_extras, folder)
+        encoder = Encoder(self.load, self.tolerance, self.codec, arrays, self.keep_extras, folder, self.elements)
         tasks = self._plan(store, journal, 0 if prior is None else prior.identifier)
         waiting = [task for task in tasks if task.key not in journal.finished]
         done = len(tasks) - len(waiting)
@@ -405,7 +411,7 @@ class _Build:
                 total, due = Equations(), 0
                 ahead: dict[int, Equations] = {}
                 arrays = None if prior is None else prior.to_arrays()
-                for outcome in run(_Equations(self.load, arrays), parts, self.workers):
+                for outcome in run(_Equations(self.load, arrays, self.elements), parts, self.workers):
                     if outcome.result is None:
                         raise StoreError(f"{self.out}: the prior could not be fitted: {outcome.reason}")
                     ahead[outcome.task[0]] = outcome.result
@@ -420,7 +426,8 @@ class _Build:
 
     def _plan(self, store: Store | None, journal: Journal, prior_id: int) -> list[Task]:
         """What is to be in the store that is not; finished or not."""
-        settings = json.dumps([self.tolerance, self.codec, prior_id, self.keep_extras])
+        given = [] if self.elements is None else [self.elements]
+        settings = json.dumps([self.tolerance, self.codec, prior_id, self.keep_extras, *given])
         tasks = []
         for material_id, source in self.sources.items():
             try:
@@ -435,7 +442,7 @@ class _Build:
                 if finished and store.record_bytes(material_id, location) == (finished.payload, finished.extras):
                     self.skipped.append(material_id)  # killed after the swap, before the journal was removed
                     continue
-                if self.load is None and self._is_same(store, location.row, source):
+                if self.load is None and self._is_same(store, location, source):
                     self.skipped.append(material_id)
                     continue
                 self.refused.append((source, f"{material_id} is already in {self.out}; ask to replace it"))
@@ -443,10 +450,21 @@ class _Build:
             tasks.append(task)
         return tasks
 
-    def _is_same(self, store: Store, row: int, source: str) -> bool:
-        if store.value("tolerance", row) != self.tolerance:
+    def _is_same(self, store: Store, location: Location, source: str) -> bool:
+        if store.value("tolerance", location.row) != self.tolerance:
             return False
-        return int(store.value("source_crc32c", row)) == crc32c(_bytes_of(source))
+        if int(store.value("source_crc32c", location.row)) != crc32c(_bytes_of(source)):
+            return False
+        return self.elements is None or self._has_elements(store, location, source)
+
+    def _has_elements(self, store: Store, location: Location, source: str) -> bool:
+        """Whether the record's atoms are those that the file has now that its elements are given."""
+        try:
+            given = read(source, elements=self.elements).crystal.numbers
+        except ChgdbError:
+            return False
+        held = store.record_bytes(str(store.value("material_id", location.row)), location)[0]
+        return np.array_equal(header(held).crystal.numbers, given)
 
     def _take(self, outcome: Outcome[Task, Finished], journal: Journal) -> None:
         if outcome.result is not None:

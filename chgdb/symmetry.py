@@ -237,7 +237,9 @@ def integer_metric(cell: np.ndarray) -> np.ndarray:
     flat cell).
     """
     if np.abs(cell).max() > 4096:
-        raise CodecError("a lattice vector is too long for the Fourier codec: use tolerance=0 (lossless)")
+        raise CodecError(
+            "a lattice vector is too long for the Fourier codec: pack it with --lossless (tolerance=0 in Python)"
+        )
     scale = 60
     A = [[int(float(x) * 2.0**scale) for x in row] for row in cell]
     g = [[sum(A[i][k] * A[j][k] for k in range(3)) for j in range(3)] for i in range(3)]
@@ -249,14 +251,18 @@ def integer_metric(cell: np.ndarray) -> np.ndarray:
 
     determinant = sum(g[0][j] * minor(0, j) for j in range(3))
     if determinant <= 0:
-        raise CodecError("the cell is too flat for the Fourier codec: use tolerance=0 (lossless)")
+        raise CodecError("the cell is too flat for the Fourier codec: pack it with --lossless (tolerance=0 in Python)")
     numerators = [[minor(j, i) * METRIC_UNITS << (2 * scale) for j in range(3)] for i in range(3)]
     metric = [[(2 * x + determinant) // (2 * determinant) for x in row] for row in numerators]
     if max(abs(x) for row in metric for x in row) >= 1 << 38:
-        raise CodecError("the cell is too small or too flat for the Fourier codec: use tolerance=0 (lossless)")
+        raise CodecError(
+            "the cell is too small or too flat for the Fourier codec: pack it with --lossless (tolerance=0 in Python)"
+        )
     cofactors, determinant = _cofactors(metric)
     if min(cofactors) <= 0 or determinant <= 0 or min(metric[i][i] for i in range(3)) <= 0:  # rounding left no metric
-        raise CodecError("the cell is too large or too flat for the Fourier codec: use tolerance=0 (lossless)")
+        raise CodecError(
+            "the cell is too large or too flat for the Fourier codec: pack it with --lossless (tolerance=0 in Python)"
+        )
     return np.array(metric, np.int64)
 
 
@@ -377,7 +383,7 @@ def check_norms(metric: np.ndarray, half: Sequence[int]) -> None:
     """Raises `CodecError` where h.M.h can overflow 64 bits for |h_i| <= half[i]."""
     if sum(abs(m) * a * b for row, a in zip(metric.tolist(), half, strict=True)
            for m, b in zip(row, half, strict=True)) >= 1 << 61:  # fmt: skip
-        raise CodecError("the grid is too fine for the Fourier codec: use tolerance=0 (lossless)")
+        raise CodecError("the grid is too fine for the Fourier codec: pack it with --lossless (tolerance=0 in Python)")
 
 
 def box(metric: np.ndarray, limit: int, half: Sequence[int]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,7 @@ def verify(
     *,
     deep: bool = False,
     originals: str | Path | Mapping[str, str | Path] | Callable[[str], Density] | None = None,
+    elements: Sequence[str] | None = None,
     progress: bool | Callable[[int, int, str], None] = False,
 ) -> VerifyReport:
     """Check a store (path, URL, name or None as in `open_catalog`); damage is in the report, not raised.
@@ -77,6 +78,7 @@ def verify(
     deep: decode every record as well, and compare electron count, grid and smallest value with the columns.
     originals: with `deep`, what the records were made from: a folder (searched as `build` does), id -> path, or a
         function id -> density (raising `KeyError` where there is none); NMAE and largest error are measured again.
+    elements: of each species, for originals of VASP 4, which do not name them.
     Raises `StoreError` where there is no store at all, or none that can be opened.
     """
     catalog = open_catalog(store)
@@ -84,7 +86,7 @@ def verify(
     check.files()
     check.index()
     check.latents()
-    load = _loader(originals) if deep else None
+    load = _loader(originals, elements) if deep else None
     ids = check.ids()
     with reporting(progress, "Verifying", 0, len(ids)) as step:
         for row, material_id in enumerate(ids):
@@ -307,7 +309,7 @@ def _same(stored: object, found: object) -> bool:
 
 
 def _loader(
-    originals: str | Path | Mapping[str, str | Path] | Callable[[str], Density] | None,
+    originals: str | Path | Mapping[str, str | Path] | Callable[[str], Density] | None, elements: Sequence[str] | None
 ) -> Callable[[str], Density] | None:
     """A function id -> density that raises `KeyError` where there is no original."""
     if originals is None:
@@ -320,4 +322,4 @@ def _loader(
             raise StoreError(f"{originals}: no originals there")
     else:
         by_id = originals
-    return lambda material_id: read(by_id[material_id])
+    return lambda material_id: read(by_id[material_id], elements=elements)

@@ -46,6 +46,12 @@ SymmetryOption = Annotated[
     bool,
     typer.Option("--symmetry/--no-symmetry", help="Of a latent: keep what has the symmetry of the structure."),
 ]
+ElementsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--elements", metavar="El,El", help="Elements of a VASP 4 file, which does not name them; in its order."
+    ),
+]
 ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Overwrite files that exist.")]
 SchedulerOption = Annotated[
     str | None,
@@ -67,6 +73,19 @@ def parse_grid(text: str | None) -> tuple[int, int, int] | None:
         raise typer.BadParameter(f"{text!r} is not a grid such as 96x96x96", param_hint="--grid")
     nx, ny, nz = (int(n) for n in match.groups())
     return nx, ny, nz
+
+
+def parse_elements(text: str | None) -> tuple[str, ...] | None:
+    """
+    >>> parse_elements("Na, Cl")
+    ('Na', 'Cl')
+    """
+    if text is None:
+        return None
+    symbols = tuple(text.replace(",", " ").split())
+    if not symbols:
+        raise typer.BadParameter(f"{text!r} names no element; expected symbols such as Na,Cl", param_hint="--elements")
+    return symbols
 
 
 def check_resampling(grid: str | None, spacing: float | None) -> tuple[int, int, int] | None:
@@ -92,15 +111,18 @@ def check_free(path: str | os.PathLike[str], force: bool) -> None:
     if os.path.lexists(path) and not force:
         from chgdb.errors import StoreError
 
-        raise StoreError(f"{os.fspath(path)} exists already; choose another name with -o, or overwrite it with --force")
+        raise StoreError(f"{os.fspath(path)} exists already; choose another name, or overwrite it with --force")
 
 
-def load(source: str, catalog: str | None) -> Density:
-    """Density of a file, or of a material of a catalog where there is no such file."""
+def load(source: str, catalog: str | None, elements: str | None = None) -> Density:
+    """Density of a file, or of a material of a catalog where there is no such file.
+
+    elements: what --elements says, for files of VASP 4.
+    """
     from chgdb.formats import read
 
     if os.path.lexists(source) or os.sep in source:
-        return read(source)
+        return read(source, elements=parse_elements(elements))
     opened = open_store(catalog)
     if source not in opened:
         from chgdb.errors import UnknownMaterialError

@@ -10,6 +10,7 @@ import typer
 
 from chgdb_cli.arguments import (
     CatalogOption,
+    ElementsOption,
     ForceOption,
     GridOption,
     JsonOption,
@@ -19,6 +20,7 @@ from chgdb_cli.arguments import (
     check_resampling,
     complete_id,
     load,
+    parse_elements,
     target_grid,
 )
 from chgdb_cli.output import grid as grid_text
@@ -67,6 +69,7 @@ def encode(
         int,
         typer.Option(min=0, metavar="N", help="Improve the latent by N steps of gradient descent; 60 do most of it."),
     ] = 0,
+    elements: ElementsOption = None,
     catalog: CatalogOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -82,7 +85,7 @@ def encode(
         raise typer.BadParameter("a latent goes to a .npy or a .zarr", param_hint="--output")
     check_free(output, force)
     loaded = latents.load_model(model)
-    density = load(source, catalog)
+    density = load(source, catalog, elements)
     coded = latents.encode(loaded, density, refine, progress=sys.stderr.isatty())
     output.parent.mkdir(parents=True, exist_ok=True)
     latent_files.write(output, coded, loaded, density)
@@ -121,6 +124,7 @@ def decode(
     structure: Annotated[
         Path | None, typer.Option(metavar="FILE", help="POSCAR or CHGCAR of the structure, for a .npy.")
     ] = None,
+    elements: ElementsOption = None,
     electrons: Annotated[float | None, typer.Option(metavar="N", help="Electrons in the cell.")] = None,
     rescale: Annotated[
         bool, typer.Option("--rescale/--no-rescale", help="Scale the density to exactly that many electrons.")
@@ -147,7 +151,17 @@ def decode(
     check_free(output, force)
     found = latent_files.read(source)
     density, facts = _decoded(
-        found, structure, electrons, rescale, symmetry, round_values, points, spacing, model, latents
+        found,
+        structure,
+        parse_elements(elements),
+        electrons,
+        rescale,
+        symmetry,
+        round_values,
+        points,
+        spacing,
+        model,
+        latents,
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     write(output, density)
@@ -164,8 +178,9 @@ def decode(
 
 
 def _decoded(
-    found: LatentFile, structure: Path | None, electrons: float | None, rescale: bool, symmetry: bool,
-    round_values: bool, points: tuple[int, int, int] | None, spacing: float | None, model: str | None, latents: Any,
+    found: LatentFile, structure: Path | None, elements: tuple[str, ...] | None, electrons: float | None,
+    rescale: bool, symmetry: bool, round_values: bool, points: tuple[int, int, int] | None, spacing: float | None,
+    model: str | None, latents: Any,
 ) -> tuple[Density, dict[str, Any]]:  # fmt: skip
     from chgdb.density import Density
     from chgdb.errors import FormatError
@@ -173,7 +188,7 @@ def _decoded(
 
     crystal, native, count = found.crystal, found.grid, found.n_electrons
     if structure is not None:
-        given = read_structure(structure)
+        given = read_structure(structure, elements=elements)
         crystal, native, count = (
             (given.crystal, given.grid, given.n_electrons) if isinstance(given, Density) else (given, None, count)
         )

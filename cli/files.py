@@ -9,6 +9,7 @@ import typer
 
 from chgdb_cli.arguments import (
     CatalogOption,
+    ElementsOption,
     ForceOption,
     GridOption,
     JsonOption,
@@ -17,6 +18,7 @@ from chgdb_cli.arguments import (
     check_resampling,
     complete_id,
     load,
+    parse_elements,
     target_grid,
 )
 from chgdb_cli.output import grid as grid_text
@@ -55,9 +57,7 @@ def convert(
     output_format: Annotated[
         str | None, typer.Option("--to", metavar="FORMAT", help="chgcar, cube or npz. [default: by name]")
     ] = None,
-    elements: Annotated[
-        str | None, typer.Option(metavar="El,El", help="Elements of a VASP 4 file, in its order.")
-    ] = None,
+    elements: ElementsOption = None,
     force: ForceOption = False,
 ) -> None:
     """Convert between CHGCAR, cube, npz and the Materials Project's JSON (read only), or to another grid.
@@ -68,7 +68,7 @@ def convert(
 
     points = check_resampling(grid, spacing)
     check_free(target, force)
-    density = read(source, format=input_format, elements=elements.split(",") if elements else None)
+    density = read(source, format=input_format, elements=parse_elements(elements))
     points = target_grid(density.crystal.cell, points, spacing)
     if points is not None:
         density = density.resample(points)
@@ -82,6 +82,7 @@ def convert(
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help="A file or a material id.", autocompletion=complete_id)],
     b: Annotated[str, typer.Argument(metavar="B", help="A file or a material id.", autocompletion=complete_id)],
+    elements: ElementsOption = None,
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -91,7 +92,7 @@ def diff(
     """
     from chgdb.comparison import compare
 
-    first, second = load(a, catalog), load(b, catalog)
+    first, second = load(a, catalog, elements), load(b, catalog, elements)
     result = compare(first, second)
     if result.cell_difference > 1e-3:
         message(

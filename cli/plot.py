@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from chgdb_cli.arguments import CatalogOption, ForceOption, check_free, complete_id, load
+from chgdb_cli.arguments import CatalogOption, ElementsOption, ForceOption, check_free, complete_id, load
 
 
 class Axis(enum.StrEnum):
@@ -43,6 +43,7 @@ def plot(
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="PATH", help="Picture; its suffix tells the format.")
     ] = None,
+    elements: ElementsOption = None,
     catalog: CatalogOption = None,
     force: ForceOption = False,
 ) -> None:
@@ -60,7 +61,7 @@ def plot(
         draw_training({os.path.basename(os.path.dirname(os.path.abspath(source))): source}, path)
         print(path)
         return
-    density = load(source, catalog)
+    density = load(source, catalog, elements)
     if channel not in density.channels:
         raise typer.BadParameter(f"{source} has {', '.join(density.channels)}", param_hint="--channel")
     draw(density, path, axis="abc".index(axis.value), fraction=at, channel=channel, title=os.path.basename(source))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chgdb_cli.arguments import JsonOption
+from chgdb_cli.arguments import ElementsOption, JsonOption, parse_elements
 from chgdb_cli.output import message, print_json, print_table, unit
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def predict(
     input_format: Annotated[
         str | None, typer.Option("--from", metavar="FORMAT", help="Format of the files. [default: by name or content]")
     ] = None,
-    elements: Annotated[
-        str | None, typer.Option(metavar="El,El", help="Elements of a VASP 4 file, in its order.")
-    ] = None,
+    elements: ElementsOption = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line for each file.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,10 +58,11 @@ def predict(
     if as_csv and as_json:
         raise typer.BadParameter("give either --csv or --json", param_hint="--csv")
     trained = load_model(model, models)
+    symbols = parse_elements(elements)
     found, failed = [], False
     for file in files:
         try:
-            found.append(_properties(trained, file, input_format, elements.split(",") if elements else None))
+            found.append(_properties(trained, file, input_format, symbols))
         except (ChgdbError, OSError) as error:
             failed = True
             reason = f"{file}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
@@ -81,7 +80,9 @@ def predict(
         raise typer.Exit(1)
 
 
-def _properties(model: Ensemble, file: str, input_format: str | None, elements: list[str] | None) -> dict[str, Any]:
+def _properties(
+    model: Ensemble, file: str, input_format: str | None, elements: tuple[str, ...] | None
+) -> dict[str, Any]:
     """One object of the JSON output; `unlike_training` is there only where something is."""
     from chgdb.formats import read
     from chgdb.models import TARGETS

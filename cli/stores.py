@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chgdb_cli.arguments import JsonOption, QuietOption, SchedulerOption
+from chgdb_cli.arguments import ElementsOption, JsonOption, QuietOption, SchedulerOption, parse_elements
 from chgdb_cli.encode import ModelOption
 from chgdb_cli.output import count, message, percent, print_json, size
 
@@ -65,6 +65,7 @@ def build(
     properties: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Columns to store, joined by material_id.")
     ] = None,
+    elements: ElementsOption = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace records of the same id.")] = False,
     append: Annotated[
         bool, typer.Option("--append/--no-append", help="Add to a store that exists, or refuse to.")
@@ -135,6 +136,7 @@ def build(
                 inputs,
                 ids=ids,
                 properties=properties,
+                elements=parse_elements(elements),
                 tolerance=0.0 if lossless else DEFAULT_TOLERANCE if tolerance is None else tolerance,
                 workers=workers,
                 scheduler=scheduler,
@@ -259,6 +261,7 @@ def verify(
     originals: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="With --deep: files to measure the error against again.")
     ] = None,
+    elements: ElementsOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -267,7 +270,13 @@ def verify(
 
     if originals is not None and not deep:
         raise typer.BadParameter("--originals needs --deep", param_hint="--originals")
-    report = verify_store(store, deep=deep, originals=originals, progress=not quiet and sys.stderr.isatty())
+    report = verify_store(
+        store,
+        deep=deep,
+        originals=originals,
+        elements=parse_elements(elements),
+        progress=not quiet and sys.stderr.isatty(),
+    )
     for problem in report.problems:
         message(problem.message if problem.where in problem.message else f"{problem.where}: {problem.message}")
     if as_json:

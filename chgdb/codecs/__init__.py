@@ -111,7 +111,10 @@ def encode(
         raise CodecError(f"tolerance {tolerance!r} is not a fraction from 0 to 1; 1e-4 means 0.01 %")
     largest = max(float(np.abs(values).max()) for values in density.channels.values())
     if tolerance and largest > _MAX_VALUE:
-        raise CodecError(f"a value of {largest:.3g} e/Å^3 is beyond all codecs but the lossless one: use tolerance=0")
+        raise CodecError(
+            f"a value of {largest:.3g} e/Å^3 is beyond all codecs but the lossless one: pack it with --lossless "
+            "(tolerance=0 in Python)"
+        )
     if not tolerance:
         candidates = ["lossless"]
     elif codec == "auto":
@@ -136,7 +139,7 @@ def encode(
     if not worst <= tolerance:
         raise CodecError(
             f"the {_module_of(payload).__name__.rsplit('.', 1)[-1]} codec reaches an NMAE of {worst:.3g} where "
-            f"{tolerance:.3g} was asked for: use tolerance=0 (lossless)"
+            f"{tolerance:.3g} was asked for: pack it with --lossless (tolerance=0 in Python)"
         )
     return Encoded(payload, tolerance, quality)
 
@@ -162,7 +165,7 @@ def decode(
         shape = " x ".join(map(str, claimed.grid))
         raise CodecError(
             f"the payload of {len(payload)} bytes claims {values} values on a grid of {shape} points: it is damaged "
-            f"(or pass max_values={values} to decode it)"
+            f"(in Python codecs.decode(..., max_values={values}) decodes it)"
         )
     try:
         return module.decode(payload, prior=prior, grid=grid)

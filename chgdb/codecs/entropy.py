@@ -116,7 +116,7 @@ class Encoder:
         """Append values, (n,) int64, with their |G|^2, (n,) int64; `initial` is the index of `initial_scale`."""
         magnitudes = np.abs(values)
         if len(values) and not 0 <= int(magnitudes.min()) <= int(magnitudes.max()) < MAX_MAGNITUDE:
-            raise CodecError("a value is too large for the coder: use tolerance=0 (lossless)")
+            raise CodecError("a value is too large for the coder: pack it with --lossless (tolerance=0 in Python)")
         shifts = self._symbols(magnitudes, octaves(norms), initial)
         highs = magnitudes >> shifts
         for high in highs[highs >= _ESCAPE].tolist():

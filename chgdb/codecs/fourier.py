@@ -138,7 +138,10 @@ def _encode_channel(values: np.ndarray, base: np.ndarray, crystal: Crystal, metr
     if np.abs(_synthesis(empty, None, nothing, base, crystal.volume, grid) - values).mean() <= allowed:
         return empty
     if not allowed:
-        raise CodecError("the total density is zero, a tolerance relative to it nothing: use tolerance=0 (lossless)")
+        raise CodecError(
+            "the total density is zero, a tolerance relative to it nothing: pack it with --lossless "
+            "(tolerance=0 in Python)"
+        )
     residual = spectrum - base
     residual[0, 0, 0] = 0
     # First with the symmetry the density has to about the tolerance (more than its half, and the search for a step can
@@ -152,7 +155,10 @@ def _encode_channel(values: np.ndarray, base: np.ndarray, crystal: Crystal, metr
     if not found:
         channel = _Channel(count, SpaceGroup.trivial(), nyquist=True)
         if not _choose_step(channel, values, base, residual, crystal, metric, allowed):
-            raise CodecError("the tolerance is below what the Fourier codec resolves: use tolerance=0 (lossless)")
+            raise CodecError(
+                "the tolerance is below what the Fourier codec resolves: pack it with --lossless "
+                "(tolerance=0 in Python)"
+            )
         found.append(channel)
     return min(found, key=_cost)
 

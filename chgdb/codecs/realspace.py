@@ -82,7 +82,9 @@ def _encode_channel(values: np.ndarray, whole: SpaceGroup, crystal: Crystal, all
         if len(group) == 1:
             break
     if not choices:
-        raise CodecError("the tolerance is below what the real-space codec resolves: use tolerance=0 (lossless)")
+        raise CodecError(
+            "the tolerance is below what the real-space codec resolves: pack it with --lossless (tolerance=0 in Python)"
+        )
     return min(choices, key=lambda choice: _cost(choice[-1]))
 
 
@@ -196,9 +198,14 @@ def _nearest_atom(points: np.ndarray, grid: tuple[int, int, int], crystal: Cryst
     A = [[int(float(x) * 2.0**60) for x in row] for row in np.clip(crystal.cell, -1e6, 1e6)]
     squares = [[sum(a * b for a, b in zip(u, v, strict=True)) >> 110 for u in A] for v in A]
     if max(abs(x) for row in squares for x in row) >= 1 << 22:
-        raise CodecError("a cell longer than 64 Å is too large for the real-space codec: use tolerance=0 (lossless)")
+        raise CodecError(
+            "a cell longer than 64 Å is too large for the real-space codec: pack it with --lossless "
+            "(tolerance=0 in Python)"
+        )
     if len(points) * len(crystal) >= _MAX_DISTANCES:
-        raise CodecError("too many points and atoms for the real-space codec: use tolerance=0 (lossless)")
+        raise CodecError(
+            "too many points and atoms for the real-space codec: pack it with --lossless (tolerance=0 in Python)"
+        )
     metric = np.array(squares, np.int64)
     index = np.stack(np.unravel_index(points, grid), axis=1)
     unit = 1 << _FRACTION_BITS

@@ -212,11 +212,13 @@ def _read_species(reader: Reader, elements: Sequence[str] | None) -> tuple[list[
         counts = _integers(reader, tokens, 0)
         if elements is None:
             raise reader.error(
-                f"a file of VASP 4, which does not name its {len(counts)} species: pass elements, one symbol each, "
-                "in the order of the file"
+                f"a file of VASP 4, which does not name its {len(counts)} species: name them in the order of the "
+                "file, with --elements (elements=[...] in Python)"
             )
         if len(elements) != len(counts):
-            raise reader.error(f"{len(counts)} species but {len(elements)} elements were passed: {', '.join(elements)}")
+            raise reader.error(
+                f"{len(counts)} species, but the elements given are {len(elements)}: {', '.join(elements)}"
+            )
         return list(elements), counts
     counts = _integers(reader, _header_line(reader, "the number of atoms of each species").split(), 0)
     labels = [_text(token) for token in tokens]

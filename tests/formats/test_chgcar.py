@@ -221,9 +221,9 @@ def test_three_scale_factors_scale_components(tmp_path):
 
 def test_vasp_4(tmp_path):
     path = store(tmp_path, HEADER.replace("   Ga   As\n", "") + block(grid_values()))
-    with pytest.raises(FormatError, match=r"line 6: .*VASP 4.*pass elements"):
+    with pytest.raises(FormatError, match=r"line 6: .*VASP 4.*--elements"):
         chgdb.read(path)
-    with pytest.raises(FormatError, match="2 species but 1 elements"):
+    with pytest.raises(FormatError, match="2 species, but the elements given are 1: Ga"):
         chgdb.read(path, elements=["Ga"])
     assert chgdb.read(path, elements=["Ga", "As"]).crystal.numbers.tolist() == [31, 33]
 
