@@ -11,6 +11,11 @@ from typing import Any
 
 #: What compressed bytes may unfold to: so many bytes, and so many for each of theirs. Text of densities gives 3 to 10.
 UNFOLDED, UNFOLDED_RATIO = 16 << 20, 100
+#: Of a compressed density in text or .npz, beside that: values that the header may announce (1 GiB of them), in all
+#: blocks, and the bytes of text that one may take. A Bader volume is all zeros but for a few, and packs 300 times.
+FIELD_VALUES, VALUE_TEXT = 1 << 27, 32
+#: Frames of Zstandard are unfolded whole, before a header is seen.
+LARGEST_FRAME = 256 << 20
 #: Memory that unpacking xz may take beside that: its dictionary, 64 MiB at the strongest setting.
 XZ_MEMORY = 80 << 20
 #: Values, in all channels, that a payload may claim: so many, and so many for each of its bytes. Of the embedded

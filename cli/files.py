@@ -62,7 +62,7 @@ def convert(
 ) -> None:
     """Convert between CHGCAR, cube, npz and the Materials Project's JSON (read only), or to another grid.
 
-    Names ending in .gz, .bz2 or .xz are compressed.
+    Names ending in .gz, .bz2, .xz or .zst are compressed.
     """
     from chgdb.formats import read, write
 

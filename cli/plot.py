@@ -75,6 +75,6 @@ def _name(source: str) -> str:
     ('mp-149.png', 'CHGCAR.png', 'NaCl.png')
     """
     name = os.path.basename(source)
-    for suffix in (".gz", ".bz2", ".xz", ".cube", ".npz", ".json", ".jsonl", ".vasp"):
+    for suffix in (".gz", ".bz2", ".xz", ".zst", ".cube", ".npz", ".json", ".jsonl", ".vasp"):
         name = name.removesuffix(suffix)
     return name + ".png"

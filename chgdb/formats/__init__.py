@@ -2,7 +2,7 @@
 
 A format is a module in this folder with
 
-    NAMES: tuple[str, ...]                             patterns of file names (without .gz, .bz2, .xz), as in a shell
+    NAMES: tuple[str, ...]                             patterns of file names without .gz, .bz2, .xz, .zst
     recognises(head: bytes) -> bool                    whether a file that begins with these bytes is of this format
     read(reader, *, elements=None) -> Density          from a `streams.Reader`
     write(stream, density)                             to a binary stream; absent where the format is only read
@@ -41,7 +41,7 @@ def formats() -> dict[str, ModuleType]:
 
 
 def read(path: str | os.PathLike[str], *, format: str | None = None, elements: Sequence[str] | None = None) -> Density:
-    """Read a density; plain, gzip, bzip2 or xz.
+    """Read a density; plain, gzip, bzip2, xz or Zstandard.
 
     format: a name of `formats()`; guessed from the file's name, else from its content.
     elements: symbol of each species, for CHGCARs of VASP 4, which do not name them.
@@ -79,7 +79,7 @@ def read_structure(path: str | os.PathLike[str], *, elements: Sequence[str] | No
 
 
 def write(path: str | os.PathLike[str], density: Density, *, format: str | None = None) -> None:
-    """Write a density; compressed where the name ends in .gz, .bz2 or .xz. The file appears only when complete.
+    """Write a density; compressed where the name ends in .gz, .bz2, .xz or .zst. The file appears only when complete.
 
     format: a name of `formats()`; guessed from the file's name.
     Raises `FormatError` for a folder, a name that tells no format, and a format that is only read.

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..density import CHANNELS, Crystal, Density
 from ..errors import ChgdbError, FormatError
-from ..limits import most_unfolded
+from ..limits import FIELD_VALUES, most_unfolded
 from .extras import pack_extras, unpack_extras
 from .streams import Reader
 
@@ -38,7 +38,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     while part := reader.take(1 << 20):
         parts.append(part)
     try:
-        arrays = parse_npz(b"".join(parts))
+        arrays = parse_npz(b"".join(parts), 8 * FIELD_VALUES)
         crystal = Crystal(arrays["cell"], arrays["positions"], arrays["numbers"])
         names = max(CHANNELS.values(), key=lambda known: (set(known) <= set(arrays), len(known)))
         channels = {name: arrays[name] for name in names}
@@ -50,8 +50,10 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
         raise FormatError(f"{reader.name}: not a density in .npz: {error}") from None
 
 
-def parse_npz(data: bytes) -> dict[str, np.ndarray]:
+def parse_npz(data: bytes, most: int = 0) -> dict[str, np.ndarray]:
     """Name -> array of an archive of arrays of numbers. Raises `ValueError` for anything else.
+
+    most: bytes that its arrays may have together, where the archive's size does not allow as many.
 
     Unlike `numpy.load` it takes no more memory than the bytes account for, and has one kind of error.
     """
@@ -59,7 +61,7 @@ def parse_npz(data: bytes) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-            if sum(info.file_size for info in members) > most_unfolded(len(data)):
+            if sum(info.file_size for info in members) > max(most, most_unfolded(len(data))):
                 raise ValueError("it unfolds to far more than its size")
             for info in members:
                 arrays[info.filename.removesuffix(".npy")] = parse_npy(archive.read(info))

@@ -92,10 +92,7 @@ def read_pieces(reader: Reader, count: int) -> Iterator[np.ndarray]:
     line for a token that is no finite number, for a line that holds more than the rest of the count, and at an early
     end (at once where the file is too short for the count).
     """
-    if not reader.can_hold(count):
-        raise reader.error(
-            f"the grid has {count} points, but only {reader.remaining()} bytes follow: truncated or a wrong grid"
-        )
+    reader.expect(count)
     filled = 0
     previous = b""
     layouts = _FixedLayout.of(reader.peek(512), count)

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import os
 import re
 import stat
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from ..errors import ChgdbError, FormatError, RemoteError
-from ..limits import most_unfolded
+from ..limits import FIELD_VALUES, LARGEST_FRAME, VALUE_TEXT, most_unfolded
 from ..remote.transport import is_url, public, read_file, url_path
 from ..store.locks import is_running, try_lock
+from .compression import DAMAGED, SUFFIXES, compressing, compression_of, decompressing
 
 #: Longest line that a header may have. A file without line breaks is not read into memory to find that out.
 MAX_LINE = 1 << 16
 
-_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
-_SUFFIX = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz"}
-_DAMAGED = (EOFError, zlib.error, lzma.LZMAError, OSError)
+_TOO_MUCH = (
+    "the compressed data unfold to more than %d bytes, which no density of this size does: where this one does, "
+    "decompress it first"
+)
 
 
 def bare_name(path: str | os.PathLike[str]) -> str:
@@ -35,7 +33,7 @@ def bare_name(path: str | os.PathLike[str]) -> str:
     'CHGCAR'
     """
     name = Path(url_path(path) if isinstance(path, str) and is_url(path) else path).name
-    return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in _SUFFIX else name
+    return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in SUFFIXES else name
 
 
 def text_to_bytes(text: str) -> bytes:
@@ -59,7 +57,7 @@ class Reader:
         self.line = 0
         self._stream = stream
         self._size, self._most = size, most
-        self._taken = 0
+        self._taken = self._promised = 0
         self._pending = b""
 
     def error(self, message: str, line: int | None = None) -> FormatError:
@@ -74,6 +72,24 @@ class Reader:
         """Whether `count` numbers may follow: each takes a digit and a blank. True where the size is not known."""
         remaining = self.remaining()
         return remaining is None or 2 * count - 1 <= remaining
+
+    def expect(self, count: int) -> None:
+        """Raises `FormatError` where `count` numbers cannot follow; call it before memory is taken for them.
+
+        Of compressed data as much more may unfold from here on as so many numbers take as text. Numbers beyond
+        `FIELD_VALUES`, in all blocks, have to do with what the size of the file allows.
+        """
+        if not self.can_hold(count):
+            raise self.error(
+                f"the grid has {count} points, but only {self.remaining()} bytes follow: truncated or a wrong grid"
+            )
+        if self._most is None:
+            return
+        if self._promised + count <= FIELD_VALUES:
+            self._promised += count
+            self._most += VALUE_TEXT * count
+        elif 2 * count - 1 > self._most - self._taken + len(self._pending):
+            raise self.error(f"the grid has {count} points, and {_TOO_MUCH % self._most}")
 
     def take(self, size: int) -> bytes:
         """The next `size` bytes, fewer only at the end of the file. Does not count lines."""
@@ -119,22 +135,18 @@ class Reader:
     def _read(self, size: int) -> bytes:
         try:
             data = self._stream.read(size)
-        except _DAMAGED as error:
+        except DAMAGED as error:
             reason = str(error) or type(error).__name__
             raise self.error(f"the compressed data are damaged or end early ({reason})", self.line + 1) from None
         self._taken += len(data)
         if self._most is not None and self._taken > self._most:
-            raise self.error(
-                f"the compressed data unfold to more than {self._most} bytes, which no density does: where this one "
-                "does, decompress it first",
-                self.line + 1,
-            )
+            raise self.error(_TOO_MUCH % self._most, self.line + 1)
         return data
 
 
 @contextmanager
 def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
-    """Open a file or a URL for reading; gzip, bzip2 and xz are recognised by their first bytes, whatever the name.
+    """Open a file or a URL for reading; a compression is recognised by the first bytes, whatever the name.
 
     Raises `FormatError` for a folder, and lets the `OSError` of a missing or unreadable file through as one too
     (`FormatError` from it), so that every failure is one line.
@@ -154,15 +166,41 @@ def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
         raise FormatError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     with raw:
         size = _size(raw)
-        head = raw.peek(8)[:8]
-        kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+        head, stream = _begun(raw)
+        kind = compression_of(head)
         if kind is None:
-            yield Reader(raw, name, size)
+            yield Reader(stream, name, size)
             return
-        opener: dict[str, Any] = {"gzip": gzip.GzipFile, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}
-        argument = {"fileobj": raw} if kind == "gzip" else {"filename": raw}
-        with opener[kind](**argument, mode="rb") as stream:
-            yield Reader(stream, name, None, None if size is None else most_unfolded(size))
+        most = None if size is None else most_unfolded(size)
+        with decompressing(stream, kind, None if most is None else max(most, LARGEST_FRAME)) as unfolded:
+            yield Reader(unfolded, name, None, most)
+
+
+def _begun(raw: Any) -> tuple[bytes, IO[bytes]]:
+    """The first bytes, and a stream that still has them: a pipe gives as many at a time as were written to it."""
+    head = raw.peek(8)[:8]
+    if len(head) == 8:
+        return head, raw
+    head = b""
+    while len(head) < 8 and (part := raw.read(8 - len(head))):
+        head += part
+    return head, io.BufferedReader(_Joined(head, raw))
+
+
+class _Joined(io.RawIOBase):
+    """Bytes that were read already, and the stream that they are from."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head, self._rest = head, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        data = data or self._rest.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _size(raw: Any) -> int | None:
@@ -192,7 +230,7 @@ def open_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with open(temporary, "wb") as raw:
             if not direct:
                 try_lock(raw)
-            with _compressor(raw, Path(name).suffix.lower()) as stream:
+            with compressing(raw, Path(name).suffix.lower()) as stream:
                 yield stream
         if not direct:
             os.replace(temporary, target)
@@ -217,20 +255,3 @@ def _remove_left_parts(target: str) -> None:
             with suppress(OSError), open(os.path.join(folder, other), "r+b") as left:
                 if try_lock(left):
                     os.unlink(left.name)
-
-
-@contextmanager
-def _compressor(raw: IO[bytes], suffix: str) -> Iterator[IO[bytes]]:
-    kind = _SUFFIX.get(suffix)
-    if kind == "gzip":
-        # No name and no time in the header: the same density gives the same bytes.
-        with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as stream:
-            yield cast(IO[bytes], stream)
-    elif kind == "bzip2":
-        with bz2.BZ2File(raw, "wb") as stream:
-            yield stream
-    elif kind == "xz":
-        with lzma.LZMAFile(raw, "wb") as stream:
-            yield stream
-    else:
-        yield raw

@@ -21,11 +21,18 @@ _LONGEST_ASKED, _LONGEST_PAUSE, _FIRST_PAUSE = 30.0, 8.0, 0.25
 
 
 def is_url(text: object) -> bool:
-    """
+    """Whether text is a URL or a chain of them; what exists here is a path, also with two colons in its name.
+
     >>> is_url("https://example.org/x"), is_url("zip::data.zip"), is_url("C:/x"), is_url("runs/CHGCAR")
     (True, True, False, False)
     """
-    return isinstance(text, str) and ("://" in text or "::" in text)
+    return isinstance(text, str) and ("://" in text or ("::" in text and not _is_here(text)))
+
+
+def _is_here(path: str) -> bool:
+    """Whether something has this path, or the folder exists that it would be written to."""
+    folder = os.path.dirname(path)
+    return os.path.lexists(path) or ("::" in folder and os.path.isdir(folder))
 
 
 def url_path(url: str) -> str:

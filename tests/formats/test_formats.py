@@ -9,12 +9,19 @@ import os
 
 import numpy as np
 import pytest
+from numcodecs import Zstd
 from vasp_text import chgcar
 
 import chgdb
 from chgdb import Crystal, Density
 from chgdb.errors import ChgdbError, FormatError
 from chgdb.formats import formats, pack_extras, unpack_extras
+
+#: Other people's decompressors, by suffix.
+UNPACK = {
+    ".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress,
+    ".zst": lambda data: bytes(Zstd().decode(data)),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -36,7 +43,7 @@ def test_every_format_keeps_its_promises():
     [
         ("CHGCAR", "chgcar"), ("CHGCAR.gz", "chgcar"), ("CHGCAR_total", "chgcar"), ("Si_CHGCAR", "chgcar"),
         ("CHG", "chgcar"), ("CHG.xz", "chgcar"), ("AECCAR0", "chgcar"), ("AECCAR2.bz2", "chgcar"),
-        ("PARCHG.0012", "chgcar"), ("mp-149.vasp", "chgcar"), ("mp-149.CHGCAR.gz", "chgcar"),
+        ("PARCHG.0012", "chgcar"), ("mp-149.vasp", "chgcar"), ("mp-149.CHGCAR.gz", "chgcar"), ("CHG.zst", "chgcar"),
         ("density.cube", "cube"), ("density.cube.gz", "cube"), ("density.npz", "npz"),
     ],
 )  # fmt: skip
@@ -46,16 +53,25 @@ def test_format_by_name_there_and_back(tmp_path, density, name, format):
     assert np.allclose(again.total, density.total, rtol=1e-10, atol=0)
     assert np.allclose(again.crystal.cell, density.crystal.cell, rtol=1e-12, atol=0)
     assert again.crystal.numbers.tolist() == [11, 17]
-    with open(tmp_path / name, "rb") as file:
-        head = file.read(4096)
-    for opener in (gzip.decompress, bz2.decompress, lzma.decompress):
-        if name.endswith({gzip: ".gz", bz2: ".bz2", lzma: ".xz"}[__import__(opener.__module__.strip("_"))]):
-            head = opener((tmp_path / name).read_bytes())[:4096]
+    unpack = UNPACK.get(name[name.rindex(".") :] if "." in name else "", bytes)
+    head = unpack((tmp_path / name).read_bytes())[:4096]
     assert [known for known, module in formats().items() if module.recognises(head)] == [format]
 
 
+def zstd_stream(data: bytes) -> bytes:
+    """Two frames of unknown size, as zstd makes them in a pipe, one that is to be skipped, and one with a checksum."""
+    zstandard = pytest.importorskip("zstandard")
+    packers = [zstandard.ZstdCompressor(level=9).compressobj() for _ in range(2)]
+    third = len(data) // 3
+    parts = [data[:third], data[third : 2 * third]]
+    frames = [packer.compress(part) + packer.flush() for packer, part in zip(packers, parts, strict=True)]
+    skipped = b"\x52\x2a\x4d\x18" + (7).to_bytes(4, "little") + b"nothing"
+    last = zstandard.ZstdCompressor(write_checksum=True, write_content_size=True).compress(data[2 * third :])
+    return frames[0] + skipped + frames[1] + last
+
+
 @pytest.mark.parametrize("name", ["data", "data.txt", "data.gz"])
-@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress, zstd_stream])
 def test_content_tells_format_and_compression(tmp_path, name, compress):
     (tmp_path / name).write_bytes(compress(chgcar(2).encode()))
     assert tuple(chgdb.read(tmp_path / name).channels) == ("total", "magnetization")
@@ -107,9 +123,10 @@ def test_failed_writing_leaves_the_old_file(tmp_path, density):
 
 
 def test_compressed_files_are_reproducible(tmp_path, density):
-    for name in ("a.vasp.gz", "b.vasp.gz"):
-        chgdb.write(tmp_path / name, density)
-    assert (tmp_path / "a.vasp.gz").read_bytes() == (tmp_path / "b.vasp.gz").read_bytes()
+    for suffix in UNPACK:
+        for name in ("a.vasp", "b.vasp"):
+            chgdb.write(tmp_path / f"{name}{suffix}", density)
+        assert (tmp_path / f"a.vasp{suffix}").read_bytes() == (tmp_path / f"b.vasp{suffix}").read_bytes()
 
 
 def test_a_symbolic_link_stays_one(tmp_path, density):
@@ -126,14 +143,65 @@ def test_new_files_have_the_usual_mode(tmp_path, density):
     assert (tmp_path / "CHGCAR").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_a_pipe_can_be_read(tmp_path):
+@pytest.mark.parametrize("name", ["CHGCAR", "density"])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress, zstd_stream])
+@pytest.mark.parametrize("first", [1, 3, 100])
+def test_a_pipe_can_be_read(tmp_path, name, compress, first):
+    """However few bytes come at first: a compression shows in the first six."""
     import threading
+    import time
 
-    os.mkfifo(tmp_path / "CHGCAR")
-    writer = threading.Thread(target=lambda: (tmp_path / "CHGCAR").write_text(chgcar(4)))
+    os.mkfifo(tmp_path / name)
+    data = compress(chgcar(4).encode())
+
+    def write() -> None:
+        with open(tmp_path / name, "wb", buffering=0) as pipe:
+            pipe.write(data[:first])
+            time.sleep(0.02)
+            pipe.write(data[first:])
+
+    writer = threading.Thread(target=write)
     writer.start()
-    assert len(chgdb.read(tmp_path / "CHGCAR").channels) == 4
+    assert len(chgdb.read(tmp_path / name).channels) == 4
     writer.join()
+
+
+@pytest.mark.parametrize("folder", ["opt::relax", "1::2::3", "zip::runs"])
+def test_two_colons_in_a_path_that_exists(tmp_path, density, folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir(folder)
+    chgdb.write(f"{folder}/CHGCAR.gz", density)
+    assert np.allclose(chgdb.read(f"{folder}/CHGCAR.gz").total, density.total, rtol=1e-10)
+    os.rename(f"{folder}/CHGCAR.gz", "a::b.vasp")
+    assert chgdb.read("a::b.vasp").crystal.formula == "NaCl"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-1], lambda data: data[:7], lambda data: data[:4], lambda data: data + b"\0\0\0\0",
+        lambda data: data[:9] + b"\xff\xff\xff" + data[12:], lambda data: data + data[:20],
+        lambda data: data[:4] + b"\xff" + data[5:], lambda data: data[:-9] + bytes(9),
+    ],
+)  # fmt: skip
+def test_damaged_zstandard(tmp_path, density, damage):
+    chgdb.write(tmp_path / "CHGCAR.zst", density)
+    (tmp_path / "cut.zst").write_bytes(damage((tmp_path / "CHGCAR.zst").read_bytes()))
+    with pytest.raises(FormatError) as caught:
+        chgdb.read(tmp_path / "cut.zst", format="chgcar")
+    assert "\n" not in str(caught.value)
+
+
+def test_zstandard_of_others(tmp_path):
+    """What is written is what the reference library reads: several frames of a large file."""
+    zstandard = pytest.importorskip("zstandard")
+    values = np.random.default_rng(0).normal(size=(70, 70, 70))
+    density = Density(Crystal(np.eye(3) * 5, [[0, 0, 0]], [3]), {"total": values})
+    for name in ("CHGCAR", "CHGCAR.zst"):
+        chgdb.write(tmp_path / name, density)
+    with zstandard.open(tmp_path / "CHGCAR.zst", "rb") as stream:
+        assert stream.read() == (tmp_path / "CHGCAR").read_bytes()
+    assert np.array_equal(chgdb.read(tmp_path / "CHGCAR.zst").total, chgdb.read(tmp_path / "CHGCAR").total)
 
 
 # Extras -------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numcodecs import Zstd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -165,7 +166,7 @@ def test_values_without_end(tmp_path):
     values = b" 0.10000000000E+01" * 5 + b"\n"
     whole = head + b"  999  999  999\n" + values * 200_000
     (tmp_path / "CHGCAR.xz").write_bytes(lzma.compress(whole, preset=0))
-    with pytest.raises(FormatError, match=r"unfold to more than \d+ bytes, which no density does"):
+    with pytest.raises(FormatError, match=r"997002999 points, .*unfold to more than \d+ bytes"):
         formats.read(tmp_path / "CHGCAR.xz")
 
 
@@ -176,10 +177,42 @@ def test_claims_of_compressed_cubes(tmp_path):
     formats.write(tmp_path / "x.cube", density)
     text = (tmp_path / "x.cube").read_bytes().replace(b"\n    4 ", b"\n  2000 ")
     (tmp_path / "x.cube.gz").write_bytes(gzip.compress(text))
-    assert "of 8000000000 values" in limited(f"chgdb.read({str(tmp_path / 'x.cube.gz')!r})", 256)
+    assert "has 8000000000 points" in limited(f"chgdb.read({str(tmp_path / 'x.cube.gz')!r})", 256)
+    (tmp_path / "x.cube.gz").write_bytes(gzip.compress(text.replace(b"\n  2000 ", b"\n   500 ")))
+    assert "of 125000000 values" in limited(f"chgdb.read({str(tmp_path / 'x.cube.gz')!r})", 256)
 
 
-def test_arrays_that_claim(tmp_path):
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: bytes(Zstd(5).encode(data))])
+@pytest.mark.parametrize("name", ["BvAt0007.vasp", "basin.cube"])
+def test_what_is_almost_all_zero(tmp_path, pack, name):
+    """One Bader volume: text that packs hundreds of times is as long as its header says, and is read."""
+    values = np.zeros((160, 120, 120))
+    values[3, 4, 5:8] = 1.5
+    formats.write(tmp_path / name, Density(SILICON, {"total": values}))
+    text = (tmp_path / name).read_bytes()
+    (tmp_path / f"{name}.packed").write_bytes(pack(text))
+    assert len(text) > bounds.most_unfolded((tmp_path / f"{name}.packed").stat().st_size)
+    assert formats.read(tmp_path / f"{name}.packed").total[3, 4, 6] == pytest.approx(1.5)
+
+
+def test_values_that_are_believed(tmp_path, monkeypatch):
+    """Where a grid claims more than the bound, what the size of the file allows has to do."""
+    from chgdb.formats import streams
+
+    formats.write(tmp_path / "x.vasp.bz2", Density(SILICON, {"total": np.zeros((110, 90, 100))}))
+    monkeypatch.setattr(streams, "FIELD_VALUES", 110 * 90 * 100 - 1)
+    with pytest.raises(FormatError, match="unfold to more than"):
+        formats.read(tmp_path / "x.vasp.bz2")
+    monkeypatch.undo()
+    monkeypatch.setattr(streams, "LARGEST_FRAME", 1 << 20)
+    (tmp_path / "x.vasp.zst").write_bytes(bytes(Zstd(5).encode(bytes(30 << 20))))
+    with pytest.raises(FormatError, match=r"a frame unfolds to up to 31457280 bytes.*zstd -d"):
+        formats.read(tmp_path / "x.vasp.zst")
+
+
+def test_arrays_that_claim(tmp_path, monkeypatch):
+    from chgdb.formats import npz as module
+
     def npy(shape, descr="<f8", data=b"") -> bytes:
         stream = io.BytesIO()
         np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
@@ -191,6 +224,9 @@ def test_arrays_that_claim(tmp_path):
     assert parse_npy(npy((2,), data=bytes(16))).tolist() == [0, 0]
     with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("total.npy", npy((5 << 20,), data=bytes(40 << 20)))
+    with pytest.raises(FormatError, match="no array 'cell'"):  # 40 MB of zeros may be what a density is
+        formats.read(tmp_path / "x.npz")
+    monkeypatch.setattr(module, "FIELD_VALUES", 5 << 20)
     with pytest.raises(FormatError, match="far more than its size"):
         formats.read(tmp_path / "x.npz")
 
