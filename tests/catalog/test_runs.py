@@ -102,7 +102,8 @@ def test_a_claim_lasts_as_long_as_the_worker_that_shares_it(folder):
 
 
 def test_a_claim_dies_with_its_process(folder):
-    code = "import sys, time; from chgdb_catalog import runs; runs.RunFolder(sys.argv[1]).claim('x'); print(flush=1);"
+    code = "import sys, time; from chgdb_catalog.dft.runs import RunFolder as F; F(sys.argv[1]).claim('x'); "
+    code += "print(flush=1);"
     with subprocess.Popen(
         [sys.executable, "-c", code + "time.sleep(60)", str(folder.path)], stdout=subprocess.PIPE
     ) as holder:

@@ -164,7 +164,7 @@ def test_twenty_processes_share_one_cache(nginx: Nginx, own_cache: Path):
 import os, random, sys
 import numpy as np
 import chgdb
-from chgdb.cache import Cache
+from chgdb.remote.cache import Cache
 number, url, local = int(sys.argv[1]), sys.argv[2], chgdb.open(sys.argv[3])
 generator = random.Random(number)
 for turn in range(12):
