@@ -12,6 +12,7 @@ from chgdb.catalog import Catalog, open_catalog
 from chgdb.elements import SYMBOLS
 from chgdb_catalog import batches, coverage
 from chgdb_catalog.batches import SOURCES, write_atomically
+from chgdb_catalog.columns import COLUMNS
 from chgdb_catalog.dft import refusals
 
 PICTURE = "coverage.svg"
@@ -165,8 +166,6 @@ def _refused(counts: Sequence[tuple[str, str, int]]) -> str:
 
 
 def _properties(catalog: Catalog) -> list[tuple[str, str, str]]:
-    from chgdb_catalog.rebuild import COLUMNS
-
     rows = []
     for name, attributes in COLUMNS.items():
         if name not in catalog.columns:

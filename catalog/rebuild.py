@@ -35,10 +35,12 @@ from chgdb.codecs.symmetric import symmetrised
 from chgdb.density import Density
 from chgdb.errors import ChgdbError
 from chgdb.ingest import build_from
-from chgdb.latents import autoencoder, volumes
+from chgdb.latents import description, volumes
 from chgdb.latents import stores as latents
 from chgdb.models import storage
+from chgdb.plugins import models_folder
 from chgdb_catalog import batches, datasheet, labels
+from chgdb_catalog.columns import ATTRIBUTES, COLUMNS, PROVENANCE
 from chgdb_catalog.dft import checks
 
 HERE = Path(__file__).resolve().parent
@@ -46,37 +48,6 @@ STORE = HERE / "chgdb.zarr"
 #: Features of materials are kept here, for models and for their evaluation.
 FEATURES = HERE / ".features"
 TOLERANCE = 1e-4
-
-PROVENANCE = {
-    "code": "GPAW 22.8, PAW setups 0.9.20000",
-    "functional": "PBE",
-    "energy_cutoff": 400.0,
-    "licence": "CC BY 4.0",
-}
-ATTRIBUTES = {
-    "title": "chgdb: charge densities of inorganic crystals (GPAW, PAW-PBE)",
-    "licence": "CC BY 4.0",
-    "references": "structures and elastic moduli: Materials Project, Jain et al., APL Materials 1, 011002 (2013); "
-    "de Jong et al., Scientific Data 2, 150009 (2015)",
-    "comment": "pseudo valence densities with soft compensation charges, not relaxed; see the datasheet README.md",
-}
-COLUMNS: dict[str, dict[str, str]] = {
-    "dft_energy": {
-        "units": "eV",
-        "long_name": "total energy per cell (PBE), against spin-paired spherical atoms, GPAW's reference",
-    },
-    "fermi_energy": {"units": "eV", "long_name": "Fermi energy (PBE), on GPAW's energy scale for the cell"},
-    "band_gap": {"units": "eV", "long_name": "band gap (PBE), from the k-points of the density"},
-    "magnetic_moment": {"units": "mu_B", "long_name": "magnetic moment per cell (PBE)"},
-    "spin_polarised": {"long_name": "whether the calculation was spin-polarised"},
-    "n_kpoints": {"units": "1", "long_name": "irreducible k-points of the density"},
-    "asymmetry": {
-        "units": "1",
-        "long_name": "NMAE between the density as computed and as kept here, with the symmetry of its crystal",
-    },
-    **labels.COLUMNS,
-}
-
 
 _NUMBERS = {
     "dft_energy": "energy_eV",
@@ -142,7 +113,7 @@ def add_latents(store: Path, workers: int | None) -> None:
 
     Raises `MissingExtraError` without torch, `ChgdbError` where a material gets none.
     """
-    if not (autoencoder.models_folder() / volumes.DEFAULT / autoencoder.MODEL).exists():
+    if not (models_folder("autoencoder") / volumes.DEFAULT / description.MODEL).exists():
         return
     report = latents.compute(store, workers=workers, progress=True)
     if not report.complete:
@@ -170,7 +141,7 @@ def train_properties(store: Path, structures: Path, labels_path: Path, workers: 
     """
     from chgdb_cli.train import properties
 
-    folder = views.models_folder()
+    folder = models_folder("properties")
     names = [p.parent.name for p in sorted(folder.glob(f"*/{storage.DESCRIPTION}"))]
     stale = names if force else stale_models(store, folder)
     if stale:
@@ -186,7 +157,7 @@ def predict_properties(store: Path, workers: int | None) -> None:
 
     Needs a trained model (`chgdb train properties`); without one there is nothing to do.
     """
-    if not (views.models_folder() / views.DEFAULT_MODEL).is_dir():
+    if not (models_folder("properties") / views.DEFAULT_MODEL).is_dir():
         return
     catalog = open_catalog(store)
     if not views.names(catalog) or views.View(catalog, views.PROPERTIES).stale:

@@ -15,6 +15,8 @@ import numpy as np
 from .density import Crystal, Density
 from .elements import atomic_number, canonical_formula
 from .errors import ChgdbError, CodecError, OfflineError, StoreError, UnknownMaterialError
+from .plugins import offered
+from .predicted import GROUP, PROPERTIES, STD, View, view
 from .remote.transport import is_url
 from .store.files import locate
 from .store.reader import Location, Store
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     from .promolecule import Prior
     from .store.latents import LatentReader
-    from .views import View
 
 T = TypeVar("T")
 
@@ -61,13 +62,11 @@ def open_catalog(
 
 def _installed(name: str) -> str:
     """Path of a catalog that an installed package offers by name."""
-    from importlib.metadata import entry_points
-
-    offered = {point.name: point for point in entry_points(group="chgdb.catalogs")}
-    if name not in offered:
-        known = ", ".join(sorted(offered)) or "none"
+    catalogs = offered("chgdb.catalogs")
+    if name not in catalogs:
+        known = ", ".join(catalogs) or "none"
         raise StoreError(f"{name}: no such store here, and no installed catalog has this name (installed: {known})")
-    found = offered[name].load()
+    found = catalogs[name].load()
     return os.fspath(found() if callable(found) else found)
 
 
@@ -283,8 +282,6 @@ class Catalog:
         >>> catalog.view("properties")["bulk_modulus"]     # doctest: +SKIP
         array([ 88.9, 102.3, ...], dtype=float32)
         """
-        from .views import view
-
         return view(self, name)
 
     @property
@@ -522,10 +519,10 @@ def _known(store: Store, name: str) -> str:
 
 def _known_prediction(store: Store, name: str) -> str:
     """Array of a predicted property. Raises `StoreError` where it is not predicted, or nothing is."""
-    place = "view/properties/"
+    place = f"{GROUP}/{PROPERTIES}/"
     if place + name not in store.arrays:
         units = {n for n, info in store.arrays.items() if n.startswith(place) and info.attributes.get("units")}
-        names = sorted(n.removeprefix(place) for n in units if not n.endswith("_std"))
+        names = sorted(n.removeprefix(place) for n in units if not n.endswith(STD))
         hint = f"there are {', '.join(names)}" if names else "nothing is predicted yet: run chgdb build --predict"
         raise StoreError(f"{store.location} has no prediction of {name!r}; {hint}")
     return place + name

@@ -25,7 +25,9 @@ from .errors import ChecksumError, ChgdbError, StoreError
 from .formats import pack_extras, read, text_bytes
 from .formats.npz import parse_npz
 from .inputs import Names, Properties, check_id, find_files, read_properties
-from .parallel.processes import PROCESSES, Outcome, reporting, run
+from .parallel.outcome import Outcome
+from .parallel.processes import PROCESSES, run
+from .parallel.progress import reporting
 from .remote.transport import is_url, read_file
 from .store.append import CannotLink, append_table, can_append
 from .store.files import FolderFiles

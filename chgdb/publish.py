@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from . import __version__
 from .catalog import open_catalog
 from .errors import ChecksumError, RemoteError, StoreError
-from .parallel.processes import reporting
+from .parallel.progress import reporting
 from .remote.files import RemoteFiles
 from .remote.transport import Transport, connect, is_url
 from .store.files import FolderFiles

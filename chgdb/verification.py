@@ -16,7 +16,7 @@ from .density import Density
 from .errors import ChgdbError, StoreError
 from .formats import read
 from .inputs import find_files, id_of
-from .parallel.processes import reporting
+from .parallel.progress import reporting
 from .store.head import CHECKSUMS, HEAD, RELEASE, Head, crc32c, parse_checksums, unpack
 from .store.latents import NMAE
 from .store.reader import (

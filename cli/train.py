@@ -68,7 +68,7 @@ def properties(
     from chgdb.models import ensemble, rows
     from chgdb.models.training import summary
     from chgdb.models.training import train as train_model
-    from chgdb.views import models_folder
+    from chgdb.plugins import models_folder
 
     if (structures is None) != (labels is None):
         raise typer.BadParameter("--structures and --labels go together", param_hint="--structures")
@@ -88,7 +88,7 @@ def properties(
         extra = load(structures, labels, set(opened.ids), inputs, **how)
     facts: list[dict[str, Any]] = []
     for name in chosen:
-        place = (output or models_folder()) / name
+        place = (output or models_folder("properties")) / name
         note = None if quiet else (lambda text, name=name: message(f"{name}: {text}"))
         trained, found = train_model(
             name, opened, materials, known, place, extra=extra, folds=folds, seed=seed, progress=note

@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import numpy as np
@@ -31,8 +32,7 @@ import typer
 from chgdb.errors import ChgdbError
 from chgdb.parallel.dask import connect
 from chgdb_catalog import batches
-from chgdb_catalog.dft import checks, manager, refusals, runs
-from chgdb_catalog.gpaw import costs
+from chgdb_catalog.dft import checks, codes, manager, refusals, runs
 
 app = typer.Typer(
     add_completion=False,
@@ -40,16 +40,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compute, check and pack the densities of the catalog.",
 )
-WORKER = Path(__file__).resolve().parent.with_name("gpaw") / "worker.py"
-# Elements whose PAW setups GPAW 22.8 does not bring.
-LANTHANIDES = frozenset(["La", "Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb", "Lu"])
 SAME = 1e-4  # NMAE within which a recomputed density is the same density
 
 QueueArgument = Annotated[Path, typer.Argument(help="Structures, one JSON object per line (.jsonl or .jsonl.gz).")]
 RunArgument = Annotated[Path, typer.Argument(help="Run folder; made if missing.")]
 SourcesOption = Annotated[Path, typer.Option(help="Folder of the batches.")]
 PythonOption = Annotated[str, typer.Option(envvar="CHGDB_GPAW_PYTHON", help="Interpreter that has GPAW and ASE.")]
-WorkerOption = Annotated[Path, typer.Option(help="Script run as `PYTHON WORKER JOB.json RESULT.npz`.")]
+CodeOption = Annotated[str, typer.Option(help="DFT code: gpaw, or one that an installed package offers.")]
+WorkerOption = Annotated[
+    Path | None, typer.Option(help="Script run as `PYTHON WORKER JOB.json RESULT.npz`, instead of the code's own.")
+]
 SetupsOption = Annotated[
     Path | None,
     typer.Option(
@@ -107,25 +107,23 @@ def check_record(record: dict, where: str) -> dict:
     return record
 
 
-def check_worker(python: str, worker: Path, setups: Path | None) -> list[str]:
+def check_worker(code: ModuleType, python: str, worker: Path | None, setups: Path | None) -> list[str]:
     """The command that runs the worker; RunError when it cannot."""
     found = shutil.which(python)
+    needs = " and ".join(code.NEEDS)
     if found is None:
-        raise runs.RunError(f"no interpreter {python}: name one that has GPAW with --python")
-    if not worker.exists():
+        raise runs.RunError(f"no interpreter {python}: name one that has {needs} with --python")
+    if worker is not None and not worker.exists():
         raise runs.RunError(f"no worker script {worker}")
-    if setups is not None and not any(setups.glob("*.PBE*")):
+    if setups is not None and not code.is_setups_folder(setups):
         raise runs.RunError(f"{setups} holds no PBE setups: --setups takes the folder with files like La.PBE.gz")
-    if worker == WORKER:
-        tried = subprocess.run([found, "-c", "import gpaw, ase"], capture_output=True, text=True, check=False)
+    if worker in (None, code.WORKER):
+        imports = f"import {', '.join(code.NEEDS)}"
+        tried = subprocess.run([found, "-c", imports], capture_output=True, text=True, check=False)
         if tried.returncode:
             why = tried.stderr.strip().splitlines()[-1:]
-            raise runs.RunError(f"{found} cannot import GPAW and ASE ({''.join(why)}); name one that can with --python")
-    return [found, str(worker)]
-
-
-def waits_for_setups(record: dict, setups: Path | None) -> bool:
-    return setups is None and bool(record.get("needs_lanthanide_setups"))
+            raise runs.RunError(f"{found} cannot import {needs} ({''.join(why)}); name one that can with --python")
+    return [found, str(worker or code.WORKER)]
 
 
 def job_of(record: dict, settings: dict, setups: Path | None) -> dict:
@@ -139,7 +137,8 @@ def run(
     workers: Annotated[int, typer.Option(min=0, help="Structures at a time; 0: one, or all of --scheduler.")] = 0,
     scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:port.")] = None,
     python: PythonOption = "/usr/bin/python3",
-    worker: WorkerOption = WORKER,
+    worker: WorkerOption = None,
+    code: CodeOption = codes.DEFAULT,
     setups: SetupsOption = None,
     time_limit: TimeOption = 3600,
     memory_limit: MemoryOption = 6,
@@ -148,7 +147,8 @@ def run(
 ) -> None:
     """Compute what is left of QUEUE, cheapest first.  Kill it at any moment and start it again."""
     records = read_queue(queue)
-    command = check_worker(python, worker, setups)
+    dft = codes.REGISTRY.get(code)
+    command = check_worker(dft, python, worker, setups)
     state = runs.RunFolder(folder)
     limits = runs.Limits(time_limit, int(memory_limit * 1e9))
     in_batches = batches.index(sources)
@@ -161,7 +161,7 @@ def run(
     refusals.remember(state, [r for r in records if not state.finished(r["material_id"])], refused)
     settled = set(in_batches) if retry_failed else {*in_batches, *refusals.given_up(refused.values())}
     left = [r for r in records if r["material_id"] not in settled and not state.finished(r["material_id"])]
-    todo = sorted((r for r in left if not waits_for_setups(r, setups)), key=costs.expected)
+    todo = sorted((r for r in left if not dft.waits_for_setups(r, setups)), key=dft.expected)
 
     def start(record: dict, settings: dict, claim: runs.Claim) -> Any:
         material_id = record["material_id"]
@@ -177,9 +177,9 @@ def run(
         threads = sum(client.nthreads().values())  # asked every time: clusters grow and shrink
         return min(workers, threads) if workers else threads
 
-    cost = sum(map(costs.expected, todo))
+    cost = sum(map(dft.expected, todo))
     with manager.Reporter(state.path / "log", cost, len(todo)) as reporter:
-        loop = manager.Manager(state, todo, start, slots, lambda r: manager.settle(state, r, energies), reporter)
+        loop = manager.Manager(state, todo, dft, start, slots, lambda r: manager.settle(state, r, energies), reporter)
         reporter.say(f"{len(todo)} structures to do, {len(left) - len(todo)} wait for setups")
         if energies is None:
             reporter.say(f"no batch in {sources}: energies are not checked")
@@ -210,7 +210,11 @@ def stopping_on_signals(loop: manager.Manager, say: Callable[[str], None]) -> It
 
 @app.command()
 def status(
-    queue: QueueArgument, folder: RunArgument, setups: SetupsOption = None, sources: SourcesOption = batches.SOURCES
+    queue: QueueArgument,
+    folder: RunArgument,
+    setups: SetupsOption = None,
+    code: CodeOption = codes.DEFAULT,
+    sources: SourcesOption = batches.SOURCES,
 ) -> None:
     """Count what a run folder holds, and what is left of QUEUE beside it and the batches."""
     records = read_queue(queue)
@@ -219,7 +223,7 @@ def status(
     given_up = refusals.given_up([*refusals.index(sources).values(), *refused])
     settled = {*accepted, *batches.index(sources), *given_up}
     left = [r for r in records if r["material_id"] not in settled]
-    waiting = sum(waits_for_setups(r, setups) for r in left)
+    waiting = sum(codes.REGISTRY.get(code).waits_for_setups(r, setups) for r in left)
     print(f"accepted    {len(accepted)}")
     for how in ("set aside", "failed", refusals.FAILED_ONCE):
         why = collections.Counter(entry["reason"] for entry in refused if entry["how"] == how)
@@ -271,14 +275,16 @@ def reproduce(
     seed: Annotated[int | None, typer.Option(help="For the same choice again.")] = None,
     cheapest: Annotated[int, typer.Option(min=0, help="Choose among this many cheapest; 0: among all.")] = 500,
     python: PythonOption = "/usr/bin/python3",
-    worker: WorkerOption = WORKER,
+    worker: WorkerOption = None,
+    code: CodeOption = codes.DEFAULT,
     setups: SetupsOption = None,
     time_limit: TimeOption = 3600,
     memory_limit: MemoryOption = 6,
     sources: SourcesOption = batches.SOURCES,
 ) -> None:
     """Recompute densities of the catalog and compare: within 1e-4 NMAE, old and new are one set."""
-    command = check_worker(python, worker, setups)
+    dft = codes.REGISTRY.get(code)
+    command = check_worker(dft, python, worker, setups)
     records = batches.index(sources)
     unknown = [m for m in only or () if m not in records]
     if unknown or not records:
@@ -286,7 +292,7 @@ def reproduce(
     if only:
         chosen = only
     else:
-        pool = [r for r in records.values() if setups or not LANTHANIDES.intersection(r["symbols"])]
+        pool = [r for r in records.values() if setups or not dft.LANTHANIDES.intersection(r["symbols"])]
         pool = sorted(pool, key=effort)[: cheapest or None]
         chosen = [r["material_id"] for r in random.Random(seed).sample(pool, min(n, len(pool)))]
     differing = 0
@@ -307,7 +313,7 @@ def reproduce_one(
     stored, grids = batches.load(material_id, sources)
     job, result = folder / f"{material_id}.json", folder / f"{material_id}.npz"
     record = {k: v for k, v in stored.items() if k != "payload"}
-    job.write_text(json.dumps(job_of(record, stored.get("settings", runs.RECIPE), setups)))
+    job.write_text(json.dumps(job_of(record, stored.get("settings", {}), setups)))
     attempt = runs.LocalRun(command, job, result, limits)
     while (outcome := attempt.poll()) is None:
         time.sleep(0.1)

@@ -10,6 +10,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from chgdb.errors import ChgdbError
 from chgdb_catalog import batches
 from chgdb_catalog.dft import checks, runs
-from chgdb_catalog.gpaw import costs
 
 REQUIRED = ("grid", "n_electrons", "charge", "energy_eV", "converged")  # of a worker's meta
 COMPUTED = (  # what of it goes into a batch
@@ -64,7 +64,7 @@ def settle(folder: runs.RunFolder, record: dict, energies: checks.EnergyRange | 
     meta, grids = read_result(raw)
     measures, reasons = checks.judge(record, meta, grids, energies)
     # The job says what was asked beyond the recipe; nothing, unless this was a second attempt.
-    settings = (folder.read("jobs", material_id) or {}).get("settings", runs.RECIPE)
+    settings = (folder.read("jobs", material_id) or {}).get("settings", {})
     entry: dict[str, Any] = {"record": record, "settings": settings, "meta": meta, "checks": measures}
     if measures:  # else there is no number in it to pack
         packed, step = batches.pack_channels(grids)
@@ -111,7 +111,7 @@ def batch_material(entry: dict) -> tuple[dict, dict[str, bytes], float]:
     line = {k: record[k] for k in ("material_id", "formula", "space_group", "cell", "symbols", "frac") if k in record}
     line |= {k: meta[k] for k in COMPUTED if k in meta}
     line["structure_source"] = record.get("structure_source", "own")
-    asked = entry.get("settings", runs.RECIPE)
+    asked = entry.get("settings", {})
     if asked != runs.RECIPE:
         line["settings"] = asked
     if "potentials" in record:
@@ -175,20 +175,22 @@ class Reporter:
 class Manager:
     """Keeps structures running until nothing is left that this manager can do.
 
-    `start(record, settings, claim)` begins an attempt and returns a `LocalRun` or `DaskRun`; `slots()` says how many
-    may run at a time; `judge(record)` settles the raw result of a structure.
+    `code` is a module of `codes`; `start(record, settings, claim)` begins an attempt and returns a `LocalRun` or
+    `DaskRun`; `slots()` says how many may run at a time; `judge(record)` settles the raw result of a structure.
     """
 
     def __init__(
         self,
         folder: runs.RunFolder,
         records: list[dict],
+        code: ModuleType,
         start: Callable[[dict, dict, runs.Claim], Any],
         slots: Callable[[], int],
         judge: Callable[[dict], tuple[str, str]],
         reporter: Reporter,
     ):
-        self.folder, self.start, self.slots, self.judge, self.reporter = folder, start, slots, judge, reporter
+        self.folder, self.code, self.start, self.slots = folder, code, start, slots
+        self.judge, self.reporter = judge, reporter
         self.pending = {r["material_id"]: r for r in records}
         # A structure that failed comes back after the others: its second attempt takes many times as long as a first.
         self.late = {m for m in self.pending if folder.attempts(m)}
@@ -248,7 +250,7 @@ class Manager:
     def _done(self, material_id: str, how: str, note: str) -> None:
         name = self._name(material_id)
         self.counts[how] += 1
-        self.reporter.advance(costs.expected(self.pending.pop(material_id)), self.counts)
+        self.reporter.advance(self.code.expected(self.pending.pop(material_id)), self.counts)
         self.reporter.say(f"{name}: {how} ({note}); {len(self.pending)} to do, {self.reporter.rate()}")
 
     def _name(self, material_id: str) -> str:
@@ -267,7 +269,7 @@ class Manager:
         if self.folder.finished(material_id):  # by another manager
             del self.pending[material_id]
             self.folder.file("raw", material_id).unlink(missing_ok=True)
-            self.reporter.advance(costs.expected(record), self.counts, computed=False)
+            self.reporter.advance(self.code.expected(record), self.counts, computed=False)
             claim.release()
             return False
         # A raw result was left by a manager that was killed before judging it.
@@ -276,6 +278,6 @@ class Manager:
             runs.clean_beside(self.folder.file("raw", material_id))
             claim.release()
             return False
-        settings = runs.next_settings(record, self.folder.attempts(material_id))
+        settings = self.code.next_settings(record, self.folder.attempts(material_id))
         self.running[material_id] = (self.start(record, settings, claim), claim, settings)
         return True

@@ -48,7 +48,7 @@ def remember(state: runs.RunFolder, records: list[dict], refused: dict[str, dict
     for record in records:
         entry = refused.get(record["material_id"])
         if entry is not None and entry["how"] == FAILED_ONCE and not state.attempts(record["material_id"]):
-            state.record_failure(record, runs.FIRST, runs.Outcome(entry["reason"], str(entry.get("detail", ""))))
+            state.record_failure(record, {}, runs.Outcome(entry["reason"], str(entry.get("detail", ""))))
 
 
 def _line(record: dict, how: str, reason: str, detail: str) -> dict:

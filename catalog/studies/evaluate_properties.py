@@ -35,7 +35,7 @@ from chgdb.models.ensemble import HELD_OUT, Ensemble, HeldOut, Predictions
 from chgdb.models.evaluation import FOLDS
 from chgdb.models.rows import from_catalog
 from chgdb.models.rows import labels as labels_of
-from chgdb.views import models_folder
+from chgdb.plugins import models_folder
 from chgdb_catalog import structures
 from chgdb_catalog.batches import write_atomically
 from chgdb_catalog.rebuild import FEATURES
@@ -192,7 +192,7 @@ class Measurement:
 
     def _stored(self, name: str, rows: Rows, targets: dict[str, np.ndarray], extended: bool) -> Predictions | None:
         """Out-of-fold predictions that came with a model of the catalog, if it was trained on these very data."""
-        folder = models_folder() / name
+        folder = models_folder("properties") / name
         if not (folder / storage.DESCRIPTION).exists():
             return None
         description = storage.read_description(folder)
@@ -247,7 +247,7 @@ def main(
         checks = path.with_name("label_checks.json")
         if checks.exists():
             facts["label_checks"] = json.loads(checks.read_text())
-        stored = models_folder() / property_studies.OURS
+        stored = models_folder("properties") / property_studies.OURS
         if (stored / storage.DESCRIPTION).exists():
             facts["stored"] = storage.read_description(stored)
         property_report.write(facts, DOCS)

@@ -29,7 +29,7 @@ from chgdb.errors import ChgdbError
 from chgdb.models import SERVED
 from chgdb.models.rows import from_densities
 from chgdb_catalog import batches
-from chgdb_catalog.dft import compute, runs
+from chgdb_catalog.gpaw import recipe
 
 if TYPE_CHECKING:
     from chgdb.models.ensemble import Ensemble
@@ -48,7 +48,7 @@ _EACH, _ATOMS = 2, 4
 def queue(catalog: Catalog) -> list[dict]:
     """Small labelled crystals of the catalog with such elements, drawn at random, as records for `compute.py run`."""
     known = np.isfinite(catalog.column("formation_energy")) & np.isfinite(catalog.column("bulk_modulus"))
-    left_out = compute.LANTHANIDES | runs.SPIN_POLARISED
+    left_out = recipe.LANTHANIDES | recipe.SPIN_POLARISED
     found: list[dict] = []
     count: Counter[str] = Counter()
     for i in np.random.default_rng(1).permutation(np.flatnonzero(known)):

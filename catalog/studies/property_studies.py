@@ -357,9 +357,9 @@ def _multitarget(measured: Measurement) -> dict[str, Any]:
 def _stored(name: str):
     """The model of the catalog, None where it is not there yet."""
     from chgdb.models.ensemble import Ensemble
-    from chgdb.views import models_folder
+    from chgdb.plugins import models_folder
 
-    folder = models_folder() / name
+    folder = models_folder("properties") / name
     return Ensemble.load(folder) if (folder / storage.DESCRIPTION).exists() else None
 
 

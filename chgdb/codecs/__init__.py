@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..comparison import Quality, measure
 from ..density import Crystal, Density
 from ..errors import CodecError
 from ..limits import most_values
@@ -45,45 +46,12 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Quality:
-    """Error of decoded values against the original, measured on the density's own grid.
-
-    nmae: per channel, sum |n' - n| / sum |n_total|: a fraction, relative to the total density for every channel.
-    max_error: largest |n' - n| over all channels, e/Å^3.
-    min_density: smallest decoded value of the total density, e/Å^3 (negative values are physical in pseudo-densities).
-    n_electrons: integral of the decoded total density.
-    """
-
-    nmae: dict[str, float]
-    max_error: float
-    min_density: float
-    n_electrons: float
-
-
-@dataclass(frozen=True)
 class Encoded:
     """A payload with the error measured by decoding it."""
 
     payload: bytes
     tolerance: float  # 0.0 where lossless
     quality: Quality
-
-
-def measure(original: Density, decoded: Density) -> Quality:
-    """Compare two densities on the same grid; see `Quality`. Raises `CodecError` where grid or channels differ."""
-    if original.grid != decoded.grid or tuple(original.channels) != tuple(decoded.channels):
-        raise CodecError(
-            f"cannot compare {decoded.grid} {', '.join(decoded.channels)} with {original.grid} "
-            f"{', '.join(original.channels)}: resample one of them first"
-        )
-    norm = float(np.abs(original.total).sum(dtype=float)) or 1.0
-    nmae, largest = {}, 0.0
-    for name, values in original.channels.items():
-        difference = np.subtract(decoded.channels[name], values, dtype=float)
-        np.abs(difference, out=difference)
-        nmae[name] = float(difference.sum()) / norm
-        largest = max(largest, float(difference.max()))
-    return Quality(nmae, largest, float(decoded.total.min()), decoded.n_electrons)
 
 
 #: What `fourier.edge` finds, over the tolerance, up to which the Fourier codec is tried: symmetrised densities on grids

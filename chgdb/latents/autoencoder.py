@@ -1,10 +1,6 @@
 """The autoencoder codec: a density to a latent tensor of fixed shape and back.
 
-A trained model is a folder with
-
-    model.json            variant, configuration, step of the latent, checksum of the weights, how it was trained
-    weights.safetensors   the network, and the form factors of its prior
-    split.json, log.jsonl which materials trained it, and the losses
+A trained model is a folder (see `description`).
 
 Needs torch (the extra `ml`); nothing else of chgdb imports this module. Source: arXiv 2605.07227 for the published
 network, arXiv 2510.00788 for the difference to the superposition of atomic densities; docs/science/latents.md.
@@ -24,32 +20,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..density import Crystal, Density
-from ..errors import ChecksumError, CodecError, require
+from ..errors import CodecError, require
 from ..promolecule import Prior
-from .volumes import DEFAULT, Configuration, context, from_volume, to_volume
+from .description import MODEL, MODEL_FORMAT, WEIGHTS, read_facts, read_weights, rounding_of, write_whole
+from .levels import stored_levels
+from .volumes import Configuration, context, from_volume, to_volume
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from .network import Convolutional, Lapped, Padded
 
-#: Version of the model's files and of what a latent means; a model of another version is refused.
-MODEL_FORMAT = 1
-MODEL, WEIGHTS = "model.json", "weights.safetensors"
 _PURPOSE = "the autoencoder codec"
-#: Largest magnitude of a stored integer; larger ones are cut off.
-LARGEST = 4095
 _LARGEST_VALUE = 1e20  # of a decoded volume; far more than any density, and squares do not overflow
-
-
-def models_folder() -> Path:
-    """Folder of the models that come with the embedded catalog."""
-    import chgdb_catalog
-
-    return Path(chgdb_catalog.path()).parent / "models" / "autoencoder"
-
-
-_MOST_ROUNDING = 1000
 
 
 @dataclass(eq=False)
@@ -156,7 +139,7 @@ class Autoencoder:
         """The latent of a density's total channel: (channel, z, y, x) int16, zero where the cell does not reach.
 
         refine: steps of gradient descent from the encoder's latent to a better one of the same decoder; each takes
-            about as long as three decodings (`codecs.refinement`, docs/science/latents.md). report: called after each.
+            about as long as three decodings (`latents.refinement`, docs/science/latents.md). report: called after each.
         Raises `CodecError` where a difference density is asked for and the prior lacks all of its elements, or for a
         negative number of steps.
         """
@@ -249,77 +232,3 @@ class Autoencoder:
         if not isinstance(self.network, Convolutional) or self.configuration.boundary != "zero":
             raise CodecError(f"the autoencoder {self.configuration.name} does not pad its volumes")
         return Padded(self.network)
-
-
-def stored_levels(latent: np.ndarray, step: float, shape: tuple[int, int, int, int], rounding: int = 1) -> np.ndarray:
-    """A latent (channel, z, y, x) as stored: in steps, multiples of `rounding`, int16, zero where it does not reach."""
-    if not np.isfinite(latent).all():
-        raise CodecError("the autoencoder makes something that is no finite number: its weights are damaged")
-    most = LARGEST // rounding
-    levels = np.clip(np.rint(latent / (step * rounding)), -most, most).astype(np.int16) * np.int16(rounding)
-    whole = np.zeros(shape, np.int16)
-    whole[:, : levels.shape[1], : levels.shape[2], : levels.shape[3]] = levels
-    return whole
-
-
-def rounding_of(facts: dict[str, Any]) -> int:
-    """Multiples of so many steps a model's latents are; descriptions from before there was a choice do not say."""
-    return facts.get("rounding", 1)
-
-
-def read_weights(place: Path, facts: dict[str, Any]) -> tuple[bytes, str]:
-    """weights.safetensors and its checksum. Raises `ChecksumError` where they are not those that model.json names."""
-    path = place / WEIGHTS
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CodecError(f"{path}: cannot be read ({error.strerror}): get the model again") from None
-    checksum = hashlib.sha256(data).hexdigest()
-    if checksum != facts["weights_sha256"]:
-        raise ChecksumError(f"{path}: not the weights that {MODEL} names: get the model again")
-    return data, checksum
-
-
-def read_facts(folder: str | os.PathLike[str] | None = None) -> tuple[Path, dict[str, Any]]:
-    """(folder, model.json) of a model, given as in `Autoencoder.load`. Raises `CodecError` as it does."""
-    place = _place(folder)
-    return place, _facts(place)
-
-
-def _place(folder: str | os.PathLike[str] | None) -> Path:
-    """Folder of a model by its path, by a variant's name, or the catalog's own."""
-    if folder is not None and (Path(folder) / MODEL).exists():
-        return Path(folder)
-    name = DEFAULT if folder is None else os.fspath(folder)
-    place = models_folder() / name
-    if os.sep in name or not (place / MODEL).exists():
-        there = sorted(path.parent.name for path in models_folder().glob(f"*/{MODEL}"))
-        raise CodecError(f"{name}: no autoencoder here ({MODEL}), nor in the catalog, which has {', '.join(there)}")
-    return place
-
-
-def _facts(place: Path) -> dict[str, Any]:
-    path = place / MODEL
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        version = facts["format"]
-    except (ValueError, KeyError, TypeError, RecursionError, OSError):
-        raise CodecError(f"{path}: not the description of an autoencoder: get the model again") from None
-    if version != MODEL_FORMAT:
-        raise CodecError(
-            f"{path}: a model of format {version}, this version of chgdb reads {MODEL_FORMAT}: install the "
-            f"{'newer' if isinstance(version, int) and version > MODEL_FORMAT else 'matching'} chgdb"
-        )
-    missing = {"configuration", "step", "weights_sha256"} - set(facts)
-    rounding = rounding_of(facts)
-    whole = isinstance(rounding, int) and 1 <= rounding <= _MOST_ROUNDING
-    if missing or not isinstance(facts["step"], int | float) or not 1e-9 <= facts["step"] <= 1e9 or not whole:
-        raise CodecError(f"{path}: the description of the autoencoder is damaged: get the model again")
-    return facts
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """A file that is there as a whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(data)
-    os.replace(part, path)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .autoencoder import LARGEST
+from .levels import LARGEST
 from .network import Convolutional, Lapped
 
 _SIZE = 0.1  # of the first step, in standard deviations of the encoder's latent; it falls to zero

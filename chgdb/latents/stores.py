@@ -20,7 +20,8 @@ from ..catalog import Catalog, Record
 from ..codecs import measure
 from ..density import Crystal, Density
 from ..errors import CodecError, StoreError
-from ..parallel.processes import reporting, run
+from ..parallel.processes import run
+from ..parallel.progress import reporting
 from ..store.files import FolderFiles
 from ..store.journal import Journal, open_latents_journal
 from ..store.latents import MODEL_ATTRIBUTES, NMAE, SPACING, Latents, compress, decompress, within_range
@@ -64,7 +65,7 @@ def load_model(model: str | os.PathLike[str] | None = None) -> Autoencoder:
 
 def facts_of(model: Autoencoder) -> dict[str, Any]:
     """What a store or a file of a latent says of the model that made it."""
-    from .autoencoder import MODEL_FORMAT
+    from .description import MODEL_FORMAT
 
     return {"model": model.identifier, "model_version": MODEL_FORMAT, "model_checksum": model.checksum}
 

@@ -27,11 +27,12 @@ from torch import Tensor, nn
 
 from ..density import Density
 from ..errors import ChgdbError
-from ..parallel.processes import reporting
+from ..parallel.progress import reporting
 from ..promolecule import Prior, fit
 from ..splits import PARTS, RULE, assign
 from . import network
-from .autoencoder import MODEL_FORMAT, Autoencoder, write_whole
+from .autoencoder import Autoencoder
+from .description import MODEL_FORMAT, write_whole
 from .muon import Muon
 from .volumes import Configuration, context, to_volume
 

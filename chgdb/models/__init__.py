@@ -22,6 +22,7 @@ import numpy as np
 
 from ..density import Crystal
 from ..errors import ChgdbError
+from ..targets import SERVED, TARGETS, Target
 
 __all__ = ["SERVED", "TARGETS", "Learner", "ModelError", "Rows", "Target", "get", "module_name", "names"]
 
@@ -29,61 +30,6 @@ __all__ = ["SERVED", "TARGETS", "Learner", "ModelError", "Rows", "Target", "get"
 class ModelError(ChgdbError, ValueError):
     """A property model that cannot be trained, loaded or applied as asked."""
 
-
-@dataclass(frozen=True)
-class Target:
-    """A property that models predict.
-
-    name: column of the store and key of every result. units: as in the store's attributes.
-    log: learned and calibrated as its natural logarithm, so that predictions are positive; errors are then relative.
-    fallback: column that stands in where the first has no value.
-    excluded_sources: values of `structure_source` whose rows stay out of training and tests of this target.
-    served: part of `chgdb predict` and of the views; the others are compared only where the input is the density alone.
-    """
-
-    name: str
-    label: str
-    units: str
-    log: bool = False
-    fallback: str = ""
-    excluded_sources: frozenset[str] = frozenset()
-    served: bool = True
-
-    def forward(self, values: np.ndarray) -> np.ndarray:
-        """Values in their unit -> the scale that models learn."""
-        return np.log(values) if self.log else np.asarray(values, float)
-
-    def inverse(self, values: np.ndarray) -> np.ndarray:
-        """The scale that models learn -> values in their unit."""
-        return np.exp(values) if self.log else np.asarray(values, float)
-
-
-#: All targets by name, in the order of every table.
-TARGETS: dict[str, Target] = {
-    target.name: target
-    for target in (
-        Target("bulk_modulus", "bulk modulus K", "GPa", log=True),
-        Target("shear_modulus", "shear modulus G", "GPa", log=True),
-        Target("youngs_modulus", "Young's modulus E", "GPa", log=True),
-        Target(
-            "debye_temperature",
-            "Debye temperature",
-            "K",
-            log=True,
-            fallback="debye_temperature_from_moduli",
-            # Their lattice constants were recovered from this very value.
-            excluded_sources=frozenset(["reconstructed"]),
-        ),
-        Target("energy_vs_atoms", "energy against free atoms", "eV/atom"),
-        Target("formation_energy", "formation energy", "eV/atom"),
-        Target("band_gap", "band gap (PBE)", "eV"),
-        Target("fermi_energy", "Fermi energy", "eV", served=False),
-        Target("volume", "cell volume", "angstrom^3", log=True, served=False),
-        Target("mass_density", "mass density", "g/cm^3", log=True, served=False),
-    )
-}
-#: Names of the targets that `chgdb predict` and the views carry.
-SERVED: tuple[str, ...] = tuple(target.name for target in TARGETS.values() if target.served)
 
 #: What a learner may ask for in `INPUTS`, and the shape of one material's.
 INPUTS: dict[str, str] = {

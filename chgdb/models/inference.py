@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..codecs.lapped import neighbours
+from ..latents.lapped import neighbours
 
 
 @dataclass(frozen=True)

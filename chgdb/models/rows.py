@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..density import Crystal, Density
-from ..parallel.processes import reporting, run
+from ..parallel.processes import run
+from ..parallel.progress import reporting
 from . import INPUTS, TARGETS, ModelError, Rows, cubes
 from .elasticity import DALTON_PER_CUBIC_ANGSTROM
 
@@ -100,8 +101,8 @@ class LatentEncoder:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        from ..codecs.lapped import LappedEncoder
         from ..latents.autoencoder import Autoencoder
+        from ..latents.lapped import LappedEncoder
 
         self._model = LappedEncoder.load(folder) or Autoencoder.load(folder)
         self.identifier = self._model.identifier

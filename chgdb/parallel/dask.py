@@ -1,4 +1,4 @@
-"""Many independent tasks over the workers of a Dask cluster: the same contract as the processes of `work`.
+"""Many independent tasks over the workers of a Dask cluster: the same contract as `processes`.
 
 The function to run is a task of the cluster too, not data scattered over it: where the worker that holds it dies, the
 scheduler makes it again, like every other task that had not ended.
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from .. import __version__
 from ..errors import StoreError, require
-from .processes import Outcome, attempt
+from .outcome import Outcome, attempt
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,7 +37,7 @@ def connect(address: str) -> Any:
 def run_on(
     address: str, function: Callable[[T], R], tasks: Sequence[T], workers: int | None = None
 ) -> Iterator[Outcome[T, R]]:
-    """Outcomes in the order in which tasks end, as `work.run`.
+    """Outcomes in the order in which tasks end, as `processes.run`.
 
     workers: tasks at a time; as many as the cluster has threads, which may change, unless given.
     Tasks of a worker that dies run again elsewhere, or when another worker comes. One that was running on several

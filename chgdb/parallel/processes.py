@@ -1,4 +1,4 @@
-"""Many independent tasks over processes or a Dask cluster, and a progress bar. Knows nothing of densities."""
+"""Many independent tasks over processes, or with a scheduler over a Dask cluster. Knows nothing of densities."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-from ..errors import ChgdbError
+from .outcome import Outcome, attempt
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -22,15 +21,6 @@ PROCESSES = "processes"
 
 #: One thread a process: the processes are the parallelism.
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-
-
-@dataclass(frozen=True)
-class Outcome(Generic[T, R]):
-    """What became of a task: its result, or None and the reason in one line."""
-
-    task: T
-    result: R | None
-    reason: str = ""
 
 
 def run(
@@ -130,20 +120,6 @@ def _work(task: Any) -> Outcome[Any, Any]:
     return attempt(_function, task)
 
 
-def attempt(function: Callable[[T], R], task: T) -> Outcome[T, R]:
-    """Run one task here; whatever it raises becomes the reason of its outcome."""
-    try:
-        return Outcome(task, function(task))
-    except MemoryError:
-        return Outcome(task, None, "not enough memory")
-    except ChgdbError as error:
-        return Outcome(task, None, str(error))
-    except OSError as error:
-        return Outcome(task, None, f"cannot be read: {error}")
-    except Exception as error:  # one bad file among thousands must not end the build; the report has it
-        return Outcome(task, None, f"unexpected {type(error).__name__}: {error}".splitlines()[0])
-
-
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
     """Workers read these when they import numpy."""
@@ -157,30 +133,3 @@ def _one_thread_each() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def reporting(
-    progress: bool | Callable[[int, int, str], None], title: str, done: int, total: int
-) -> Iterator[Callable[[str], None]]:
-    """A function to call with the name of each finished item: draws a bar on standard error, or calls `progress`."""
-    if not progress:
-        yield lambda name: None
-        return
-    count = done
-    if callable(progress):
-
-        def call(name: str) -> None:
-            nonlocal count
-            count += 1
-            progress(count, total, name)
-
-        yield call
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[name]}"), console=Console(stderr=True)) as bar:
-        item = bar.add_task(title, completed=done, total=total, name="")
-        yield lambda name: bar.update(item, advance=1, name=name)

@@ -26,13 +26,13 @@ import typer
 from codec_report import publish, table
 
 from chgdb_catalog import batches
-from chgdb_catalog.dft import manager, runs
-from chgdb_catalog.gpaw import costs
+from chgdb_catalog.dft import manager
+from chgdb_catalog.gpaw import costs, recipe
 
 GPAW_PYTHON = os.environ.get("CHGDB_GPAW_PYTHON", "/usr/bin/python3")
 WORKER = codec_data.REPOSITORY / "catalog" / "gpaw" / "worker.py"
 OUT = codec_data.REPOSITORY / "docs" / "science"
-FAR = {**runs.FIRST, "density_tolerance": 1e-6, "maxiter": 300}
+FAR = {**recipe.FIRST, "density_tolerance": 1e-6, "maxiter": 300}
 FAR |= dict.fromkeys(("davidson_far", "single_far", "coarse_far", "quick_far"))
 _LANTHANIDES = frozenset("La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu".split())  # their setups are not GPAW's own
 _PLAIN = "import sys, worker as w; w.save_time = lambda *_: None; sys.exit(w.main(*sys.argv[1:]))"
@@ -69,9 +69,9 @@ def main(materials: Materials = 8, out: Out = OUT) -> None:
         folder = Path(name)
         for record in chosen(materials):
             exact, _, _ = solve(record, FAR, _AS_IT_IS, folder)
-            solve(record, runs.FIRST, _AS_IT_IS, folder)  # for its plans
-            plain, plain_s, before = solve(record, runs.RECIPE, _PLAIN, folder)
-            first, first_s, after = solve(record, runs.FIRST, _AS_IT_IS, folder)
+            solve(record, recipe.FIRST, _AS_IT_IS, folder)  # for its plans
+            plain, plain_s, before = solve(record, recipe.RECIPE, _PLAIN, folder)
+            first, first_s, after = solve(record, recipe.FIRST, _AS_IT_IS, folder)
             off = [float(np.abs(found - exact).sum() / exact.sum()) for found in (plain, first)]
             steps = (before["iterations"], after["iterations"])
             facts.append(

@@ -34,8 +34,10 @@ import chgdb
 from chgdb import Density, codecs
 from chgdb.errors import CodecError
 from chgdb.formats import text_bytes
-from chgdb.latents.autoencoder import MODEL, Autoencoder, models_folder
+from chgdb.latents.autoencoder import Autoencoder
+from chgdb.latents.description import MODEL
 from chgdb.latents.volumes import CONFIGURATIONS, DEFAULT, Configuration, from_volume, origin, to_volume
+from chgdb.plugins import models_folder
 from chgdb.store.latents import compress
 from chgdb_catalog.rebuild import Loader
 
@@ -66,15 +68,15 @@ Only = Annotated[
 
 def models() -> dict[str, Autoencoder]:
     """All models of the catalog, in the order of the configurations."""
-    there = [name for name in CONFIGURATIONS if (models_folder() / name / MODEL).exists()]
+    there = [name for name in CONFIGURATIONS if (models_folder("autoencoder") / name / MODEL).exists()]
     if not there:
-        raise SystemExit(f"needs the models in {models_folder()}: chgdb train autoencoder makes them")
+        raise SystemExit(f"needs the models in {models_folder('autoencoder')}: chgdb train autoencoder makes them")
     return {name: Autoencoder.load(name) for name in there}
 
 
 def held_out(materials: int = 0) -> list[str]:
     """Test materials of the default model, that no model has seen (the split is the same for all)."""
-    split = json.loads((models_folder() / DEFAULT / "split.json").read_text(encoding="utf-8"))
+    split = json.loads((models_folder("autoencoder") / DEFAULT / "split.json").read_text(encoding="utf-8"))
     ids = sorted(split["test"])
     if not materials or materials >= len(ids):
         return ids
@@ -432,7 +434,7 @@ def pictures(out: Out = OUT) -> None:
     from chgdb_cli.figures import draw_training
 
     (out / "figures").mkdir(parents=True, exist_ok=True)
-    logs = {name: models_folder() / name / "log.jsonl" for name in models()}
+    logs = {name: models_folder("autoencoder") / name / "log.jsonl" for name in models()}
     draw_training(logs, str(out / "figures" / "latents-training.svg"))
     there = set(held_out())
     chosen = {name: model for name, model in models().items() if name in ("published", DEFAULT)}

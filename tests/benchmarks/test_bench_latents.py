@@ -49,7 +49,7 @@ def test_the_whole_test_part(tmp_path: Path) -> None:
 
 def test_models_agree_on_the_test_part() -> None:
     """A material that one model was trained on is not in the test part of another."""
-    folders = [p.parent for p in bench_latents.models_folder().glob("*/split.json")]
+    folders = [p.parent for p in bench_latents.models_folder("autoencoder").glob("*/split.json")]
     splits = [json.loads((folder / "split.json").read_text()) for folder in folders]
     assert splits
     for split in splits:

@@ -20,6 +20,7 @@ import pytest
 from chgdb.errors import ChgdbError
 from chgdb_catalog import batches
 from chgdb_catalog.dft import checks, compute, manager, refusals, runs
+from chgdb_catalog.gpaw import recipe
 
 CATALOG = Path(batches.__file__).parent
 TOY = Path(__file__).with_name("toy_worker.py")
@@ -112,13 +113,13 @@ def test_every_structure_ends_somewhere_with_its_reason(queue):
         "crash": ["crash", "crash"],
         "garbage": ["bad result", "bad result"],
     }
-    assert state.attempts("hopeless")[1]["settings"] == runs.SAFER
+    assert state.attempts("hopeless")[1]["settings"] == recipe.SAFER
     assert "1 wait for setups" in queue.log()
     assert list((queue.run_folder / "raw").iterdir()) == []
     # the settings of either attempt travel into the batch
     lines = {m: manager.batch_material(state.read("accepted", m))[0] for m in state.ids("accepted")}
-    assert lines["second-try"]["settings"] == runs.SAFER
-    assert lines["good"]["settings"] == runs.FIRST
+    assert lines["second-try"]["settings"] == recipe.SAFER
+    assert lines["good"]["settings"] == recipe.FIRST
 
     status = command("status", queue.queue, queue.run_folder)
     assert "accepted    2\n" in status
@@ -308,7 +309,10 @@ def test_a_faulty_queue_is_one_line(queue, content, says):
         (["--python", "/no/such/python"], "no interpreter"),
         (["--worker", "/no/such/worker.py"], "no worker script"),
         (["--setups", "/no/such/folder"], "holds no PBE setups"),
-        (["--worker", str(CATALOG / "gpaw" / "worker.py"), "--python", shutil.which("false")], "cannot import GPAW"),
+        (
+            ["--worker", str(CATALOG / "gpaw" / "worker.py"), "--python", shutil.which("false")],
+            "cannot import gpaw",
+        ),
     ],
 )
 def test_what_cannot_run_is_one_line(queue, options, says):
@@ -396,9 +400,9 @@ def test_gpaw_solves_the_same_equations_with_the_settings_of_a_first_attempt(tmp
     meta, grids = batches.load("mp-579", batches.SOURCES)  # CrC, computed before there were such settings
     assert "settings" not in meta
     found = {}
-    single = {name: value for name, value in runs.FIRST.items() if name not in ("coarse_far", "quick_far")}
+    single = {name: value for name, value in recipe.FIRST.items() if name not in ("coarse_far", "quick_far")}
     double = {name: value for name, value in single.items() if name != "single_far"}
-    for name, settings in (("first", runs.FIRST), ("single", single), ("double", double), ("recipe", runs.RECIPE)):
+    for name, settings in (("first", recipe.FIRST), ("single", single), ("double", double), ("recipe", recipe.RECIPE)):
         outcome, result = gpaw(tmp_path, {k: v for k, v in meta.items() if k != "payload"}, settings)
         assert outcome.reason is None, outcome
         found[name] = manager.read_result(result)[1]["total"]
@@ -560,7 +564,7 @@ def test_what_failed_once_gets_its_second_attempt_on_another_machine_and_last(qu
     queue.run_folder = tmp_path / "another machine"
     queue.put(structure("hard", fail="once"), structure("dear") | {"spin_polarised": True}).run()
     assert queue.starts() == ["dear", "hard"]
-    assert queue.state.read("accepted", "hard")["settings"] == runs.SAFER
+    assert queue.state.read("accepted", "hard")["settings"] == recipe.SAFER
     command("collect", queue.run_folder, "--sources", queue.sources)
     assert refusals.index(queue.sources) == {}
 

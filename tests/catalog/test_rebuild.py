@@ -69,7 +69,7 @@ def test_property_models_are_trained_again_when_the_store_has_other_materials_or
     """Of the gaps of our own calculations, the only labels that need no table."""
     pytest.importorskip("lightgbm")
     models = tmp_path / "models"
-    monkeypatch.setattr(rebuild.views, "models_folder", lambda: models)
+    monkeypatch.setattr(rebuild, "models_folder", lambda kind: models)
     monkeypatch.setattr(rebuild, "HERE", tmp_path)
     stores = []
     for count in (40, 44):

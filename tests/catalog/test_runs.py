@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from chgdb_catalog.dft import runs
+from chgdb_catalog.gpaw import recipe
 
 TOY = Path(__file__).with_name("toy_worker.py")
 RECORD = {"material_id": "x", "cell": [[3, 0, 0], [0, 3, 0], [0, 0, 3]], "symbols": ["A"], "frac": [[0, 0, 0]]}
@@ -102,10 +103,9 @@ def test_a_claim_lasts_as_long_as_the_worker_that_shares_it(folder):
 
 
 def test_a_claim_dies_with_its_process(folder):
-    code = "import sys, time; from chgdb_catalog.dft.runs import RunFolder as F; F(sys.argv[1]).claim('x'); "
-    code += "print(flush=1);"
+    code = "import sys, time; from chgdb_catalog.dft.runs import RunFolder as F; F(sys.argv[1]).claim('x');"
     with subprocess.Popen(
-        [sys.executable, "-c", code + "time.sleep(60)", str(folder.path)], stdout=subprocess.PIPE
+        [sys.executable, "-c", code + "print(flush=1); time.sleep(60)", str(folder.path)], stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout.readline()
         assert folder.claim("x") is None
@@ -117,10 +117,10 @@ def test_a_claim_dies_with_its_process(folder):
 
 
 def test_failures_are_kept_and_end_after_two(folder):
-    folder.record_failure(RECORD, runs.RECIPE, runs.Outcome("time", "more than 1 s", 1.0))
+    folder.record_failure(RECORD, recipe.RECIPE, runs.Outcome("time", "more than 1 s", 1.0))
     assert not folder.finished("x")
-    assert runs.next_settings(RECORD, folder.attempts("x")) == runs.SAFER
-    folder.record_failure(RECORD, runs.SAFER, runs.Outcome("memory", "", 2.0))
+    assert recipe.next_settings(RECORD, folder.attempts("x")) == recipe.SAFER
+    folder.record_failure(RECORD, recipe.SAFER, runs.Outcome("memory", "", 2.0))
     assert folder.finished("x")
     assert [a["reason"] for a in folder.attempts("x")] == ["time", "memory"]
     folder.forget_failures("x")
@@ -129,24 +129,24 @@ def test_failures_are_kept_and_end_after_two(folder):
 
 
 def test_a_missing_setup_is_not_tried_twice(folder):
-    folder.record_failure(RECORD, runs.RECIPE, runs.Outcome("no setup", "Pr", 0.1))
+    folder.record_failure(RECORD, recipe.RECIPE, runs.Outcome("no setup", "Pr", 0.1))
     assert folder.finished("x")
 
 
 def test_open_4f_shells_are_tried_in_their_own_way():
     record = {**RECORD, "symbols": ["Pr", "Se"]}
-    assert runs.next_settings(record, []) == runs.FIRST
-    assert runs.next_settings(record, [{"reason": "not converged"}]) == runs.SAFER_4F
+    assert recipe.next_settings(record, []) == recipe.FIRST
+    assert recipe.next_settings(record, [{"reason": "not converged"}]) == recipe.SAFER_4F
 
 
 def test_magnetic_crystals_are_retried_with_another_mixing(monkeypatch):
     monkeypatch.syspath_prepend(Path(runs.__file__).parents[1] / "gpaw")  # the worker runs as a script from there
     worker = importlib.import_module("worker")
-    assert set(worker.INITIAL_MOMENT) == runs.SPIN_POLARISED
-    assert set(runs.SAFER_SPIN) <= set(worker.DEFAULTS)
+    assert set(worker.INITIAL_MOMENT) == recipe.SPIN_POLARISED
+    assert set(recipe.SAFER_SPIN) <= set(worker.DEFAULTS)
     record = {**RECORD, "symbols": ["Co", "O"]}
-    assert runs.next_settings(record, []) == runs.FIRST
-    assert runs.next_settings(record, [{"reason": "not converged"}]) == runs.SAFER_SPIN
+    assert recipe.next_settings(record, []) == recipe.FIRST
+    assert recipe.next_settings(record, [{"reason": "not converged"}]) == recipe.SAFER_SPIN
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):

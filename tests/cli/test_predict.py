@@ -17,7 +17,7 @@ from trained import make
 import chgdb
 from chgdb import Crystal, Density
 from chgdb.models import SERVED, TARGETS, get
-from chgdb.views import models_folder
+from chgdb.plugins import models_folder
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def bare(tmp_path: Path) -> dict[str, str]:
 def test_prediction_takes_no_extra(
     name: str, program: Callable, made: tuple[Path, Path], files: dict[str, Path], bare: dict[str, str]
 ) -> None:
-    folder = made[1] if name == "magpie" else models_folder()
+    folder = made[1] if name == "magpie" else models_folder("properties")
     if not (folder / name).is_dir():
         pytest.skip(f"the embedded catalog has no model {name}")
     result = program("predict", "--model", name, "--models", folder, files["salt"], "--json", env=bare)
@@ -229,7 +229,7 @@ def test_info_shows_predictions(run_chgdb: Chgdb, made: tuple[Path, Path], tmp_p
 def test_build_predicts_and_keeps_predictions_up_to_date(run_chgdb: Chgdb, runs: Path, tmp_path: Path) -> None:
     from chgdb.views import DEFAULT_MODEL, names
 
-    if not (models_folder() / DEFAULT_MODEL).is_dir():
+    if not (models_folder("properties") / DEFAULT_MODEL).is_dir():
         pytest.skip("the embedded catalog has no trained model")
     store = tmp_path / "own.zarr"
     result = run_chgdb("build", store, runs / "si", "--predict", "--workers", 1)

@@ -16,8 +16,9 @@ from fields import total
 from chgdb import Crystal, Density
 from chgdb.codecs import measure
 from chgdb.errors import ChecksumError, CodecError
-from chgdb.latents import autoencoder, network
+from chgdb.latents import network
 from chgdb.latents.autoencoder import Autoencoder
+from chgdb.latents.levels import LARGEST
 from chgdb.latents.volumes import Configuration
 from chgdb.promolecule import fit
 
@@ -83,7 +84,7 @@ def test_a_transform_without_loss_loses_only_what_is_rounded(densities: list[Den
     density = densities[3]
     decoded = made.decode(made.encode(density), density.crystal, density.grid, density.n_electrons)
     assert measure(density, decoded).nmae["total"] < 2e-3
-    assert np.abs(made.encode(density)).max() < autoencoder.LARGEST, "nothing is cut off, or the test says little"
+    assert np.abs(made.encode(density)).max() < LARGEST, "nothing is cut off, or the test says little"
 
 
 def test_what_lies_outside_the_cell_is_zero(densities: list[Density]) -> None:

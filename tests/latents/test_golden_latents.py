@@ -18,8 +18,10 @@ import pytest
 import chgdb
 from chgdb import codecs
 from chgdb.latents import stores as latents
-from chgdb.latents.autoencoder import MODEL, Autoencoder, models_folder
+from chgdb.latents.autoencoder import Autoencoder
+from chgdb.latents.description import MODEL
 from chgdb.latents.volumes import DEFAULT
+from chgdb.plugins import models_folder
 
 pytest.importorskip("torch", reason="needs torch: pip install 'chgdb[ml]'")
 
@@ -46,7 +48,7 @@ def nmae(values: np.ndarray, expected: np.ndarray) -> float:
 
 
 def test_there_is_one_of_the_catalogs_model() -> None:
-    facts = json.loads((models_folder() / DEFAULT / MODEL).read_text(encoding="utf-8"))
+    facts = json.loads((models_folder("autoencoder") / DEFAULT / MODEL).read_text(encoding="utf-8"))
     assert f"{DEFAULT}-{facts['weights_sha256'][:8]}" in [path.stem for path in FILES]
 
 
@@ -92,7 +94,7 @@ def test_the_same_densities_give_the_golden_latents(golden: dict[str, np.ndarray
 def test_the_latents_of_the_embedded_catalog() -> None:
     """Every material has one, of the model that comes with it; together they take a five-hundredth of the text."""
     catalog = chgdb.open()
-    facts = json.loads((models_folder() / DEFAULT / MODEL).read_text(encoding="utf-8"))
+    facts = json.loads((models_folder("autoencoder") / DEFAULT / MODEL).read_text(encoding="utf-8"))
     assert catalog.latent_model is not None
     assert catalog.latent_model["model_checksum"] == facts["weights_sha256"]
     info = catalog.info()

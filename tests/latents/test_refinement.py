@@ -15,7 +15,8 @@ import chgdb
 from chgdb import Density
 from chgdb.errors import CodecError
 from chgdb.latents import network
-from chgdb.latents.autoencoder import LARGEST, Autoencoder
+from chgdb.latents.autoencoder import Autoencoder
+from chgdb.latents.levels import LARGEST
 from chgdb.latents.volumes import Configuration, to_volume
 from chgdb.promolecule import fit
 

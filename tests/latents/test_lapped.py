@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import chgdb
-from chgdb.codecs.lapped import LappedEncoder
+from chgdb.latents.lapped import LappedEncoder
 
 
 def test_latents_are_those_of_the_store() -> None:

@@ -15,9 +15,10 @@ import numpy as np
 
 from ..density import Density
 from ..errors import CodecError, fitting, require
-from ..latents.autoencoder import MODEL, WEIGHTS, read_facts, read_weights, rounding_of, stored_levels
-from ..latents.volumes import Configuration, to_volume
 from ..promolecule import Prior
+from .description import MODEL, WEIGHTS, read_facts, read_weights, rounding_of
+from .levels import stored_levels
+from .volumes import Configuration, to_volume
 
 
 @dataclass(frozen=True, eq=False)

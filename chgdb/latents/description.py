@@ -1,0 +1,86 @@
+"""A trained autoencoder on disk, without its network.
+
+model.json            variant, configuration, step of the latent, checksum of the weights, how it was trained
+weights.safetensors   the network, and the form factors of its prior
+split.json, log.jsonl which materials trained it, and the losses
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import ChecksumError, CodecError
+from ..plugins import models_folder
+from .volumes import DEFAULT
+
+#: Version of the model's files and of what a latent means; a model of another version is refused.
+MODEL_FORMAT = 1
+MODEL, WEIGHTS = "model.json", "weights.safetensors"
+_MOST_ROUNDING = 1000
+
+
+def rounding_of(facts: dict[str, Any]) -> int:
+    """Multiples of so many steps a model's latents are; descriptions from before there was a choice do not say."""
+    return facts.get("rounding", 1)
+
+
+def read_weights(place: Path, facts: dict[str, Any]) -> tuple[bytes, str]:
+    """weights.safetensors and its checksum. Raises `ChecksumError` where they are not those that model.json names."""
+    path = place / WEIGHTS
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CodecError(f"{path}: cannot be read ({error.strerror}): get the model again") from None
+    checksum = hashlib.sha256(data).hexdigest()
+    if checksum != facts["weights_sha256"]:
+        raise ChecksumError(f"{path}: not the weights that {MODEL} names: get the model again")
+    return data, checksum
+
+
+def read_facts(folder: str | os.PathLike[str] | None = None) -> tuple[Path, dict[str, Any]]:
+    """(folder, model.json) of a model, given as in `Autoencoder.load`. Raises `CodecError` as it does."""
+    place = _place(folder)
+    return place, _facts(place)
+
+
+def _place(folder: str | os.PathLike[str] | None) -> Path:
+    """Folder of a model by its path, by a variant's name, or the catalog's own."""
+    if folder is not None and (Path(folder) / MODEL).exists():
+        return Path(folder)
+    name = DEFAULT if folder is None else os.fspath(folder)
+    place = models_folder("autoencoder") / name
+    if os.sep in name or not (place / MODEL).exists():
+        there = sorted(path.parent.name for path in models_folder("autoencoder").glob(f"*/{MODEL}"))
+        raise CodecError(f"{name}: no autoencoder here ({MODEL}), nor in the catalog, which has {', '.join(there)}")
+    return place
+
+
+def _facts(place: Path) -> dict[str, Any]:
+    path = place / MODEL
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        version = facts["format"]
+    except (ValueError, KeyError, TypeError, RecursionError, OSError):
+        raise CodecError(f"{path}: not the description of an autoencoder: get the model again") from None
+    if version != MODEL_FORMAT:
+        raise CodecError(
+            f"{path}: a model of format {version}, this version of chgdb reads {MODEL_FORMAT}: install the "
+            f"{'newer' if isinstance(version, int) and version > MODEL_FORMAT else 'matching'} chgdb"
+        )
+    missing = {"configuration", "step", "weights_sha256"} - set(facts)
+    rounding = rounding_of(facts)
+    whole = isinstance(rounding, int) and 1 <= rounding <= _MOST_ROUNDING
+    if missing or not isinstance(facts["step"], int | float) or not 1e-9 <= facts["step"] <= 1e9 or not whole:
+        raise CodecError(f"{path}: the description of the autoencoder is damaged: get the model again")
+    return facts
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """A file that is there as a whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_bytes(data)
+    os.replace(part, path)

@@ -1,0 +1,94 @@
+"""What installed packages offer: formats, codecs, models and catalogs, found by name through entry points.
+
+A registry is a table of chgdb's own modules by name. Other packages add to it in their pyproject.toml:
+
+    [project.entry-points."chgdb.formats"]
+    vtk = "my_package.vtk"
+
+Nothing is imported before it is used, and other packages are looked for only where chgdb's own do not have the name.
+`chgdb.testing` has the tests that such a module must pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from .errors import ChgdbError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+
+def offered(group: str) -> dict[str, EntryPoint]:
+    """Entry points of a group by name, of all installed packages, in the order of their names."""
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.name)}
+
+
+def models_folder(kind: str) -> Path:
+    """Folder of the models that come with the embedded catalog: of the "properties" or the "autoencoder" kind."""
+    import chgdb_catalog
+
+    return Path(chgdb_catalog.path()).parent / "models" / kind
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Modules of one kind by name.
+
+    kind: what a user calls one, for messages. group: of the entry points. package: of chgdb's own modules.
+    table: name -> module of the package. error: raised for a name that nobody has.
+    required: names that a module of this kind must have.
+    """
+
+    kind: str
+    group: str
+    package: str
+    table: Mapping[str, str]
+    error: type[ChgdbError]
+    required: tuple[str, ...]
+
+    def __hash__(self) -> int:
+        return hash(self.group)
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all there are, chgdb's own first; none is imported."""
+        return (*self.table, *(name for name in offered(self.group) if name not in self.table))
+
+    def get(self, name: str) -> ModuleType:
+        """The module of a name, imported. Raises the registry's error with the names there are."""
+        if name in self.table:
+            return import_module(f"{self.package}.{self.table[name]}")
+        if name not in offered(self.group):
+            raise self.error(f"there is no {self.kind} {name!r}; there are {', '.join(self.names())}")
+        return _loaded(self, name)
+
+    def own(self) -> Iterator[tuple[str, ModuleType]]:
+        """Name and module of chgdb's own, imported one after the other."""
+        return ((name, self.get(name)) for name in self.table)
+
+    def others(self) -> Iterator[tuple[str, ModuleType]]:
+        """Name and module of those of other packages, imported one after the other."""
+        return ((name, self.get(name)) for name in offered(self.group) if name not in self.table)
+
+
+@cache
+def _loaded(registry: Registry, name: str) -> ModuleType:
+    point = offered(registry.group)[name]
+    owner = f"the {registry.kind} {name!r} of the package {point.dist.name if point.dist else point.module}"
+    try:
+        module: Any = point.load()
+    except Exception as error:  # whatever the code of others does when it is imported
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise registry.error(f"{owner} cannot be imported ({reason}): update or uninstall that package") from error
+    missing = [attribute for attribute in registry.required if not hasattr(module, attribute)]
+    if missing:
+        raise registry.error(f"{owner} lacks {', '.join(missing)}: update or uninstall that package")
+    return module

@@ -1,0 +1,136 @@
+"""Views, read: properties that a model predicted for every material of a store, kept in the store beside its columns.
+
+    view/NAME/material_id           the rows; the same as the store's
+    view/NAME/TARGET                predicted value, float32
+    view/NAME/TARGET_std            its standard deviation: 90 % of true values lie within 1.645 of it
+    view/NAME/TARGET_out_of_fold    1 where the material was in the training set: then the value comes from a learner
+                                    that had not seen its formula
+    view/NAME/unlike_training       1 where something about the density is unlike the training set
+
+Attributes of the group and of every TARGET say which model it was and how it did on formulas that it had not seen.
+`xarray.open_zarr(path, group="view/NAME")` reads a view without chgdb.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import StoreError
+from .plugins import models_folder
+from .targets import TARGETS
+
+if TYPE_CHECKING:
+    import xarray
+
+    from .catalog import Catalog
+
+#: The view of predicted properties.
+PROPERTIES = "properties"
+#: Where views lie in a store, and what the names of their arrays end in.
+GROUP = "view"
+OUT_OF_FOLD, STD = "_out_of_fold", "_std"
+
+
+class StaleViewWarning(UserWarning):
+    """The predictions in a store were made by another version of the model than the one that is installed."""
+
+
+@dataclass(frozen=True, eq=False)
+class View(Mapping[str, np.ndarray]):
+    """Predictions for all rows of a catalog, read lazily; a mapping from array name to (n,) values.
+
+    >>> view = chgdb.open().view("properties")                          # doctest: +SKIP
+    >>> view["bulk_modulus"][0], view["bulk_modulus_std"][0]            # doctest: +SKIP
+    """
+
+    catalog: Catalog
+    name: str
+    folder: Path | None = None  # of the installed models, instead of those of the embedded catalog
+
+    def __post_init__(self) -> None:
+        if not self._names():
+            raise StoreError(
+                f"{self.catalog.path} has no view {self.name!r}: make it with chgdb build --predict, or "
+                "chgdb.views.compute"
+            )
+
+    def __repr__(self) -> str:
+        return f"<chgdb.View {self.name} of {self.catalog.path}: {', '.join(self.targets)} by {self.model}>"
+
+    def _names(self) -> list[str]:
+        return names(self.catalog, self.name)
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if key not in self._names():
+            raise StoreError(f"the view {self.name} of {self.catalog.path} has no {key!r}; there are {', '.join(self)}")
+        return self.catalog._consistent(lambda store: store.column(f"{GROUP}/{self.name}/{key}"))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    def attributes(self, key: str) -> dict[str, Any]:
+        """Attributes of one array: units, long_name, model, scores."""
+        return dict(self.catalog._store.arrays[f"{GROUP}/{self.name}/{key}"].attributes)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The predicted properties."""
+        present = set(self)
+        return tuple(name for name in TARGETS if name in present)
+
+    @property
+    def model(self) -> str:
+        """Identifier of the model that made the view."""
+        return str(self.attributes(self.targets[0])["model"])
+
+    @property
+    def stale(self) -> str:
+        """What is wrong with a view whose model is not the one that is installed now; "" where it is, or none is."""
+        place = (self.folder or models_folder("properties")) / self.model.rpartition("-")[0]
+        try:
+            installed = json.loads((place / "model.json").read_bytes())["identifier"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return ""  # nothing to compare with: the values are still what their attributes say
+        if installed == self.model:
+            return ""
+        return (
+            f"the view {self.name} of {self.catalog.path} was made by the model {self.model}, but {installed} is "
+            "installed: make it anew with chgdb.views.compute or chgdb build --predict"
+        )
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The view as a lazy `xarray.Dataset` along the dimension `material`, indexed by id."""
+        import xarray
+
+        store = self.catalog._store.files.zarr_store()
+        dataset = xarray.open_zarr(store, group=f"{GROUP}/{self.name}", consolidated=False)
+        return dataset.set_index(material="material_id")
+
+
+def names(catalog: Catalog, view: str = PROPERTIES) -> list[str]:
+    """Names of the arrays of a view, none where the catalog does not have it."""
+    prefix = f"{GROUP}/{view}/"
+    found = [name.removeprefix(prefix) for name in catalog._store.arrays if name.startswith(prefix)]
+    return [name for name in found if name != "material_id"]
+
+
+def view(catalog: Catalog, name: str = PROPERTIES, folder: Path | None = None) -> View:
+    """A view of a catalog; warns with `StaleViewWarning` where its model is not the installed one.
+
+    folder: of the installed models, the embedded catalog's unless given.
+    Raises `StoreError` where the catalog has no such view.
+    """
+    found = View(catalog, name, folder)
+    if found.stale:
+        warnings.warn(found.stale, StaleViewWarning, stacklevel=3)
+    return found
