@@ -3,6 +3,7 @@
     >>> import chgdb
     >>> density = chgdb.open()["mp-149"].density      # doctest: +SKIP
     >>> chgdb.write("CHGCAR", density)                # doctest: +SKIP
+    >>> print(chgdb.predict("CHGCAR"))                # doctest: +SKIP
 
 Names resolve on first use, so that `import chgdb` loads nothing heavy.
 """
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .errors import ChgdbError
     from .formats import read, write
     from .ingest import build
+    from .prediction import Prediction, predict
 
 __version__ = "0.1.0"
 
@@ -28,9 +30,11 @@ _PUBLIC = {
     "ChgdbError": ("errors", "ChgdbError"),
     "Crystal": ("density", "Crystal"),
     "Density": ("density", "Density"),
+    "Prediction": ("prediction", "Prediction"),
     "Record": ("catalog", "Record"),
     "build": ("ingest", "build"),
     "open": ("catalog", "open_catalog"),
+    "predict": ("prediction", "predict"),
     "read": ("formats", "read"),
     "write": ("formats", "write"),
 }

@@ -11,6 +11,7 @@ Nothing is imported before it is used, and other packages are looked for only wh
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,10 @@ from .errors import ChgdbError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+
+class PluginWarning(UserWarning):
+    """Something that an installed package offers cannot be used."""
 
 
 def offered(group: str) -> dict[str, EntryPoint]:
@@ -62,12 +67,16 @@ class Registry:
         """Names of all there are, chgdb's own first; none is imported."""
         return (*self.table, *(name for name in offered(self.group) if name not in self.table))
 
+    def check(self, name: str) -> None:
+        """Raises the registry's error, with the names there are, where nobody has this one; imports nothing."""
+        if name not in self.table and name not in offered(self.group):
+            raise self.error(f"there is no {self.kind} {name!r}; there are {', '.join(self.names())}")
+
     def get(self, name: str) -> ModuleType:
-        """The module of a name, imported. Raises the registry's error with the names there are."""
+        """The module of a name, imported. Raises the registry's error as `check`, or where it cannot be imported."""
+        self.check(name)
         if name in self.table:
             return import_module(f"{self.package}.{self.table[name]}")
-        if name not in offered(self.group):
-            raise self.error(f"there is no {self.kind} {name!r}; there are {', '.join(self.names())}")
         return _loaded(self, name)
 
     def own(self) -> Iterator[tuple[str, ModuleType]]:
@@ -75,8 +84,13 @@ class Registry:
         return ((name, self.get(name)) for name in self.table)
 
     def others(self) -> Iterator[tuple[str, ModuleType]]:
-        """Name and module of those of other packages, imported one after the other."""
-        return ((name, self.get(name)) for name in offered(self.group) if name not in self.table)
+        """Name and module of those of other packages, imported one after the other; warns of what cannot be."""
+        for name in offered(self.group):
+            if name not in self.table:
+                try:
+                    yield name, self.get(name)
+                except self.error as error:
+                    warnings.warn(str(error), PluginWarning, stacklevel=3)
 
 
 @cache

@@ -15,31 +15,14 @@ import numpy as np
 
 from .catalog import open_catalog
 from .errors import StoreError
-from .plugins import models_folder
 from .predicted import GROUP, OUT_OF_FOLD, PROPERTIES, STD, StaleViewWarning, View, names, view
+from .prediction import DEFAULT_MODEL, load_model
 from .targets import TARGETS
 
 if TYPE_CHECKING:
     from .models.ensemble import Ensemble, Predictions
 
 __all__ = ["DEFAULT_MODEL", "PROPERTIES", "StaleViewWarning", "View", "compute", "load_model", "names", "view", "write"]
-
-#: The model that views are made with unless another is named.
-DEFAULT_MODEL = "invariant"
-
-
-def load_model(name: str = DEFAULT_MODEL, folder: Path | None = None) -> Ensemble:
-    """A trained property model.
-
-    folder: of the models, instead of those of the embedded catalog.
-    Raises `ModelError` for an unknown name or where there is no such model, `ChecksumError` where it is damaged,
-    `MissingExtraError` where a package that it needs is not installed.
-    """
-    from . import models
-    from .models.ensemble import Ensemble
-
-    models.module_name(name)
-    return Ensemble.load((folder or models_folder("properties")) / name)
 
 
 def compute(

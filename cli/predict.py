@@ -6,7 +6,7 @@ import csv
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,9 @@ from chgdb_cli.arguments import ElementsOption, JsonOption, parse_elements
 from chgdb_cli.output import message, print_json, print_table, unit
 
 if TYPE_CHECKING:
-    from chgdb.models.ensemble import Ensemble
+    from collections.abc import Sequence
+
+    from chgdb.prediction import Prediction
 
 
 def register(app: typer.Typer) -> None:
@@ -52,26 +54,26 @@ def predict(
     """
     # Products of small matrices, which threads of a busy machine would only wait for; read when numpy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from chgdb import prediction
     from chgdb.errors import ChgdbError
-    from chgdb.views import load_model
 
     if as_csv and as_json:
         raise typer.BadParameter("give either --csv or --json", param_hint="--csv")
-    trained = load_model(model, models)
+    prediction.load_model(model, models)  # what is wrong with it is said once, not for every file
     symbols = parse_elements(elements)
     found, failed = [], False
     for file in files:
         try:
-            found.append(_properties(trained, file, input_format, symbols))
+            found.append(prediction.predict(file, model=model, models=models, format=input_format, elements=symbols))
         except (ChgdbError, OSError) as error:
             failed = True
             reason = f"{file}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
             message(f"chgdb: {reason}" if str(file) in reason else f"chgdb: {file}: {reason}")
-    for facts in found:
-        for remark in facts.get("unlike_training", ()):
-            message(f"{facts['file']}: unlike the training set: {remark}")
+    for one in found:
+        for remark in one.unlike_training:
+            message(f"{one.source}: unlike the training set: {remark}")
     if as_json:
-        print_json(found)
+        print_json([one.to_dict() for one in found])
     elif as_csv:
         _print_csv(found)
     else:
@@ -80,67 +82,21 @@ def predict(
         raise typer.Exit(1)
 
 
-def _properties(
-    model: Ensemble, file: str, input_format: str | None, elements: tuple[str, ...] | None
-) -> dict[str, Any]:
-    """One object of the JSON output; `unlike_training` is there only where something is."""
-    from chgdb.formats import read
-    from chgdb.models import TARGETS
-    from chgdb.models.domain import check_units
-    from chgdb.models.rows import from_densities
-
-    density = read(file, format=input_format, elements=elements)
-    check_units(density)
-    predictions = model.predict(from_densities([str(file)], [density], model.inputs))
-    facts: dict[str, Any] = {
-        "file": str(file),
-        "formula": density.crystal.formula,
-        "properties": {
-            name: {
-                "value": float(predictions.mean[name][0]),
-                "std": float(predictions.std[name][0]),
-                "unit": TARGETS[name].units,
-                "model": model.identifier,
-            }
-            for name in TARGETS
-            if name in model.targets and TARGETS[name].served
-        },
-    }
-    if predictions.remarks[0]:
-        facts["unlike_training"] = list(predictions.remarks[0])
-    return facts
-
-
-def _print_tables(found: list[dict[str, Any]]) -> None:
-    from chgdb.models import TARGETS
-
+def _print_tables(found: Sequence[Prediction]) -> None:
     headers = [("file", False), ("formula", False), ("property", False), ("value", True), ("std", True), ("", False)]
     rows = [
-        [facts["file"], facts["formula"], TARGETS[name].label, *_rounded(p["value"], p["std"]), unit(p["unit"])]
-        for facts in found
-        for name, p in facts["properties"].items()
+        [one.source, one.formula, label, value, std, unit(units)]
+        for one in found
+        for label, value, std, units in one.table()
     ]
     if rows:
         print_table(headers, rows)
-        print(f"Model {next(iter(found[0]['properties'].values()))['model']}; 90 % of true values within 1.645 std")
+        print(f"Model {found[0].model}; 90 % of true values within 1.645 std")
 
 
-def _rounded(value: float, std: float) -> tuple[str, str]:
-    """Both to the second digit of the std.
-
-    >>> _rounded(97.8321, 8.4412), _rounded(312.4, 41.0), _rounded(-0.0123, 0.0004), _rounded(-0.001, 0.2)
-    (('97.8', '8.4'), ('312', '41'), ('-0.01230', '0.00040'), ('0.00', '0.20'))
-    """
-    import math
-
-    digits = 3 if not std > 0 else max(0, 1 - math.floor(math.log10(std)))
-    # Adding zero makes a negative zero positive.
-    return f"{round(value, digits) + 0.0:.{digits}f}", f"{std:.{digits}f}"
-
-
-def _print_csv(found: list[dict[str, Any]]) -> None:
+def _print_csv(found: Sequence[Prediction]) -> None:
     """Headers as `chgdb build --properties` reads them: name and unit."""
-    from chgdb.models import SERVED, TARGETS
+    from chgdb.targets import SERVED, TARGETS
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     columns = ["file", "formula", "model"]
@@ -148,9 +104,8 @@ def _print_csv(found: list[dict[str, Any]]) -> None:
         units = TARGETS[name].units.replace("/", "_per_")
         columns += [f"{name}_{units}", f"{name}_std_{units}"]
     writer.writerow([*columns, "unlike_training"])
-    for facts in found:
-        properties = facts["properties"]
-        line = [facts["file"], facts["formula"], next(iter(properties.values()))["model"]]
+    for one in found:
+        line = [one.source, one.formula, one.model]
         for name in SERVED:
-            line += [f"{properties[name][key]:.6g}" if name in properties else "" for key in ("value", "std")]
-        writer.writerow([*line, "; ".join(facts.get("unlike_training", ()))])
+            line += [f"{one[name].value:.6g}", f"{one[name].std:.6g}"] if name in one else ["", ""]
+        writer.writerow([*line, "; ".join(one.unlike_training)])

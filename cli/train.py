@@ -74,7 +74,7 @@ def properties(
         raise typer.BadParameter("--structures and --labels go together", param_hint="--structures")
     chosen = model or [name for name in models.names() if name not in _NOT_BY_DEFAULT]
     for name in chosen:
-        models.module_name(name)
+        models.REGISTRY.check(name)
     opened = open_store(catalog)
     shown = not quiet and sys.stderr.isatty()
     inputs = ensemble.required_inputs(chosen)

@@ -112,7 +112,7 @@ def batch_material(entry: dict) -> tuple[dict, dict[str, bytes], float]:
     line |= {k: meta[k] for k in COMPUTED if k in meta}
     line["structure_source"] = record.get("structure_source", "own")
     asked = entry.get("settings", {})
-    if asked != runs.RECIPE:
+    if asked:
         line["settings"] = asked
     if "potentials" in record:
         line["potentials"] = record["potentials"]

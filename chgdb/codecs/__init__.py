@@ -1,19 +1,20 @@
 """Codecs: a Density to the bytes of a record and back. One file per codec.
 
 A payload is self-contained: grid, crystal, channels and coefficients. Its first byte is the `CODEC_ID` of the module
-that wrote it; a new codec is an entry of `_CODECS` and a new module in this folder with
+that wrote it. A codec is a module with
 
-    CODEC_ID: int                                                   unique, never reused
+    CODEC_ID: int                                                   unique, never reused; 128 to 255 in other packages
     encode(density, tolerance, prior=None, **options) -> bytes
     decode(payload, prior=None, grid=None) -> Density
     header(payload) -> Header
 
+and a line in the tables below, or an entry point of the group `chgdb.codecs` in another package. Stores with records of
+a codec of another package decode where that package is installed. `chgdb.testing.check_codec` tests one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from math import prod
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from ..comparison import Quality, measure
 from ..density import Crystal, Density
 from ..errors import CodecError
 from ..limits import most_values
+from ..plugins import Registry
 
 if TYPE_CHECKING:
     from ..promolecule import Prior
@@ -146,21 +148,33 @@ def header(payload: bytes) -> Header:
     return _module_of(payload).header(payload)
 
 
-#: Codecs by name: the first byte of their payloads. A table, so that none is imported before it is used.
-_CODECS = {"fourier": 2, "lossless": 1, "realspace": 3}
+#: Codecs of chgdb by the first byte of their payloads, so that none is imported before it is used.
+_NUMBERS = {1: "lossless", 2: "fourier", 3: "realspace"}
+REGISTRY = Registry(
+    kind="codec",
+    group="chgdb.codecs",
+    package=__name__,
+    table={name: name for name in sorted(_NUMBERS.values())},
+    error=CodecError,
+    required=("CODEC_ID", "encode", "decode", "header"),
+)
 
 
 def get(name: str) -> ModuleType:
     """The module of a codec by name. Raises `CodecError` with the names there are."""
-    if name not in _CODECS:
-        raise CodecError(f"there is no codec {name!r}; there are {', '.join(sorted(_CODECS))}")
-    return import_module(f".{name}", __name__)
+    return REGISTRY.get(name)
 
 
 def _module_of(payload: bytes) -> ModuleType:
     if not payload:
         raise CodecError("the payload is empty")
-    for name, number in _CODECS.items():
-        if payload[0] == number:
-            return get(name)
-    raise CodecError(f"codec number {payload[0]} is unknown: the record is damaged or from a later version of chgdb")
+    number = payload[0]
+    if number in _NUMBERS:
+        return get(_NUMBERS[number])
+    for _, module in REGISTRY.others() if number >= 128 else ():
+        if number == module.CODEC_ID:
+            return module
+    raise CodecError(
+        f"codec number {number} is unknown: the record is damaged, or from a later version of chgdb or a package that "
+        "is not installed"
+    )

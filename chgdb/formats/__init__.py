@@ -1,27 +1,27 @@
 """Files to and from `Density`. One file per format.
 
-A format is a module in this folder with
+A format is a module with
 
     NAMES: tuple[str, ...]                             patterns of file names without .gz, .bz2, .xz, .zst
     recognises(head: bytes) -> bool                    whether a file that begins with these bytes is of this format
     read(reader, *, elements=None) -> Density          from a `streams.Reader`
     write(stream, density)                             to a binary stream; absent where the format is only read
 
-and nothing else anywhere. Modules without NAMES are tools of the others.
+and a line in the table below, or an entry point of the group `chgdb.formats` in another package. Names and contents
+that a format of chgdb knows are its own, whatever other packages say. `chgdb.testing.check_format` tests one.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
+from itertools import chain
 from types import ModuleType
 
 from ..density import Crystal, Density
 from ..errors import FormatError
+from ..plugins import Registry
 from .chgcar import text_bytes
 from .extras import pack_extras, unpack_extras
 from .streams import bare_name, open_reader, open_writer
@@ -33,11 +33,19 @@ _STRUCTURES = ("POSCAR*", "CONTCAR*", "*.POSCAR", "*POSCAR.VASP", "*CONTCAR", "*
 _HEAD = 4096  # bytes by which a format is recognised
 
 
-@cache
+REGISTRY = Registry(
+    kind="format",
+    group="chgdb.formats",
+    package=__name__,
+    table={name: name for name in ("chgcar", "cube", "mp_json", "npz")},
+    error=FormatError,
+    required=("NAMES", "recognises", "read"),
+)
+
+
 def formats() -> dict[str, ModuleType]:
-    """Name -> module of every format there is."""
-    modules = {entry.name: import_module(f".{entry.name}", __name__) for entry in iter_modules(__path__)}
-    return {name: module for name, module in sorted(modules.items()) if hasattr(module, "NAMES")}
+    """Name -> module of every format there is, those of other packages last."""
+    return dict(chain(REGISTRY.own(), REGISTRY.others()))
 
 
 def read(path: str | os.PathLike[str], *, format: str | None = None, elements: Sequence[str] | None = None) -> Density:
@@ -50,14 +58,14 @@ def read(path: str | os.PathLike[str], *, format: str | None = None, elements: S
     >>> density = read("CHGCAR.gz")                   # doctest: +SKIP
     """
     with open_reader(path) as reader:
-        module = _by_name(path) if format is None else _module(format)
+        module = _by_name(path) if format is None else REGISTRY.get(format)
         if module is None:
             head = reader.peek(_HEAD)
             if not head:
                 raise reader.error("the file is empty", 1)
-            module = next((known for known in formats().values() if known.recognises(head)), None)
+            module = next((known for _, known in _all() if known.recognises(head)), None)
         if module is None:
-            known = ", ".join(formats())
+            known = ", ".join(REGISTRY.names())
             raise FormatError(f"{reader.name}: neither name nor content tell the format; name it, one of {known}")
         return module.read(reader, elements=elements)
 
@@ -86,30 +94,29 @@ def write(path: str | os.PathLike[str], density: Density, *, format: str | None 
 
     >>> write("CHGCAR", density)                      # doctest: +SKIP
     """
-    module = _by_name(path) if format is None else _module(format)
-    writable = {name: known for name, known in formats().items() if hasattr(known, "write")}
+    module = _by_name(path) if format is None else REGISTRY.get(format)
+    if module is None or not hasattr(module, "write"):
+        writable = {name: known for name, known in formats().items() if hasattr(known, "write")}
     if module is None:
         patterns = ", ".join(pattern for known in writable.values() for pattern in known.NAMES)
         if os.path.isdir(path):
             raise FormatError(f"{os.fspath(path)}: is a folder; name the file to write")
         raise FormatError(f"{os.fspath(path)}: the name tells no format ({patterns}); name the format")
-    if module not in writable.values():
-        name = module.__name__.rpartition(".")[2]
+    if not hasattr(module, "write"):
+        name = next(name for name, known in formats().items() if known is module)
         raise FormatError(f"{os.fspath(path)}: the format {name} is only read; write one of {', '.join(writable)}")
     with open_writer(path) as stream:
         module.write(stream, density)
 
 
+def _all() -> Iterator[tuple[str, ModuleType]]:
+    """Every format, those of other packages only where no other is taken."""
+    return chain(REGISTRY.own(), REGISTRY.others())
+
+
 def _by_name(path: str | os.PathLike[str]) -> ModuleType | None:
     name = bare_name(path)
-    for module in formats().values():
+    for _, module in _all():
         if any(fnmatchcase(name, pattern) for pattern in module.NAMES):
             return module
     return None
-
-
-def _module(name: str) -> ModuleType:
-    try:
-        return formats()[name]
-    except KeyError:
-        raise FormatError(f"there is no format {name!r}; there are {', '.join(formats())}") from None

@@ -1,7 +1,8 @@
 """Property models: what they predict, what they are given, and where they are found.
 
-A model is a module of `learners` with `NAME` and a class `Model` (see the protocol below), named in the table
-`_MODULES`, so that models are listed without importing torch. A learner gets rows and targets and knows nothing of
+A model is a module with `NAME` and a class `Model` (see the protocol below), and a line in the table of `REGISTRY`, so
+that models are listed without importing torch, or an entry point of the group `chgdb.models` in another package.
+`chgdb.testing.check_model` tests one. A learner gets rows and targets and knows nothing of
 splits, units or calibration: `ensemble` trains one learner for each of five folds,
 calibrates what they say of their errors and keeps moduli positive and consistent; `evaluation` has the protocols and
 metrics, `rows` reads the inputs of a catalog's materials, `storage` writes and checks weights.
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Protocol
@@ -22,9 +22,10 @@ import numpy as np
 
 from ..density import Crystal
 from ..errors import ChgdbError
+from ..plugins import Registry
 from ..targets import SERVED, TARGETS, Target
 
-__all__ = ["SERVED", "TARGETS", "Learner", "ModelError", "Rows", "Target", "get", "module_name", "names"]
+__all__ = ["SERVED", "TARGETS", "Learner", "ModelError", "Rows", "Target", "get", "names"]
 
 
 class ModelError(ChgdbError, ValueError):
@@ -151,31 +152,30 @@ class Learner(Protocol):
         """Inverse of `save`. Raises `MissingExtraError` where a package it needs is not installed."""
 
 
-#: Property models of chgdb by name: the module of each. A table, so that no model is imported to be listed.
-_MODULES = {
-    "attention": "attention",
-    "invariant": "invariant",
-    "latent_cnn": "latent_cnn",
-    "lightgbm": "latent_lightgbm",
-    "lightgbm_512": "latent_lightgbm_512",
-    "magpie": "magpie",
-    "multitarget": "multitarget",
-    "singletarget": "singletarget",
-}
+REGISTRY = Registry(
+    kind="property model",
+    group="chgdb.models",
+    package=f"{__name__}.learners",
+    table={
+        "attention": "attention",
+        "invariant": "invariant",
+        "latent_cnn": "latent_cnn",
+        "lightgbm": "latent_lightgbm",
+        "lightgbm_512": "latent_lightgbm_512",
+        "magpie": "magpie",
+        "multitarget": "multitarget",
+        "singletarget": "singletarget",
+    },
+    error=ModelError,
+    required=("NAME", "Model"),
+)
 
 
 def names() -> tuple[str, ...]:
-    """Names of all property models, none of them imported."""
-    return tuple(_MODULES)
-
-
-def module_name(name: str) -> str:
-    """Module of `chgdb.models.learners` with the model of a name. Raises `ModelError` with the names there are."""
-    if name not in _MODULES:
-        raise ModelError(f"there is no property model {name!r}; there are {', '.join(names())}")
-    return _MODULES[name]
+    """Names of all property models, chgdb's own first; none is imported."""
+    return REGISTRY.names()
 
 
 def get(name: str) -> ModuleType:
     """Import the module of a model. Raises `ModelError` with the names there are."""
-    return import_module(f".learners.{module_name(name)}", __name__)
+    return REGISTRY.get(name)

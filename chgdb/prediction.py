@@ -1,0 +1,254 @@
+"""`chgdb.predict`: properties of one density, with what there is to say of how far to trust them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .density import Crystal, Density
+from .errors import DensityError
+from .plugins import models_folder
+from .targets import SERVED, TARGETS
+
+if TYPE_CHECKING:
+    from .catalog import Record
+    from .models.ensemble import Ensemble
+
+__all__ = ["DEFAULT_MODEL", "Predicted", "Prediction", "load_model", "predict"]
+
+#: The model that predicts unless another is named.
+DEFAULT_MODEL = "invariant"
+#: Standard deviations on either side within which 90 % of true values lie.
+NINETY_PERCENT = 1.645
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One predicted property.
+
+    Attributes
+    ----------
+    value, std : float
+        In `unit`. 90 % of true values lie within 1.645 standard deviations of the value.
+    unit : str
+    """
+
+    value: float
+    std: float
+    unit: str
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lower and upper end of what holds 90 % of true values."""
+        return self.value - NINETY_PERCENT * self.std, self.value + NINETY_PERCENT * self.std
+
+    def __str__(self) -> str:
+        return f"{' ± '.join(self.rounded())} {self.unit}"
+
+    def rounded(self) -> tuple[str, str]:
+        """Value and standard deviation as texts, both to the second digit of the standard deviation.
+
+        >>> Predicted(97.8321, 8.4412, "GPa").rounded(), Predicted(-0.001, 0.2, "eV").rounded()
+        (('97.8', '8.4'), ('0.00', '0.20'))
+        """
+        digits = 3 if not self.std > 0 else max(0, 1 - math.floor(math.log10(self.std)))
+        # Adding zero makes a negative zero positive.
+        return f"{round(self.value, digits) + 0.0:.{digits}f}", f"{self.std:.{digits}f}"
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction(Mapping[str, Predicted]):
+    """Predicted properties of one density: a mapping from the names of `targets.SERVED`, in their order.
+
+    Attributes
+    ----------
+    source : str
+        The file, URL or material id; "" for a density in memory.
+    formula : str
+        Reduced formula.
+    model : str
+        Identifier of the model and its weights.
+    properties : dict of str to Predicted
+    unlike_training : tuple of str
+        What about the density lies outside of the model's applicability domain, one line each. Standard deviations
+        are then those of the whole training set.
+
+    Examples
+    --------
+    >>> found = chgdb.predict("CHGCAR")                       # doctest: +SKIP
+    >>> found["bulk_modulus"].value, found["bulk_modulus"].std  # doctest: +SKIP
+    (88.1, 10.6)
+    >>> print(found)                                            # doctest: +SKIP
+    """
+
+    source: str
+    formula: str
+    model: str
+    properties: dict[str, Predicted]
+    unlike_training: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Predicted:
+        return self.properties[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.properties)
+
+    def __len__(self) -> int:
+        return len(self.properties)
+
+    def __repr__(self) -> str:
+        return f"<chgdb.Prediction {self.formula} by {self.model}: {', '.join(self)}>"
+
+    def __str__(self) -> str:
+        rows = self.table()
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = [f"{self.formula}  {self.source}".rstrip()]
+        lines += [
+            f"  {label:<{widths[0]}}  {v:>{widths[1]}} ± {s:<{widths[2]}}  {u}".rstrip() for label, v, s, u in rows
+        ]
+        lines += [f"Model {self.model}; 90 % of true values within {NINETY_PERCENT} standard deviations (±)"]
+        return "\n".join(lines + [f"Unlike the training set: {remark}" for remark in self.unlike_training])
+
+    def table(self) -> list[tuple[str, str, str, str]]:
+        """Label, value, standard deviation and unit of every property, as texts."""
+        return [(TARGETS[name].label, *found.rounded(), found.unit) for name, found in self.items()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object of `chgdb predict --json`; `unlike_training` is there only where something is."""
+        facts: dict[str, Any] = {
+            "file": self.source,
+            "formula": self.formula,
+            "properties": {
+                name: {"value": found.value, "std": found.std, "unit": found.unit, "model": self.model}
+                for name, found in self.items()
+            },
+        }
+        if self.unlike_training:
+            facts["unlike_training"] = list(self.unlike_training)
+        return facts
+
+    def to_json(self) -> str:
+        """`to_dict` as text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def predict(
+    density_or_path: Density | Record | str | os.PathLike[str],
+    *,
+    model: str = DEFAULT_MODEL,
+    models: str | os.PathLike[str] | None = None,
+    format: str | None = None,
+    elements: Sequence[str] | None = None,
+) -> Prediction:
+    """Predict the properties of a charge density.
+
+    Parameters
+    ----------
+    density_or_path : Density, Record, str or path
+        A density in e/Å^3 with its structure, a record of a catalog, or a file or URL of a density (CHGCAR, cube, ...).
+    model : str
+        A name of `chgdb.models.names()`.
+    models : path, optional
+        Folder of trained models, instead of those of the embedded catalog.
+    format : str, optional
+        Format of the file; guessed from its name or content unless given.
+    elements : sequence of str, optional
+        Symbol of each species, for files of VASP 4, which do not name them.
+
+    Returns
+    -------
+    Prediction
+        A mapping from property to value, standard deviation and unit, that prints as a table.
+
+    Raises
+    ------
+    FormatError
+        For a file that cannot be read.
+    DensityError
+        For a density without a structure, or one whose total cannot be the number of electrons of its atoms: another
+        unit, or a spin density.
+    ModelError, ChecksumError, MissingExtraError
+        For a model that does not exist, is damaged, or needs a package that is not installed.
+
+    Examples
+    --------
+    >>> print(chgdb.predict("CHGCAR"))                       # doctest: +SKIP
+    """
+    from .models.domain import check_units
+    from .models.rows import from_densities
+
+    ensemble = load_model(model, None if models is None else Path(models))
+    source, density = _density(density_or_path, format, elements)
+    check_units(density)
+    found = ensemble.predict(from_densities([source], [density], ensemble.inputs))
+    properties = {
+        name: Predicted(float(found.mean[name][0]), float(found.std[name][0]), TARGETS[name].units)
+        for name in SERVED
+        if name in ensemble.targets
+    }
+    return Prediction(source, density.crystal.formula, ensemble.identifier, properties, found.remarks[0])
+
+
+def _density(
+    given: Density | Record | str | os.PathLike[str], format: str | None, elements: Sequence[str] | None
+) -> tuple[str, Density]:
+    """What to call the input, and its density. The one place that decides what can be predicted from."""
+    if isinstance(given, Density):
+        return "", given
+    if isinstance(given, Crystal):
+        raise DensityError(f"{given.formula} is a structure: properties are predicted from a density and its structure")
+    if isinstance(given, str | os.PathLike):
+        from .formats import read
+
+        return os.fspath(given), read(given, format=format, elements=elements)
+    density = getattr(given, "density", None)
+    if not isinstance(density, Density):
+        raise TypeError(f"properties are predicted of a density, a record or a file, not of {type(given).__name__}")
+    return given.material_id, density
+
+
+def load_model(name: str = DEFAULT_MODEL, folder: Path | None = None) -> Ensemble:
+    """A trained property model; kept in memory until its folder changes.
+
+    Parameters
+    ----------
+    name : str
+        A name of `chgdb.models.names()`.
+    folder : path, optional
+        Folder of the models, instead of those of the embedded catalog.
+
+    Returns
+    -------
+    chgdb.models.ensemble.Ensemble
+
+    Raises
+    ------
+    ModelError
+        For an unknown name, or where there is no such model.
+    ChecksumError
+        Where it is damaged.
+    MissingExtraError
+        Where a package that it needs is not installed.
+    """
+    from .models import REGISTRY
+
+    REGISTRY.check(name)
+    place = (folder or models_folder("properties")) / name
+    try:
+        status = (place / "model.json").stat()
+    except OSError:
+        return _loaded(place, ())  # says what is wrong
+    return _loaded(place, (status.st_ino, status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=2)
+def _loaded(place: Path, version: tuple[int, ...]) -> Ensemble:
+    from .models.ensemble import Ensemble
+
+    return Ensemble.load(place)
