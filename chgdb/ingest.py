@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,10 +21,11 @@ from . import __version__
 from .catalog import open_catalog
 from .codecs import DEFAULT_TOLERANCE, encode, header
 from .density import Density
-from .errors import ChecksumError, ChgdbError, StoreError
+from .errors import ChecksumError, ChgdbError, FormatError, StoreError
 from .formats import pack_extras, read, text_bytes
 from .formats.npz import parse_npz
-from .inputs import Names, Properties, check_id, find_files, read_properties
+from .inputs import Names, Properties, check_id, find, read_properties
+from .inputs.files import holds_no_density
 from .parallel.outcome import Outcome
 from .parallel.processes import PROCESSES, run
 from .parallel.progress import reporting
@@ -34,7 +35,7 @@ from .store.files import FolderFiles
 from .store.journal import Journal, open_journal
 from .store.reader import Location, Store, crc32c
 from .store.swap import beside, swap_in
-from .store.table import Finished, Table, check_column_name, from_finished, from_store, merge
+from .store.table import Finished, Table, check_column_name, check_value, from_finished, from_store, merge
 from .store.writer import write_table
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class BuildReport:
     """What a build did.
 
     added, replaced: ids now in the store; skipped: ids that the store already held from the same file with the same
-    settings; refused: (path or id, reason in one line).
+    settings; refused: (path or id, reason in one line); left_out: (path, reason) of files that hold what another one
+    that was taken holds; notes: what else to know of the inputs, a line each.
     """
 
     path: str
@@ -57,6 +59,8 @@ class BuildReport:
     replaced: tuple[str, ...]
     skipped: tuple[str, ...]
     refused: tuple[tuple[str, str], ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -66,11 +70,20 @@ class BuildReport:
 
 @dataclass(frozen=True)
 class Task:
-    """One density to encode. source: its path, or its id where a function loads it; key: what its record depends on."""
+    """One density to encode. source: its path, or its id where a function loads it; key: what its record depends on;
+    searched: whether a search of a folder found it, and nobody has said that it is a density."""
 
     material_id: str
     source: str
     key: str
+    searched: bool = False
+
+
+@dataclass(frozen=True)
+class NoDensity:
+    """What becomes of a file that a search has found and that holds none."""
+
+    source: str
 
 
 @dataclass(frozen=True)
@@ -85,11 +98,16 @@ class Encoder:
     folder: str = ""  # what paths are relative to, for workers elsewhere
     elements: tuple[str, ...] | None = None  # of the species of files that do not name them
 
-    def __call__(self, task: Task) -> Finished:
+    def __call__(self, task: Task) -> Finished | NoDensity:
         given: Mapping[str, Any] = {}
         if self.load is None:
             source = task.source if is_url(task.source) else os.path.join(self.folder, task.source)
-            density = read(source, elements=self.elements)
+            try:
+                density = read(source, elements=self.elements)
+            except FormatError:
+                if task.searched and holds_no_density(source):
+                    return NoDensity(task.source)
+                raise
             checksum = crc32c(_bytes_of(source))
         else:
             density, given = self.load(task.source)
@@ -109,6 +127,7 @@ class Encoder:
             values["channel_nmae"] = [*quality.nmae.values(), *[float("nan")] * (4 - len(quality.nmae))]
         for name, value in given.items():
             check_column_name(name)
+            check_value(name, value)
             values[name] = value.item() if isinstance(value, np.generic) else value
         if values.get("space_group") is None:
             from .symmetry import number
@@ -145,6 +164,7 @@ def build(
     inputs: str | Path | Iterable[str | Path],
     *,
     ids: str | Path | Mapping[str, str] | None = None,
+    id_from: str | None = None,
     properties: str | Path | None = None,
     elements: Sequence[str] | None = None,
     tolerance: float = DEFAULT_TOLERANCE,
@@ -163,7 +183,9 @@ def build(
 
     inputs: files, folders (searched recursively), glob patterns and URLs of files (or of folders of a bucket).
     ids: names of the materials: a mapping path -> id, or a CSV with the columns `path` and `material_id`; otherwise
-        the file's name, or its folder's where the file is called CHGCAR.
+        the file's name, or its folder's where the file is called CHGCAR, and as much of its path as tells materials
+        apart (`inputs.ids_of`).
+    id_from: a template for them instead, such as "{parent2}" (`inputs.ids.Template`).
     properties: a CSV joined by its column `material_id` (or `id`, or the first); units come from headers such as
         `bulk_modulus_GPa` or `bulk_modulus [GPa]`.
     elements: symbol of each species in the order of the files, for CHGCARs of VASP 4, which do not name them.
@@ -184,34 +206,29 @@ def build(
     another build of it is running, an input matches nothing, or the scheduler does not answer or is lost, and
     `MissingExtraError` for a scheduler without Dask. Whatever was finished is kept for the next call.
     """
-    files = find_files(inputs)
-    name_of = Names(ids)
+    name_of = Names(ids, id_from)
     joined = read_properties(properties) if properties is not None else Properties({}, {})
     common = dict(provenance or {})
-    for name in common:
+    for name, value in common.items():
         check_column_name(name)
-    refused: list[tuple[str, str]] = []
-    sources: dict[str, str] = {}
-    for path in files:
-        try:
-            material_id = name_of(path)
-        except StoreError as error:
-            refused.append((str(path), str(error)))
-            continue
-        if material_id in sources:
-            refused.append((str(path), f"{sources[material_id]} has the id {material_id} already; name it with ids="))
-        else:
-            sources[material_id] = str(path)
+        check_value(name, value)
+    found = find(inputs)
+    sources, refused = name_of.assign(found.files, found.origins)
+    notes = [*joined.notes, name_of.unused]
 
     def metadata(material_id: str) -> dict[str, Any]:
         return common | dict(joined.values.get(material_id, {}))
 
     build_ = _Build(
         Path(out), sources, _file_state, None, metadata, joined.attributes, dict(attributes or {}), tolerance, codec,
-        workers, scheduler, on_duplicate, append, prior, keep_extras, progress, refused,
-        None if elements is None else tuple(elements),
+        workers, scheduler, on_duplicate, append, prior, keep_extras, progress, [*found.refused, *refused],
+        None if elements is None else tuple(elements), frozenset(found.searched),
     )  # fmt: skip
-    return build_.run()
+    report = build_.run()
+    if joined.values:
+        held = open_catalog(Path(out).absolute()).ids if os.path.lexists(out) else []
+        notes.append(joined.unmatched({*held, *sources}))
+    return replace(report, left_out=tuple(found.left_out), notes=tuple(note for note in notes if note))
 
 
 def build_from(
@@ -318,6 +335,7 @@ class _Build:
     progress: Progress
     refused: list[tuple[str, str]]
     elements: tuple[str, ...] | None = None
+    searched: frozenset[str] = frozenset()
     skipped: list[str] = field(default_factory=list)
 
     def run(self) -> BuildReport:
@@ -437,7 +455,7 @@ class _Build:
             except OSError as error:
                 self.refused.append((source, f"cannot be read: {error.strerror}"))
                 continue
-            task = Task(material_id, source, f"{material_id} {settings} {state}")
+            task = Task(material_id, source, f"{material_id} {settings} {state}", source in self.searched)
             location = None if store is None else store.find(material_id)
             if store is not None and location is not None and self.on_duplicate == "refuse":
                 finished = journal.finished.get(task.key)
@@ -468,10 +486,10 @@ class _Build:
         held = store.record_bytes(str(store.value("material_id", location.row)), location)[0]
         return np.array_equal(header(held).crystal.numbers, given)
 
-    def _take(self, outcome: Outcome[Task, Finished], journal: Journal) -> None:
-        if outcome.result is not None:
+    def _take(self, outcome: Outcome[Task, Finished | NoDensity], journal: Journal) -> None:
+        if isinstance(outcome.result, Finished):
             journal.add(outcome.task.key, outcome.result)
-        else:
+        elif outcome.result is None:
             self.refused.append((outcome.task.source, outcome.reason))
 
     def _commit(self, store: Store | None, finished: list[Finished], prior: Prior | None) -> None:

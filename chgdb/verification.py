@@ -15,7 +15,7 @@ from .codecs import header, measure
 from .density import Density
 from .errors import ChgdbError, StoreError
 from .formats import read
-from .inputs import find_files, id_of
+from .inputs import find_files, ids_of
 from .parallel.progress import reporting
 from .store.head import CHECKSUMS, HEAD, RELEASE, Head, crc32c, parse_checksums, unpack
 from .store.latents import NMAE
@@ -317,7 +317,8 @@ def _loader(
     if callable(originals):
         return originals
     if isinstance(originals, str | Path):
-        by_id: Mapping[str, str | Path] = {id_of(path): path for path in find_files(originals)}
+        files = find_files(originals)
+        by_id: Mapping[str, str | Path] = dict(zip(ids_of(files), files, strict=True))
         if not by_id:
             raise StoreError(f"{originals}: no originals there")
     else:

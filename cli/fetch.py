@@ -130,7 +130,7 @@ def _target(material_id: str, output: str | None, decode: bool, format: Format |
     if decode and kind is Format.chgcar and not several:
         name = "CHGCAR"
     else:
-        from chgdb.inputs import file_name
+        from chgdb.inputs.ids import file_name
 
         stem = file_name(material_id)
         name = f"{stem}.zarr" if not decode else os.path.join(stem, "CHGCAR")

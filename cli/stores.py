@@ -62,6 +62,10 @@ def build(
     ids: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Names of the materials: columns path and material_id.")
     ] = None,
+    id_from: Annotated[
+        str | None,
+        typer.Option(metavar="TEMPLATE", help="Names of the materials by their paths, such as '{parent2}'."),
+    ] = None,
     properties: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Columns to store, joined by material_id.")
     ] = None,
@@ -135,6 +139,7 @@ def build(
                 out,
                 inputs,
                 ids=ids,
+                id_from=id_from,
                 properties=properties,
                 elements=parse_elements(elements),
                 tolerance=0.0 if lossless else DEFAULT_TOLERANCE if tolerance is None else tolerance,
@@ -148,6 +153,10 @@ def build(
                 keep_extras=extras,
                 progress=not quiet and sys.stderr.isatty(),
             )
+    for note in report.notes:
+        message(f"note: {note}")
+    for source, reason in report.left_out:
+        message(f"left out: {source}: {reason}")
     for source, reason in report.refused:
         message(f"refused: {reason}" if source in reason else f"refused: {source}: {reason}")
     facts: dict[str, Any] = {
@@ -156,6 +165,8 @@ def build(
         "replaced": list(report.replaced),
         "skipped": list(report.skipped),
         "refused": [{"source": source, "reason": reason} for source, reason in report.refused],
+        "left_out": [{"source": source, "reason": reason} for source, reason in report.left_out],
+        "notes": list(report.notes),
     }
     if latents and (report.complete or (out / "zarr.json").is_file()):
         facts["latents"] = _add_latents(out, model, (workers, scheduler), not quiet and sys.stderr.isatty())

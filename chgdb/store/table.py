@@ -226,6 +226,20 @@ def check_column_name(name: str) -> None:
         raise StoreError(f"a column cannot be called {name!r}: {reason}")
 
 
+def check_value(name: str, value: Any) -> None:
+    """Raises `StoreError` for a value that one of chgdb's own columns cannot have; None and NaN are not known."""
+    if value is None or value != value:
+        return
+    if name == "space_group":
+        whole = isinstance(value, int | float | np.number) and not isinstance(value, bool) and float(value).is_integer()
+        if not whole or not 0 <= value <= 230:
+            raise StoreError(f"space_group is a number from 1 to 230 (0 where it is not known), not {value!r}")
+    if name == "energy_cutoff":
+        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if not number or not 0 < value < np.inf:
+            raise StoreError(f"energy_cutoff is a positive number of eV, not {value!r}")
+
+
 def _column_type(name: str, values: Iterable[Any], attributes: Mapping[str, str]) -> ColumnType:
     check_column_name(name)
     kinds = {"bool" if isinstance(v, bool | np.bool_) else "text" if isinstance(v, str) else "number" for v in values}

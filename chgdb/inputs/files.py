@@ -1,0 +1,237 @@
+"""Which files a build is given: those that are named, and those that folders, patterns and URLs lead to."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import ChgdbError, StoreError
+from ..formats import formats
+from ..formats.streams import Reader, bare_name, open_reader
+from ..remote.transport import is_url
+from . import names
+
+_HEAD = 4096  # bytes by which a file's content is recognised
+
+
+@dataclass
+class Found:
+    """What inputs lead to.
+
+    files: densities, each once, as the user sees their paths; origins: the number of the input that led to each.
+    searched: those of them that a folder was searched for
+    rather than named: where one turns out to hold no density at all, nobody had said that it does.
+    refused: (path, reason in one line) of what may hold densities and cannot be looked at.
+    left_out: (path, reason) of files that hold the same as one that was taken.
+    """
+
+    files: list[Path | str] = field(default_factory=list)
+    origins: list[int] = field(default_factory=list)
+    searched: set[str] = field(default_factory=set)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def find_files(inputs: str | Path | Iterable[str | Path]) -> list[Path | str]:
+    """Density files of files, folders, glob patterns and URLs: the files of `find`."""
+    return find(inputs).files
+
+
+def find(inputs: str | Path | Iterable[str | Path]) -> Found:
+    """Density files of files, folders (searched recursively), glob patterns and URLs, in that order, each once.
+
+    A URL is a file, or a folder where the server lists what it has (a bucket; not a web server). In folders the names
+    decide (`NAMES` of the formats), and for a picture or a table of a density its content. A CHG beside the CHGCAR of
+    the same name is the same density with fewer digits, and is left out; so are hidden files and stores. Links to
+    folders are followed, but not upwards, and each folder is searched once.
+    Raises `StoreError` where an input is empty or leads to nothing.
+    """
+    found = Found()
+    known: dict[str, None] = {}
+    for number, item in enumerate([inputs] if isinstance(inputs, str | Path) else inputs):
+        if not os.fspath(item):
+            raise StoreError("one of the inputs is empty: name files, folders, patterns or URLs")
+        search = _Search(found)
+        files = [file for file in search.of(item) if os.fspath(file) not in known]
+        if not files and not search.seen:
+            hint = f"; {search.archive} is an archive: unpack it first" if search.archive else ""
+            raise StoreError(
+                f"{item}: no density files there (CHGCAR, AECCAR, PARCHG, cube or Materials Project JSON){hint}"
+            )
+        known.update((os.fspath(file), None) for file in files)
+        found.files += files
+        found.origins += [number] * len(files)
+    return found
+
+
+@dataclass
+class _Search:
+    """The search for one input. seen: whether anything was there that is, or may be, a density."""
+
+    found: Found
+    seen: bool = False
+    archive: str = ""
+    folders: set[tuple[int, int]] = field(default_factory=set)
+
+    def of(self, item: str | Path) -> Iterator[Path | str]:
+        path = Path(item)
+        if is_url(item) and not os.path.lexists(path):
+            yield from self._noted(self._at_url(str(item)))
+        elif path.is_dir():
+            yield from self._in_folder(path)
+        elif os.path.lexists(path):
+            yield from self._noted([path])
+        else:
+            for match in sorted(glob.glob(os.fspath(item), recursive=True)):
+                yield from self._in_folder(Path(match)) if os.path.isdir(match) else self._noted([Path(match)])
+
+    def _noted(self, files: Iterable[Path | str]) -> Iterator[Path | str]:
+        for file in files:
+            self.seen = True
+            yield file
+
+    def _at_url(self, url: str) -> Iterator[Path | str]:
+        from ..remote.transport import connect
+
+        if names.is_density(bare_name(url)) or url.startswith(("http://", "https://", "github://")):
+            yield url  # a web server does not list what it has
+            return
+        keys = [key for key, _ in connect(url).sizes()]
+        if keys == [""]:
+            yield url
+            return
+        siblings: dict[str, list[str]] = {}
+        for key in keys:
+            folder, _, name = key.rpartition("/")
+            siblings.setdefault(folder, []).append(name)
+        for folder in sorted(siblings):
+            place = "/".join(part for part in (url.rstrip("/"), folder) if part)
+            for name in self._densities(place, siblings[folder]):
+                if not names.parse(name).derived:
+                    self.found.searched.add(f"{place}/{name}")
+                    yield f"{place}/{name}"
+
+    def _in_folder(self, top: Path) -> Iterator[Path | str]:
+        """Folders below one, then those that links lead to and that lie in none of them."""
+        waiting = [top]
+        while waiting:
+            linked: list[Path] = []
+            for folder in waiting:
+                yield from self._below(folder, linked)
+            waiting = sorted(linked)
+
+    def _below(self, top: Path, linked: list[Path]) -> Iterator[Path | str]:
+        if not self._is_new(top):
+            return
+        for place, folders, files in os.walk(top, onerror=self._refuse):
+            kept = []
+            for name in sorted(folders):
+                path = Path(place, name)
+                if name.startswith(".") or (path / "zarr.json").exists():
+                    continue
+                if path.is_symlink():
+                    if not _leads_upwards(path):
+                        linked.append(path)
+                elif self._is_new(path):
+                    kept.append(name)
+            folders[:] = kept
+            for name in self._densities(place, files):
+                path = Path(place, name)
+                self.seen = True
+                if not os.path.exists(path):
+                    self.found.refused.append((str(path), _where_it_leads(path)))
+                elif not names.parse(name).derived or _recognised(path):
+                    self.found.searched.add(str(path))
+                    yield path
+
+    def _is_new(self, folder: Path) -> bool:
+        """Whether a folder has not been searched yet, by whatever path."""
+        try:
+            status = os.stat(folder)
+        except OSError:
+            return True  # walking it says what is wrong with it
+        identity = (status.st_dev, status.st_ino)
+        if status.st_ino and identity in self.folders:
+            return False
+        self.folders.add(identity)
+        return True
+
+    def _refuse(self, error: OSError) -> None:
+        self.seen = True
+        self.found.refused.append((str(error.filename), f"cannot be searched: {error.strerror}"))
+
+    def _densities(self, place: str, files: Iterable[str]) -> list[str]:
+        """Those of the files of one folder that hold a density by their names."""
+        files = sorted(files)
+        if not self.archive:
+            self.archive = next((os.path.join(place, name) for name in files if names.is_archive(name)), "")
+        parsed = {name: names.parse(name) for name in files if names.is_density(name)}
+        better = {(n.own, n.part, n.extension) for n in parsed.values() if n.kind == "CHGCAR" and not n.derived}
+        taken: dict[str, str] = {}
+        for name, known in parsed.items():
+            if known.kind == "CHG" and (known.own, known.part, known.extension) in better:
+                continue
+            plain = names.plain(name)
+            if plain in taken:
+                reason = f"{taken[plain]} beside it has the same name, without its compression"
+                self.found.left_out.append((os.path.join(place, name), reason))
+            else:
+                taken[plain] = name
+        return list(taken.values())
+
+
+def _leads_upwards(link: Path) -> bool:
+    """Whether a link leads to a folder that it lies in."""
+    return Path(os.path.realpath(link.parent)).is_relative_to(os.path.realpath(link))
+
+
+def _where_it_leads(link: Path) -> str:
+    """What to say of a link to a file that is not there, as that of git-annex, DVC and scratch disks often is."""
+    try:
+        target = os.readlink(link)
+    except OSError:
+        return "cannot be read: there is no such file any more"
+    return f"a link to {target}, which is not there: get its content first"
+
+
+def _recognised(path: Path) -> bool:
+    """Whether the content of a file begins like a density's."""
+    try:
+        with open_reader(path) as reader:
+            head = reader.peek(_HEAD)
+    except (ChgdbError, OSError):
+        return False
+    return any(module.recognises(head) for module in formats().values())
+
+
+def holds_no_density(path: str) -> bool:
+    """Whether a file that could not be read holds no density at all, but what lies beside one in every run: metadata
+    in JSON, a structure called POSCAR.vasp, arrays of something else. Not where its name says that it is one."""
+    name = names.parse(path)
+    if name.kind or name.extension not in ("json", "vasp", "npz"):
+        return False
+    try:
+        with open_reader(path) as reader:
+            if name.extension == "vasp":
+                return _ends_with_structure(reader)
+            marks = {"json": (b"Chgcar", b'"total"'), "npz": (b"total.npy",)}[name.extension]
+            before = b""
+            while part := reader.take(1 << 20):
+                if any(mark in before + part for mark in marks):
+                    return False
+                before = part[-16:]
+            return True
+    except (ChgdbError, OSError):
+        return False
+
+
+def _ends_with_structure(reader: Reader) -> bool:
+    from ..formats import chgcar
+
+    chgcar.read_structure(reader)
+    rest = reader.take(1 << 20)
+    tokens = rest.split(maxsplit=3)[:3]
+    return not (len(tokens) == 3 and all(token.isdigit() for token in tokens))

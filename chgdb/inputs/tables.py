@@ -1,0 +1,105 @@
+"""Tables that people make: CSV as spreadsheets and programs write it, to cells of text."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import FormatError
+
+#: What separates cells, and how messages call it.
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_ENCODINGS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's header and its rows: (line where it ends, cells), stripped of blanks.
+
+    line: of the header. delimiter: what separates its cells.
+    """
+
+    path: Path
+    header: list[str]
+    rows: list[tuple[int, list[str]]]
+    line: int
+    delimiter: str
+
+    def column(self, *names: str) -> int | None:
+        """Place of the first column that is called one of these names, in capitals or not."""
+        return next((i for name in names for i, title in enumerate(self.header) if title.lower() == name), None)
+
+
+def read_table(path: Path) -> Table:
+    """A table of cells separated by commas, semicolons or tabs, whichever gives the same number in all rows.
+
+    UTF-8 or, with a byte order mark, UTF-16. Empty rows, empty columns at the right, and the line "sep=;" that
+    spreadsheets put first are left out. Raises `FormatError` with the line.
+    """
+    text = _text(path)
+    start = 0
+    if text[:4].lower() == "sep=":
+        start = 1
+        text = text[text.find("\n") + 1 :] if "\n" in text else ""
+    read = {delimiter: _rows(text, delimiter, path, start) for delimiter in DELIMITERS}
+    delimiter = max(DELIMITERS, key=lambda d: _evenness(read[d]))
+    found = read[delimiter]
+    if isinstance(found, FormatError):
+        raise found
+    if not found:
+        raise FormatError(f"{path}: line 1: expected a header with a different name for each column")
+    line, header = found[0]
+    width = len(header)
+    while width and not header[width - 1] and not any(any(row[width - 1 :]) for _, row in found[1:]):
+        width -= 1
+    header = header[:width]
+    if not all(header) or len(set(header)) < width:
+        raise FormatError(f"{path}: line {line}: expected a header with a different name for each column")
+    rows = []
+    for number, cells in found[1:]:
+        if len(cells) < width or any(cells[width:]):
+            raise FormatError(f"{path}: line {number}: expected {width} cells, found {len(cells)}")
+        if "\0" in "".join(cells):
+            raise FormatError(f"{path}: line {number}: a byte 0: not a text file")
+        rows.append((number, cells[:width]))
+    return Table(path, header, rows, line, delimiter)
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        encoding = next((name for mark, name in _ENCODINGS if data.startswith(mark)), "utf-8")
+        return data.decode(encoding)
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read as CSV: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: cannot be read as CSV: {error}: save it as UTF-8") from None
+
+
+def _rows(text: str, delimiter: str, path: Path, start: int) -> list[tuple[int, list[str]]] | FormatError:
+    """Rows that are not empty; the error, where the text cannot be split in this way."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        return list(_filled(reader, start))
+    except csv.Error as error:
+        return FormatError(f"{path}: line {reader.line_num + start}: cannot be read as CSV: {error}")
+
+
+def _filled(reader: csv._reader, start: int) -> Iterator[tuple[int, list[str]]]:  # type: ignore[name-defined]
+    for row in reader:
+        cells = [cell.strip() for cell in row]
+        if any(cells):
+            yield reader.line_num + start, cells
+
+
+def _evenness(rows: list[tuple[int, list[str]]] | FormatError) -> tuple[bool, bool, int]:
+    """How well a delimiter fits: whether the text can be split so, whether all rows have several cells, as many each,
+    and how many the header has."""
+    if isinstance(rows, FormatError) or not rows:
+        return not isinstance(rows, FormatError), False, 0
+    widths = {len(cells) for _, cells in rows}
+    return True, len(widths) == 1 and widths != {1}, len(rows[0][1])

@@ -1,0 +1,119 @@
+"""Trees of runs as people have them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from materials import density, same
+
+import chgdb
+from chgdb.errors import StoreError
+from chgdb.inputs import find, find_files
+
+
+def tree(top: Path, *paths: str) -> None:
+    """Files with a line in them."""
+    for path in paths:
+        (top / path).parent.mkdir(parents=True, exist_ok=True)
+        (top / path).write_text("something\n")
+
+
+def names(top: Path) -> list[str]:
+    return [Path(path).relative_to(top).as_posix() for path in find_files(top)]
+
+
+@pytest.mark.parametrize(
+    ("files", "kept"),
+    [
+        (["CHG", "CHGCAR"], ["CHGCAR"]),
+        (["CHG.relax1", "CHGCAR.relax1.bz2"], ["CHGCAR.relax1.bz2"]),
+        (["KF.CHG.gz", "KF.CHGCAR"], ["KF.CHGCAR"]),
+        (["CHG_KF", "CHGCAR_KF.xz", "CHG_KI"], ["CHGCAR_KF.xz", "CHG_KI"]),
+        (["CHG.relax1", "CHGCAR.relax2"], ["CHG.relax1", "CHGCAR.relax2"]),
+        (["CHG.vasp", "CHGCAR.vasp"], ["CHGCAR.vasp"]),
+        (["CHGCAR~", "CHGCAR.part", "#CHGCAR#", ".CHGCAR.swp", "CHGCAR.tmp", "CHG"], ["CHG"]),
+        (["CHGCAR.png", "CHGCAR.md5", "CHGCAR.dvc", "CHGCAR.html", "CHGCAR"], ["CHGCAR"]),
+        (["KF.CHGCAR.zst", "AECCAR0.Z", "KI.cube.lz4"], ["AECCAR0.Z", "KF.CHGCAR.zst", "KI.cube.lz4"]),
+    ],
+)
+def test_what_of_a_folder_is_taken(tmp_path: Path, files: list[str], kept: list[str]) -> None:
+    tree(tmp_path, *(f"m/{name}" for name in files), "m/OUTCAR", "m/WAVECAR", "m/vasprun.xml")
+    assert names(tmp_path) == [f"m/{name}" for name in kept]
+
+
+def test_a_compressed_copy_is_left_out_and_said(tmp_path: Path) -> None:
+    tree(tmp_path, "m/CHGCAR", "m/CHGCAR.gz")
+    found = find(tmp_path)
+    assert [Path(path).name for path in found.files] == ["CHGCAR"]
+    assert found.left_out[0][0].endswith("CHGCAR.gz")
+
+
+def test_links(tmp_path: Path) -> None:
+    tree(tmp_path, "annex/1/SHA256-77", "disk/k/CHGCAR", "disk/k/sub/AECCAR0", "runs/real/CHGCAR")
+    runs = tmp_path / "runs"
+    (runs / "mp-3").mkdir()
+    (runs / "mp-3" / "CHGCAR").symlink_to("../../annex/1/SHA256-77")
+    (runs / "far").symlink_to(tmp_path / "disk" / "k")
+    (runs / "again").symlink_to(tmp_path / "disk" / "k")
+    (runs / "latest").symlink_to("real")
+    (runs / "real" / "up").symlink_to("..")
+    (tmp_path / "disk" / "k" / "loop").symlink_to(tmp_path)
+    assert names(runs) == ["mp-3/CHGCAR", "real/CHGCAR", "again/CHGCAR", "again/sub/AECCAR0"]
+    (runs / "gone").mkdir()
+    (runs / "gone" / "CHGCAR").symlink_to(".git/annex/objects/nothing")
+    found = find(runs)
+    assert len(found.files) == 4
+    assert found.refused == [(str(runs / "gone" / "CHGCAR"), found.refused[0][1])]
+    assert "a link to .git/annex/objects/nothing, which is not there" in found.refused[0][1]
+    assert find_files(runs / "latest") == [runs / "latest" / "CHGCAR"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is locked for root")
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    tree(tmp_path, "a/CHGCAR", "b/CHGCAR")
+    (tmp_path / "b").chmod(0)
+    try:
+        assert [path for path, _ in find(tmp_path).refused] == [str(tmp_path / "b")]
+    finally:
+        (tmp_path / "b").chmod(0o700)
+
+
+def test_inputs_that_lead_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path, "CHGCAR", "archives/runs.tar.gz")
+    for nothing in ("", ["CHGCAR", ""]):
+        with pytest.raises(StoreError, match="one of the inputs is empty"):
+            find_files(nothing)
+    with pytest.raises(StoreError, match=r"archives.*no density files there.*runs.tar.gz is an archive"):
+        find_files("archives")
+    tree(tmp_path, "odd::name/CHGCAR")
+    assert find_files("odd::name/CHGCAR") == [Path("odd::name/CHGCAR")]
+
+
+def test_what_lies_beside_a_density_in_every_run(tmp_path: Path) -> None:
+    """Nothing of it is refused, and nothing of it gets into the store; what should be a density and is none does."""
+    runs = tmp_path / "runs"
+    for name in ("mat-1", "mat-2"):
+        (runs / name).mkdir(parents=True)
+        chgdb.write(runs / name / "CHGCAR", density(name))
+        (runs / name / "custodian.json").write_text(json.dumps([{"job": {"@class": "VaspJob"}, "total_time": 3}]))
+        (runs / name / "FW.json").write_text('{"spec": {"data": [1, 2]}}')
+        lines = (runs / name / "CHGCAR").read_text().splitlines(keepends=True)
+        (runs / name / "POSCAR.vasp").write_text("".join(lines[:10]) + "\n  0.0 0.0 0.0\n  0.0 0.0 0.0\n")
+        (runs / name / "CHGCAR.png").write_bytes(b"\x89PNG\r\n")
+        (runs / name / "CHGCAR.txt").write_text("a note\n")
+        with open(runs / name / "bands.npz", "wb") as file:
+            file.write(b"PK\x03\x04 no archive of ours")
+    report = chgdb.build(tmp_path / "a.zarr", runs, workers=1, tolerance=0)
+    assert (report.added, report.refused, report.complete) == (("mat-1", "mat-2"), (), True)
+    assert same(chgdb.open(tmp_path / "a.zarr")["mat-2"].density, chgdb.read(runs / "mat-2" / "CHGCAR"))
+    named = chgdb.build(tmp_path / "b.zarr", [runs / "mat-1" / n for n in ("CHGCAR", "POSCAR.vasp")], workers=1)
+    assert [Path(path).name for path, _ in named.refused] == ["POSCAR.vasp"]
+    (runs / "mat-3").mkdir()
+    (runs / "mat-3" / "CHGCAR").write_text("")
+    (runs / "mat-3" / "other.json").write_text('{"@class": "Chgcar", "data": {"total": [')
+    report = chgdb.build(tmp_path / "c.zarr", runs, workers=1)
+    assert sorted(Path(path).name for path, _ in report.refused) == ["CHGCAR", "other.json"]
