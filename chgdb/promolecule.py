@@ -1,4 +1,6 @@
-r"""The prior: a density is nearly a superposition of atomic densities (SAED, the idea of arXiv 2510.00788).
+r"""The promolecule: a density is nearly a superposition of atomic densities (SAD).
+
+arXiv 2510.00788 learns densities as the difference to it, and calls it SAED. Its form factors are a codec's prior:
 
     F_prior(G) = 1/V sum_a f_Z(a)(|G|) exp(-i G.r_a)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -139,10 +138,3 @@ def open_store(catalog: str | None) -> Catalog:
     from chgdb.catalog import open_catalog
 
     return open_catalog(catalog)
-
-
-def folder_of(output: Path | None) -> Path | None:
-    """The path if it is meant as a folder: it is one, or ends with a slash."""
-    if output is not None and (output.is_dir() or str(output).endswith(os.sep)):
-        return output
-    return None

@@ -15,7 +15,7 @@ from chgdb_cli.arguments import CatalogOption, JsonOption, QuietOption, open_sto
 from chgdb_cli.output import message, print_json
 
 if TYPE_CHECKING:
-    from chgdb.latents.training import Progress
+    from chgdb.latents.training import Epoch
 
 
 def register(train: typer.Typer) -> None:
@@ -84,7 +84,7 @@ def autoencoder(
 
 
 @contextmanager
-def _bar(epochs: int, shown: bool) -> Iterator[Callable[[Progress], None]]:
+def _bar(epochs: int, shown: bool) -> Iterator[Callable[[Epoch], None]]:
     """A progress bar with the losses on a terminal; a line an epoch elsewhere."""
     if not shown:
         yield lambda progress: None
@@ -103,7 +103,7 @@ def _bar(epochs: int, shown: bool) -> Iterator[Callable[[Progress], None]]:
         )
 
 
-def _losses(progress: Progress) -> str:
+def _losses(progress: Epoch) -> str:
     """
     >>> from types import SimpleNamespace
     >>> _losses(SimpleNamespace(train=0.25, validation=0.5, best=float("inf")))

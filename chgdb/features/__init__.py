@@ -9,7 +9,7 @@ needed.
 
 Atoms one by one are in `environments`. Groups, by the prefix of the names:
 - `MagpieData`, `element`, `fraction`: the composition (`composition`).
-- `structure`, `saed`: the structure, and the superposition of atomic densities that it implies.
+- `structure`, `promolecule`: the structure, and the superposition of atomic densities that it implies.
 - `bands`, `nearest`: the electronic structure that it implies, of a universal tight-binding model with two choices of
   which atoms are neighbours (`bands`).
 - `response`: what the same model says of elasticity (`response`).
@@ -24,7 +24,7 @@ import numpy as np
 
 from ..density import Crystal, Density
 from ..errors import DensityError
-from . import atoms, bands, bonds, cells, composition, fields, response, tightbinding
+from . import bands, bonds, cells, composition, fields, response, tightbinding
 from .composition import MAGPIE_NAMES, magpie
 
 #: Decimals that the features are rounded to, MAGPIE's apart: far below what they tell, far above rounding errors, so
@@ -38,7 +38,7 @@ COMPOSITION_NAMES: tuple[str, ...] = (*MAGPIE_NAMES, *composition.ELEMENTAL_NAME
 STRUCTURE_NAMES: tuple[str, ...] = (
     *COMPOSITION_NAMES,
     *(f"structure.{name}" for name in (*bonds.GEOMETRY_NAMES, *bonds.SPRING_NAMES)),
-    *(f"saed.{name}" for name in (*fields.FIELD_NAMES, *bonds.DENSITY_NAMES)),
+    *(f"promolecule.{name}" for name in (*fields.FIELD_NAMES, *bonds.DENSITY_NAMES)),
     *(f"{kind}.{name}" for kind in ("bands", "nearest") for name in bands.BAND_NAMES),
     *(f"response.{name}" for name in response.RESPONSE_NAMES),
 )
@@ -94,11 +94,6 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     first = len(MAGPIE_NAMES)
     values[first:] = np.round(values[first:], DECIMALS) + 0.0  # no negative zeros
     return values
-
-
-def expected_electrons(crystal: Crystal) -> float:
-    """Electrons in a cell by the valence that the densities of the embedded catalog count for each element."""
-    return float(sum(atoms.electrons(int(number)) for number in crystal.numbers))
 
 
 def _structure(crystal: Crystal):

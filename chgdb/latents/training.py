@@ -86,7 +86,7 @@ class Recipe:
     optimiser: str = "adam"
     schedule: str = "plateau"
     patience: int = 10
-    rate: float = 0.1
+    rate: float = 0.2
     seed: int = 0
     part: int = 0
     precision: str = "auto"
@@ -116,8 +116,8 @@ class _Sample:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """After each epoch, and during one with `epoch_done` between 0 and 1."""
+class Epoch:
+    """How far a training is: after each epoch, and during one with `epoch_done` between 0 and 1."""
 
     epoch: int
     epoch_done: float
@@ -137,7 +137,7 @@ def train(
     *,
     start: str | Path | None = None,
     device: str | None = None,
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Callable[[Epoch], None] = lambda progress: None,
 ) -> Autoencoder:
     """Train a model, or go on with one that was interrupted, and write its folder.
 
@@ -338,7 +338,7 @@ class _Run:
 
     # --- epochs ---
 
-    def loop(self, place: Path, mark: dict[str, Any], report: Callable[[Progress], None]) -> None:
+    def loop(self, place: Path, mark: dict[str, Any], report: Callable[[Epoch], None]) -> None:
         while self.epoch < self.recipe.epochs and self.stale < self.recipe.patience and not self._late():
             start = time.perf_counter()
             trained = self._train_epoch(report)
@@ -357,7 +357,7 @@ class _Run:
                              "validation": validated["loss"], "nmae": validated["nmae"],
                              **{k: v for k, v in validated.items() if k not in ("loss", "nmae")}})  # fmt: skip
             self._keep(place, mark)
-            report(Progress(self.epoch, 0.0, trained, validated["loss"], self.best))
+            report(Epoch(self.epoch, 0.0, trained, validated["loss"], self.best))
 
     def _late(self) -> bool:
         return 0 < self.recipe.minutes * 60 <= self.seconds
@@ -370,7 +370,7 @@ class _Run:
             rate *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, at / self.recipe.epochs)))
         return rate * min(1.0, at / 0.5 + 0.02)
 
-    def _train_epoch(self, report: Callable[[Progress], None]) -> float:
+    def _train_epoch(self, report: Callable[[Epoch], None]) -> float:
         self.network.train()
         random = np.random.default_rng([self.recipe.seed, self.epoch])
         torch.manual_seed(self.recipe.seed * 100_003 + self.epoch)
@@ -392,7 +392,7 @@ class _Run:
                 optimiser.step()
             total, seen = total + float(loss.detach()) * len(members), seen + len(members)
             if number % 10 == 0:
-                report(Progress(self.epoch, number / len(batches), total / seen, math.nan, self.best))
+                report(Epoch(self.epoch, number / len(batches), total / seen, math.nan, self.best))
         return total / seen
 
     def _validate(self) -> dict[str, float]:

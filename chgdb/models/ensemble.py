@@ -31,6 +31,8 @@ SPLIT, HELD_OUT = "split.json.xz", "out_of_fold.json.xz"
 CALIBRATION = 2
 #: Labels that it takes to tell how intervals narrow with more of them; with fewer they stay as wide as those of folds.
 _MANY = 200
+#: Labels that a target needs.
+_FEWEST = 20
 _MODULI = ("bulk_modulus", "shear_modulus", "youngs_modulus")
 
 
@@ -169,80 +171,21 @@ class Ensemble:
         refit: False leaves out the learner of all rows of a model that says `REFIT`: for measuring folds alone.
         Raises `ModelError` where a target has fewer than 20 labels.
         """
-        usable = {n: v for n, v in targets.items() if np.isfinite(v).any()}
-        for target, values in usable.items():
-            if np.isfinite(values).sum() < 20:
-                raise ModelError(f"{target} has {int(np.isfinite(values).sum())} labels; training needs 20 or more")
-        if not usable:
-            raise ModelError("there is no label to train with")
-        module = get(name).Model
-        scaled = {n: TARGETS[n].forward(v) for n, v in usable.items()}
-        count, everything = len(rows), rows
-        if extra is not None and getattr(module, "PARTIAL", False):
-            everything = rows.append(extra[0], module.INPUTS)
-            nothing = np.full(len(extra[0]), np.nan)
-            scaled = {n: np.append(v, TARGETS[n].forward(extra[1].get(n, nothing))) for n, v in scaled.items()}
-        keys = everything.formulas if grouped else everything.ids
-        fold_of = grouped_folds(keys, folds)
-        held = validation_rows(everything.formulas)
-        measured = np.arange(len(everything)) < count
-
-        def fitted(train: np.ndarray, learned: Mapping[str, np.ndarray], label: str, number: int) -> Learner:
-            learner: Learner = module()
-            learner.fit(
-                everything.take(train),
-                {n: v[train] for n, v in learned.items()},
-                validation=held[train],
-                seed=seed + number,
-                progress=(lambda text: progress(f"{label}: {text}")) if progress else None,
-            )
-            return learner
-
-        def crossed(
-            parts: np.ndarray, learned: Mapping[str, np.ndarray], label: str, first: int
-        ) -> tuple[list[Learner], dict[str, np.ndarray], dict[str, np.ndarray]]:
-            """Learners without one of the parts each, and mean and std of what they say of it."""
-            raw_mean = {n: np.full(count, np.nan) for n in learned}
-            raw_std = {n: np.full(count, np.nan) for n in learned}
-            found, number = [], int(parts.max()) + 1
-            for k in range(number):
-                train = np.flatnonzero((parts != k) | (number == 1))
-                test = np.flatnonzero(measured & ((parts == k) if number > 1 else held))
-                found.append(fitted(train, learned, f"{label} {k + 1} of {number}", first + k))
-                if not len(test):  # so few formulas that none of them is in this part
-                    continue
-                mean, std = found[-1].predict(rows.take(test))
-                for n in learned:
-                    raw_mean[n][test], raw_std[n][test] = mean[n], std[n]
-            return found, raw_mean, raw_std
-
-        members, raw_mean, raw_std = crossed(fold_of, scaled, "fold", 0)
-        residual = {n: _rms(raw_mean[n] - scaled[n][:count]) for n in usable}
+        training = _Training.of(get(name).Model, rows, _usable(targets), extra, folds, grouped, seed, progress)
+        members, raw_mean, raw_std = training.crossed(training.fold_of, training.scaled, "fold", 0)
+        usable, scaled = training.targets, training.scaled
+        residual = {n: _rms(raw_mean[n] - scaled[n][: len(rows)]) for n in usable}
         mean = _in_units(raw_mean, residual)
-        chosen = {n: np.isfinite(v) & (True if calibrating is None else calibrating) for n, v in usable.items()}
-        chosen = {n: known if known.sum() >= 20 else np.isfinite(usable[n]) for n, known in chosen.items()}
+        chosen = _calibrating(usable, calibrating)
         calibration = {
             n: calibrate(n, values, np.where(chosen[n], mean[n], np.nan), raw_std[n], residual[n])
             for n, values in usable.items()
         }
         std = {n: _std_in_unit(n, calibration[n], mean[n], raw_std[n]) for n in usable}
-        if folds > 1 and refit and getattr(module, "REFIT", False):
-            members = [fitted(np.arange(len(everything)), scaled, "all rows", folds)]
-            many = {n: scaled[n] for n in usable if chosen[n].sum() >= _MANY}
-            if folds > 2 and many:
-                halves = grouped_folds(keys, 2, seed=1)
-                _, half_mean, half_std = crossed(halves, many, "half", folds + 1)
-                at_half = _in_units(half_mean, {n: _rms(half_mean[n] - scaled[n][:count]) for n in many})
-                for n in many:
-                    said = np.where(chosen[n], at_half[n], np.nan)
-                    calibration[n] = narrowed(n, calibration[n], usable[n], said, half_std[n], 1 - 1 / folds)
-        kind = "formula" if grouped else "material"
-        split = {
-            "rule": f"fold of a {kind}: BLAKE2b-64 of 'fold 0 {kind.upper()}' modulo {folds}; validation: a tenth "
-            "of the formulas by BLAKE2b-64 of 'validation 0 FORMULA'",
-            "folds": [[rows.ids[i] for i in np.flatnonzero(fold_of[:count] == k)] for k in range(folds)],
-            "without_density": list(everything.ids[count:]),
-        }
+        if folds > 1 and refit and getattr(training.model, "REFIT", False):
+            members = [training.fitted(np.arange(len(training.rows)), scaled, "all rows", folds)]
+            if folds > 2:
+                _narrow(training, calibration, chosen)
         unlabelled = {n: ~np.isfinite(v) for n, v in usable.items()}
         held_out = HeldOut(
             {material_id: i for i, material_id in enumerate(rows.ids)},
@@ -250,7 +193,8 @@ class Ensemble:
             {n: np.where(unlabelled[n], np.nan, mean[n]) for n in usable},
             {n: np.where(unlabelled[n], np.nan, std[n]) for n in usable},
         )
-        ensemble = cls(name, members, calibration, Domain.of(rows.crystals, rows["gauges"]), held_out, split)
+        domain = Domain.of(rows.crystals, rows["gauges"])
+        ensemble = cls(name, members, calibration, domain, held_out, training.split())
         flags = {n: np.isfinite(mean[n]) for n in usable}
         return ensemble, Predictions(mean, std, flags, tuple(() for _ in rows.ids))
 
@@ -357,6 +301,131 @@ class Ensemble:
             storage.read_json(folder / SPLIT),
             description,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Training:
+    """Rows, targets and folds of one training.
+
+    rows: those with a density, `measured` of them, and then structures without one. scaled: labels of all rows on the
+    scale of `Target.forward`. keys: what folds are grouped by.
+    """
+
+    model: Any
+    rows: Rows
+    measured: int
+    targets: Mapping[str, np.ndarray]
+    scaled: Mapping[str, np.ndarray]
+    grouped: bool
+    folds: int
+    seed: int
+    progress: Callable[[str], None] | None
+
+    @classmethod
+    def of(
+        cls,
+        model: Any,
+        rows: Rows,
+        targets: Mapping[str, np.ndarray],
+        extra: tuple[Rows, Mapping[str, np.ndarray]] | None,
+        folds: int,
+        grouped: bool,
+        seed: int,
+        progress: Callable[[str], None] | None,
+    ) -> _Training:
+        scaled = {n: TARGETS[n].forward(v) for n, v in targets.items()}
+        everything = rows
+        if extra is not None and getattr(model, "PARTIAL", False):
+            everything = rows.append(extra[0], model.INPUTS)
+            nothing = np.full(len(extra[0]), np.nan)
+            scaled = {n: np.append(v, TARGETS[n].forward(extra[1].get(n, nothing))) for n, v in scaled.items()}
+        return cls(model, everything, len(rows), targets, scaled, grouped, folds, seed, progress)
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        return self.rows.formulas if self.grouped else self.rows.ids
+
+    @cached_property
+    def fold_of(self) -> np.ndarray:
+        return grouped_folds(self.keys, self.folds)
+
+    @cached_property
+    def validation(self) -> np.ndarray:
+        return validation_rows(self.rows.formulas)
+
+    def fitted(self, train: np.ndarray, learned: Mapping[str, np.ndarray], label: str, number: int) -> Learner:
+        """A learner of some rows."""
+        progress = self.progress
+        learner: Learner = self.model()
+        learner.fit(
+            self.rows.take(train),
+            {n: v[train] for n, v in learned.items()},
+            validation=self.validation[train],
+            seed=self.seed + number,
+            progress=(lambda text: progress(f"{label}: {text}")) if progress else None,
+        )
+        return learner
+
+    def crossed(
+        self, parts: np.ndarray, learned: Mapping[str, np.ndarray], label: str, first: int
+    ) -> tuple[list[Learner], dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Learners without one of the parts each, and mean and std of what they say of it."""
+        raw_mean = {n: np.full(self.measured, np.nan) for n in learned}
+        raw_std = {n: np.full(self.measured, np.nan) for n in learned}
+        found, number = [], int(parts.max()) + 1
+        with_density = np.arange(len(self.rows)) < self.measured
+        for k in range(number):
+            train = np.flatnonzero((parts != k) | (number == 1))
+            test = np.flatnonzero(with_density & ((parts == k) if number > 1 else self.validation))
+            found.append(self.fitted(train, learned, f"{label} {k + 1} of {number}", first + k))
+            if not len(test):  # so few formulas that none of them is in this part
+                continue
+            mean, std = found[-1].predict(self.rows.take(test))
+            for n in learned:
+                raw_mean[n][test], raw_std[n][test] = mean[n], std[n]
+        return found, raw_mean, raw_std
+
+    def split(self) -> dict[str, Any]:
+        """The exact split, for `model.json`'s neighbour."""
+        kind = "formula" if self.grouped else "material"
+        ids, fold_of = self.rows.ids, self.fold_of[: self.measured]
+        return {
+            "rule": f"fold of a {kind}: BLAKE2b-64 of 'fold 0 {kind.upper()}' modulo {self.folds}; validation: a tenth "
+            "of the formulas by BLAKE2b-64 of 'validation 0 FORMULA'",
+            "folds": [[ids[i] for i in np.flatnonzero(fold_of == k)] for k in range(self.folds)],
+            "without_density": list(ids[self.measured :]),
+        }
+
+
+def _usable(targets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Targets with labels. Raises `ModelError` where one has too few, or none has any."""
+    usable = {n: v for n, v in targets.items() if np.isfinite(v).any()}
+    for target, values in usable.items():
+        if np.isfinite(values).sum() < _FEWEST:
+            raise ModelError(f"{target} has {int(np.isfinite(values).sum())} labels; training needs {_FEWEST} or more")
+    if not usable:
+        raise ModelError("there is no label to train with")
+    return usable
+
+
+def _calibrating(usable: Mapping[str, np.ndarray], wanted: np.ndarray | None) -> dict[str, np.ndarray]:
+    """target -> (n,) bool, the rows whose residuals calibrate it: the wanted ones that have a label, if enough."""
+    chosen = {n: np.isfinite(v) & (True if wanted is None else wanted) for n, v in usable.items()}
+    return {n: known if known.sum() >= _FEWEST else np.isfinite(usable[n]) for n, known in chosen.items()}
+
+
+def _narrow(training: _Training, calibration: dict[str, Calibration], chosen: Mapping[str, np.ndarray]) -> None:
+    """Narrow the intervals of a learner of all rows, as learners of half of the rows say how."""
+    many = {n: training.scaled[n] for n in training.targets if chosen[n].sum() >= _MANY}
+    if not many:
+        return
+    halves = grouped_folds(training.keys, 2, seed=1)
+    _, half_mean, half_std = training.crossed(halves, many, "half", training.folds + 1)
+    at_half = _in_units(half_mean, {n: _rms(half_mean[n] - many[n][: training.measured]) for n in many})
+    for n in many:
+        said = np.where(chosen[n], at_half[n], np.nan)
+        share = 1 - 1 / training.folds
+        calibration[n] = narrowed(n, calibration[n], training.targets[n], said, half_std[n], share)
 
 
 def calibrate(name: str, truth: np.ndarray, mean: np.ndarray, raw: np.ndarray, residual: float) -> Calibration:

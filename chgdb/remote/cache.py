@@ -171,6 +171,7 @@ class Cache:
         return size
 
     def info(self) -> CacheInfo:
+        """Where the cache is, how large it is and may become, and the stores of which it holds something."""
         entries = [_on_disk(status.st_size) for _, status in self._entries()]
         stores = []
         for path, _ in self._entries("heads"):

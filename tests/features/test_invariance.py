@@ -150,7 +150,7 @@ def test_features_of_the_density_do_not_come_from_the_structure(density):
     total = np.fft.irfftn(spectrum * undamped, s=place.grid, axes=(0, 1, 2)) * np.prod(place.grid)
     values = dict(zip(features.names(), features.describe(Density(place.crystal, {"total": total})), strict=True))
     for name in ("log_mean", "log_n_volume_0.5", "log_thomas_fermi", "spectrum_0.55", "springs_0.3_log_bulk"):
-        assert values[f"density.{name}"] == pytest.approx(values[f"saed.{name}"], abs=1e-6)
+        assert values[f"density.{name}"] == pytest.approx(values[f"promolecule.{name}"], abs=1e-6)
     assert values["difference.charge_deviation"] == pytest.approx(0, abs=1e-6)
     real = dict(zip(features.names(), features.describe(density), strict=True))
     assert abs(real["difference.log_mean_square"] - values["difference.log_mean_square"]) > 1

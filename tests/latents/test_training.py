@@ -52,7 +52,7 @@ def test_interrupted_and_resumed_is_not_interrupted(tmp_path: Path, name: str, o
     class Interruption(Exception):
         pass
 
-    def interrupt(progress: training.Progress) -> None:
+    def interrupt(progress: training.Epoch) -> None:
         if progress.epoch == 1 and math.isnan(progress.validation):  # in the middle of the second epoch
             raise Interruption
 

@@ -68,7 +68,7 @@ _FEWEST = 20
 
 
 #: What the two parts of a process look at, by the prefixes of the features' names.
-_STRUCTURE = ("MagpieData", "element", "fraction", "structure", "saed", "bands")
+_STRUCTURE = ("MagpieData", "element", "fraction", "structure", "promolecule", "bands")
 _DENSITY = ("density",)
 #: Processes that are not shown how the density differs from its atoms. A potential with other valence electrons shifts
 #: that by several standard deviations, and energies were found to follow (`tests/models/test_potentials.py`).
