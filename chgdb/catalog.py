@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -12,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from .criteria import matches, symbols
 from .density import Crystal, Density
-from .elements import atomic_number, canonical_formula
 from .errors import ChgdbError, CodecError, OfflineError, StoreError, UnknownMaterialError
 from .plugins import offered
 from .predicted import GROUP, PROPERTIES, STD, View, view
@@ -203,7 +201,8 @@ class Catalog:
         elements: str | Iterable[str] | None = None,
         chemical_system: str | Iterable[str] | None = None,
         formula: str | None = None,
-        predicted: Mapping[str, Any] | None = None,
+        predicted: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None,
+        where: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None,
         **criteria: Any,
     ) -> list[str]:
         """Ids of the materials that meet all criteria, in the store's order.
@@ -211,30 +210,33 @@ class Catalog:
         elements: all of these occur ("Li,O", "Li-O" or a list). chemical_system: these and no others.
         formula: the same reduced formula in any order of the elements ("O2Si", "Si2O4").
         predicted: like the criteria, but for the predictions of the view "properties" (see `view`).
+        where: criteria again, for columns of any name and for several of one column.
         criteria: column=value, or column=(low, high) with both ends included and None for an open end; a list means
-            any of its values. A material without a value never matches.
-        Raises `StoreError` for a column that does not exist, `DensityError` for a symbol or formula that cannot be.
+            any of its values. Texts are compared without regard to capitals, and without a version that follows
+            ("GPAW" finds "GPAW 22.8"); "yes" and "no" stand for true and false. A material without a value never
+            matches.
+        Raises `StoreError` for a column that does not exist, `CriterionError` for what it cannot hold and for an empty
+        range, `DensityError` for a symbol or formula that cannot be.
 
         >>> catalog.search(elements="Li,O", band_gap=(1, None))     # doctest: +SKIP
         ['mp-2352', 'mp-22526']
         """
-        wanted = [(name, value) for name, value in criteria.items() if value is not None]
+        given = [*_pairs(where), *criteria.items()] + ([] if formula is None else [("formula", formula)])
+        wanted = [(name, value) for name, value in given if value is not None]
+        expected = list(_pairs(predicted))
 
         def matching(store: Store) -> list[str]:
             keep = np.ones(store.n_materials, bool)
             store.prefetch_columns(["material_id", *(_known(store, name) for name, _ in wanted)])
             for name, value in wanted:
-                keep &= _matches(store.column(_known(store, name)), value, name)
-            for name, value in (predicted or {}).items():
-                keep &= _matches(store.column(_known_prediction(store, name)), value, name)
+                keep &= matches(store.column(_known(store, name)), value, name)
+            for name, value in expected:
+                keep &= matches(store.column(_known_prediction(store, name)), value, name)
             if elements is not None:
-                symbols = _symbols(elements)
-                keep &= np.array([symbols <= set(text.split()) for text in store.column("elements")], bool)
+                keep &= matches(store.column("elements"), " ".join(symbols(elements)), "elements")
             if chemical_system is not None:
-                symbols = _symbols(chemical_system)
-                keep &= np.array([symbols == set(text.split()) for text in store.column("elements")], bool)
-            if formula is not None:
-                keep &= store.column("formula") == canonical_formula(formula)
+                system = symbols(chemical_system)
+                keep &= np.array([system == set(text.split()) for text in store.column("elements")], bool)
             return [str(i) for i in store.column("material_id")[keep]]
 
         return self._consistent(matching)
@@ -533,26 +535,5 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _matches(values: np.ndarray, wanted: Any, name: str) -> np.ndarray:
-    """Rows of a column that meet one criterion; see `Catalog.search`."""
-    if values.ndim > 1:
-        raise StoreError(f"column {name} holds {values.shape[1:]} values a material and cannot be searched")
-    if isinstance(wanted, list | set | frozenset):
-        return np.isin(values, list(wanted))
-    if not isinstance(wanted, tuple):
-        if values.dtype == object or not isinstance(wanted, float):
-            return np.asarray(values == wanted, bool)
-        return np.isclose(values, wanted, rtol=1e-9, atol=0)
-    if len(wanted) != 2:
-        raise StoreError(f"a range for {name} is (low, high), not {wanted!r}; give a list for any of several values")
-    if values.dtype == object:
-        raise StoreError(f"column {name} holds texts: search for a value or a list of them, not for a range")
-    low, high = (-math.inf if wanted[0] is None else wanted[0], math.inf if wanted[1] is None else wanted[1])
-    return (values >= low) & (values <= high)
-
-
-def _symbols(elements: str | Iterable[str]) -> set[str]:
-    symbols = [s for s in re.split(r"[\s,;-]+", elements) if s] if isinstance(elements, str) else list(elements)
-    for symbol in symbols:
-        atomic_number(symbol)  # says which one is no element
-    return set(symbols)
+def _pairs(criteria: Mapping[str, Any] | Iterable[tuple[str, Any]] | None) -> Iterable[tuple[str, Any]]:
+    return criteria.items() if isinstance(criteria, Mapping) else criteria or ()

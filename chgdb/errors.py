@@ -46,6 +46,10 @@ class OfflineError(RemoteError):
     """Something is asked for that is not in the local cache while chgdb is told not to use the network."""
 
 
+class CriterionError(StoreError, ValueError):
+    """A search for what no column of the store can hold, or for nothing at all."""
+
+
 class UnknownMaterialError(ChgdbError, KeyError):
     """No record with this id; the message lists close matches."""
 

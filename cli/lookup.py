@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chgdb_cli.arguments import CatalogOption, JsonOption, complete_id, open_store
-from chgdb_cli.output import grid, percent, print_card, print_json, print_table, size, unit
+from chgdb_cli.output import grid, percent, print_card, print_json, print_table, shown_text, size, unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,26 +82,26 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """List the materials of a catalog that meet all criteria."""
-    criteria = dict(_criterion(text) for text in where or [])
+    criteria, predictions = _criteria(where, "--where"), _criteria(predicted, "--predicted")
     if space_group is not None:
-        criteria["space_group"] = space_group
+        criteria.append(("space_group", space_group))
     opened = open_store(catalog)
-    predictions = dict(_criterion(text, "--predicted") for text in predicted or [])
-    found = opened.search(elements=elements, chemical_system=only, formula=formula, predicted=predictions, **criteria)
+    found = opened.search(
+        elements=elements, chemical_system=only, formula=formula, predicted=predictions, where=criteria
+    )
+    properties = list(dict.fromkeys(name for name, _ in predictions))
     if predictions:
         _warn_of_stale_view(opened)
     rows = _rows(opened, found, sort)
     shown = rows if ids or limit == 0 else rows[:limit]
     if ids:
         names = opened.column("material_id")
-        print("".join(f"{names[row]}\n" for row in shown), end="")
+        print("".join(f"{shown_text(names[row])}\n" for row in shown), end="")
     elif as_json:
-        print_json(_facts(opened, shown, predictions))
+        print_json(_facts(opened, shown, properties))
     else:
-        extra = [name for name in criteria if name not in _SHOWN]
-        if sort is not None and sort.lstrip("-") not in (*_SHOWN, *extra):
-            extra.append(sort.lstrip("-"))
-        _print_found(opened, shown, len(rows), [*_SHOWN, *extra], predictions)
+        asked = [name for name, _ in criteria] + ([] if sort is None else [sort.lstrip("-").replace("-", "_")])
+        _print_found(opened, shown, len(rows), list(dict.fromkeys([*_SHOWN, *asked])), properties)
 
 
 def _warn_of_stale_view(catalog: Catalog) -> None:
@@ -113,26 +113,18 @@ def _warn_of_stale_view(catalog: Catalog) -> None:
         message(f"note: {stale}")
 
 
-def _criterion(text: str, option: str = "--where") -> tuple[str, Any]:
-    """
-    >>> _criterion("band_gap:1..3"), _criterion("volume:..50"), _criterion("code:GPAW"), _criterion("n_atoms:2")
-    (('band_gap', (1.0, 3.0)), ('volume', (None, 50.0)), ('code', 'GPAW'), ('n_atoms', 2.0))
-    """
-    name, colon, value = text.partition(":")
-    name, value = name.strip().replace("-", "_"), value.strip()
-    if not colon or not name.isidentifier() or not value:
-        raise typer.BadParameter(f"{text!r} is not COLUMN:RANGE, such as band_gap:1..3", param_hint=option)
-    low, dots, high = value.partition("..")
-    if dots:
-        try:
-            limits = tuple(float(end) if end.strip() else None for end in (low, high))
-        except ValueError:
-            raise typer.BadParameter(f"{value!r} is not a range such as 1..3", param_hint=option) from None
-        return name, limits
+def _criteria(texts: list[str] | None, option: str) -> list[tuple[str, Any]]:
+    """What --where or --predicted say."""
+    from chgdb.criteria import parse
+    from chgdb.errors import CriterionError
+
     try:
-        return name, float(value)
-    except ValueError:
-        return name, value
+        found = [parse(text) for text in texts or []]
+    except CriterionError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+    if option == "--where" and any(name == "predicted" for name, _ in found):
+        raise typer.BadParameter("what is predicted is asked for as --predicted bulk_modulus:200..", param_hint=option)
+    return found
 
 
 def _rows(catalog: Catalog, found: list[str], sort: str | None) -> list[int]:
@@ -211,6 +203,8 @@ def _cell(name: str, values: np.ndarray, row: int) -> str:
         return percent(value)
     if name == "stored_bytes":
         return size(value)
+    if values.dtype == "int8":
+        return _YES_NO.get(value, "–")
     return _text(value)
 
 
@@ -350,6 +344,7 @@ def _predicted(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
     return [(f"Predicted by {view.model} (columns of chgdb search --predicted)", lines)]
 
 
+_YES_NO = {1: "yes", 0: "no"}
 _TRUE_FALSE = " (1 true, 0 false, -1 unknown)"  # how a store says that a column of small integers is of this kind
 
 
@@ -358,7 +353,7 @@ def _explained(value: Any, attributes: Mapping[str, Any]) -> str:
     meaning = attributes.get("long_name", "")
     text = f"{_text(value)} {unit(attributes.get('units', ''))}".strip()
     if meaning.endswith(_TRUE_FALSE):
-        text = {1: "yes", 0: "no"}.get(value, "unknown")
+        text = _YES_NO.get(value, "unknown")
     return f"{text:<20}  {meaning.removesuffix(_TRUE_FALSE)}"
 
 

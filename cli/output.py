@@ -9,10 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
+def shown_text(text: str) -> str:
+    """Text of a file, a store or a server as text: what a terminal would obey is shown as a question mark.
+
+    >>> shown_text("Fe\x1b[31m")
+    'Fe?[31m'
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
 def message(text: str) -> None:
-    """One line on standard error. What a terminal would obey, from a name in a file, is shown as a question mark."""
-    line = " ".join(text.split())
-    print("".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
+    """One line on standard error."""
+    print(shown_text(" ".join(text.split())), file=sys.stderr)
 
 
 def print_json(facts: Any) -> None:
@@ -33,14 +41,14 @@ def _plain(value: Any) -> Any:
 def print_card(title: str, sections: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> None:
     """A title and sections of aligned names and values; titles are bold on a terminal. Empty sections are left out."""
     width = max((len(name) for _, rows in sections for name, _ in rows), default=0)
-    print(_bold(title))
+    print(_bold(shown_text(title)))
     for heading, rows in sections:
         if not rows:
             continue
         if heading:
-            print("\n" + _bold(heading))
+            print("\n" + _bold(shown_text(heading)))
         for name, value in rows:
-            print(f"  {name:<{width}}  {value}")
+            print(f"  {shown_text(name):<{width}}  {shown_text(value)}")
 
 
 def _bold(text: str) -> str:
@@ -48,20 +56,54 @@ def _bold(text: str) -> str:
 
 
 def print_table(headers: Iterable[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> None:
-    """A table, never wider than a terminal and never cut in a pipe; a header is (text, whether numbers follow)."""
+    """A table of which nothing is ever cut; a header is (text, whether numbers follow).
+
+    Where a terminal is too narrow for it, headers take several lines; where that does not do, either, each row becomes
+    a paragraph that begins with its first cell.
+    """
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    titles = [(shown_text(text), numeric) for text, numeric in headers]
+    cells = [[shown_text(cell) for cell in row] for row in rows]
+    longest = [max([cell_len(row[i]) for row in cells], default=0) for i in range(len(titles))]
+    widths = [max(width, cell_len(text)) for width, (text, _) in zip(longest, titles, strict=True)]
+    if sys.stdout.isatty():
+        room = Console().width - _GAP * (len(titles) - 1)
+        if sum(widths) > room:
+            words = [max(map(cell_len, text.split()), default=0) for text, _ in titles]
+            widths = [max(pair) for pair in zip(longest, words, strict=True)]
+        if sum(widths) > room:
+            _print_paragraphs([text for text, _ in titles], cells)
+            return
+    _print_grid(titles, cells, widths)
+
+
+_GAP = 2  # blanks between columns
+
+
+def _print_grid(titles: list[tuple[str, bool]], cells: list[list[str]], widths: list[int]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    # Into a pipe a line is as long as it has to be.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for text, numeric in headers:
-        table.add_column(text, justify="right" if numeric else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
+    console = Console(highlight=False, width=sum(widths) + _GAP * len(widths))
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for (text, numeric), width in zip(titles, widths, strict=True):
+        table.add_column(Text(text), justify="right" if numeric else "left", width=width, vertical="bottom")
+    for row in cells:
+        table.add_row(*map(Text, row))
     with console.capture() as captured:
         console.print(table)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _print_paragraphs(titles: list[str], cells: list[list[str]]) -> None:
+    width = max(map(len, titles[1:]), default=0)
+    for first, *others in cells:
+        print(_bold(first))
+        for title, cell in zip(titles[1:], others, strict=True):
+            print(f"  {title:<{width}}  {cell}".rstrip())
 
 
 def percent(fraction: float) -> str:

@@ -26,7 +26,7 @@ chgdb.formats
 chgdb.codecs
 chgdb.store
 chgdb.remote
-chgdb.predicted chgdb.catalog
+chgdb.criteria chgdb.predicted chgdb.catalog
 chgdb.inputs chgdb.features chgdb.densities chgdb.samples chgdb.datasets
 chgdb.ingest chgdb.extraction chgdb.verification chgdb.publish chgdb.latents
 chgdb.models

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import struct
+import subprocess
+import sys
+
 import pytest
 from small import Chgdb, one_line
 
 import chgdb
+from chgdb_cli.output import print_card, print_table
 
 
 @pytest.mark.parametrize(
@@ -20,7 +27,13 @@ import chgdb
         (["--where", "band_gap:1..", "--where", "n_atoms:2"], ["salt", "si"]),
         (["--where", "code:made up", "--sort", "-volume"], ["salt", "iron", "si"]),
         (["--sort", "band_gap"], ["si", "salt", "iron"]),
-        (["--where", "note:measured"], ["si"]),
+        (["--where", "note:Measured"], ["si"]),
+        (["--where", "formula:ClNa"], ["salt"]),
+        (["--where", "elements:Cl, Na"], ["salt"]),
+        (["--elements", "Na, Cl"], ["salt"]),
+        (["--only", "Cl, Na"], ["salt"]),
+        (["--where", "band_gap:1..", "--where", "band_gap:..2"], ["si"]),
+        (["--where", "material_id:si"], ["si"]),
     ],
 )
 def test_search(run_chgdb: Chgdb, arguments: list[str], ids: list[str]) -> None:
@@ -56,6 +69,11 @@ def test_search_columns_asked_for_are_shown(run_chgdb: Chgdb) -> None:
     [
         (["--where", "band_gap"], 2),
         (["--where", "band_gap:a..b"], 2),
+        (["--where", "band_gap:7..6"], 2),
+        (["--where", "predicted:3"], 2),
+        (["--predicted", "bulk_modulus:2..1"], 2),
+        (["--where", "band_gap:wide"], 1),
+        (["--where", "note:1..2"], 1),
         (["--where", "bandgap:1..2"], 1),
         (["--elements", "Xx"], 1),
         (["--formula", "not a formula"], 1),
@@ -113,3 +131,54 @@ def test_the_card_shows_what_a_column_warns_of(run_chgdb: Chgdb, monkeypatch: py
     assert card.code == 0
     assert "Notes" in card.out
     assert "keep them out of any training or test of it" in card.out
+
+
+@pytest.mark.parametrize("width", [20, 33, 40, 60, 200])
+def test_nothing_is_cut_on_a_narrow_terminal(store: str, width: int) -> None:
+    arguments = ["search", "--sort", "-band_gap", "--where", "band_gap:0.."]
+    shown = on_terminal(width, *arguments, "--catalog", store)
+    for text in ("salt", "si", "NaCl", "28", "8.5", "1.1", "bytes", "gap", "2 of 3 materials"):
+        assert text in shown
+    assert "…" not in shown
+    lines = [line.split() for line in shown.splitlines()]
+    assert max(map(len, shown.splitlines())) <= max(width, 27)
+    assert ["salt"] in lines if width <= 60 else any(line[:2] == ["salt", "NaCl"] for line in lines)
+
+
+def on_terminal(width: int, *arguments: str) -> str:
+    """What a command shows on a terminal of so many columns, without its bold letters."""
+    pty = pytest.importorskip("pty")
+    import fcntl
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chgdb_cli.main", *arguments],
+        stdout=theirs, stderr=theirs, env=environment | {"TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    parts = []
+    while part := _read(ours):
+        parts.append(part)
+    os.close(ours)
+    assert process.wait(60) == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", b"".join(parts).decode())
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # Linux's way to say that the other end is closed
+        return b""
+
+
+def test_text_of_a_store_is_shown_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([("id", False), ("[red]n[/red]", True)], [["Fe[bold]1", "\x1b[31m7"], ["a" * 11_000, ":smile:"]])
+    print_card("Fe[bold]1\x1b[2J", [("", [("[i]a", "\x07b")])])
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\x07" not in out
+    for text in ("Fe[bold]1", "[red]n[/red]", "?[31m7", "a" * 11_000, ":smile:", "[i]a"):
+        assert text in out
