@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from chgdb.atomic import replacing
 from chgdb.density import Crystal
 from chgdb.elements import atomic_number
 from chgdb.errors import ChgdbError, UnknownMaterialError
@@ -199,9 +200,7 @@ def append(materials: Iterable[tuple[dict, dict[str, bytes], float]], folder: Pa
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to a temporary neighbour of `path` and rename it, so that a reader never sees half a file."""
-    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
-    with open(temporary, "wb") as f:
-        f.write(data)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
+    with replacing(path) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

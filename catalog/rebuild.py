@@ -19,7 +19,6 @@ a latent means is defined by its weights, and training them anew is a decision. 
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +38,7 @@ from chgdb.latents import description, volumes
 from chgdb.latents import stores as latents
 from chgdb.models import storage
 from chgdb.plugins import models_folder
+from chgdb.store.transaction import writing
 from chgdb_catalog import batches, datasheet, labels
 from chgdb_catalog.columns import ATTRIBUTES, COLUMNS, PROVENANCE
 from chgdb_catalog.dft import checks
@@ -100,12 +100,8 @@ def build_store(out: Path, labels_path: Path, workers: int | None) -> None:
     if not report.complete:
         material_id, reason = report.refused[0]
         raise ChgdbError(f"{len(report.refused)} of {len(ids)} densities were refused, first {material_id}: {reason}")
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    fresh.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    with writing(out) as transaction, transaction.version(fresh):
+        pass  # it is whole
 
 
 def add_latents(store: Path, workers: int | None) -> None:

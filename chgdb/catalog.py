@@ -76,7 +76,7 @@ class Catalog:
 
     def __init__(self, path_or_url: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> None:
         self._source = os.fspath(path_or_url), options  # with the password that `path` does not show
-        self._store = Store(locate(path_or_url, options=options))
+        self._opened = Store(locate(path_or_url, options=options))
 
     def __reduce__(self) -> tuple[Any, ...]:
         place, options = self._source
@@ -88,7 +88,7 @@ class Catalog:
     @property
     def path(self) -> str:
         """The store's folder or URL."""
-        return self._store.location
+        return self.store.location
 
     @property
     def zarr_url(self) -> str:
@@ -97,16 +97,16 @@ class Catalog:
         The store's own, but for one that was published to a bucket: then that of the current release, which stays
         there as long as `publish` keeps it.
         """
-        return self._consistent(lambda store: getattr(store.files, "zarr_url", store.location))
+        return self.consistent(lambda store: getattr(store.files, "zarr_url", store.location))
 
     @property
     def format_version(self) -> int:
-        return self._store.format_version
+        return self.store.format_version
 
     @property
     def attributes(self) -> dict[str, Any]:
         """Root attributes of the store: title, licence and what else its maker wrote."""
-        return dict(self._store.attributes)
+        return dict(self.store.attributes)
 
     @property
     def prior(self) -> Prior | None:
@@ -115,12 +115,17 @@ class Catalog:
         def newest(store: Store) -> Prior | None:
             return store.prior(store.prior_ids[-1]) if store.prior_ids else None
 
-        return self._consistent(newest)
+        return self.consistent(newest)
 
-    def _consistent(self, read: Callable[[Store], T]) -> T:
+    @property
+    def store(self) -> Store:
+        """The version of the store that was read last. What is read from it alone may be of the past: `consistent`."""
+        return self._opened
+
+    def consistent(self, read: Callable[[Store], T]) -> T:
         """Result of `read` on one version of the store: again with the new one where it was replaced meanwhile."""
         for attempt in range(100):
-            store = self._store
+            store = self.store
             try:
                 value = read(store)
             except ChgdbError:
@@ -140,7 +145,7 @@ class Catalog:
             if token == store.token:
                 return False
             if token is not None:
-                self._store = Store(store.files)
+                self._opened = Store(store.files)
                 return True
             time.sleep(0.02)
         raise StoreError(f"{self.path} is gone")
@@ -148,16 +153,16 @@ class Catalog:
     # Mapping -----------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return self._store.n_materials
+        return self.store.n_materials
 
     def __contains__(self, material_id: object) -> bool:
-        return isinstance(material_id, str) and self._consistent(lambda store: store.find(material_id)) is not None
+        return isinstance(material_id, str) and self.consistent(lambda store: store.find(material_id)) is not None
 
     def __getitem__(self, material_id: str) -> Record:
         """Raises `UnknownMaterialError` with close matches."""
         if not isinstance(material_id, str):
             raise TypeError(f"a catalog is indexed by material ids, strings, not by {type(material_id).__name__}")
-        self._consistent(lambda store: self._locate(store, material_id))
+        self.consistent(lambda store: self._locate(store, material_id))
         return Record(self, material_id)
 
     def prefetch(self, ids: Iterable[str]) -> None:
@@ -166,7 +171,7 @@ class Catalog:
         For a remote store; for one on a disk it does nothing. Ids that the store does not have are left out.
         """
         wanted = list(ids)
-        self._consistent(lambda store: store.prefetch(wanted))
+        self.consistent(lambda store: store.prefetch(wanted))
 
     def __iter__(self) -> Iterator[Record]:
         return (Record(self, material_id) for material_id in self.ids)
@@ -189,11 +194,11 @@ class Catalog:
     @property
     def columns(self) -> dict[str, dict[str, Any]]:
         """Name of every column -> its attributes (`long_name`, `units`)."""
-        return {name: dict(self._store.arrays[name].attributes) for name in _column_names(self._store)}
+        return {name: dict(self.store.arrays[name].attributes) for name in _column_names(self.store)}
 
     def column(self, name: str) -> np.ndarray:
         """A whole column: numbers, or texts as Python strings. Raises `StoreError` with the names there are."""
-        return self._consistent(lambda store: store.column(_known(store, name)))
+        return self.consistent(lambda store: store.column(_known(store, name)))
 
     def search(
         self,
@@ -239,7 +244,7 @@ class Catalog:
                 keep &= np.array([system == set(text.split()) for text in store.column("elements")], bool)
             return [str(i) for i in store.column("material_id")[keep]]
 
-        return self._consistent(matching)
+        return self.consistent(matching)
 
     def info(self) -> dict[str, Any]:
         """path, n_materials, format_version, stored_bytes (all files of the store), payload_bytes and text_bytes (sums
@@ -275,7 +280,7 @@ class Catalog:
                 | {key: value for key, value in store.attributes.items() if key in ("title", "licence", "generator")}
             )
 
-        return self._consistent(facts)
+        return self.consistent(facts)
 
     def view(self, name: str = "properties") -> View:
         """Properties that a model predicted for every material; warns with `views.StaleViewWarning` where another
@@ -294,7 +299,7 @@ class Catalog:
         def facts(store: Store) -> dict[str, Any] | None:
             return None if store.latents is None else {**store.latents.model, "step": store.latents.step}
 
-        return self._consistent(facts)
+        return self.consistent(facts)
 
     def latents(self, ids: Iterable[str] | None = None) -> np.ndarray:
         """Latent tensors, float32 (n, channel, z, y, x), zero where the cell does not reach.
@@ -322,14 +327,14 @@ class Catalog:
                 result[place] = np.nan if values is None else values * np.float32(reader.step)
             return result
 
-        return self._consistent(read)
+        return self.consistent(read)
 
     def to_xarray(self) -> xarray.Dataset:
         """Every column as a lazy `xarray.Dataset` along the dimension `material`, indexed by id; of Dask arrays, which
         a cluster can compute with, where Dask is installed."""
         import xarray
 
-        dataset = xarray.open_zarr(self._store.files.zarr_store(), consolidated=True)
+        dataset = xarray.open_zarr(self.store.files.zarr_store(), consolidated=True)
         return dataset.set_index(material="material_id")
 
 
@@ -350,7 +355,7 @@ class Record:
     def _read(self, read: Callable[[Store, Location], T]) -> T:
         locate = self.catalog._locate
         try:
-            return self.catalog._consistent(lambda store: read(store, locate(store, self.material_id)))
+            return self.catalog.consistent(lambda store: read(store, locate(store, self.material_id)))
         except OfflineError as error:
             raise OfflineError(f"{self.material_id}: {error}") from error
 
@@ -410,7 +415,7 @@ class Record:
     @property
     def density(self) -> Density:
         """Decoded on the native grid; kept after the first use."""
-        store = self.catalog._store
+        store = self.catalog.store
         if self._density is None or self._density[0] is not store:
             self._density = store, self.decode()
         return self._density[1]

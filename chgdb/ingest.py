@@ -7,9 +7,9 @@ store, and at the end writes the next version of the store whole and swaps it in
 
 from __future__ import annotations
 
+import io
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from . import __version__
+from . import __version__, atomic
 from .catalog import open_catalog
 from .codecs import DEFAULT_TOLERANCE, encode, header
 from .density import Density
@@ -32,10 +32,10 @@ from .parallel.progress import reporting
 from .remote.transport import is_url, read_file
 from .store.append import CannotLink, append_table, can_append
 from .store.files import FolderFiles
-from .store.journal import Journal, open_journal
+from .store.journal import PRIOR, RECORDS, Journal, open_journal
 from .store.reader import Location, Store, crc32c
-from .store.swap import beside, swap_in
-from .store.table import Finished, Table, check_column_name, check_value, from_finished, from_store, merge
+from .store.table import Finished, check_column_name, check_value, from_finished, from_store, merge
+from .store.transaction import Transaction, writing
 from .store.writer import write_table
 
 if TYPE_CHECKING:
@@ -341,17 +341,14 @@ class _Build:
     def run(self) -> BuildReport:
         if self.on_duplicate not in ("refuse", "replace"):
             raise StoreError(f"on_duplicate is {self.on_duplicate!r}; expected 'refuse' or 'replace'")
-        try:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            with open_journal(self.out) as journal:
-                return self._run(journal)
-        except OSError as error:
-            if isinstance(error, ChgdbError):
-                raise
-            raise StoreError(f"{self.out}: {error}; finished records are kept, build again") from error
+        with (
+            writing(self.out, advice="; finished records are kept, build again") as transaction,
+            open_journal(transaction, RECORDS, PRIOR) as journal,
+        ):
+            return self._run(transaction, journal)
 
-    def _run(self, journal: Journal) -> BuildReport:
-        store = self._existing()
+    def _run(self, transaction: Transaction, journal: Journal) -> BuildReport:
+        store = self._existing(transaction)
         prior = self._choose_prior(store, journal)
         arrays = None if prior is None else prior.to_arrays()
         folder = "" if self.scheduler in (None, PROCESSES) else os.getcwd()
@@ -366,7 +363,7 @@ class _Build:
         finished = [journal.finished[task.key] for task in tasks if task.key in journal.finished]
         held = {r.material_id for r in finished if store is not None and store.find(r.material_id) is not None}
         if finished:
-            self._commit(store, finished, prior)
+            self._commit(transaction, store, finished, prior)
         new = [record.material_id for record in finished]
         return BuildReport(
             str(self.out),
@@ -376,16 +373,11 @@ class _Build:
             tuple(self.refused),
         )
 
-    def _existing(self) -> Store | None:
-        if not os.path.lexists(self.out):
-            return None
-        if not self.append:
+    def _existing(self, transaction: Transaction) -> Store | None:
+        if os.path.lexists(self.out) and not self.append:
             raise StoreError(f"{self.out} exists already; choose another folder, or append to it")
-        if self.out.is_dir() and not any(self.out.iterdir()):
-            self.out.rmdir()
+        if not transaction.exists:
             return None
-        if not self.out.is_dir():
-            raise StoreError(f"{self.out} is a file; a store is written to a folder")
         return Store(FolderFiles(self.out))
 
     def _choose_prior(self, store: Store | None, journal: Journal) -> Prior | None:
@@ -406,17 +398,16 @@ class _Build:
         """Fitted over all sources, and kept in the journal: finished records depend on it."""
         from .promolecule import Prior
 
-        path = journal.folder / "prior.npz"
+        path = journal.folder / PRIOR
         if path.exists():
             try:
                 return Prior.from_arrays(parse_npz(path.read_bytes()))
             except ValueError as error:
                 raise StoreError(f"{path} is damaged ({error}): remove it and build again") from None
         prior = self._fitted()
-        partial = path.with_suffix(".partial")
-        with open(partial, "wb") as file:
-            np.savez(file, allow_pickle=False, **prior.to_arrays())
-        os.replace(partial, path)
+        packed = io.BytesIO()
+        np.savez(packed, allow_pickle=False, **prior.to_arrays())
+        atomic.write(path, packed.getvalue())
         return prior
 
     def _fitted(self) -> Prior:
@@ -492,7 +483,9 @@ class _Build:
         elif outcome.result is None:
             self.refused.append((outcome.task.source, outcome.reason))
 
-    def _commit(self, store: Store | None, finished: list[Finished], prior: Prior | None) -> None:
+    def _commit(
+        self, transaction: Transaction, store: Store | None, finished: list[Finished], prior: Prior | None
+    ) -> None:
         """Write the next version of the store and swap it in."""
         complete = [
             Finished(r.material_id, r.payload, r.extras, {**r.values, **self.metadata(r.material_id)}) for r in finished
@@ -501,19 +494,12 @@ class _Build:
         if prior is not None and any(header(r.payload).prior_id == prior.identifier for r in finished):
             table.priors[prior.identifier] = prior.to_arrays()
         table.attributes = {"generator": f"chgdb {__version__}", **self.attributes}
-        staging = beside(self.out, "staging")
-        if store is None:
-            write_table(staging, table)
-        elif not (can_append(store, table) and self._append(staging, store, table)):
-            write_table(staging, merge(from_store(store), table))
-        swap_in(staging, self.out)
-
-    def _append(self, staging: Path, store: Store, table: Table) -> bool:
-        """Write the next version of a store with unchanged chunks linked; False where it has to be written whole."""
-        try:
-            append_table(staging, store, table)
-        except (CannotLink, ChecksumError):  # writing it whole says which record is damaged, if one is
-            if staging.exists():
-                shutil.rmtree(staging)
-            return False
-        return True
+        if store is not None and can_append(store, table):
+            try:
+                with transaction.version() as folder:
+                    append_table(folder, store, table)
+                return
+            except (CannotLink, ChecksumError):  # writing it whole says which record is damaged, if one is
+                pass
+        with transaction.version() as folder:
+            write_table(folder, table if store is None else merge(from_store(store), table))

@@ -70,7 +70,7 @@ class View(Mapping[str, np.ndarray]):
     def __getitem__(self, key: str) -> np.ndarray:
         if key not in self._names():
             raise StoreError(f"the view {self.name} of {self.catalog.path} has no {key!r}; there are {', '.join(self)}")
-        return self.catalog._consistent(lambda store: store.column(f"{GROUP}/{self.name}/{key}"))
+        return self.catalog.consistent(lambda store: store.column(f"{GROUP}/{self.name}/{key}"))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names())
@@ -80,7 +80,7 @@ class View(Mapping[str, np.ndarray]):
 
     def attributes(self, key: str) -> dict[str, Any]:
         """Attributes of one array: units, long_name, model, scores."""
-        return dict(self.catalog._store.arrays[f"{GROUP}/{self.name}/{key}"].attributes)
+        return dict(self.catalog.store.arrays[f"{GROUP}/{self.name}/{key}"].attributes)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ class View(Mapping[str, np.ndarray]):
         """The view as a lazy `xarray.Dataset` along the dimension `material`, indexed by id."""
         import xarray
 
-        store = self.catalog._store.files.zarr_store()
+        store = self.catalog.store.files.zarr_store()
         dataset = xarray.open_zarr(store, group=f"{GROUP}/{self.name}", consolidated=False)
         return dataset.set_index(material="material_id")
 
@@ -120,7 +120,7 @@ class View(Mapping[str, np.ndarray]):
 def names(catalog: Catalog, view: str = PROPERTIES) -> list[str]:
     """Names of the arrays of a view, none where the catalog does not have it."""
     prefix = f"{GROUP}/{view}/"
-    found = [name.removeprefix(prefix) for name in catalog._store.arrays if name.startswith(prefix)]
+    found = [name.removeprefix(prefix) for name in catalog.store.arrays if name.startswith(prefix)]
     return [name for name in found if name != "material_id"]
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import __version__
+from .atomic import write_flushed
 from .catalog import open_catalog
 from .errors import ChecksumError, RemoteError, StoreError
 from .parallel.progress import reporting
@@ -32,9 +33,8 @@ from .remote.files import RemoteFiles
 from .remote.transport import Transport, connect, is_url
 from .store.files import FolderFiles
 from .store.head import CHECKSUMS, HEAD, RELEASE, Head, belongs, crc32c, digest, pack, unpack
-from .store.journal import changing
 from .store.reader import Store
-from .store.swap import beside, swap_in
+from .store.transaction import Transaction, beside, writing
 
 T = TypeVar("T")
 Progress = bool | Callable[[int, int, str], None]
@@ -87,7 +87,7 @@ def publish(
     options: for the file system, as in `fsspec.filesystem`.
     Raises `StoreError` where the store is damaged, `RemoteError` where the place cannot be written to.
     """
-    source = open_catalog(store)._store
+    source = open_catalog(store).store
     if not source.checksums:  # what there is to publish is what they list
         raise ChecksumError(f"{source.location}: {CHECKSUMS} is damaged; get a fresh copy of the store")
     head = _head(source)
@@ -147,31 +147,18 @@ def _entry(data: bytes) -> dict[str, Any]:
 
 def _to_folder(source: Store, head: Head, target: Path, step: Callable[[str], None]) -> Publication:
     version = head.version
-    if target.is_dir() and any(target.iterdir()) and not (target / "zarr.json").exists():
-        raise StoreError(f"{target}: there is something else than a store; choose another folder")
-    if os.path.lexists(target) and not target.is_dir():
-        raise StoreError(f"{target} is a file; a store is published to a folder or a URL")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with changing(target):
-            if _published(target) == version:
-                total = sum(size for _, size in source.checksums.values())
-                return Publication(str(target), str(target), version, False, len(source.checksums) + 1, total, 0)
-            if target.is_dir() and not any(target.iterdir()):
-                target.rmdir()
-            staging = beside(target, "staging")
-            files: dict[str, dict[str, Any]] = {}
+    files: dict[str, dict[str, Any]] = {}
+    with writing(target, advice="; nothing was published") as transaction:
+        if _published(target) == version:
+            total = sum(size for _, size in source.checksums.values())
+            return Publication(str(target), str(target), version, False, len(source.checksums) + 1, total, 0)
+        with transaction.version() as folder:
             for key, data in _contents(source, head):
-                _write(staging / key, data)
+                write_flushed(folder / key, data)
                 files[key] = _entry(data)
                 step(key)
-            _write(staging / HEAD, pack(head.files, head.digests))
-            _write(staging / RELEASE, _manifest(source, version, "", files))
-            swap_in(staging, target)
-    except OSError as error:
-        if isinstance(error, StoreError):
-            raise
-        raise StoreError(f"{target}: cannot be written: {error.strerror or error}; nothing was published") from error
+            write_flushed(folder / HEAD, pack(head.files, head.digests))
+            write_flushed(folder / RELEASE, _manifest(source, version, "", files))
     size = sum(entry["size"] for entry in files.values())
     return Publication(str(target), str(target), version, True, len(files), size, size)
 
@@ -277,40 +264,38 @@ def pull(
     Raises `RemoteError` where the server fails, `StoreError` where the folder cannot be written or is something else.
     """
     target = Path(out) if out is not None else Path(url.partition("?")[0].rstrip("/").rpartition("/")[2])
-    if not target.name or (target.is_dir() and any(target.iterdir()) and not (target / "zarr.json").exists()):
-        raise StoreError(f"{target}: there is something else than a store; choose another folder")
+    if not target.name:
+        raise StoreError(f"{url}: name the folder to write to")
     for _ in range(3):
         remote = RemoteFiles(url, options, cached=False)
         store = Store(remote)  # says what is wrong where it is no store
         try:
-            return _pull(remote, store, target, progress)
+            with writing(target, advice="; pull again to go on") as transaction:
+                return _pull(remote, store, transaction, progress)
         except StoreError:
             if not remote.changed():
                 raise
-        except OSError as error:
-            raise StoreError(f"{target}: cannot be written: {error.strerror or error}; pull again to go on") from error
     raise RemoteError(f"{remote.location}: is being replaced again and again; try again later")
 
 
-def _pull(remote: RemoteFiles, store: Store, target: Path, progress: Progress) -> Pulled:
-    head = remote.head
+def _pull(remote: RemoteFiles, store: Store, transaction: Transaction, progress: Progress) -> Pulled:
+    head, target = remote.head, transaction.target
     if not head.checksums:  # what there is to bring is what they list
         raise RemoteError(f"{remote.location}: {CHECKSUMS} is damaged there; tell its owner")
     size = sum(size for _, size in head.checksums.values())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with changing(target):
-        staging = beside(target, "pull")
-        if _is_whole(target, head):
-            if staging.exists():  # killed after the exchange: the version before
-                shutil.rmtree(staging)
-            return Pulled(str(target), remote.location, head.version, False, store.n_materials, size, 0)
-        staging.mkdir(exist_ok=True)
+    path = str(transaction.path)
+    part = beside(target, "pull")  # under one name, so that an interrupted pull goes on
+    if _is_whole(target, head):
+        if part.exists():
+            shutil.rmtree(part)
+        return Pulled(path, remote.location, head.version, False, store.n_materials, size, 0)
+    with transaction.version(part) as folder:
         manifest = _release(remote, head)
         with reporting(progress, "Pulling", 0, len(head.checksums)) as step:
 
             def bring(key: str) -> int:
                 try:
-                    received = _bring(remote, head, key, staging, target, manifest.get(key))
+                    received = _bring(remote, head, key, folder, target, manifest.get(key))
                 except KeyError:
                     raise RemoteError(f"{remote.location}: {key} is missing there; tell its owner") from None
                 step(key)
@@ -318,14 +303,13 @@ def _pull(remote: RemoteFiles, store: Store, target: Path, progress: Progress) -
 
             with ThreadPoolExecutor(_CONCURRENCY, "chgdb") as pool:
                 received = sum(pool.map(bring, sorted(head.checksums)))
-        for path in [p for p in staging.rglob("*") if p.is_file()]:
-            if path.relative_to(staging).as_posix() not in head.checksums:
-                path.unlink()  # of another version
+        for file in [p for p in folder.rglob("*") if p.is_file()]:
+            if file.relative_to(folder).as_posix() not in head.checksums:
+                file.unlink()  # of another version
         if head.digests:
-            _write(staging / HEAD, pack(head.files, head.digests))
-        _write(staging / CHECKSUMS, head.files[CHECKSUMS])
-        swap_in(staging, target)
-    return Pulled(str(target), remote.location, head.version, True, store.n_materials, size, received)
+            write_flushed(folder / HEAD, pack(head.files, head.digests))
+        write_flushed(folder / CHECKSUMS, head.files[CHECKSUMS])
+    return Pulled(path, remote.location, head.version, True, store.n_materials, size, received)
 
 
 def _release(remote: RemoteFiles, head: Head) -> dict[str, str]:
@@ -344,6 +328,10 @@ def _is_whole(target: Path, head: Head) -> bool:
     try:
         same = (target / CHECKSUMS).read_bytes() == head.files[CHECKSUMS]
     except FileNotFoundError:
+        return False
+    try:
+        same &= not head.digests or unpack((target / HEAD).read_bytes()).version == head.version
+    except (FileNotFoundError, ValueError):
         return False
     return same and all(_holds(target, key, head) for key in head.checksums)
 
@@ -372,7 +360,7 @@ def _bring(remote: RemoteFiles, head: Head, key: str, staging: Path, target: Pat
         if size <= _STEP or attempt:
             data = remote.read(key)
             received += len(data)
-            _write(part, data)
+            write_flushed(part, data)
         else:
             received += _append(remote, key, part, size)
             data = part.read_bytes()
@@ -398,12 +386,3 @@ def _append(remote: RemoteFiles, key: str, part: Path, size: int) -> int:
             file.flush()
             received += len(data)
     return received
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file and flush it to the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

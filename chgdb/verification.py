@@ -31,6 +31,7 @@ from .store.reader import (
     id_hash,
     is_protected,
 )
+from .store.transaction import is_junk
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class _Check:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self.store: Store = catalog._store
+        self.store: Store = catalog.store
         self.problems: list[Problem] = []
         self.lost: list[str] = []
         self.n_files = 0
@@ -116,7 +117,7 @@ class _Check:
         """Every file against checksums.txt, and the other way round."""
         files = self.store.files
         beside = (CHECKSUMS, HEAD, RELEASE)
-        present = {key for key in files.keys() if key not in beside}  # noqa: SIM118 (not a mapping)
+        present = {key for key in files.keys() if key not in beside and not is_junk(key)}  # noqa: SIM118 (no mapping)
         self.n_files = len(present) + 1
         try:
             expected = dict(parse_checksums(files.read(CHECKSUMS)))

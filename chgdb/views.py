@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from .catalog import open_catalog
 from .errors import StoreError
 from .predicted import GROUP, OUT_OF_FOLD, PROPERTIES, STD, StaleViewWarning, View, names, view
 from .prediction import DEFAULT_MODEL, load_model
+from .store.reader import PARITY, Store
 from .targets import TARGETS
 
 if TYPE_CHECKING:
@@ -46,46 +46,49 @@ def compute(
 
     ensemble = load_model(model, folder)
     catalog = open_catalog(store)
+    before = catalog.store.token
     rows = from_catalog(catalog, ensemble.inputs, cache=cache, workers=workers, scheduler=scheduler, progress=progress)
-    write(Path(catalog.path), rows.ids, ensemble.predict(rows, out_of_fold=True), ensemble)
+    write(Path(catalog.path), rows.ids, ensemble.predict(rows, out_of_fold=True), ensemble, before)
     return ensemble.identifier
 
 
-def write(store: Path, ids: tuple[str, ...], predictions: Predictions, ensemble: Ensemble) -> None:
+def write(
+    store: Path, ids: tuple[str, ...], predictions: Predictions, ensemble: Ensemble, token: object = None
+) -> None:
     """Put the view `properties` into a store, in the place of an older one.
 
-    ids: of all rows of the store, in its order. Raises `StoreError` where they are not, or the store cannot be written.
+    ids: of all rows of the store, in its order. token: of the version of the store that they were predicted from, where
+    another one is to be refused. Raises `StoreError` where they are not, or the store cannot be written.
     """
-    from .store.journal import changing
-    from .store.swap import beside, swap_in
+    from .store.transaction import writing
 
     if not (store / "zarr.json").is_file():
         raise StoreError(f"{store}: views are written into a store in a folder, and there is none")
-    with changing(store):
-        if tuple(open_catalog(store).ids) != ids:
+    with writing(store) as transaction:
+        catalog = open_catalog(store)
+        if tuple(catalog.ids) != ids or token not in (None, catalog.store.token):
             raise StoreError(f"{store} has changed since its properties were predicted: predict them again")
-        staging = beside(store, "staging")
-        try:
-            shutil.copytree(store, staging)
-            _write_group(staging, ids, predictions, ensemble)
-            swap_in(staging, store)
-        except OSError as error:
-            shutil.rmtree(staging, ignore_errors=True)
-            if isinstance(error, StoreError):
-                raise
-            raise StoreError(f"{store}: {error.strerror or error}") from error
+        with transaction.version() as folder:
+            _copy(catalog.store, folder)
+            _write_group(folder, ids, predictions, ensemble)
+
+
+def _copy(store: Store, folder: Path) -> None:
+    """The files of a store but for the view, those of Zarr alone: sealing makes the others anew."""
+    for key in store.checksums:
+        if not key.startswith(f"{GROUP}/{PROPERTIES}/") and key != PARITY:
+            place = folder / key
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(store.read(key))
 
 
 def _write_group(folder: Path, ids: tuple[str, ...], predictions: Predictions, ensemble: Ensemble) -> None:
     """Add the view's arrays to a store that nobody reads yet, and its checksums."""
     import zarr
 
-    from .store.writer import CHECKSUMS, CHUNK_ROWS, HEAD, NAN, PARITY, seal, write_array
+    from .store.writer import CHUNK_ROWS, NAN, seal, write_array
 
     place = f"{GROUP}/{PROPERTIES}"
-    shutil.rmtree(folder / place, ignore_errors=True)
-    for name in (CHECKSUMS, HEAD, PARITY):  # not Zarr's, which warns of them; sealing makes them anew
-        (folder / name).unlink(missing_ok=True)
     description = ensemble.description
     about = {
         "model": ensemble.identifier,

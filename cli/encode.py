@@ -88,7 +88,7 @@ def encode(
     density = load(source, catalog, elements)
     coded = latents.encode(loaded, density, refine, progress=sys.stderr.isatty())
     output.parent.mkdir(parents=True, exist_ok=True)
-    latent_files.write(output, coded, loaded, density)
+    latent_files.write(output, coded, loaded, density, replace=force)
     wider = loaded.configuration.is_reduced(density.crystal.cell)
     if len(density.channels) > 1:
         message(f"{source}: the total density is encoded, not {', '.join(list(density.channels)[1:])}")

@@ -247,9 +247,13 @@ def _holds(path: str, density: Density, kind: Format) -> bool:
 
 
 def _extract(record: Record, path: str, force: bool) -> dict[str, Any]:
+    from chgdb.errors import StoreError
     from chgdb.extraction import extract
 
-    _make_parent(path)
+    if os.path.exists(record.catalog.path) and os.path.realpath(record.catalog.path) == os.path.realpath(path):
+        raise StoreError(
+            f"{path} is the catalog itself, and would lose its other materials; choose another name with -o"
+        )
     extract(record.catalog, [record.material_id], path, replace=force)
     grid = record.grid
     return _facts(record, path, record.formula, grid, record.n_electrons) | {"grid": list(grid)}

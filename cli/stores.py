@@ -7,13 +7,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chgdb_cli.arguments import ElementsOption, JsonOption, QuietOption, SchedulerOption, parse_elements
 from chgdb_cli.encode import ModelOption
 from chgdb_cli.output import count, message, percent, print_json, size
+
+if TYPE_CHECKING:
+    from chgdb.store.transaction import Transaction
 
 #: Note beside a store that is being built: predictions are wanted for what it will hold.
 _PREDICTIONS = "predictions"
@@ -112,7 +115,7 @@ def build(
     from chgdb.codecs import DEFAULT_TOLERANCE
     from chgdb.ingest import BuildReport
     from chgdb.ingest import build as build_store
-    from chgdb.store.journal import is_due, set_due, tidy
+    from chgdb.store.transaction import is_due, writing
 
     if lossless and tolerance:
         raise typer.BadParameter("give either --tolerance or --lossless", param_hint="--lossless")
@@ -131,54 +134,53 @@ def build(
         "structure_source": structure_source,
         "licence": licence,
     }
-    wanted = is_due(out, _PREDICTIONS) or _has_predictions(out) if predict is None else predict
-    report = BuildReport(str(out), (), (), (), ())
-    if inputs:
-        with _remembered(out, wanted and predict is None):
-            report = build_store(
-                out,
-                inputs,
-                ids=ids,
-                id_from=id_from,
-                properties=properties,
-                elements=parse_elements(elements),
-                tolerance=0.0 if lossless else DEFAULT_TOLERANCE if tolerance is None else tolerance,
-                workers=workers,
-                scheduler=scheduler,
-                on_duplicate="replace" if replace else "refuse",
-                append=append,
-                prior={Prior.auto: "auto", Prior.fit: "fit", Prior.none: None}[prior],
-                provenance={name: value for name, value in given.items() if value is not None},
-                attributes={"title": title} if title else None,
-                keep_extras=extras,
-                progress=not quiet and sys.stderr.isatty(),
-            )
-    for note in report.notes:
-        message(f"note: {note}")
-    for source, reason in report.left_out:
-        message(f"left out: {source}: {reason}")
-    for source, reason in report.refused:
-        message(f"refused: {reason}" if source in reason else f"refused: {source}: {reason}")
-    facts: dict[str, Any] = {
-        "path": report.path,
-        "added": list(report.added),
-        "replaced": list(report.replaced),
-        "skipped": list(report.skipped),
-        "refused": [{"source": source, "reason": reason} for source, reason in report.refused],
-        "left_out": [{"source": source, "reason": reason} for source, reason in report.left_out],
-        "notes": list(report.notes),
-    }
-    if latents and (report.complete or (out / "zarr.json").is_file()):
-        facts["latents"] = _add_latents(out, model, (workers, scheduler), not quiet and sys.stderr.isatty())
-    if wanted and (report.added or report.replaced or not _has_predictions(out)):
-        from chgdb.views import compute
+    with writing(out) as transaction:  # over all of it: nobody comes in between
+        wanted = is_due(out, _PREDICTIONS) or _has_predictions(out) if predict is None else predict
+        report = BuildReport(str(out), (), (), (), ())
+        if inputs:
+            with _remembered(transaction, wanted and predict is None):
+                report = build_store(
+                    out,
+                    inputs,
+                    ids=ids,
+                    id_from=id_from,
+                    properties=properties,
+                    elements=parse_elements(elements),
+                    tolerance=0.0 if lossless else DEFAULT_TOLERANCE if tolerance is None else tolerance,
+                    workers=workers,
+                    scheduler=scheduler,
+                    on_duplicate="replace" if replace else "refuse",
+                    append=append,
+                    prior={Prior.auto: "auto", Prior.fit: "fit", Prior.none: None}[prior],
+                    provenance={name: value for name, value in given.items() if value is not None},
+                    attributes={"title": title} if title else None,
+                    keep_extras=extras,
+                    progress=not quiet and sys.stderr.isatty(),
+                )
+        for note in report.notes:
+            message(f"note: {note}")
+        for source, reason in report.left_out:
+            message(f"left out: {source}: {reason}")
+        for source, reason in report.refused:
+            message(f"refused: {reason}" if source in reason else f"refused: {source}: {reason}")
+        facts: dict[str, Any] = {
+            "path": report.path,
+            "added": list(report.added),
+            "replaced": list(report.replaced),
+            "skipped": list(report.skipped),
+            "refused": [{"source": source, "reason": reason} for source, reason in report.refused],
+            "left_out": [{"source": source, "reason": reason} for source, reason in report.left_out],
+            "notes": list(report.notes),
+        }
+        if latents and (report.complete or (out / "zarr.json").is_file()):
+            facts["latents"] = _add_latents(out, model, (workers, scheduler), not quiet and sys.stderr.isatty())
+        if wanted and (report.added or report.replaced or not _has_predictions(out)):
+            from chgdb.views import compute
 
-        facts["predictions"] = compute(
-            out, workers=workers, scheduler=scheduler, progress=not quiet and sys.stderr.isatty()
-        )
-    elif not inputs:
-        tidy(out)  # nothing to write, but what was killed while removing the old version has left some of it
-    set_due(out, _PREDICTIONS, False)
+            facts["predictions"] = compute(
+                out, workers=workers, scheduler=scheduler, progress=not quiet and sys.stderr.isatty()
+            )
+        transaction.set_due(_PREDICTIONS, False)
     facts |= _size_of(report.path)
     if as_json:
         print_json(facts)
@@ -189,19 +191,18 @@ def build(
 
 
 @contextmanager
-def _remembered(out: Path, predictions: bool) -> Iterator[None]:
+def _remembered(transaction: Transaction, predictions: bool) -> Iterator[None]:
     """Note over a build that the store has predictions. Building drops them, so that where it is cut short before they
     are made anew the store does not tell that they are wanted."""
     from chgdb.errors import ChgdbError
-    from chgdb.store.journal import set_due
 
     if predictions:
-        set_due(out, _PREDICTIONS, True)
+        transaction.set_due(_PREDICTIONS, True)
     try:
         yield
     except ChgdbError:
-        if predictions and _has_predictions(out):
-            set_due(out, _PREDICTIONS, False)
+        if predictions and _has_predictions(transaction.path):
+            transaction.set_due(_PREDICTIONS, False)
         raise
 
 

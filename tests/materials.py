@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import chgdb
 from chgdb import Crystal, Density
 from chgdb.errors import DensityError
+from chgdb.store.transaction import writing
 
 IDS = [f"mat-{i}" for i in range(12)]
 ELEMENTS = [3, 8, 14, 26]
@@ -99,6 +102,26 @@ def load_or_die(material_id: str) -> tuple[Density, Mapping[str, Any]]:
     if material_id == "mat-6":
         raise DensityError("mat-6 has no density")
     return load(material_id)
+
+
+@contextmanager
+def written_by_another(path: Path) -> Iterator[None]:
+    """While another thread, which counts as another command, is writing to a folder."""
+    begun, done = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with writing(path):
+            begun.set()
+            done.wait()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    begun.wait()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def same(first: Density, second: Density) -> bool:

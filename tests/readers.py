@@ -87,7 +87,7 @@ def prepare(store: Path) -> None:
     chosen = [embedded.ids[row] for row in order]
     sources = _sources(store)
     assert build_from(sources, chosen, _of_embedded, workers=1).complete
-    table = from_store(chgdb.open(sources)._store)
+    table = from_store(chgdb.open(sources).store)
     assert len({table.records[row] for row in range(KINDS)}) == KINDS
     hashes = [digest(chgdb.open(sources)[i].density) for i in chosen]
     assert len(set(hashes)) == KINDS
@@ -159,7 +159,7 @@ def read(store: Path, seconds: float, seed: int, pause: float) -> Counts:
         ids = catalog.ids
         assert len(set(ids)) == len(ids) >= ROWS
         assert sum(i.startswith("stay-") for i in ids) >= ROWS
-        tokens.add(str(catalog._store.token))
+        tokens.add(str(catalog.store.token))
         for _ in range(5):
             _check_material(catalog, rng.choice(ids[-60:] if rng.random() < 0.3 else ids), hashes, formulas, seen)
         formula = rng.choice(formulas)

@@ -22,7 +22,7 @@ _EXACT = ("tolerance", "cell", "volume", "channel_nmae", "energy_cutoff", "n_ele
 
 def synthetic(folder: Path, count: int, seed: int = 0, text: str = "syn") -> Path:
     """Write a store of `count` materials with the ids syn-0, syn-1, ... to a new folder."""
-    source = from_store(chgdb.open()._store, keep_latents=False)
+    source = from_store(chgdb.open().store, keep_latents=False)
     rng = np.random.default_rng(seed)
     rows = np.concatenate([rng.permutation(len(source)) for _ in range(-(-count // len(source)))])[:count]
     table = repeated(source, rows, [f"{text}-{i}" for i in range(count)])

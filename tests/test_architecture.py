@@ -18,7 +18,7 @@ PACKAGES = {"chgdb": ROOT / "chgdb", "chgdb_catalog": ROOT / "catalog", "chgdb_c
 #: From the ground up: a module imports from its own line and those above it. The longest name counts.
 LAYERS = """
 chgdb chgdb_catalog chgdb.errors chgdb.limits
-chgdb.elements chgdb.grids chgdb.plugins chgdb.targets chgdb.splits chgdb.parallel chgdb.store.locks
+chgdb.elements chgdb.grids chgdb.plugins chgdb.targets chgdb.splits chgdb.parallel chgdb.atomic
 chgdb.remote.urls chgdb.remote.transport chgdb.remote.connect chgdb.remote.http chgdb.remote.fsspec chgdb.remote.obstore
 chgdb.density
 chgdb.symmetry chgdb.comparison chgdb.promolecule

@@ -250,10 +250,10 @@ def test_a_cold_lookup_reads_little(path: Path) -> None:
             return super().read_range(key, start, stop, fresh)
 
     catalog = Catalog(path)
-    catalog._store = Store(Counting(path))
-    assert catalog._store.record_bytes("mat-3", catalog._store.find("mat-3"))
+    catalog.store = Store(Counting(path))
+    assert catalog.store.record_bytes("mat-3", catalog.store.find("mat-3"))
     assert len(reads) == 5
-    assert catalog._store.record_bytes("mat-8", catalog._store.find("mat-8"))
+    assert catalog.store.record_bytes("mat-8", catalog.store.find("mat-8"))
     assert len(reads) == 6
 
 

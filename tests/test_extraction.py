@@ -52,7 +52,8 @@ def test_what_is_there_stays_unless_replaced(catalog: Catalog, tmp_path: Path) -
     extract(catalog, ["mat-2"], out, replace=True)
     assert chgdb.open(out).ids == ["mat-2"]
     (tmp_path / "notes").mkdir()
-    with pytest.raises(StoreError, match="is not a store"):
+    (tmp_path / "notes" / "thesis.txt").write_text("years")
+    with pytest.raises(StoreError, match="something else than a store"):
         extract(catalog, ["mat-1"], tmp_path / "notes", replace=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["notes", "some.zarr"]
 

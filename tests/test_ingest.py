@@ -13,17 +13,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from materials import COLUMNS, IDS, atoms, contents, density, load, load_atoms, load_changed, load_or_die, same
+from materials import (
+    COLUMNS,
+    IDS,
+    atoms,
+    contents,
+    density,
+    load,
+    load_atoms,
+    load_changed,
+    load_or_die,
+    same,
+    written_by_another,
+)
 
 import chgdb
-from chgdb import ingest
+from chgdb import atomic, ingest
 from chgdb.errors import FormatError, StoreError
 from chgdb.ingest import build, build_from
 from chgdb.inputs import find_files, id_of, read_properties
 from chgdb.promolecule import fit
-from chgdb.store import swap as store_swap
-from chgdb.store.journal import Journal, open_journal
-from chgdb.store.swap import beside
+from chgdb.store.journal import Journal
+from chgdb.store.transaction import beside
 from chgdb.verification import verify
 
 
@@ -465,7 +476,7 @@ def test_other_settings_do_not_take_records_from_the_journal(out: Path) -> None:
 
 
 def test_two_builds_of_one_store(out: Path) -> None:
-    with open_journal(out), pytest.raises(StoreError, match="another build of this store is running"):
+    with written_by_another(out), pytest.raises(StoreError, match="another command is writing to it"):
         build_from(out, IDS, load, tolerance=0, workers=1)
     assert build_from(out, IDS, load, tolerance=0, workers=1).complete
 
@@ -477,12 +488,12 @@ WRITER = """
 import sys
 sys.path.insert(0, {tests!r})
 from materials import COLUMNS, IDS, load, load_changed
-from chgdb.store import swap as store_swap
+from chgdb import atomic
 from chgdb.ingest import build_from
 
 if __name__ == "__main__":
     if not {exchange}:
-        store_swap._exchange = lambda first, second: False
+        atomic.exchange = lambda first, second: False
     settings = dict(columns=COLUMNS, tolerance=0, workers=1)
     for i in range(2, 7):
         build_from(sys.argv[1], [IDS[i]], load, **settings)
@@ -540,11 +551,11 @@ def test_a_swap_cut_short_between_its_two_renames(out: Path, monkeypatch: pytest
     build_from(out, IDS[:3], load, tolerance=0, workers=1)
     old = contents(out)
     out.rename(beside(out, "previous"))
-    beside(out, "staging").mkdir()
+    beside(out, f"{atomic.token()}.staging").mkdir()
     build_from(out, [], load, tolerance=0)
     assert contents(out) == old
     assert leftovers(out) == []
-    monkeypatch.setattr(store_swap, "_exchange", lambda first, second: False)
+    monkeypatch.setattr(atomic, "exchange", lambda first, second: False)
     build_from(out, IDS[3:], load, tolerance=0, workers=1)
     assert chgdb.open(out).ids == IDS
     assert leftovers(out) == []

@@ -270,7 +270,7 @@ def _available(catalog: Catalog) -> list[str]:
 
 def has_latents(catalog: Catalog) -> bool:
     """Whether the store has the autoencoder's latents."""
-    return "latent" in catalog._store.arrays
+    return "latent" in catalog.store.arrays
 
 
 if __name__ == "__main__":

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from ..atomic import replacing
 from ..errors import ChgdbError, FormatError, RemoteError
 from ..limits import FIELD_VALUES, LARGEST_FRAME, VALUE_TEXT, most_unfolded
 from ..remote.transport import is_url, public, read_file, url_path
-from ..store.locks import is_running, try_lock
 from .compression import DAMAGED, SUFFIXES, compressing, compression_of, decompressing
 
 #: Longest line that a header may have. A file without line breaks is not read into memory to find that out.
@@ -215,43 +214,15 @@ def _size(raw: Any) -> int | None:
 def open_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a file for writing, compressed by its suffix; it appears under its name only when complete.
 
-    The bytes go to a temporary file in the same folder, which is renamed at the end and removed after an exception.
-    A pipe or a device is written directly. Raises `FormatError` for a folder or a place that cannot be written.
+    As `atomic.replacing`. Raises `FormatError` for a folder or a place that cannot be written.
     """
     name = os.fspath(path)
     if os.path.isdir(path):
         raise FormatError(f"{name}: is a folder; name the file to write, such as {name.rstrip('/')}/CHGCAR")
-    target = os.path.realpath(path)  # a symbolic link stays one
-    direct = os.path.exists(target) and not os.path.isfile(target)
-    temporary = target if direct else f"{target}.{os.getpid()}.part"
     try:
-        if not direct:
-            _remove_left_parts(target)
-        with open(temporary, "wb") as raw:
-            if not direct:
-                try_lock(raw)
-            with compressing(raw, Path(name).suffix.lower()) as stream:
-                yield stream
-        if not direct:
-            os.replace(temporary, target)
-    except BaseException as error:
-        if not direct:
-            with suppress(OSError):  # not made, or on a disk that has become read-only
-                os.unlink(temporary)
-        if isinstance(error, OSError) and not isinstance(error, ChgdbError):
-            raise FormatError(f"{name}: cannot be written: {error.strerror or error}") from None
-        raise
-
-
-def _remove_left_parts(target: str) -> None:
-    """Remove what killed processes left of their attempts to write this file. Other machines' are locked while open."""
-    folder, name = os.path.split(target)
-    pattern = re.compile(re.escape(name) + r"\.(\d{1,9})\.part")
-    with suppress(OSError):
-        for other in os.listdir(folder):
-            match = pattern.fullmatch(other)
-            if match is None or is_running(int(match[1])):
-                continue
-            with suppress(OSError), open(os.path.join(folder, other), "r+b") as left:
-                if try_lock(left):
-                    os.unlink(left.name)
+        with replacing(path) as raw, compressing(raw, Path(name).suffix.lower()) as stream:
+            yield stream
+    except OSError as error:
+        if isinstance(error, ChgdbError):
+            raise
+        raise FormatError(f"{name}: cannot be written: {error.strerror or error}") from None

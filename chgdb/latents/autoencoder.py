@@ -14,15 +14,16 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..atomic import write_flushed
 from ..density import Crystal, Density
 from ..errors import CodecError, require
 from ..promolecule import Prior
-from .description import MODEL, MODEL_FORMAT, WEIGHTS, read_facts, read_weights, rounding_of, write_whole
+from ..store.transaction import writing
+from .description import AUTOENCODER, MODEL, MODEL_FORMAT, WEIGHTS, read_facts, read_weights, rounding_of
 from .levels import stored_levels
 from .volumes import Configuration, context, from_volume, to_volume
 
@@ -112,8 +113,6 @@ class Autoencoder:
         tensors = require("safetensors.torch", "ml", _PURPOSE)
         import torch
 
-        place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
         state = {}
         for name, value in self.network.state_dict().items():
             with torch.no_grad():
@@ -131,8 +130,9 @@ class Autoencoder:
             "step": self.step,
             "weights_sha256": self.checksum,
         }
-        write_whole(place / WEIGHTS, data)
-        write_whole(place / MODEL, (json.dumps(self.facts, indent=1) + "\n").encode())
+        with writing(folder, AUTOENCODER) as transaction, transaction.version() as place:
+            write_flushed(place / WEIGHTS, data)
+            write_flushed(place / MODEL, (json.dumps(self.facts, indent=1) + "\n").encode())
         self.__dict__.pop("_padded", None)
 
     def encode(self, density: Density, refine: int = 0, report: Callable[[], None] = lambda: None) -> np.ndarray:

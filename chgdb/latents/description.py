@@ -15,12 +15,29 @@ from typing import Any
 
 from ..errors import ChecksumError, CodecError
 from ..plugins import models_folder
+from ..store.transaction import Kind
 from .volumes import DEFAULT
 
 #: Version of the model's files and of what a latent means; a model of another version is refused.
 MODEL_FORMAT = 1
 MODEL, WEIGHTS = "model.json", "weights.safetensors"
 _MOST_ROUNDING = 1000
+
+
+def _is_one(folder: Path) -> bool:
+    """Whether a folder is of an autoencoder, trained or in training."""
+    for name, entry in ((MODEL, "weights_sha256"), ("checkpoint.json", "mark"), ("split.json", "rule")):
+        try:
+            facts = json.loads((folder / name).read_bytes())
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
+            continue
+        if isinstance(facts, dict) and entry in facts:
+            return True
+    return False
+
+
+#: The folder of an autoencoder, as what may be replaced; what its training has written there stays.
+AUTOENCODER = Kind("an autoencoder", _is_one, lambda folder: lambda key: key in (MODEL, WEIGHTS))
 
 
 def rounding_of(facts: dict[str, Any]) -> int:
@@ -77,10 +94,3 @@ def _facts(place: Path) -> dict[str, Any]:
     if missing or not isinstance(facts["step"], int | float) or not 1e-9 <= facts["step"] <= 1e9 or not whole:
         raise CodecError(f"{path}: the description of the autoencoder is damaged: get the model again")
     return facts
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """A file that is there as a whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(data)
-    os.replace(part, path)

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +21,12 @@ import numpy as np
 
 from ..codecs.frame import MAX_GRID_POINTS
 from ..density import Crystal, Density
-from ..errors import ChgdbError, CodecError, FormatError
+from ..errors import ChgdbError, CodecError, FormatError, StoreError
 from ..formats.npz import parse_npy
 from ..store.arrays import array_info, decode_chunk
 from ..store.files import FolderFiles
 from ..store.latents import DIMENSIONS, MISSING, MODEL_ATTRIBUTES, OFFSET, ORDER, Latents
-from ..store.swap import beside, swap_in
+from ..store.transaction import Kind, root_attributes, writing
 from .stores import Coded, check_same, facts_of
 
 if TYPE_CHECKING:
@@ -37,6 +36,14 @@ if TYPE_CHECKING:
 VERSION = 1
 #: How far from a whole number of steps a value of a .npy may lie, in steps; float32 has that for the largest.
 _ROUNDING = 0.01
+
+
+def _parts(folder: Path) -> Callable[[str], bool]:
+    return lambda key: key == "zarr.json" or key.split("/")[0] in ("latent", "cell", "positions", "numbers")
+
+
+#: A .zarr of one latent, as what may be replaced.
+LATENT = Kind("a latent", lambda folder: type(root_attributes(folder).get("chgdb_latent")) is int, _parts)
 
 
 @dataclass(frozen=True)
@@ -90,10 +97,14 @@ def _in_range(values: np.ndarray, path: str) -> np.ndarray:
     return values.astype(np.int32)
 
 
-def write(path: str | os.PathLike[str], coded: Coded, model: Autoencoder, density: Density) -> None:
-    """Write a latent to a .npy or .zarr; it appears only when complete, in the place of what was there.
+def write(
+    path: str | os.PathLike[str], coded: Coded, model: Autoencoder, density: Density, *, replace: bool = True
+) -> None:
+    """Write a latent to a .npy or .zarr; it appears only when complete, in the place of the latent that was there.
 
-    Raises `FormatError` for another name, or where it cannot be written.
+    replace: whether a .zarr that is there already may be replaced.
+    Raises `FormatError` for another name, or where a .npy cannot be written, `StoreError` where a .zarr cannot, or
+    there is something else than a latent.
     """
     target = Path(path)
     if target.suffix == ".npy":
@@ -102,16 +113,11 @@ def write(path: str | os.PathLike[str], coded: Coded, model: Autoencoder, densit
         with open_writer(target) as stream:
             np.save(stream, coded.integers * np.float32(model.step), allow_pickle=False)
     elif target.suffix == ".zarr":
-        staging = beside(target, "staging")
-        try:
-            shutil.rmtree(staging, ignore_errors=True)
-            _write_group(staging, coded, model, density)
-            swap_in(staging, target)
-        except OSError as error:
-            shutil.rmtree(staging, ignore_errors=True)
-            if isinstance(error, ChgdbError):
-                raise
-            raise FormatError(f"{target}: cannot be written: {error.strerror or error}") from None
+        with writing(target, LATENT) as transaction:
+            if transaction.exists and not replace:
+                raise StoreError(f"{target} exists already")
+            with transaction.version() as folder:
+                _write_group(folder, coded, model, density)
     else:
         raise FormatError(f"{target}: a latent is written to a name that ends in .npy or .zarr")
 

@@ -7,7 +7,6 @@ swapped in, as by a build (docs/decisions/0001-a-store-is-replaced-whole.md).
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,11 +22,11 @@ from ..errors import CodecError, StoreError
 from ..parallel.processes import run
 from ..parallel.progress import reporting
 from ..store.files import FolderFiles
-from ..store.journal import Journal, open_latents_journal
+from ..store.journal import LATENTS, Journal, open_journal
 from ..store.latents import MODEL_ATTRIBUTES, NMAE, SPACING, Latents, compress, decompress, within_range
 from ..store.reader import Store, crc32c
-from ..store.swap import beside, swap_in
 from ..store.table import Finished, from_store
+from ..store.transaction import Transaction, writing
 from ..store.writer import seal, write_table
 
 if TYPE_CHECKING:
@@ -209,13 +208,11 @@ def compute(
     loaded = load_model(place)
     catalog = Catalog(path)
     wanted = None if ids is None else [catalog[i].material_id for i in ids]
-    try:
-        with open_latents_journal(path) as journal:
-            return _Pass(path, place, loaded, wanted, workers, scheduler, progress, journal).run()
-    except OSError as error:
-        if isinstance(error, StoreError):
-            raise
-        raise StoreError(f"{path}: {error}; finished latents are kept, compute them again") from error
+    with (
+        writing(path, advice="; finished latents are kept, compute them again") as transaction,
+        open_journal(transaction, LATENTS) as journal,
+    ):
+        return _Pass(path, place, loaded, wanted, workers, scheduler, progress, transaction, journal).run()
 
 
 @dataclass
@@ -229,6 +226,7 @@ class _Pass:
     workers: int | None
     scheduler: str | None
     progress: bool | Callable[[int, int, str], None]
+    transaction: Transaction
     journal: Journal
     refused: list[tuple[str, str]] = field(default_factory=list)
 
@@ -292,14 +290,9 @@ class _Pass:
         chunks = [done[i].payload if i in done else kept[row] for row, i in enumerate(ids)]
         latents = Latents(self.model.latent_shape, float(self.model.step), facts_of(self.model), chunks)
         table.set_latents(latents, columns)
-        staging = beside(self.path, "staging")
-        try:
-            write_table(staging, table)
-            _carry_views(store, staging)
-            swap_in(staging, self.path)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
+        with self.transaction.version() as folder:
+            write_table(folder, table)
+            _carry_views(store, folder)
 
 
 def _carry_views(store: Store, folder: Path) -> None:

@@ -25,14 +25,16 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from ..atomic import write
 from ..density import Density
 from ..errors import ChgdbError
 from ..parallel.progress import reporting
 from ..promolecule import Prior, fit
 from ..splits import PARTS, RULE, assign
+from ..store.transaction import writing
 from . import network
 from .autoencoder import Autoencoder
-from .description import MODEL_FORMAT, write_whole
+from .description import AUTOENCODER, MODEL_FORMAT
 from .muon import Muon
 from .volumes import Configuration, context, to_volume
 
@@ -147,7 +149,8 @@ def train(
         fitted anew.
     device: of torch; the GPU where there is one.
     Raises `TrainingError` for a split without training or validation materials, or a folder that holds a checkpoint
-    of another configuration, recipe or set of materials.
+    of another configuration, recipe or set of materials, `StoreError` for a folder of something else than an
+    autoencoder, or in which another training is running.
     """
     if recipe.part and configuration.boundary == "periodic":
         raise TrainingError(f"{configuration.name} is periodic and sees whole cells: leave out the part")
@@ -155,53 +158,58 @@ def train(
     chosen = {part: [k for k, p in enumerate(parts) if p == part] for part in PARTS}
     if not chosen["train"] or not chosen["validation"]:
         raise TrainingError(f"{len(ids)} materials have no training and validation part: give more of them")
-    place.mkdir(parents=True, exist_ok=True)
-    prior = fit([densities[k] for k in chosen["train"]]) if configuration.target == "difference" else None
-    samples = {
-        part: [_sample(densities[k], configuration, prior, text_bytes[k]) for k in chosen[part]]
-        for part in ("train", "validation")
-    }
-    first = None if start is None else Autoencoder.load(start)
-    if first is not None and _network(first.configuration) != _network(configuration):
-        raise TrainingError(f"{start}: a model of another configuration; start from one of {configuration.name}")
-    run = _Run(
-        configuration, recipe, samples, first, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    )
-    digest = sha256("\n".join(f"{i} {p}" for i, p in zip(ids, parts, strict=True)).encode())
-    for sample in samples["train"]:
-        digest.update(sample.volume.tobytes())
-    mark = {
-        "configuration": configuration.to_json(),
-        "recipe": asdict(replace(recipe, minutes=0.0)),
-        "data_sha256": digest.hexdigest(),
-        "start": first and first.identifier,
-    }
-    run.resume(place, mark)
-    split = {"rule": RULE, **{part: [ids[k] for k in chosen[part]] for part in PARTS}}
-    write_whole(place / SPLIT, (json.dumps(split) + "\n").encode())
-    run.loop(place, mark, report)
-    run.network.load_state_dict(run.best_weights)
-    run.network.eval().cpu()
-    model = Autoencoder(configuration, run.network, prior, 1.0, "")
-    model.step = _step(model, samples["validation"])
-    model.facts = {
-        "format": MODEL_FORMAT,
-        "training": {
-            "recipe": asdict(recipe),
-            "start": first and {"model": first.identifier, "training": first.facts.get("training")},
-            "epochs": run.epoch,
-            "seconds": round(run.seconds),
-            "best_validation_loss": run.best,
-            "parameters": sum(p.numel() for p in run.network.parameters()),
-            "materials": {part: len(chosen[part]) for part in PARTS},
-            "data_sha256": mark["data_sha256"],
-            "split_rule": RULE,
-            "device": run.device.type,
-            "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-        },
-    }
-    model.save(place)
-    return model
+    with writing(place, AUTOENCODER):
+        place.mkdir(exist_ok=True)
+        prior = fit([densities[k] for k in chosen["train"]]) if configuration.target == "difference" else None
+        samples = {
+            part: [_sample(densities[k], configuration, prior, text_bytes[k]) for k in chosen[part]]
+            for part in ("train", "validation")
+        }
+        first = None if start is None else Autoencoder.load(start)
+        if first is not None and _network(first.configuration) != _network(configuration):
+            raise TrainingError(f"{start}: a model of another configuration; start from one of {configuration.name}")
+        run = _Run(
+            configuration,
+            recipe,
+            samples,
+            first,
+            torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
+        )
+        digest = sha256("\n".join(f"{i} {p}" for i, p in zip(ids, parts, strict=True)).encode())
+        for sample in samples["train"]:
+            digest.update(sample.volume.tobytes())
+        mark = {
+            "configuration": configuration.to_json(),
+            "recipe": asdict(replace(recipe, minutes=0.0)),
+            "data_sha256": digest.hexdigest(),
+            "start": first and first.identifier,
+        }
+        run.resume(place, mark)
+        split = {"rule": RULE, **{part: [ids[k] for k in chosen[part]] for part in PARTS}}
+        write(place / SPLIT, (json.dumps(split) + "\n").encode())
+        run.loop(place, mark, report)
+        run.network.load_state_dict(run.best_weights)
+        run.network.eval().cpu()
+        model = Autoencoder(configuration, run.network, prior, 1.0, "")
+        model.step = _step(model, samples["validation"])
+        model.facts = {
+            "format": MODEL_FORMAT,
+            "training": {
+                "recipe": asdict(recipe),
+                "start": first and {"model": first.identifier, "training": first.facts.get("training")},
+                "epochs": run.epoch,
+                "seconds": round(run.seconds),
+                "best_validation_loss": run.best,
+                "parameters": sum(p.numel() for p in run.network.parameters()),
+                "materials": {part: len(chosen[part]) for part in PARTS},
+                "data_sha256": mark["data_sha256"],
+                "split_rule": RULE,
+                "device": run.device.type,
+                "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+            },
+        }
+        model.save(place)
+        return model
 
 
 def from_catalog(catalog: Catalog, *, progress: bool = False) -> tuple[list[Density], list[str], list[str], list[int]]:
@@ -321,14 +329,14 @@ class _Run:
         for name, parameter, optimiser in self._optimised():
             tensors |= {f"{name}{key}": value for key, value in optimiser.state[parameter].items()}
         whole = {n: v.detach().cpu().contiguous().clone() for n, v in tensors.items()}
-        write_whole(place / f"{CHECKPOINT}-{self.epoch}", save(whole))
+        write(place / f"{CHECKPOINT}-{self.epoch}", save(whole))
         names = ("epoch", "seconds", "best", "stale", "rate_cut", "log")
         state = {"mark": mark, **{name: getattr(self, name) for name in names}}
-        write_whole(place / STATE, json.dumps(state).encode())
+        write(place / STATE, json.dumps(state).encode())
         for old in place.glob(f"{CHECKPOINT}-*"):
             if old.name != f"{CHECKPOINT}-{self.epoch}":
                 old.unlink()
-        write_whole(place / LOG, "".join(json.dumps(line) + "\n" for line in self.log).encode())
+        write(place / LOG, "".join(json.dumps(line) + "\n" for line in self.log).encode())
 
     def _optimised(self) -> Iterator[tuple[str, nn.Parameter, torch.optim.Optimizer]]:
         """Each parameter with its optimiser, and a name for its state."""

@@ -9,7 +9,6 @@ be asked for instead.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import fitting
+from ..store.transaction import writing
 from . import TARGETS, Learner, ModelError, Rows, elasticity, get, storage
 from .domain import Domain
 from .evaluation import FOLDS, NINETY_PERCENT, grouped_folds, validation_rows
@@ -244,9 +244,10 @@ class Ensemble:
     # Weights -----------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path, facts: Mapping[str, Any] | None = None) -> str:
-        """Write the model into a folder, replacing what was there; returns its identifier.
+        """Write the model into a folder, in the place of the one that was there; returns its identifier.
 
         facts: what else `model.json` records (data checksum, scores, versions of the inputs).
+        Raises `StoreError` where there is something else than a property model, or the folder cannot be written.
         """
         module = get(self.name)
         description = {
@@ -259,8 +260,7 @@ class Ensemble:
             **(facts or {}),
             "libraries": storage.library_versions(),
         }
-        with tempfile.TemporaryDirectory(prefix="chgdb-") as scratch:
-            fresh = Path(scratch) / self.name
+        with writing(folder, storage.MODEL) as transaction, transaction.version() as fresh:
             for k, member in enumerate(self.members):
                 place = fresh / f"member-{k}"
                 place.mkdir(parents=True)
@@ -269,7 +269,6 @@ class Ensemble:
             storage.write_json(fresh / HELD_OUT, self.held_out.to_json())
             identifier = storage.seal(fresh, description)
             self.description = storage.read_description(fresh)
-            storage.replace_folder(fresh, folder)
         return identifier
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..atomic import replacing
 from ..density import Crystal, Density
 from ..parallel.processes import run
 from ..parallel.progress import reporting
@@ -153,7 +153,7 @@ def from_catalog(
     for name in wanted:
         if name == "latent":
             values[name] = np.asarray(catalog.latents(chosen), np.float32)
-            versions["latent"] = str(catalog._store.arrays["latent"].attributes.get("model", ""))
+            versions["latent"] = str(catalog.store.arrays["latent"].attributes.get("model", ""))
         elif name not in values:
             values[name] = _of_crystals(name, crystals)
     return Rows(tuple(chosen), crystals, values, versions)
@@ -272,10 +272,8 @@ def _read_cache(cache: Path | None, name: str) -> dict[str, np.ndarray]:
 
 def _write_cache(cache: Path, name: str, known: dict[str, np.ndarray]) -> None:
     cache.mkdir(parents=True, exist_ok=True)
-    path = cache / f"{name}-{_version(name)}.npz"
-    fresh = path.with_suffix(".tmp.npz")
-    np.savez_compressed(fresh, keys=np.array(list(known)), values=np.stack(list(known.values())))
-    os.replace(fresh, path)
+    with replacing(cache / f"{name}-{_version(name)}.npz") as file:
+        np.savez_compressed(file, keys=np.array(list(known)), values=np.stack(list(known.values())))
 
 
 def labels(catalog: Catalog, rows: Rows) -> dict[str, np.ndarray]:

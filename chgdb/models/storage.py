@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from ..errors import ChecksumError
 from ..limits import unxz
 from ..store.head import KEY
+from ..store.transaction import Kind
 from . import ModelError
 
 DESCRIPTION = "model.json"
@@ -128,9 +128,20 @@ def check(folder: Path, description: Mapping[str, Any]) -> None:
             raise ChecksumError(f"{path} does not match its checksum in {DESCRIPTION}; get a fresh copy of the model")
 
 
-def replace_folder(fresh: Path, folder: Path) -> None:
-    """Put a complete new model in place of the old one."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(fresh, folder)
+def _description(folder: Path) -> dict[str, Any]:
+    """The description of a model, as far as there is one."""
+    try:
+        found = json.loads((folder / DESCRIPTION).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and type(found.get("format")) is int else {}
+
+
+def _parts(folder: Path) -> Callable[[str], bool]:
+    files = _description(folder).get("files")
+    keys = {DESCRIPTION, *(files if isinstance(files, dict) else ())}
+    return lambda key: key in keys
+
+
+#: A folder of a property model, as what may be replaced.
+MODEL = Kind("a property model", lambda folder: "identifier" in _description(folder), _parts)

@@ -20,21 +20,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import count
 from pathlib import Path
 from typing import Any
 
+from .. import atomic
 from ..errors import StoreError
-from ..store.locks import is_running
 
 _DIGEST = 32
 _DEFAULT_LIMIT = 1_000_000_000
-_PART = ".part"
 _LOOKS = 512  # the cache is looked through once in so many parts of its limit written
-#: Age in seconds after which what a killed process left is removed, and after which a use is noted.
-_STALE, _NOTED = 3600, 60
+#: Age in seconds after which a use is noted.
+_NOTED = 60
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_serial = count()
 
 
 @dataclass(frozen=True)
@@ -112,21 +109,17 @@ class Cache:
         if not self.limit or self._broken or len(data) > self.limit // 4:
             return
         path = self._path(group, name)
-        part = path.with_name(f"{path.name}.{os.getpid()}-{next(_serial)}{_PART}")
         try:
             for _ in range(3):  # another process may be removing the empty folder
                 path.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     self._sweep(group)
-                    part.write_bytes(_digest(name, data) + data)
-                    os.replace(part, path)
+                    atomic.write(path, _digest(name, data) + data)
                     break
                 except FileNotFoundError:
                     continue
         except OSError as error:
             self._broken = True
-            with suppress(OSError):
-                part.unlink()
             reason = error.strerror or error
             warnings.warn(f"the cache {self.folder} cannot be written ({reason}): nothing is kept", stacklevel=2)
             return
@@ -136,25 +129,19 @@ class Cache:
             self._until = max(self.limit / _LOOKS, room / 64)
 
     def _sweep(self, group: str) -> None:
-        """Remove from a group, once, what killed processes left. Where the process is one of another machine that
-        shares the folder, it finds its file gone and writes it again."""
-        if group in self._swept:
-            return
-        self._swept.add(group)
-        for name in os.listdir(self.folder / group):
-            match = re.fullmatch(r"[0-9a-f]{32}\.(\d{1,9})-\d+\.part", name)
-            if match and not is_running(int(match[1])):
-                _remove(self.folder / group / name)
+        """Remove from a group, once, what killed processes left."""
+        if group not in self._swept:
+            self._swept.add(group)
+            atomic.sweep(self.folder / group)
 
     def shrink(self) -> int:
         """Remove what was not used for longest until the cache is within its limit, and what killed processes left;
         the size then."""
-        now = time.time()
         entries = []
+        for folder in self._groups():
+            atomic.sweep(folder)
         for path, status in self._entries():
-            if path.suffix == _PART:
-                if now - status.st_mtime > _STALE:
-                    _remove(path)
+            if atomic.is_staged(path.name):
                 continue
             entries.append((status.st_mtime, _on_disk(status.st_size), path))
         size = sum(entry[1] for entry in entries)

@@ -150,10 +150,6 @@ def _remote(url: str, options: Mapping[str, Any] | None) -> Files:
     return RemoteFiles(url, options)
 
 
-#: Folders beside a store (see `swap.beside`) that show that a new version is being swapped in.
-_WRITING = ("staging", "previous")
-
-
 def locate(
     path_or_url: str | os.PathLike[str], _retries: int = 25, *, options: Mapping[str, Any] | None = None
 ) -> Files:
@@ -167,8 +163,9 @@ def locate(
         if text.endswith(".zip"):
             return ZipFiles(text)
         raise StoreError(f"{text} is a file; a store is a folder, a .zip of one, or a URL")
-    name = os.path.basename(os.path.normpath(text))
-    if _retries and any(os.path.exists(os.path.join(os.path.dirname(text), f".{name}.{kind}")) for kind in _WRITING):
+    from .transaction import is_being_replaced
+
+    if _retries and is_being_replaced(text):
         time.sleep(0.02)  # a writer is at work; where it cannot exchange folders, there is a moment without a store
         return locate(path_or_url, _retries - 1)
     raise StoreError(f"{text}: there is no such store")

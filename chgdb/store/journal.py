@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import struct
 import time
 from collections.abc import Iterator
@@ -19,11 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ..errors import StoreError
-from .locks import try_lock
-from .reader import crc32c
-from .swap import beside, recover
+from .head import crc32c
 from .table import Finished
+from .transaction import Transaction
 
 _START = struct.Struct("<4sIII")
 _MAGIC = b"CHGJ"
@@ -90,128 +87,20 @@ def _parse(data: bytes, start: int) -> tuple[str, Finished, int] | None:
 
 
 @contextmanager
-def open_journal(store: Path) -> Iterator[Journal]:
-    """The journal of the build of a store, locked against a second build; removed when the build ends well.
+def open_journal(transaction: Transaction, name: str = RECORDS, *others: str) -> Iterator[Journal]:
+    """The journal of what is being written to a store; removed when the block ends well, or where it holds nothing.
 
-    Raises `StoreError` where another build of the same store is running.
+    others: files that are of it, which are removed with it.
     """
-    folder = beside(store, "journal")
-    with _locked(store, folder):
-        recover(store)
-        journal = Journal(folder)
-        try:
-            yield journal
-        except BaseException:
-            journal.close()
-            if not journal.finished and not (folder / PRIOR).exists():
-                _remove(folder, RECORDS)  # nothing worth resuming
-            raise
-        journal.close()
-        _remove(folder, RECORDS, PRIOR)
-
-
-@contextmanager
-def open_latents_journal(store: Path) -> Iterator[Journal]:
-    """The journal of latents being computed for a store, locked and removed as that of a build.
-
-    Raises `StoreError` where a build of the same store is running.
-    """
-    folder = beside(store, "journal")
-    with _locked(store, folder):
-        recover(store)
-        journal = Journal(folder, LATENTS)
-        try:
-            yield journal
-        except BaseException:
-            journal.close()
-            if not journal.finished:
-                _remove(folder, LATENTS)
-            raise
-        journal.close()
-        _remove(folder, LATENTS)
-
-
-def _remove(folder: Path, *names: str) -> None:
-    """Remove files of a journal, and its folder where nothing is left that another kind of build could resume."""
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
-    if {p.name for p in folder.iterdir()} <= {"lock"}:
-        shutil.rmtree(folder)
-
-
-@contextmanager
-def changing(store: Path) -> Iterator[None]:
-    """Hold off builds of a store while it is changed in another way or replaced; records of an unfinished build stay.
-
-    Raises `StoreError` where a build of the same store is running.
-    """
-    folder = beside(store, "journal")
-    with _locked(store, folder):
-        recover(store)
-        try:
-            yield
-        finally:
-            if {p.name for p in folder.iterdir()} == {"lock"}:
-                shutil.rmtree(folder)
-
-
-def tidy(store: Path) -> None:
-    """Remove what a writer that was killed has left beside a store, if it has left anything.
-
-    Raises `StoreError` where a build of the same store is running.
-    """
-    if any(beside(store, kind).exists() for kind in ("journal", "staging", "previous")):
-        with changing(store):
-            pass
-
-
-def is_due(store: Path, what: str) -> bool:
-    """Whether something that was noted with `set_due` is still to be done."""
-    return (beside(store, "journal") / f"{what}.due").exists()
-
-
-def set_due(store: Path, what: str, due: bool) -> None:
-    """Note that something is to be done once a store has been changed, or that it is done: a process that is killed
-    between the two steps cannot tell from the store that the second was wanted.
-
-    Raises `StoreError` where a build of the same store is running.
-    """
-    if is_due(store, what) == due:
-        return
-    with changing(store):
-        path = beside(store, "journal") / f"{what}.due"
-        if due:
-            path.touch()
-        else:
-            path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(store: Path, folder: Path) -> Iterator[None]:
-    """Hold the lock file of a journal. The system lets go of it when the process ends, however it ends."""
-    path = folder / "lock"
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            file = open(path, "a+b")  # noqa: SIM115 (held over the yield)
-        except FileNotFoundError:
-            continue  # removed by a build that ended just now
-        try:
-            if not try_lock(file):
-                raise StoreError(f"{store}: another build of this store is running; wait for it to end")
-            # A build that ended between our open and our lock took the folder along: then the lock protects nothing.
-            if _is(path, file):
-                yield
-                return
-        finally:
-            file.close()
-
-
-def _is(path: Path, file: IO[bytes]) -> bool:
-    """Whether an open file still lies at a path."""
+    folder = transaction.journal
+    journal = Journal(folder, name)
     try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return False
-    opened = os.fstat(file.fileno())
-    return (status.st_dev, status.st_ino) == (opened.st_dev, opened.st_ino)
+        yield journal
+    except BaseException:
+        journal.close()
+        if not journal.finished and not any((folder / other).exists() for other in others):
+            (folder / name).unlink(missing_ok=True)  # nothing worth resuming
+        raise
+    journal.close()
+    for file in (name, *others):
+        (folder / file).unlink(missing_ok=True)

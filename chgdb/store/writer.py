@@ -5,7 +5,6 @@ Nothing here decides when a store is replaced (`ingest`) or how it is read (`sto
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..atomic import flush, write_flushed
 from ..errors import StoreError
 from ..limits import MAX_ARRAY_BYTES, MAX_CHUNK_BYTES
 from . import head as store_head
@@ -463,35 +463,18 @@ def seal(folder: Path, linked: Linked | None = None) -> None:
             head[key] = data
         if is_protected(key):
             contents.append(data)
-        _flush(path)
+        flush(path)
     largest = max(size for key, (_, size) in checksums.items() if is_protected(key))
     parity = np.zeros(min(PARITY_BYTES, largest), np.uint8)
     if linked:
         parity ^= linked.parity
     for data in contents:
         add_parity(parity, data)
-    _write_flushed(folder / PARITY, parity.tobytes())
+    write_flushed(folder / PARITY, parity.tobytes())
     checksums[PARITY] = crc32c(parity.tobytes()), parity.size
     digests[PARITY] = store_head.digest(parity.tobytes())
     head[CHECKSUMS] = format_checksums(checksums)
-    _write_flushed(folder / HEAD, store_head.pack(head, digests))
-    _write_flushed(folder / CHECKSUMS, head[CHECKSUMS])
+    write_flushed(folder / HEAD, store_head.pack(head, digests))
+    write_flushed(folder / CHECKSUMS, head[CHECKSUMS])
     for path in [folder, *(p for p in folder.rglob("*") if p.is_dir())]:
-        _flush(path)
-
-
-def _flush(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
-        return  # Windows cannot open a folder to flush it
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _write_flushed(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        flush(path)

@@ -87,7 +87,7 @@ def fetch(url: str) -> dict[str, Any]:
     electrons = catalog["syn-77"].density.n_electrons
 
     def part(number: int) -> int:
-        return catalog._store._slot_chunk(id_hash(f"syn-{number}"))
+        return catalog.store._slot_chunk(id_hash(f"syn-{number}"))
 
     half = len(catalog) // 2
     second = next(number for number in range(half, 2 * half) if part(number) != part(77))

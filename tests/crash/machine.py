@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 #: The numbers of faults.c.
@@ -46,22 +47,24 @@ def in_order(lines: str) -> tuple[str, ...]:
 
 
 class Machine:
-    """A process with chgdb imported and faults.c loaded, which is forked for every command.
+    """A process with chgdb imported, and with `faults` faults.c loaded, which is forked for every command.
 
     Raises `FileNotFoundError` where there is no C compiler, `NotImplementedError` where the system is not Linux.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, faults: bool = True) -> None:
         if not sys.platform.startswith("linux"):
-            raise NotImplementedError("faults are injected with LD_PRELOAD")
-        compiler = shutil.which("cc") or shutil.which("gcc")
-        if compiler is None:
-            raise FileNotFoundError("cc")
+            raise NotImplementedError("faults are injected with LD_PRELOAD, and processes forked")
         self._folder = folder
-        library = folder / "faults.so"
-        command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, HERE / "faults.c", "-ldl"]
-        subprocess.run(command, check=True)
-        variables = {**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
+        variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+        if faults:
+            compiler = shutil.which("cc") or shutil.which("gcc")
+            if compiler is None:
+                raise FileNotFoundError("cc")
+            library = folder / "faults.so"
+            options = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror"]
+            subprocess.run([compiler, *options, "-o", library, HERE / "faults.c", "-ldl"], check=True)
+            variables["LD_PRELOAD"] = str(library)
         self._process = subprocess.Popen(
             [sys.executable, HERE / "server.py"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables, text=True,
@@ -89,13 +92,33 @@ class Machine:
             "arguments": list(arguments), "root": str(root), "fault": FAULTS[fault], "step": step, "network": network,
             "environment": dict(environment or {}), "patience": PATIENCE, **files,
         }  # fmt: skip
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        code = int(self._process.stdout.readline())
+        (code,) = self._codes([job])
         out, err, steps = (Path(files[name]).read_text(encoding="utf-8", errors="replace") for name in files)
         return Ended(code, out, err, in_order(steps.replace(str(root), "")))
+
+    def run_together(
+        self, commands: Sequence[Sequence[str]], delays: Sequence[float], root: Path, environment: Mapping[str, str]
+    ) -> list[Ended]:
+        """Run several commands in the folder `root` at the same time, each after its delay in seconds."""
+        jobs = []
+        for number, (arguments, delay) in enumerate(zip(commands, delays, strict=True)):
+            files = {name: str(self._folder / f"{name}-{number}") for name in ("out", "err", "steps")}
+            jobs.append({
+                "arguments": list(arguments), "root": str(root), "fault": 0, "step": 0, "network": False,
+                "environment": dict(environment), "patience": PATIENCE, "delay": delay, **files,
+            })  # fmt: skip
+        codes = self._codes(jobs)
+        texts = [
+            [Path(job[name]).read_text(encoding="utf-8", errors="replace") for name in ("out", "err")] for job in jobs
+        ]
+        return [Ended(code, out, err, ()) for code, (out, err) in zip(codes, texts, strict=True)]
+
+    def _codes(self, jobs: Sequence[Mapping[str, Any]]) -> list[int]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(jobs) + "\n")
+        self._process.stdin.flush()
+        return [int(code) for code in self._process.stdout.readline().split()]
 
     def close(self) -> None:
         """End the process."""

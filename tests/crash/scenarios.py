@@ -328,7 +328,7 @@ class Maker:
             if f"{root.name}/{HEAD}" not in keys(root.name):
                 return None
             catalog = chgdb.open(f"s3://{bucket}/{root.name}")
-            return catalog._store.token if verify(catalog.path).ok else "damaged"
+            return catalog.store.token if verify(catalog.path).ok else "damaged"
 
         def prepare(root: Path) -> None:
             for key, data in old.items():

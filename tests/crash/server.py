@@ -1,4 +1,5 @@
-"""The process that `machine` forks for every command: reads a job a line from standard input, answers with exit codes.
+"""The process that `machine` forks for every command: reads jobs from standard input, a list of them a line, runs those
+of one line at the same time, and answers with their exit codes.
 
 python server.py [MODULE ...]      modules to import beforehand
 """
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from contextlib import suppress
 from typing import Any
@@ -36,18 +38,33 @@ def command(job: dict[str, Any]) -> int:
     sys.argv = ["chgdb", *job["arguments"]]
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
-    arm = ctypes.CDLL(None).faults_arm
-    arm.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_char_p]
-    arm.restype = None
-    arm(os.fsencode(job["root"]), job["network"], job["fault"], job["step"], os.fsencode(job["steps"]))
+    arm = getattr(ctypes.CDLL(None), "faults_arm", None)
+    if arm is not None:  # the library is loaded
+        arm.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_char_p]
+        arm.restype = None
+        arm(os.fsencode(job["root"]), job["network"], job["fault"], job["step"], os.fsencode(job["steps"]))
     from chgdb_cli.main import run
 
+    time.sleep(job.get("delay", 0.0))
     try:
         run()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     sys.stderr.flush()
     return code
+
+
+def start(job: dict[str, Any]) -> int:
+    """Number of a process of its own that runs a command."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            signal.alarm(job["patience"])
+            code = command(job)
+        finally:
+            os._exit(code)
+    return child
 
 
 def main() -> None:
@@ -63,16 +80,9 @@ def main() -> None:
     assert threading.active_count() == 1, "threads do not survive a fork"
     print("ready", flush=True)
     for line in sys.stdin:
-        job = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            code = 99
-            try:
-                signal.alarm(job["patience"])
-                code = command(job)
-            finally:
-                os._exit(code)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        children = [start(job) for job in json.loads(line)]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(*codes, flush=True)
 
 
 if __name__ == "__main__":

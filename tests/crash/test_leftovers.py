@@ -11,7 +11,7 @@ import pytest
 from materials import IDS, contents, density, load
 
 import chgdb
-from chgdb import views
+from chgdb import atomic, views
 from chgdb.errors import StoreError
 from chgdb.ingest import build_from
 from chgdb.remote.cache import Cache
@@ -25,33 +25,35 @@ def store(tmp_path: Path) -> Path:
     return out
 
 
-@pytest.fixture
-def gone() -> int:
-    """Number of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+def part_of(path: Path) -> Path:
+    """What a killed process leaves of a file."""
+    left = path.with_name(f"{path.name}.{atomic.token()}.part")
+    left.write_text("half")
+    return left
 
 
-def test_parts_of_killed_processes_go_with_the_next_write(tmp_path: Path, gone: int) -> None:
-    others = ["CHGCAR.1.part", "CHGCAR.part", f"CHGCAR2.{gone}.part"]  # running, and none of this file's
-    for name in [f"CHGCAR.{gone}.part", *others]:
-        (tmp_path / name).write_text("half")
-    chgdb.write(tmp_path / "CHGCAR", density("mat-0"))
-    assert sorted(os.listdir(tmp_path)) == sorted(["CHGCAR", *others])
+def test_parts_of_killed_processes_go_with_the_next_write(tmp_path: Path) -> None:
+    part_of(tmp_path / "CHGCAR")
+    others = [tmp_path / "CHGCAR.1.part", tmp_path / "CHGCAR.part", part_of(tmp_path / "CHGCAR2")]
+    for path in others:  # none of this file's
+        path.write_text("half")
+    with atomic.replacing(tmp_path / "CHGCAR") as running:
+        chgdb.write(tmp_path / "CHGCAR", density("mat-0"))
+        there = {"CHGCAR", Path(running.name).name, *(path.name for path in others)}
+        assert set(os.listdir(tmp_path)) == there
 
 
-def test_parts_in_the_cache_go_with_the_next_write(tmp_path: Path, gone: int) -> None:
+def test_parts_in_the_cache_go_with_the_next_write(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 10**6)
     cache.put("heads", "one", b"1")
     (name,) = os.listdir(tmp_path / "heads")
-    for number in (gone, os.getpid()):
-        (tmp_path / "heads" / f"{name}.{number}-7.part").write_bytes(b"half")
-    cache = Cache(tmp_path, 10**6)
-    cache.put("heads", "two", b"2")
-    assert (cache.get("heads", "one"), cache.get("heads", "two")) == (b"1", b"2")
-    left = [other for other in os.listdir(tmp_path / "heads") if other.endswith(".part")]
-    assert left == [f"{name}.{os.getpid()}-7.part"]
+    part_of(tmp_path / "heads" / name)
+    with atomic.replacing(tmp_path / "heads" / ("0" * 32)) as running:
+        cache = Cache(tmp_path, 10**6)
+        cache.put("heads", "two", b"2")
+        assert (cache.get("heads", "one"), cache.get("heads", "two")) == (b"1", b"2")
+        left = [other for other in os.listdir(tmp_path / "heads") if other.endswith(".part")]
+        assert left == [Path(running.name).name]
 
 
 def test_a_cache_that_cannot_be_cleared_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +84,9 @@ def test_nothing_is_put_into_a_store(store: Path, tmp_path: Path, capsys: pytest
     for arguments in (["mat-0", "--decode"], ["mat-0", "mat-1"], ["mat-0", "mat-1", "--decode", "--force"]):
         assert _exit_code(["fetch", *arguments, "--catalog", str(store), "-o", str(store)]) == 1
         assert "is a store; name another folder or file" in capsys.readouterr().err
+    arguments = ["fetch", "mat-0", "--catalog", str(store), "-o", str(store), "--force"]
+    assert _exit_code(arguments) == 1
+    assert "is the catalog itself" in capsys.readouterr().err
     assert contents(store) == before
 
 
@@ -126,9 +131,10 @@ def test_what_was_left_of_an_old_version_goes_when_there_is_nothing_to_write(sto
     """Killed after the new version was put in place, while the old one was being removed."""
     views.compute(store, workers=1)
     there = contents(store)
-    for name in (".s.zarr.staging", ".s.zarr.journal"):
+    staging = f".s.zarr.{atomic.token()}.staging"
+    for name in (staging, ".s.zarr.journal"):
         (store.parent / name).mkdir()
-    (store.parent / ".s.zarr.staging" / "zarr.json").write_text("{}")
+    (store.parent / staging / "zarr.json").write_text("{}")
     assert _exit_code(["build", str(store), "--predict", "-q"]) == 0
     assert os.listdir(store.parent) == ["s.zarr"]
     assert contents(store) == there

@@ -19,8 +19,9 @@ from chgdb.extraction import extract
 from chgdb.publish import publish, pull
 from chgdb.remote.cache import Cache
 from chgdb.store.head import CHECKSUMS, HEAD, RELEASE, Head, crc32c, digest, format_checksums, pack, unpack
-from chgdb.store.journal import LATENTS, PRIOR, RECORDS, open_journal, open_latents_journal
+from chgdb.store.journal import LATENTS, PRIOR, RECORDS, open_journal
 from chgdb.store.table import Finished
+from chgdb.store.transaction import writing
 from chgdb.verification import verify
 
 
@@ -288,8 +289,7 @@ def _journal(data: bytes) -> None:
         entry = start.pack(b"CHGJ", len(header), len(payload), 0) + header + payload
         body = entry + crc32c(entry).to_bytes(4, "little")
     (folder / (LATENTS if kind == 2 else RECORDS)).write_bytes(body)
-    opened = open_latents_journal if kind == 2 else open_journal
-    with opened(store) as journal:
+    with writing(store) as transaction, open_journal(transaction, LATENTS if kind == 2 else RECORDS) as journal:
         for key, record in journal.finished.items():
             assert isinstance(key, str)
             assert isinstance(record, Finished)

@@ -331,7 +331,7 @@ def test_chunks_that_unfold(tmp_path, name):
             (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / place).write_bytes(data)
         with pytest.raises(ChecksumError, match="damaged"):
-            Catalog(tmp_path)._store.column(name)
+            Catalog(tmp_path).store.column(name)
 
 
 def test_what_is_not_believed_is_not_written():

@@ -36,6 +36,7 @@ from chgdb.publish import publish, pull
 from chgdb.remote.cache import Cache
 from chgdb.store.head import crc32c, pack
 from chgdb.store.journal import RECORDS, open_journal
+from chgdb.store.transaction import writing
 
 DENSITY = _densities()["plain"]
 
@@ -268,7 +269,7 @@ def test_entries_of_a_journal(tmp_path, header):
     folder.mkdir()
     entry = struct.pack("<4sIII", b"CHGJ", len(header), 0, 0) + header
     (folder / RECORDS).write_bytes(entry + struct.pack("<I", crc32c(entry)))
-    with open_journal(tmp_path / "s.zarr") as journal:
+    with writing(tmp_path / "s.zarr") as transaction, open_journal(transaction) as journal:
         assert journal.finished == {}
 
 

@@ -15,10 +15,10 @@ import pytest
 import xarray
 import zarr
 from latent_models import CHANNELS, SIDE, save_model
-from materials import COLUMNS, IDS, contents, density, load, load_changed
+from materials import COLUMNS, IDS, contents, density, load, load_changed, written_by_another
 
 import chgdb
-from chgdb import extraction
+from chgdb import atomic, extraction
 from chgdb.catalog import Catalog
 from chgdb.codecs import measure
 from chgdb.density import Density
@@ -27,10 +27,10 @@ from chgdb.ingest import build_from
 from chgdb.latents import stores as latents
 from chgdb.latents.autoencoder import Autoencoder
 from chgdb.store import latents as store_latents
-from chgdb.store import swap as store_swap
+from chgdb.store import transaction
 from chgdb.store.latents import LARGEST, SMALLEST, compress, decompress
 from chgdb.store.reader import LATENT
-from chgdb.store.swap import beside
+from chgdb.store.transaction import beside
 from chgdb.store.writer import seal
 from chgdb.verification import verify
 
@@ -116,7 +116,7 @@ def test_format_versions(plain: Path, path: Path) -> None:
     """A store without latents is what it was before there were any."""
     assert chgdb.open(plain).format_version == 1
     assert chgdb.open(path).format_version == 2
-    assert not {"latent", "latent_nmae", "latent_spacing"} & set(chgdb.open(plain)._store.arrays)
+    assert not {"latent", "latent_nmae", "latent_spacing"} & set(chgdb.open(plain).store.arrays)
 
 
 def test_catalog_and_record(path: Path, model: Path) -> None:
@@ -242,13 +242,13 @@ def test_one_material_is_one_small_read(path: Path, monkeypatch: pytest.MonkeyPa
     catalog = chgdb.open(path)
     record = catalog["mat-5"]
     reads = []
-    original = catalog._store.files.read_range
+    original = catalog.store.files.read_range
 
     def counted(key: str, start: int, stop: int, *rest: bool) -> bytes:
         reads.append((key, stop - start))
         return original(key, start, stop, *rest)
 
-    monkeypatch.setattr(catalog._store.files, "read_range", counted)
+    monkeypatch.setattr(catalog.store.files, "read_range", counted)
     record.latent_integers  # noqa: B018 (read for its reads)
     assert [key for key, _ in reads] == ["latent/c/0/0/0/0/0"] * 2  # its shard's index, then its chunk
     assert reads[0][1] == 12 * 16 + 4
@@ -375,7 +375,7 @@ def flip(path: Path, position: int) -> None:
 
 
 def test_a_damaged_latent_is_one_materials(copy: Path, path: Path, model: Path) -> None:
-    offset, length = Catalog(copy)._store.latents._place(4)  # type: ignore[union-attr]
+    offset, length = Catalog(copy).store.latents._place(4)  # type: ignore[union-attr]
     flip(shard_of(copy), offset + length // 2)
     catalog, whole = chgdb.open(copy), chgdb.open(path).latents()
     with pytest.raises(
@@ -402,7 +402,7 @@ def test_a_damaged_latent_is_one_materials(copy: Path, path: Path, model: Path) 
 
 def test_what_a_network_damaged_once_is_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = chgdb.open(path)
-    files = catalog._store.files
+    files = catalog.store.files
     original, asked = files.read_range, []
 
     def damaged(key: str, start: int, stop: int, fresh: bool = False) -> bytes:
@@ -487,7 +487,7 @@ class Killed(BaseException):
     """Stands for the end of the process at one place."""
 
 
-@pytest.mark.parametrize("step", ["write_table", "_carry_views", "swap_in", "rmtree"])
+@pytest.mark.parametrize("step", ["write_table", "_carry_views", "exchange", "rmtree"])
 def test_stopped_at_each_step_of_the_commit(
     step: str, plain: Path, path: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -497,7 +497,8 @@ def test_stopped_at_each_step_of_the_commit(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(store_swap.shutil if step == "rmtree" else latents, step, stop)
+        place = {"rmtree": transaction.shutil, "exchange": atomic}.get(step, latents)
+        patched.setattr(place, step, stop)
         with pytest.raises(Killed):
             latents.compute(out, model, workers=1)
     assert verify(out).ok
@@ -525,9 +526,7 @@ def test_a_build_between_does_not_lose_finished_latents(plain: Path, model: Path
 
 
 def test_two_writers(copy: Path, other: Path) -> None:
-    from chgdb.store.journal import changing
-
     started = time.monotonic()
-    with changing(copy), pytest.raises(StoreError, match="another build of this store is running"):
+    with written_by_another(copy), pytest.raises(StoreError, match="another command is writing to it"):
         latents.compute(copy, other, workers=1)
     assert time.monotonic() - started < 60

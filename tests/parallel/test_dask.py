@@ -17,7 +17,7 @@ from chgdb.errors import MissingExtraError, StoreError
 from chgdb.ingest import build, build_from
 from chgdb.models import rows
 from chgdb.parallel import dask as work_dask
-from chgdb.store.swap import beside
+from chgdb.store.transaction import beside
 from chgdb.verification import verify
 from chgdb_cli.main import _exit_code
 

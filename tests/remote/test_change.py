@@ -15,7 +15,7 @@ from chgdb.errors import ChgdbError
 from chgdb.ingest import build_from
 from chgdb.remote import files as remote
 from chgdb.store.head import crc32c
-from chgdb.store.swap import swap_in
+from chgdb.store.transaction import writing
 from chgdb.verification import verify
 
 
@@ -27,16 +27,16 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def replace_whole(target: Path, new: Path, tmp_path: Path) -> None:
-    staging = Path(shutil.copytree(new, tmp_path / "staging"))
-    swap_in(staging, target)
+def replace_whole(target: Path, new: Path) -> None:
+    with writing(target) as transaction, transaction.version() as folder:
+        shutil.copytree(new, folder, dirs_exist_ok=True)
 
 
 def test_a_new_version_is_noticed_by_its_pieces(nginx: Nginx, copy: Path, other: Path, tmp_path: Path):
     catalog = chgdb.open(f"{nginx.url}/{copy.name}")
     before = catalog["mat-3"].density
     assert same(before, density("mat-3"))
-    replace_whole(copy, other, tmp_path)
+    replace_whole(copy, other)
     # Index and facts are in memory still; the payload is another one.
     assert same(catalog["mat-4"].density, chgdb.open(other)["mat-4"].density)
     assert same(catalog["mat-3"].density, chgdb.open(other)["mat-3"].density)
@@ -47,7 +47,7 @@ def test_a_new_version_is_noticed_by_its_pieces(nginx: Nginx, copy: Path, other:
 def test_a_new_version_is_noticed_after_a_minute(nginx: Nginx, copy: Path, other: Path, tmp_path, monkeypatch):
     catalog = chgdb.open(f"{nginx.url}/{copy.name}")
     assert same(catalog["mat-3"].density, density("mat-3"))
-    replace_whole(copy, other, tmp_path)
+    replace_whole(copy, other)
     assert same(catalog["mat-3"].density, density("mat-3"))  # all of it is here: still the old one
     monkeypatch.setattr(remote, "RECHECK_SECONDS", 0.0)
     assert same(catalog["mat-3"].density, chgdb.open(other)["mat-3"].density)
@@ -55,7 +55,7 @@ def test_a_new_version_is_noticed_after_a_minute(nginx: Nginx, copy: Path, other
 
 def test_a_sound_record_of_another_version_is_not_believed(nginx: Nginx, copy: Path):
     """The worst case: only the payload is replaced, by one with whole records at the same places."""
-    store = chgdb.open(copy)._store
+    store = chgdb.open(copy).store
     first, second = store.find("mat-1"), store.find("mat-4")
     assert first is not None
     assert second is not None
@@ -91,9 +91,9 @@ def test_the_cache_keeps_versions_apart(nginx: Nginx, copy: Path, other: Path, s
     url = f"{nginx.url}/{copy.name}"
     for _ in range(2):
         assert same(chgdb.open(url)["mat-3"].density, density("mat-3"))
-        replace_whole(copy, other, tmp_path)
+        replace_whole(copy, other)
         assert same(chgdb.open(url)["mat-3"].density, chgdb.open(other)["mat-3"].density)
-        replace_whole(copy, served / "twelve.zarr", tmp_path)
+        replace_whole(copy, served / "twelve.zarr")
 
 
 def test_readers_see_old_or_new_while_a_writer_replaces(nginx: Nginx, copy: Path, other: Path, served: Path, tmp_path):
@@ -128,7 +128,7 @@ def test_readers_see_old_or_new_while_a_writer_replaces(nginx: Nginx, copy: Path
     for thread in threads:
         thread.start()
     for turn in range(8):
-        replace_whole(copy, other if turn % 2 == 0 else served / "twelve.zarr", tmp_path)
+        replace_whole(copy, other if turn % 2 == 0 else served / "twelve.zarr")
         stop.wait(0.1)
     stop.set()
     for thread in threads:

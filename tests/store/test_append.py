@@ -48,7 +48,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def records() -> Table:
-    return from_store(chgdb.open()._store)
+    return from_store(chgdb.open().store)
 
 
 def store_of(folder: Path, table: Table) -> Store:

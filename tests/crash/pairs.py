@@ -1,0 +1,300 @@
+"""All pairs of commands that write, at the same time to the same place; their number goes into docs/science/trust.md.
+
+    python tests/crash/pairs.py                    every pair, some rounds
+    python tests/crash/pairs.py --rounds 20        more of them
+
+In a round two processes begin within some milliseconds of each other, while another one reads. Afterwards
+
+- each command has ended well, or with one line that says why it did nothing;
+- at least one of them has ended well where one of them alone does;
+- what a command has done that ended well is there, unless the other one has put something else in its place;
+- what was there before is there, unless one of them was asked to replace it;
+- what is there is whole, and nothing lies beside it;
+- whoever read meanwhile has seen whole versions only.
+
+The exit code is 1 where anything was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import random
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS / "remote"), str(TESTS / "benchmarks"), str(TESTS / "crash")]
+
+from codec_report import publish, table  # noqa: E402
+from latent_models import save_model  # noqa: E402
+from machine import Ended, Machine  # noqa: E402
+from materials import IDS, density, load  # noqa: E402
+from scenarios import place  # noqa: E402
+
+import chgdb  # noqa: E402
+from chgdb import views  # noqa: E402
+from chgdb.errors import ChgdbError, StoreError  # noqa: E402
+from chgdb.ingest import build_from  # noqa: E402
+from chgdb.latents import files as latent_files  # noqa: E402
+from chgdb.verification import verify  # noqa: E402
+
+SCIENCE = TESTS.parent / "docs" / "science"
+NAME, PAGE = "pairs", "trust"
+#: Longest time in seconds that one command begins after the other.
+DELAY = 0.25
+#: What a command that does nothing says, and rightly.
+_REFUSALS = (
+    "another command is writing to it", "exists already", "something else than a", "there is no such store",
+    "is a store; name another folder",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A command. `{target}` in its arguments stands for the place that both of a pair write to.
+
+    did: whether what it was to do is seen at a place. replaces: whether it puts something else in the place of all that
+    was there. of: what it writes.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    did: Callable[[Path], bool]
+    replaces: bool = False
+    of: str = "store"
+
+
+@dataclass
+class Counts:
+    """What was tried and found. wrong: a line for each thing that was not right."""
+
+    rounds: int = 0
+    refused: int = 0
+    looks: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def _ids(target: Path) -> list[str]:
+    try:
+        return chgdb.open(target.absolute()).ids
+    except StoreError:
+        return []
+
+
+class Pairs:
+    """The writers, and what they need."""
+
+    def __init__(self, folder: Path, *, latents: bool = True) -> None:
+        """latents: with the commands that need torch."""
+        self.folder = folder
+        exact: dict[str, Any] = {"tolerance": 0, "prior": None, "workers": 1}
+        self.source = folder / "source.zarr"
+        build_from(self.source, IDS[:2], load, **exact)
+        self.published = folder / "published.zarr"
+        build_from(self.published, IDS[6:8], load, **exact)
+        self.before = folder / "before.zarr"
+        build_from(self.before, IDS[2:4], load, **exact)
+        (folder / "inputs" / IDS[4]).mkdir(parents=True)
+        chgdb.write(folder / "inputs" / IDS[4] / "CHGCAR", density(IDS[4]))
+        self.machine = Machine(folder, faults=False)
+        self.writers = [*self._stores(), *self._files()]
+        if latents:
+            self.writers += self._latents(save_model(folder / "model", [density(i) for i in IDS[:3]]))
+
+    def close(self) -> None:
+        """End the process."""
+        self.machine.close()
+
+    def _build(self, *more: str) -> tuple[str, ...]:
+        exact = ("--tolerance", "0", "--prior", "none", "--workers", "1", "--no-extras", "-q")
+        return ("build", "{target}", str(self.folder / "inputs"), *exact, *more)
+
+    def _stores(self) -> Iterator[Writer]:
+        record = ("--catalog", str(self.source), "-o", "{target}")
+        yield Writer("fetch", ("fetch", IDS[0], *record), lambda t: _ids(t) != [] and IDS[0] in _ids(t))
+        yield Writer("fetch --force", ("fetch", IDS[1], *record, "--force"), lambda t: IDS[1] in _ids(t), True)
+        yield Writer("build", self._build(), lambda t: IDS[4] in _ids(t))
+        yield Writer("build --predict", self._build("--predict"), _has_view)
+        yield Writer("publish", ("publish", str(self.published), "{target}", "-q"), self._is_published, True)
+        yield Writer("pull", ("pull", f"file://{self.published}", "{target}", "-q"), self._is_published, True)
+
+    def _latents(self, model: Path) -> Iterator[Writer]:
+        of_model = ("--model", str(model))
+        yield Writer("build --latents", self._build("--latents", *of_model), _has_latents)
+        density_file = str(self.folder / "inputs" / IDS[4] / "CHGCAR")
+        encode = ("encode", density_file, "-o", "{target}", "--force", *of_model)
+        yield Writer("encode latent.zarr", encode, _is_latent)
+
+    def _files(self) -> Iterator[Writer]:
+        records = {IDS[0]: self.source, IDS[6]: self.published}
+        for material_id, store in records.items():
+            expected = chgdb.open(store)[material_id].decode().total
+            arguments = ("fetch", material_id, "--catalog", str(store), "--decode", "-o", "{target}", "--force")
+            yield Writer(
+                f"fetch --decode {material_id}", (*arguments, "--format", "npz"), lambda t, e=expected: _holds(t, e),
+                True, "file",
+            )  # fmt: skip
+        source = self.folder / "density.npz"
+        chgdb.write(source, density(IDS[5]))
+        expected = density(IDS[5]).total
+        yield Writer(
+            "convert", ("convert", str(source), "{target}", "--force"), lambda t: _holds(t, expected), True, "file"
+        )
+
+    def _is_published(self, target: Path) -> bool:
+        return set(IDS[6:8]) <= set(_ids(target))
+
+    def pairs(self) -> list[tuple[Writer, Writer, bool]]:
+        """Every two commands that write the same kind of thing, a command with itself too; with something there before
+        and without."""
+        found = []
+        for first, second in itertools.combinations_with_replacement(self.writers, 2):
+            if first.of == second.of:
+                found += [(first, second, there) for there in (False, True)]
+        return found
+
+    def run(self, first: Writer, second: Writer, there: bool, choice: random.Random, counts: Counts) -> None:
+        """One round of a pair. there: whether there is a store (a file) before."""
+        root = self.folder / "round"
+        root.mkdir()
+        target = root / ("s.zarr" if first.of == "store" else "density.npz")
+        if there and first.of == "store":
+            shutil.copytree(self.before, target)
+        elif there:
+            chgdb.write(target, density(IDS[2]))
+        pair, delays = [first, second], [0.0, choice.random() * DELAY]
+        choice.shuffle(delays)
+        commands = [[argument.format(target=target) for argument in writer.arguments] for writer in pair]
+        stop, seen = threading.Event(), Counts()
+        reader = threading.Thread(target=_read, args=(target, stop, seen))
+        reader.start()
+        try:
+            ended = self.machine.run_together(commands, delays, root, {"CHGDB_CACHE": str(self.folder / "cache")})
+        finally:
+            stop.set()
+            reader.join()
+        counts.rounds += 1
+        counts.looks += seen.looks
+        counts.refused += sum(end.code == 1 for end in ended)
+        name = f"{first.name} and {second.name}, {'over another' if there else 'new'}"
+        for problem in [*seen.wrong, *self._judge(target, pair, ended, there)]:
+            counts.wrong.append(f"{name}, delays {delays}: {problem}")
+        shutil.rmtree(root)
+
+    def _judge(self, target: Path, pair: list[Writer], ended: list[Ended], there: bool) -> Iterator[str]:
+        well = [end.code == 0 for end in ended]
+        for writer, end in zip(pair, ended, strict=True):
+            lines = end.err.splitlines()
+            if end.code and not (end.code == 1 and len(lines) == 1 and any(text in lines[0] for text in _REFUSALS)):
+                yield f"{writer.name} ended with {end.code}: {end.err!r}"
+        if not any(well) and not all(writer.name in ("fetch", "encode latent.zarr") for writer in pair):
+            yield f"neither has ended well: {[end.err for end in ended]}"
+        for k, writer in enumerate(pair):
+            other = pair[1 - k]
+            overwritten = well[1 - k] and (other.replaces or _drops(other, writer))
+            if well[k] and not overwritten and not writer.did(target):
+                yield f"{writer.name} has ended well, and left nothing: {_ids(target)}"
+        replaced = any(good and writer.replaces for good, writer in zip(well, pair, strict=True))
+        if target.is_dir() and not _is_latent(target):
+            if not verify(target, deep=True).ok:
+                yield "the store is not whole"
+            if there and not replaced and not set(IDS[2:4]) <= set(_ids(target)):
+                yield f"what was there is lost: {_ids(target)}"
+        if left := [path.name for path in target.parent.iterdir() if path != target]:
+            yield f"left beside it: {left}"
+
+
+def _drops(writer: Writer, other: Writer) -> bool:
+    """Whether a build takes what another one has computed out of a store: predictions, of materials before."""
+    return other.name == "build --predict" and writer.name.startswith("build")
+
+
+def _has_view(target: Path) -> bool:
+    return IDS[4] in _ids(target) and bool(views.names(chgdb.open(target.absolute())))
+
+
+def _has_latents(target: Path) -> bool:
+    return IDS[4] in _ids(target) and chgdb.open(target.absolute()).latent_model is not None
+
+
+def _is_latent(target: Path) -> bool:
+    try:
+        return latent_files.read(target).crystal is not None
+    except ChgdbError:
+        return False
+
+
+def _holds(target: Path, expected: Any) -> bool:
+    total = chgdb.read(target).total
+    return bool(total.shape == expected.shape and (total == expected).all())
+
+
+def _read(target: Path, stop: threading.Event, seen: Counts) -> None:
+    """Look at the place again and again: what can be opened must be right."""
+    began = target.exists()
+    while not stop.wait(0.01):
+        try:
+            if target.name.endswith(".npz"):
+                assert chgdb.read(target).total.size
+            else:
+                catalog = chgdb.open(target.absolute())
+                assert catalog.ids
+                assert catalog[catalog.ids[0]].decode().total.size
+            seen.looks += 1
+        except ChgdbError as error:
+            if "has no material" in str(error):  # replaced between the two answers
+                continue
+            known = ("there is no such", "No such file", "not a chgdb store", "is gone")
+            if began or not any(text in str(error) for text in known):
+                seen.wrong.append(f"a reader: {error}")
+                return
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="All pairs of commands that write, at the same time.")
+    parser.add_argument("--rounds", type=int, default=3, help="of each pair")
+    parser.add_argument("--only", default="", help="part of the commands' names")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="chgdb-pairs-", dir=place(Path(tempfile.gettempdir()))))
+    tried = Pairs(folder)
+    results: dict[str, Counts] = {}
+    try:
+        for first, second, there in tried.pairs():
+            if options.only not in first.name and options.only not in second.name:
+                continue
+            choice = random.Random(f"{first.name} {second.name} {there}")
+            counts = Counts()
+            for _ in range(options.rounds):
+                tried.run(first, second, there, choice, counts)
+            name = f"{first.name} + {second.name}"
+            before = results.setdefault(name, Counts())
+            for key in ("rounds", "refused", "looks"):
+                setattr(before, key, getattr(before, key) + getattr(counts, key))
+            before.wrong += counts.wrong
+            print(f"{name}, {'over another' if there else 'new'}: {len(counts.wrong)} wrong", *counts.wrong, sep="\n  ")
+    finally:
+        tried.close()
+        shutil.rmtree(folder)
+    rows = [[name, c.rounds, c.refused, c.looks, len(c.wrong)] for name, c in results.items()]
+    total = [sum(row[k] for row in rows) for k in range(1, 5)]
+    text = f"{len(results)} pairs, {total[0]:,} rounds, {total[2]:,} looks of readers, {total[3]} wrong.\n\n" + table(
+        ["commands", "rounds", "refused", "looks", "wrong"], [*rows, ["**all**", *total]]
+    )
+    data = {name: [c.rounds, c.refused, c.looks, len(c.wrong)] for name, c in results.items()}
+    if not options.only:
+        with redirect_stdout(io.StringIO()):
+            publish(SCIENCE, NAME, text, {"pairs": data}, PAGE)
+    sys.exit(total[3] > 0)
+
+
+if __name__ == "__main__":
+    main()
