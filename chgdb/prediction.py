@@ -180,7 +180,7 @@ def predict(
     --------
     >>> print(chgdb.predict("CHGCAR"))                       # doctest: +SKIP
     """
-    from .models.domain import check_units
+    from .models.applicability import check_units
     from .models.rows import from_densities
 
     ensemble = load_model(model, None if models is None else Path(models))

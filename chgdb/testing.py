@@ -212,7 +212,7 @@ def _random_rows(inputs: Sequence[str], materials: int) -> tuple[Any, np.ndarray
     from .features import names, structure
     from .features.composition import MAGPIE_NAMES
     from .models import Rows
-    from .models.domain import GAUGES
+    from .models.applicability import DESCRIPTORS
 
     rng = np.random.default_rng(0)
     crystals = tuple(
@@ -225,7 +225,7 @@ def _random_rows(inputs: Sequence[str], materials: int) -> tuple[Any, np.ndarray
         "density": (len(names()),),
         "latent": (16, 16, 16, 16),
         "cubes": (8, 20, 20, 20),
-        "gauges": (len(GAUGES),),
+        "applicability": (len(DESCRIPTORS),),
     }
     values = {name: rng.normal(size=(materials, *shapes[name])).astype(np.float32) for name in inputs}
     first = values[inputs[0]].reshape(materials, -1)[:, 0] if inputs else np.zeros(materials)

@@ -23,7 +23,7 @@ def make(folder: Path, count: int = 60, seed: int = 0) -> tuple[Path, Path]:
     if not store.exists():
         extract(catalog, ["mp-149", "mp-22862", *(catalog.ids[i] for i in chosen)], store)
     opened = chgdb.open(store)
-    rows = rows_of.from_catalog(opened, ["magpie", "gauges"], workers=1)
+    rows = rows_of.from_catalog(opened, ["magpie", "applicability"], workers=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(get("magpie"), "TREES", 25)
         train("magpie", opened, rows, rows_of.labels(opened, rows), models / "magpie", seed=seed)

@@ -471,7 +471,7 @@ def _sheared(density: Density) -> Density:
 def _flags(trained: Any, shared: Path) -> list[dict[str, Any]]:
     """Inputs of VASP and made-up ones: the model's answer, or what it says of them."""
     from chgdb import read
-    from chgdb.models.domain import check_units
+    from chgdb.models.applicability import check_units
     from chgdb.models.rows import from_densities
 
     cases: dict[str, Callable[[], Density]] = {

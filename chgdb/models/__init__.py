@@ -39,7 +39,7 @@ INPUTS: dict[str, str] = {
     "density": "(n,) float64, chgdb.features.describe: invariants of the density",
     "latent": "(16, 16, 16, 16) float32, (channel, z, y, x): the autoencoder's latent tensor",
     "cubes": "(8, 20, 20, 20) float16, chgdb.models.cubes: the density in cubes of 6 Å, turned at random, in e/Å^3",
-    "gauges": "(5,) float64, chgdb.models.domain.gauges: what tells whether a density is unlike the training set",
+    "applicability": "(5,) float64, chgdb.models.applicability.descriptors: what tells densities unlike training",
 }
 
 

@@ -20,11 +20,11 @@ import numpy as np
 from ..errors import fitting
 from ..store.transaction import writing
 from . import TARGETS, Learner, ModelError, Rows, elasticity, get, storage
-from .domain import Domain
+from .applicability import ApplicabilityDomain
 from .evaluation import FOLDS, NINETY_PERCENT, grouped_folds, validation_rows
 
 #: Inputs that every ensemble wants beside its learners' own.
-COMMON_INPUTS = ("gauges",)
+COMMON_INPUTS = ("applicability",)
 #: Files beside `model.json`: the exact split, and the out-of-fold predictions.
 SPLIT, HELD_OUT = "split.json.xz", "out_of_fold.json.xz"
 #: Raised whenever the same learners would be calibrated otherwise.
@@ -122,7 +122,7 @@ class Ensemble:
     name: str
     members: list[Learner]
     calibration: dict[str, Calibration]
-    domain: Domain
+    domain: ApplicabilityDomain
     held_out: HeldOut
     split: dict[str, Any] = field(default_factory=dict)
     description: dict[str, Any] = field(default_factory=dict)
@@ -193,7 +193,7 @@ class Ensemble:
             {n: np.where(unlabelled[n], np.nan, mean[n]) for n in usable},
             {n: np.where(unlabelled[n], np.nan, std[n]) for n in usable},
         )
-        domain = Domain.of(rows.crystals, rows["gauges"])
+        domain = ApplicabilityDomain.of(rows.crystals, rows["applicability"])
         ensemble = cls(name, members, calibration, domain, held_out, training.split())
         flags = {n: np.isfinite(mean[n]) for n in usable}
         return ensemble, Predictions(mean, std, flags, tuple(() for _ in rows.ids))
@@ -228,7 +228,7 @@ class Ensemble:
         std = {n: _std_in_unit(n, self.calibration[n], mean[n], raw_std[n]) for n in self.targets}
         remarks = tuple(
             tuple(self.domain.remarks(crystal, values))
-            for crystal, values in zip(rows.crystals, rows["gauges"], strict=True)
+            for crystal, values in zip(rows.crystals, rows["applicability"], strict=True)
         )
         unlike = np.array([bool(found) for found in remarks], bool)
         place = self.held_out.rows_of(rows.ids, rows.formulas) if out_of_fold else np.full(len(rows), -1)
@@ -295,7 +295,7 @@ class Ensemble:
             description["name"],
             [learner.load(place) for place in places],
             {n: Calibration(**content) for n, content in description["calibration"].items() if n in TARGETS},
-            Domain.from_json(description["domain"]),
+            ApplicabilityDomain.from_json(description["domain"]),
             HeldOut.from_json(storage.read_json(folder / HELD_OUT)),
             storage.read_json(folder / SPLIT),
             description,

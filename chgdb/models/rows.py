@@ -65,14 +65,14 @@ def version_names(inputs: Iterable[str]) -> set[str]:
 
 
 #: Inputs that are computed from a density and kept in the cache.
-_OF_DENSITY = ("density", "gauges", "cubes")
+_OF_DENSITY = ("density", "applicability", "cubes")
 
 
 def _of_density(name: str, density: Density) -> np.ndarray:
-    if name == "gauges":
-        from .domain import gauges
+    if name == "applicability":
+        from .applicability import descriptors
 
-        return gauges(density)
+        return descriptors(density)
     if name == "cubes":
         return cubes.cubes(density)
     from ..features import describe
@@ -82,10 +82,10 @@ def _of_density(name: str, density: Density) -> np.ndarray:
 
 def _version(name: str) -> str:
     """Changes whenever the same density would give other values."""
-    if name == "gauges":
-        from .domain import GAUGES, VERSION
+    if name == "applicability":
+        from .applicability import DESCRIPTORS, VERSION
 
-        return f"{VERSION}-{len(GAUGES)}"
+        return f"{VERSION}-{len(DESCRIPTORS)}"
     if name == "cubes":
         return f"{cubes.VERSION}-{cubes.COUNT}-{cubes.POINTS}-{cubes.SPACING:g}"
     from .. import features
@@ -184,7 +184,7 @@ def from_structures(
             known = _structures(ids, crystals, cache, (workers, scheduler), progress)
             found[name] = np.full((len(crystals), len(features.names())), np.nan)
             found[name][:, : known.shape[1]] = known
-        elif name not in ("latent", "cubes", "gauges"):
+        elif name not in ("latent", "cubes", "applicability"):
             found[name] = _of_crystals(name, crystals)
     return Rows(tuple(ids), crystals, found)
 

@@ -14,7 +14,7 @@ from trained import make
 import chgdb
 from chgdb import Density
 from chgdb.models import SERVED, evaluation, get
-from chgdb.models.domain import gauges
+from chgdb.models.applicability import descriptors
 from chgdb_catalog import structures
 from chgdb_catalog.studies import evaluate_properties, property_report, property_studies
 
@@ -46,7 +46,7 @@ def test_operations_describe_the_same_crystal(material_id: str) -> None:
     for name, variants in property_studies.operations(density).items():
         assert variants
         for variant in variants:
-            np.testing.assert_allclose(gauges(variant)[:2], gauges(density)[:2], rtol=1e-9)
+            np.testing.assert_allclose(descriptors(variant)[:2], descriptors(density)[:2], rtol=1e-9)
             assert variant.crystal.formula == density.crystal.formula
             if "arbitrary" in name:
                 lengths = [np.linalg.norm(d.crystal.cell @ d.crystal.cell.T) for d in (density, variant)]
@@ -92,7 +92,7 @@ def test_small_catalog_is_measured_and_shown(tmp_path: Path, monkeypatch: pytest
     measured.catalog, measured.work, measured.extra = chgdb.open(store), tmp_path / "work", None
     from chgdb.models import rows
 
-    measured.rows = rows.from_catalog(measured.catalog, ["magpie", "gauges"], workers=1)
+    measured.rows = rows.from_catalog(measured.catalog, ["magpie", "applicability"], workers=1)
     measured.labels = rows.labels(measured.catalog, measured.rows)
     measured.test = evaluation.grouped_folds(measured.rows.formulas, seed=1) == 0
     measured.listed = np.arange(len(measured.rows)) % 3 > 0

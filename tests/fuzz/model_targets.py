@@ -110,7 +110,7 @@ def _rows():
     )
     inputs = {
         "magpie": rng.normal(size=(24, 132)),
-        "gauges": rng.uniform(0.1, 1, (24, 5)),
+        "applicability": rng.uniform(0.1, 1, (24, 5)),
         "density": rng.normal(size=(24, len(features.names()))),
     }
     return Rows(tuple(f"m-{i}" for i in range(24)), crystals, inputs, {"features": features.VERSION})

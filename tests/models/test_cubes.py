@@ -62,7 +62,7 @@ def test_rows_of_a_catalog_and_of_a_file_have_them(tmp_path: Path) -> None:
 
 def test_only_what_the_cache_lacks_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = ["mp-149", "mp-13"]
-    rows.from_catalog(chgdb.open(), ["gauges"], ids=ids, cache=tmp_path, workers=1)
+    rows.from_catalog(chgdb.open(), ["applicability"], ids=ids, cache=tmp_path, workers=1)
     rows.from_catalog(chgdb.open(), ["cubes"], ids=ids[:1], cache=tmp_path, workers=1)
     computed: list[tuple[str, str]] = []
     of_density = rows._of_density
@@ -72,6 +72,6 @@ def test_only_what_the_cache_lacks_is_computed(tmp_path: Path, monkeypatch: pyte
         return of_density(name, density)
 
     monkeypatch.setattr(rows, "_of_density", noted)
-    found = rows.from_catalog(chgdb.open(), ["gauges", "cubes"], ids=ids, cache=tmp_path, workers=1)
+    found = rows.from_catalog(chgdb.open(), ["applicability", "cubes"], ids=ids, cache=tmp_path, workers=1)
     assert computed == [("cubes", "Fe")]
-    assert found["cubes"].shape[0] == found["gauges"].shape[0] == 2
+    assert found["cubes"].shape[0] == found["applicability"].shape[0] == 2

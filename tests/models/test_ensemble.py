@@ -27,7 +27,7 @@ def materials() -> tuple[Rows, dict[str, np.ndarray]]:
     several = np.flatnonzero(np.isin(formulas, values[counts > 1]) & (formulas != ""))
     chosen = np.unique(np.concatenate([several[:150], np.flatnonzero(formulas != "")[::12]]))[:300]
     rows = rows_of.from_densities(
-        [catalog.ids[i] for i in chosen], [catalog[catalog.ids[i]].density for i in chosen], ("magpie", "gauges")
+        [catalog.ids[i] for i in chosen], [catalog[catalog.ids[i]].density for i in chosen], ("magpie", "applicability")
     )
     return rows, {name: rows_of.labels(catalog, rows)[name] for name in NAMES}
 
@@ -197,10 +197,10 @@ def test_rows_say_what_is_missing() -> None:
 def test_features_of_a_catalog_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = chgdb.open()
     ids = ["mp-149", "mp-22862"]
-    first = rows_of.from_catalog(catalog, ["gauges"], ids=ids, cache=tmp_path, workers=1)
+    first = rows_of.from_catalog(catalog, ["applicability"], ids=ids, cache=tmp_path, workers=1)
     monkeypatch.setattr(rows_of, "_of_density", None)  # not computed again
-    again = rows_of.from_catalog(catalog, ["gauges"], ids=ids[::-1], cache=tmp_path, workers=1)
-    np.testing.assert_array_equal(again["gauges"], first["gauges"][::-1])
+    again = rows_of.from_catalog(catalog, ["applicability"], ids=ids[::-1], cache=tmp_path, workers=1)
+    np.testing.assert_array_equal(again["applicability"], first["applicability"][::-1])
 
 
 def test_targets_have_units_and_inverse_scales() -> None:

@@ -150,7 +150,7 @@ def test_latents_of_another_autoencoder_are_refused(
 ) -> None:
     learner = get("latent_cnn").Model
     monkeypatch.setattr(learner, "SETTINGS", {"epochs": 1, "width": 4, "blocks": 1})
-    inputs = {**rows.inputs, "gauges": np.ones((len(rows), 5))}
+    inputs = {**rows.inputs, "applicability": np.ones((len(rows), 5))}
     made_by = {"latent": "one-0a0a0a0a", "features": 1}
     known = Rows(rows.ids, rows.crystals, inputs, made_by)
     train("latent_cnn", chgdb.open(), known, {"energy_vs_atoms": targets["energy_vs_atoms"]}, tmp_path / "m", folds=1)

@@ -10,25 +10,25 @@ import pytest
 import chgdb
 from chgdb import Crystal, Density
 from chgdb.errors import DensityError
-from chgdb.models.domain import GAUGES, Domain, check_units, gauges
+from chgdb.models.applicability import DESCRIPTORS, ApplicabilityDomain, check_units, descriptors
 
 
 @pytest.fixture(scope="module")
-def domain() -> Domain:
+def domain() -> ApplicabilityDomain:
     """Of every twentieth material of the catalog, and those with the extreme values."""
     catalog = chgdb.open()
     volume = catalog.column("volume") / catalog.column("n_atoms")
     peaks = ["mp-149", catalog.ids[int(volume.argmax())], catalog.ids[int(volume.argmin())]]
     records = [catalog[i] for i in dict.fromkeys([*catalog.ids[::20], *peaks])]
-    return Domain.of([r.crystal for r in records], np.stack([gauges(r.density) for r in records]))
+    return ApplicabilityDomain.of([r.crystal for r in records], np.stack([descriptors(r.density) for r in records]))
 
 
-def test_gauges_of_a_known_density() -> None:
+def test_descriptors_of_a_known_density() -> None:
     crystal = Crystal(np.diag([4.0, 4.0, 8.0]), [[0, 0, 0], [0.5, 0.5, 0.5]], [11, 17])
     values = np.full((8, 8, 16), 0.0625)
     values[:4] += 0.05
     values[0, 0, 0] = -0.001
-    found = dict(zip(GAUGES, gauges(Density(crystal, {"total": values})), strict=True))
+    found = dict(zip(DESCRIPTORS, descriptors(Density(crystal, {"total": values})), strict=True))
     assert found["volume_per_atom"] == pytest.approx(64)
     assert found["electrons_per_atom"] == pytest.approx(values.mean() * 64)
     assert found["peak"] == pytest.approx(0.1125)
@@ -36,13 +36,13 @@ def test_gauges_of_a_known_density() -> None:
     assert found["sharpness"] == 0  # points 0.5 Å apart hold nothing finer than 1 Å
 
 
-def test_gauges_do_not_see_the_choice_of_cell() -> None:
+def test_descriptors_do_not_see_the_choice_of_cell() -> None:
     density = chgdb.open()["mp-149"].density
     crystal = density.crystal
     positions = np.concatenate([crystal.positions, np.add(crystal.positions, [0, 0, 1])]) / [1, 1, 2]
     double = Crystal(crystal.cell * [[1], [1], [2]], positions, np.tile(crystal.numbers, 2))
     larger = Density(double, {"total": np.concatenate([density.total] * 2, axis=2)})
-    np.testing.assert_allclose(gauges(larger), gauges(density), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(descriptors(larger), descriptors(density), rtol=1e-9, atol=1e-12)
 
 
 def test_materials_of_the_catalog_have_possible_electron_counts() -> None:
@@ -60,16 +60,16 @@ def test_other_units_are_refused() -> None:
 
 def test_no_structure_is_refused() -> None:
     density = Density(Crystal(np.eye(3) * 3, np.zeros((0, 3)), []), {"total": np.ones((4, 4, 4))})
-    for function in (check_units, gauges):
+    for function in (check_units, descriptors):
         with pytest.raises(DensityError, match="no structure"):
             function(density)
 
 
-def test_files_of_vasp(domain: Domain, shared: Path) -> None:
+def test_files_of_vasp(domain: ApplicabilityDomain, shared: Path) -> None:
     """Pseudo-densities of another code are answered; all-electron ones are noticed."""
     for path in sorted((shared / "vasp").glob("*.gz")):
         density = chgdb.read(path)
-        remarks = " ".join(domain.remarks(density.crystal, gauges(density)))
+        remarks = " ".join(domain.remarks(density.crystal, descriptors(density)))
         assert ("all-electron" in remarks) == ("AECCAR" in path.name), (path.name, remarks)
 
 
@@ -79,18 +79,18 @@ def test_a_spin_density_alone_is_refused(shared: Path) -> None:
         check_units(Density(density.crystal, {"total": density.channels["magnetization"]}))
 
 
-def test_elements_boxes_and_cells_that_were_never_seen(domain: Domain) -> None:
+def test_elements_boxes_and_cells_that_were_never_seen(domain: ApplicabilityDomain) -> None:
     density = chgdb.open()["mp-149"].density
     crystal = density.crystal
-    assert domain.remarks(crystal, gauges(density)) == []
+    assert domain.remarks(crystal, descriptors(density)) == []
     polonium = Crystal(crystal.cell, crystal.positions, [84, 84])
-    assert domain.remarks(polonium, gauges(density))[0].startswith("Po: no training material has this element")
+    assert domain.remarks(polonium, descriptors(density))[0].startswith("Po: no training material has this element")
     box = np.zeros((60, 60, 60))
     box[20:40, 20:40, 20:40] = 1e-3 * 8 / 8e-3
     alone = Density(Crystal(np.eye(3) * 20, [[0.5, 0.5, 0.5]], [8]), {"total": box})
-    remarks = domain.remarks(alone.crystal, gauges(alone))
+    remarks = domain.remarks(alone.crystal, descriptors(alone))
     assert any("molecule" in remark for remark in remarks)
 
 
-def test_a_domain_is_the_same_read_back(domain: Domain) -> None:
-    assert Domain.from_json(domain.to_json()) == domain
+def test_a_domain_is_the_same_read_back(domain: ApplicabilityDomain) -> None:
+    assert ApplicabilityDomain.from_json(domain.to_json()) == domain

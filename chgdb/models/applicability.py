@@ -1,8 +1,8 @@
-"""What a property model has seen: five gauges of a density, and which inputs lie outside of the training set.
+"""The applicability domain of a property model: elements, and ranges of five descriptors of the training densities.
 
-Far from its training set a regression answers with confidence and is wrong. The gauges are chosen so that what users do
-feed in by mistake stands out: all-electron densities, molecules and slabs in a box, compressed or blown-up cells,
-files in another unit.
+A regression far from its training set answers with confidence and is wrong. The descriptors are chosen so that what
+users feed in by mistake stands out: all-electron densities, molecules and slabs in a box, compressed or blown-up cells,
+files in another unit. Stored models call them `gauges`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ..density import Crystal, Density
 from ..elements import SYMBOLS
 from ..errors import DensityError
 
-#: Raised when `gauges` changes its meaning.
+#: Raised when `descriptors` changes its meaning.
 VERSION = 1
 #: name -> (what it is, unit, factor to that unit)
-GAUGES: dict[str, tuple[str, str, float]] = {
+DESCRIPTORS: dict[str, tuple[str, str, float]] = {
     "volume_per_atom": ("volume per atom", "Å^3", 1.0),
     "electrons_per_atom": ("electrons per atom", "", 1.0),
     "peak": ("largest value of the density", "e/Å^3", 1.0),
@@ -37,12 +37,16 @@ _HINTS = {
 }
 _VACUUM = 3e-3  # e/Å^3
 _FINE = 2.5  # 1/Å
-#: How far beyond the range of the training set a gauge may lie, as a factor or in its own unit where that is larger.
-_MARGIN = {name: (1.3, 0.0) for name in GAUGES} | {"vacuum": (1.2, 0.05), "sharpness": (1.5, 0.02), "peak": (1.5, 0.0)}
+#: How far beyond its range a descriptor may lie, as a factor or in its own unit where that is larger.
+_MARGIN = {name: (1.3, 0.0) for name in DESCRIPTORS} | {
+    "vacuum": (1.2, 0.05),
+    "sharpness": (1.5, 0.02),
+    "peak": (1.5, 0.0),
+}
 
 
-def gauges(density: Density) -> np.ndarray:
-    """(5,) float64: the values of `GAUGES`. Raises `DensityError` where the structure has no atoms."""
+def descriptors(density: Density) -> np.ndarray:
+    """(5,) float64: the values of `DESCRIPTORS`. Raises `DensityError` where the structure has no atoms."""
     crystal, total = density.crystal, density.total
     if not len(crystal):
         raise DensityError("there is no structure with this density: properties are predicted from a density and atoms")
@@ -99,20 +103,22 @@ def _fewest_valence(z: int) -> int:
 
 
 @dataclass(frozen=True)
-class Domain:
-    """Elements and ranges of the gauges in a training set."""
+class ApplicabilityDomain:
+    """Elements and ranges of the descriptors in a training set."""
 
     elements: frozenset[int]
     low: Mapping[str, float]
     high: Mapping[str, float]
 
     @classmethod
-    def of(cls, crystals: Sequence[Crystal], values: np.ndarray) -> Domain:
-        """Of training rows; values: (n, 5) of `gauges`."""
+    def of(cls, crystals: Sequence[Crystal], values: np.ndarray) -> ApplicabilityDomain:
+        """Of training rows; values: (n, 5) of `descriptors`."""
         elements = frozenset(int(z) for crystal in crystals for z in crystal.numbers)
         low, high = values.min(axis=0), values.max(axis=0)
         return cls(
-            elements, dict(zip(GAUGES, low.tolist(), strict=True)), dict(zip(GAUGES, high.tolist(), strict=True))
+            elements,
+            dict(zip(DESCRIPTORS, low.tolist(), strict=True)),
+            dict(zip(DESCRIPTORS, high.tolist(), strict=True)),
         )
 
     def remarks(self, crystal: Crystal, values: np.ndarray) -> list[str]:
@@ -121,7 +127,7 @@ class Domain:
         unseen = sorted({int(z) for z in crystal.numbers} - self.elements)
         if unseen:
             found.append(f"{', '.join(SYMBOLS[z] for z in unseen)}: no training material has this element")
-        for name, value in zip(GAUGES, np.asarray(values).tolist(), strict=True):
+        for name, value in zip(DESCRIPTORS, np.asarray(values).tolist(), strict=True):
             factor, width = _MARGIN[name]
             low, high = self.low[name], self.high[name]
             if value > max(high * factor, high + width):
@@ -130,7 +136,7 @@ class Domain:
                 limit, side, hint = low, "at least", ""
             else:
                 continue
-            label, unit, scale = GAUGES[name]
+            label, unit, scale = DESCRIPTORS[name]
             bound = f"in the training set {side} {limit * scale:.3g}"
             found.append(f"{label} {value * scale:.3g} {unit}".rstrip() + f", {bound}{hint}")
         return found
@@ -139,6 +145,6 @@ class Domain:
         return {"elements": sorted(self.elements), "low": dict(self.low), "high": dict(self.high)}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Domain:
-        low, high = ({name: float(content[side][name]) for name in GAUGES} for side in ("low", "high"))
+    def from_json(cls, content: Mapping[str, Any]) -> ApplicabilityDomain:
+        low, high = ({name: float(content[side][name]) for name in DESCRIPTORS} for side in ("low", "high"))
         return cls(frozenset(int(z) for z in content["elements"]), low, high)
