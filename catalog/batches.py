@@ -18,16 +18,13 @@ import json
 import lzma
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from chgdb.atomic import replacing
-from chgdb.density import Crystal
-from chgdb.elements import atomic_number
 from chgdb.errors import ChgdbError, UnknownMaterialError
 from chgdb.limits import gunzip, most_values
 
@@ -116,12 +113,6 @@ def _index(folder: Path, names: tuple[str, ...]) -> dict[str, dict]:
 def index(folder: Path = SOURCES) -> dict[str, dict]:
     """material_id -> record of every batch in `folder`, oldest batch first.  Treat the records as read-only."""
     return _index(Path(folder), tuple(batch_names(folder)))
-
-
-def crystal(record: Mapping[str, Any]) -> Crystal:
-    """Structure of a record of a batch or of the queue."""
-    numbers = np.array([atomic_number(symbol) for symbol in record["symbols"]])
-    return Crystal(record["cell"], record["frac"], numbers)
 
 
 def load(material_id: str, folder: Path = SOURCES) -> tuple[dict, dict[str, np.ndarray]]:

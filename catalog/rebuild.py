@@ -42,6 +42,7 @@ from chgdb.store.transaction import writing
 from chgdb_catalog import batches, datasheet, labels
 from chgdb_catalog.columns import ATTRIBUTES, COLUMNS, PROVENANCE
 from chgdb_catalog.dft import checks
+from chgdb_catalog.structures import crystal as crystal_of
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "chgdb.zarr"
@@ -72,7 +73,7 @@ class Loader:
 
     def __call__(self, material_id: str) -> tuple[Density, dict[str, Any]]:
         record, grids = batches.load(material_id)
-        crystal = batches.crystal(record)
+        crystal = crystal_of(record)
         metadata = {
             **PROVENANCE,
             "structure_source": record["structure_source"],

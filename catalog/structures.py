@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from chgdb.density import Crystal
+from chgdb.elements import atomic_number
 from chgdb.errors import FormatError
 from chgdb.limits import gunzip
 from chgdb.models import TARGETS, Rows
 from chgdb.models.rows import from_structures
-from chgdb_catalog import batches, labels
+from chgdb_catalog import labels
 
 #: Parts of the paper's split that never train a model of these: its test set stays a test set.
 _LEFT_OUT = ("test",)
+
+
+def crystal(record: Mapping[str, Any]) -> Crystal:
+    """Structure of a record of a batch or of the queue."""
+    numbers = np.array([atomic_number(symbol) for symbol in record["symbols"]])
+    return Crystal(record["cell"], record["frac"], numbers)
 
 
 def load(
@@ -60,7 +68,7 @@ def _queue(path: Path) -> Iterator[tuple[str, str, Crystal]]:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-            yield str(record["material_id"]), str(record["structure_source"]), batches.crystal(record)
+            yield str(record["material_id"]), str(record["structure_source"]), crystal(record)
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise FormatError(f"{path}: line {number}: no structure of a queue ({error})") from None
 

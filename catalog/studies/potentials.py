@@ -30,6 +30,7 @@ from chgdb.models import SERVED
 from chgdb.models.rows import from_densities
 from chgdb_catalog import batches
 from chgdb_catalog.gpaw import recipe
+from chgdb_catalog.structures import crystal as crystal_of
 
 if TYPE_CHECKING:
     from chgdb.models.ensemble import Ensemble
@@ -68,7 +69,7 @@ def load(folder: Path = FOLDER) -> dict[str, Density]:
     found = {}
     for material_id in batches.index(folder):
         record, grids = batches.load(material_id, folder)
-        found[material_id] = Density(batches.crystal(record), {"total": grids["total"]})
+        found[material_id] = Density(crystal_of(record), {"total": grids["total"]})
     return found
 
 

@@ -24,6 +24,7 @@ from chgdb.codecs.symmetric import symmetrised
 from chgdb.density import Density
 from chgdb_catalog import batches
 from chgdb_catalog.dft import checks
+from chgdb_catalog.structures import crystal as crystal_of
 
 FINER = 1.6
 TOLERANCE = 1e-4
@@ -38,7 +39,7 @@ _LOOKED_AT = 400
 
 
 def _density(record: dict, grid: np.ndarray) -> Density:
-    return Density(batches.crystal(record), {"total": np.asarray(grid, float)})
+    return Density(crystal_of(record), {"total": np.asarray(grid, float)})
 
 
 def _broken(materials: int) -> list[dict]:

@@ -11,7 +11,7 @@ import numpy as np
 import chgdb
 from chgdb import Density
 from chgdb.promolecule import Prior
-from chgdb_catalog import batches
+from chgdb_catalog.structures import crystal as crystal_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = REPOSITORY.parent / "shared"
@@ -49,7 +49,7 @@ def material_ids(count: int | None = None, seed: int = 0) -> list[str]:
 
 def density(material_id: str) -> Density:
     meta, grids = _reader().load(material_id)
-    return Density(batches.crystal(meta), grids)
+    return Density(crystal_of(meta), grids)
 
 
 def grid_of(material_id: str) -> tuple[int, int, int]:
