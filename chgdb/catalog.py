@@ -15,9 +15,9 @@ from .density import Crystal, Density
 from .errors import ChgdbError, CodecError, OfflineError, StoreError, UnknownMaterialError
 from .plugins import offered
 from .predicted import GROUP, PROPERTIES, STD, View, view
-from .remote.transport import is_url
-from .store.files import locate
+from .store.files import Files, locate
 from .store.reader import Location, Store
+from .urls import is_url
 
 if TYPE_CHECKING:
     import xarray
@@ -53,7 +53,7 @@ def open_catalog(
 
         return Catalog(chgdb_catalog.path())
     text = os.fspath(path_or_url)
-    if "://" not in text and "::" not in text and os.sep not in text and not os.path.exists(text):
+    if not is_url(text) and os.sep not in text and not os.path.exists(text):
         return Catalog(_installed(text))
     return Catalog(text, options)
 
@@ -68,6 +68,14 @@ def _installed(name: str) -> str:
     return os.fspath(found() if callable(found) else found)
 
 
+def _files(path_or_url: str, options: Mapping[str, Any] | None) -> Files:
+    if not is_url(path_or_url):
+        return locate(path_or_url)
+    from .remote.files import at_url
+
+    return at_url(path_or_url, options)
+
+
 class Catalog:
     """A read-only mapping from material id to `Record`, in the store's order.
 
@@ -76,7 +84,7 @@ class Catalog:
 
     def __init__(self, path_or_url: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> None:
         self._source = os.fspath(path_or_url), options  # with the password that `path` does not show
-        self._opened = Store(locate(path_or_url, options=options))
+        self._opened = Store(_files(os.fspath(path_or_url), options))
 
     def __reduce__(self) -> tuple[Any, ...]:
         place, options = self._source

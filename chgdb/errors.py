@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .urls import without_secrets
+
 
 class ChgdbError(Exception):
     """Base class of every error that chgdb raises on purpose."""
 
     def __str__(self) -> str:  # KeyError would show the message in quotes
         # One line, also where a name in it, which can be a stranger's, has several.
-        return " ".join(" ".join(str(a) for a in self.args).splitlines())
+        # And without a password, whoever put a URL into it.
+        return without_secrets(" ".join(" ".join(str(a) for a in self.args).splitlines()))
 
 
 class FormatError(ChgdbError, ValueError):

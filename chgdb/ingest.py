@@ -29,7 +29,7 @@ from .inputs.files import holds_no_density
 from .parallel.outcome import Outcome
 from .parallel.processes import PROCESSES, run
 from .parallel.progress import reporting
-from .remote.transport import is_url, read_file
+from .remote.connect import read_file
 from .store.append import CannotLink, append_table, can_append
 from .store.files import FolderFiles
 from .store.journal import PRIOR, RECORDS, Journal, open_journal
@@ -37,6 +37,7 @@ from .store.reader import Location, Store, crc32c
 from .store.table import Finished, check_column_name, check_value, from_finished, from_store, merge
 from .store.transaction import Transaction, writing
 from .store.writer import write_table
+from .urls import is_url, public
 
 if TYPE_CHECKING:
     from .promolecule import Equations, Prior
@@ -444,7 +445,7 @@ class _Build:
             try:
                 state = self.state_of(source)
             except OSError as error:
-                self.refused.append((source, f"cannot be read: {error.strerror}"))
+                self.refused.append((public(source), f"cannot be read: {error.strerror}"))
                 continue
             task = Task(material_id, source, f"{material_id} {settings} {state}", source in self.searched)
             location = None if store is None else store.find(material_id)
@@ -456,7 +457,7 @@ class _Build:
                 if self.load is None and self._is_same(store, location, source):
                     self.skipped.append(material_id)
                     continue
-                self.refused.append((source, f"{material_id} is already in {self.out}; ask to replace it"))
+                self.refused.append((public(source), f"{material_id} is already in {self.out}; ask to replace it"))
                 continue
             tasks.append(task)
         return tasks
@@ -481,7 +482,7 @@ class _Build:
         if isinstance(outcome.result, Finished):
             journal.add(outcome.task.key, outcome.result)
         elif outcome.result is None:
-            self.refused.append((outcome.task.source, outcome.reason))
+            self.refused.append((public(outcome.task.source), outcome.reason))
 
     def _commit(
         self, transaction: Transaction, store: Store | None, finished: list[Finished], prior: Prior | None

@@ -29,12 +29,14 @@ from .atomic import write_flushed
 from .catalog import open_catalog
 from .errors import ChecksumError, RemoteError, StoreError
 from .parallel.progress import reporting
+from .remote.connect import connect
 from .remote.files import RemoteFiles
-from .remote.transport import Transport, connect, is_url
+from .remote.transport import Transport
 from .store.files import FolderFiles
 from .store.head import CHECKSUMS, HEAD, RELEASE, Head, belongs, crc32c, digest, pack, unpack
 from .store.reader import Store
 from .store.transaction import Transaction, beside, writing
+from .urls import is_url, public
 
 T = TypeVar("T")
 Progress = bool | Callable[[int, int, str], None]
@@ -174,10 +176,9 @@ def _published(target: Path) -> str | None:
 def _to_bucket(source: Store, head: Head, transport: Transport, keep: int, step: Callable[[str], None]) -> Publication:
     version = head.version
     base = f"{RELEASES}/{version}"
-    if transport.url.startswith(("http://", "https://", "github://")):
-        raise RemoteError(
-            f"{transport.url}: a web server is not written to; publish to the folder that it serves, or to a bucket"
-        )
+    if not transport.writable:
+        transport.put(HEAD, b"")  # says why
+        raise RemoteError(f"{transport.url}: cannot be written to")
     present = dict(transport.sizes())
     if "zarr.json" in present:
         raise RemoteError(
@@ -263,7 +264,7 @@ def pull(
         are here and right, and what it shares with the new version is not fetched again.
     Raises `RemoteError` where the server fails, `StoreError` where the folder cannot be written or is something else.
     """
-    target = Path(out) if out is not None else Path(url.partition("?")[0].rstrip("/").rpartition("/")[2])
+    target = Path(out) if out is not None else Path(public(url).rstrip("/").rpartition("/")[2])
     if not target.name:
         raise StoreError(f"{url}: name the folder to write to")
     for _ in range(3):

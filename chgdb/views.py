@@ -98,7 +98,7 @@ def _write_group(folder: Path, ids: tuple[str, ...], predictions: Predictions, e
     }
     with zarr.config.set({"json_indent": None}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        root = zarr.open_group(str(folder), mode="r+", use_consolidated=False)
+        root = zarr.open_group(folder, mode="r+", use_consolidated=False)
         if GROUP not in root:
             root.create_group(GROUP)
         root.create_group(place, attributes={"title": "predicted properties", **about})
@@ -122,7 +122,7 @@ def _write_group(folder: Path, ids: tuple[str, ...], predictions: Predictions, e
             })  # fmt: skip
         unlike = np.array([bool(remarks) for remarks in predictions.remarks], np.int8)
         add("unlike_training", unlike, 0, {"long_name": "1 where the density is unlike the training set"})
-        zarr.consolidate_metadata(str(folder))
+        zarr.consolidate_metadata(Path(folder))
     seal(folder)
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from chgdb.urls import without_secrets
 from chgdb_cli import encode, fetch, files, lookup, output, plot, predict, remote, stores, train
 from chgdb_cli.output import message
 
@@ -112,6 +113,8 @@ def _exit_code(arguments: list[str] | None = None) -> int:
         return 1
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # wrong usage, as typer reports it
+            if hasattr(error, "message"):
+                error.message = without_secrets(str(error.message))
             error.show()
             return int(error.exit_code)
         if os.environ.get("CHGDB_DEBUG") == "1":

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from chgdb.urls import without_secrets
+
 
 def shown_text(text: str) -> str:
     """Text of a file, a store or a server as text: what a terminal would obey is shown as a question mark.
@@ -19,8 +21,8 @@ def shown_text(text: str) -> str:
 
 
 def message(text: str) -> None:
-    """One line on standard error."""
-    print(shown_text(" ".join(text.split())), file=sys.stderr)
+    """One line on standard error, without the secrets of URLs in it."""
+    print(shown_text(" ".join(without_secrets(text).split())), file=sys.stderr)
 
 
 def print_json(facts: Any) -> None:

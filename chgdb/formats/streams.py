@@ -13,7 +13,7 @@ from typing import IO, Any
 from ..atomic import replacing
 from ..errors import ChgdbError, FormatError, RemoteError
 from ..limits import FIELD_VALUES, LARGEST_FRAME, VALUE_TEXT, most_unfolded
-from ..remote.transport import is_url, public, read_file, url_path
+from ..urls import is_url, public, url_path
 from .compression import DAMAGED, SUFFIXES, compressing, compression_of, decompressing
 
 #: Longest line that a header may have. A file without line breaks is not read into memory to find that out.
@@ -154,7 +154,7 @@ def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
     raw: IO[bytes] | Any
     try:
         if is_url(name):
-            name, raw = public(name), io.BufferedReader(io.BytesIO(read_file(name)))
+            name, raw = public(name), io.BufferedReader(io.BytesIO(_read_url(name)))
         else:
             raw = open(path, "rb")  # noqa: SIM115 - closed by the with statement below
     except RemoteError as error:
@@ -173,6 +173,12 @@ def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
         most = None if size is None else most_unfolded(size)
         with decompressing(stream, kind, None if most is None else max(most, LARGEST_FRAME)) as unfolded:
             yield Reader(unfolded, name, None, most)
+
+
+def _read_url(url: str) -> bytes:
+    from ..remote.connect import read_file
+
+    return read_file(url)
 
 
 def _begun(raw: Any) -> tuple[bytes, IO[bytes]]:

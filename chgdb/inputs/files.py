@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import ChgdbError, StoreError
 from ..formats import formats
 from ..formats.streams import Reader, bare_name, open_reader
-from ..remote.transport import is_url
+from ..urls import is_url, scheme
 from . import names
 
 _HEAD = 4096  # bytes by which a file's content is recognised
@@ -78,7 +78,7 @@ class _Search:
 
     def of(self, item: str | Path) -> Iterator[Path | str]:
         path = Path(item)
-        if is_url(item) and not os.path.lexists(path):
+        if is_url(item):
             yield from self._noted(self._at_url(str(item)))
         elif path.is_dir():
             yield from self._in_folder(path)
@@ -94,9 +94,9 @@ class _Search:
             yield file
 
     def _at_url(self, url: str) -> Iterator[Path | str]:
-        from ..remote.transport import connect
+        from ..remote.connect import connect
 
-        if names.is_density(bare_name(url)) or url.startswith(("http://", "https://", "github://")):
+        if names.is_density(bare_name(url)) or scheme(url) in ("http", "https", "github"):
             yield url  # a web server does not list what it has
             return
         keys = [key for key, _ in connect(url).sizes()]

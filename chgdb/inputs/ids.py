@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from ..errors import FormatError, StoreError
-from ..remote.transport import is_url, url_path
+from ..urls import is_url, public, scheme, url_path
 from . import names
 from .tables import read_table
 
@@ -104,8 +104,8 @@ def _folders(path: Path | str) -> tuple[str, ...]:
     """Folders of a path as the user sees it, outermost first, without the root."""
     if is_url(path):
         text = str(path)
-        host = urlsplit(text).hostname or "" if "::" not in text else ""
-        return tuple(unquote(part) for part in (host, *url_path(text).split("/")[:-1]) if part)
+        host = re.sub(r":[0-9]*$", "", public(text).partition("://")[2].partition("/")[0]) if scheme(text) else ""
+        return tuple(unquote(part) for part in (host.lower(), *url_path(text).split("/")[:-1]) if part)
     seen = os.path.normpath(path)
     folder = os.path.dirname(seen)
     if not os.path.isabs(seen) and (not folder or folder.split(os.sep)[0] == os.pardir):
@@ -254,7 +254,7 @@ class Names:
                         "(--ids) or a template (--id-from)"
                     )
             except StoreError as error:
-                refused.append((os.fspath(path), str(error)))
+                refused.append((public(os.fspath(path)) if is_url(path) else os.fspath(path), str(error)))
             else:
                 given[material_id] = os.fspath(path)
         return given, refused

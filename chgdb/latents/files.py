@@ -138,7 +138,7 @@ def _write_group(folder: Path, coded: Coded, model: Autoencoder, density: Densit
     with warnings.catch_warnings():
         # Consolidated metadata is not in the Zarr v3 specification yet; every reader may ignore it.
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        root = zarr.create_group(str(folder), zarr_format=3, attributes=attributes)
+        root = zarr.create_group(Path(folder), zarr_format=3, attributes=attributes)
         array = root.create_array(
             "latent", shape=coded.integers.shape, dtype=np.int16, chunks=coded.integers.shape, fill_value=MISSING,
             filters=[TransposeCodec(order=[axis - 1 for axis in ORDER[1:]])],
@@ -158,7 +158,7 @@ def _write_group(folder: Path, coded: Coded, model: Autoencoder, density: Densit
                 fill_value=0,
             )  # fmt: skip
             array[...] = values
-        zarr.consolidate_metadata(str(folder))
+        zarr.consolidate_metadata(Path(folder))
 
 
 def read(path: str | os.PathLike[str]) -> LatentFile:

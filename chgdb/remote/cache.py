@@ -46,29 +46,36 @@ class CacheInfo:
 
 
 def cache_folder() -> Path:
-    """CHGDB_CACHE, else the folder `chgdb` where the system keeps caches."""
+    """CHGDB_CACHE (where `~` is the home folder), else the folder `chgdb` where the system keeps caches."""
     given = os.environ.get("CHGDB_CACHE")
     if given:
-        return Path(given)
+        return Path(os.path.abspath(_expanded(given)))
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "chgdb" / "cache"
+        return Path(os.environ.get("LOCALAPPDATA") or _expanded("~/AppData/Local")) / "chgdb" / "cache"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "chgdb"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chgdb"
+        return Path(_expanded("~/Library/Caches")) / "chgdb"
+    places = os.environ.get("XDG_CACHE_HOME", "")
+    # A relative one is invalid, and to be ignored (XDG Base Directory Specification).
+    return Path(places if os.path.isabs(places) else _expanded("~/.cache")) / "chgdb"
+
+
+def _expanded(path: str) -> str:
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise StoreError(f"no home folder is known for {path}: set the environment variable CHGDB_CACHE to a folder")
+    return found
 
 
 def cache_limit() -> int:
     """Bytes that the cache may take: CHGDB_CACHE_SIZE (such as 500MB; 0 for none at all), else 1 GB."""
     text = os.environ.get("CHGDB_CACHE_SIZE", "").strip()
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?B?)", text.upper())
-    if text and (match is None or match[2] not in _UNITS):
-        raise StoreError(f"the environment variable CHGDB_CACHE_SIZE is {text!r}; expected a size such as 500MB, or 0")
-    return int(float(match[1]) * _UNITS[match[2]]) if match else _DEFAULT_LIMIT
-
-
-def offline() -> bool:
-    """Whether chgdb is told to use nothing but the cache (CHGDB_OFFLINE)."""
-    return os.environ.get("CHGDB_OFFLINE", "").lower() not in ("", "0", "no", "false")
+    if not text:
+        return _DEFAULT_LIMIT
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([KMGT]?B?)", text.upper())
+    if match is None or match[2] not in _UNITS:
+        shown = text if len(text) <= 40 else text[:40] + "..."
+        raise StoreError(f"the environment variable CHGDB_CACHE_SIZE is {shown!r}; expected a size such as 500MB, or 0")
+    return int(float(match[1]) * _UNITS[match[2]])
 
 
 class Cache:
@@ -84,7 +91,7 @@ class Cache:
         self._until = random.random() * self.limit / _LOOKS
 
     def _path(self, group: str, name: str) -> Path:
-        return self.folder / group / blake2b(name.encode(), digest_size=16).hexdigest()
+        return self.folder / group / blake2b(_encoded(name), digest_size=16).hexdigest()
 
     def get(self, group: str, name: str) -> bytes | None:
         """What was put there, or None: nothing, or nothing whole."""
@@ -222,4 +229,8 @@ def _on_disk(size: int) -> int:
 
 
 def _digest(name: str, data: bytes) -> bytes:
-    return blake2b(name.encode() + b"\0" + data, digest_size=_DIGEST).digest()
+    return blake2b(_encoded(name) + b"\0" + data, digest_size=_DIGEST).digest()
+
+
+def _encoded(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")  # a URL of the command line need not be text

@@ -17,9 +17,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OfflineError, RemoteError, StoreError
+from ..store.files import Files, locate
 from ..store.head import CHECKSUMS, HEAD, RELEASE, Head, LaterHead, parse_checksums, unpack
-from .cache import Cache, offline
-from .transport import Answer, Transport, connect, public
+from ..urls import links, public, scheme
+from .cache import Cache
+from .connect import connect
+from .transport import Answer, DeniedError, Transport, offline
 
 if TYPE_CHECKING:
     import zarr.abc.store
@@ -36,20 +39,36 @@ _MEMORY, _GAP, _LONGEST = 64 << 20, 4096, 1 << 20
 _NEAR = ("memory", "file", "local")
 
 
+def at_url(url: str, options: Mapping[str, Any] | None = None) -> Files:
+    """The files of the store at a URL. Raises `StoreError` where there is none."""
+    if scheme(url) == "file":
+        from urllib.request import url2pathname
+
+        files = locate(url2pathname(url[len("file://") :]))
+        files.location = public(url)
+        return files
+    return RemoteFiles(url, options)
+
+
 class RemoteFiles:
     """The files of a store at a URL (see `chgdb.store.files.Files`)."""
 
     def __init__(self, url: str, options: Mapping[str, Any] | None = None, cached: bool = True) -> None:
         self.location = public(url)
+        # A query may name another store: the whole URL is the name of the head in the cache, which keeps a hash of it.
+        self._heads = url
         self._transport: Transport | None = None
         self._url, self._options = url, dict(options or {})
-        near = url.rpartition("::")[2].partition("://")[0] in _NEAR
+        near = scheme(links(url)[-1]) in _NEAR
         self._cache = Cache(limit=0) if near or not cached else Cache()
         self._offline = offline() and not near
         self._memory: OrderedDict[Piece, bytes] = OrderedDict()
         self._memory_size = 0
         self._lock = threading.RLock()
         self._head, self._tag = self._first_head()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return RemoteFiles, (self._url, self._options)  # opened anew where it comes to
 
     def _connected(self) -> Transport:
         with self._lock:
@@ -75,7 +94,7 @@ class RemoteFiles:
 
     def _kept_head(self) -> tuple[Head, str] | None:
         """Head and tag that an earlier look at this URL left in the cache."""
-        data = self._cache.get("heads", self.location)
+        data = self._cache.get("heads", self._heads)
         if data is None:
             return None
         line, _, body = data.partition(b"\n")
@@ -90,7 +109,7 @@ class RemoteFiles:
         for attempt in range(3):
             tag = known[1] if known is not None else ""
             answer, packed = self._get_head(tag, fresh or attempt > 0)
-            if answer.data is None and known is not None:
+            if answer.data is None and known is not None and tag:
                 self._checked = time.monotonic()
                 return known
             try:
@@ -107,7 +126,7 @@ class RemoteFiles:
         self._checked = time.monotonic()
         facts = {"url": self.location, "version": head.version, "time": time.time(), "tag": answer.tag}
         line = json.dumps({**facts, "packed": packed}).encode()
-        self._cache.put("heads", self.location, line + b"\n" + (answer.data or b""))
+        self._cache.put("heads", self._heads, line + b"\n" + (answer.data or b""))
         return head, answer.tag
 
     def _get_head(self, known: str, fresh: bool) -> tuple[Answer, bool]:
@@ -117,9 +136,7 @@ class RemoteFiles:
             return transport.get(HEAD, known=known, fresh=fresh), True
         except KeyError:
             refusal = None
-        except RemoteError as error:
-            if type(error).__name__ != "DeniedError" and "refuses access" not in str(error):
-                raise
+        except DeniedError as error:
             refusal = error  # a bucket that may not be listed says so of files that it does not have
         try:
             return transport.get(CHECKSUMS, fresh=fresh), False
@@ -175,6 +192,7 @@ class RemoteFiles:
         if data is not None and head.fits(key, data):
             return data
         self._online(piece)
+        data = b""
         for fresh in (False, True, True):
             try:
                 data = self._get(head, piece, fresh)
@@ -185,7 +203,6 @@ class RemoteFiles:
                 self._keep(head, piece, data)
                 return data
             self._raise_if_changed()
-        assert data is not None
         if head.sound(key, data):
             raise StoreError(f"{self.location}: {key} is of another version than {HEAD}; publish the store anew")
         return data  # damaged where it lies: the store repairs or reports it
@@ -239,7 +256,8 @@ class RemoteFiles:
         key, start, stop = piece
         path = f"{head.base}/{key}" if head.base else key
         data = self._connected().get(path, start, stop, fresh=fresh).data
-        assert data is not None  # no tag was sent along
+        if data is None:
+            raise RemoteError(f"{self.location}/{key}: the server says that it has not changed, which was not asked")
         return data
 
     def _online(self, piece: Piece) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from ..errors import MissingExtraError, RemoteError
 from ..limits import most_unfolded
-from .transport import Answer, TransientError, public, retrying
+from ..urls import links, public, without_secrets_of
+from .transport import Answer, DeniedError, TransientError, deadline, retrying
 
 T = TypeVar("T")
 
@@ -20,15 +23,23 @@ _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "TokenRetrie
 _FINAL = ("NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidBucketName", "ParamValidationError")
 
 
+def connect(url: str, options: dict[str, Any]) -> FsspecTransport:
+    """The table's way to make one (see `chgdb.remote.connect`)."""
+    return FsspecTransport(url, options)
+
+
 class FsspecTransport:
     """The files below a URL of fsspec's; options go to its file system, those of the environment too (FSSPEC_*).
 
     A bucket for which there are no credentials is read anonymously.
     """
 
+    writable = True
+
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         self.url = public(url)
         self._full, self._options = url, options
+        self._chained = len(links(url)) > 1
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._anonymous = False
@@ -50,13 +61,13 @@ class FsspecTransport:
         try:
             self._system, root = fsspec.url_to_fs(self._full, **options)
         except ImportError as error:
-            raise MissingExtraError(f"{self.url}: {error}; run pip install 'chgdb[remote]'") from error
+            raise MissingExtraError(f"{self.url}: {self._reason(error)}; run pip install 'chgdb[remote]'") from error
         except (ValueError, TypeError) as error:
-            raise RemoteError(f"{self.url}: {error}") from None
+            raise RemoteError(f"{self.url}: {self._reason(error)}") from None
         except FileNotFoundError as error:
             raise RemoteError(f"{self.url}: there is no such file") from error
         except Exception as error:  # a damaged archive, a server of a chain that is gone: of no common class
-            raise RemoteError(f"{self.url}: cannot be opened: {_reason(error)}") from error
+            raise RemoteError(f"{self.url}: cannot be opened: {self._reason(error)}") from error
         self._root = root.rstrip("/")
 
     def _path(self, key: str) -> str:
@@ -70,12 +81,12 @@ class FsspecTransport:
     ) -> Answer:
         if start is not None and stop is not None and stop <= start:
             return Answer(b"")
-        if fresh and "::" in self.url:
+        if fresh and self._chained:
             self._renew()  # the archive's table of contents may be of an earlier version
 
         def once() -> bytes:
             path = self._path(key)
-            if "::" in self.url:
+            if self._chained:
                 facts = self._system.info(path)
                 if facts["size"] > most_unfolded(int(facts.get("compress_size") or facts["size"])):
                     raise RemoteError(f"{self._name(key)}: unfolds to far more than its size")
@@ -136,7 +147,7 @@ class FsspecTransport:
                 self._process = os.getpid()
                 self._renew()
             try:
-                return action()
+                return self._within(max(0.01, until - time.monotonic()), action)
             except (FileNotFoundError, KeyError, IsADirectoryError, NotADirectoryError):
                 raise KeyError(key) from None
             except RemoteError:
@@ -145,41 +156,66 @@ class FsspecTransport:
                 raise self._translated(error, key) from error
 
         name = self._name(key)
+        until = time.monotonic() + deadline()
         most = 2 if self._is_bucket() else None  # the file systems of buckets try again themselves
         try:
-            return retrying(once, name, most)
+            return retrying(once, name, most, until)
         except _Anonymous:
             self._anonymous = True
             self._renew()
-            return retrying(once, name, most)
+            return retrying(once, name, most, until)
+
+    def _within(self, seconds: float, action: Callable[[], T]) -> T:
+        """Result of an action that has to be over in time, in a thread of its own where a server is waited for: the
+        libraries below fsspec try again for as long as they like."""
+        if not getattr(self._system, "async_impl", False):
+            return action()
+        done: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(action())
+            except BaseException as error:  # is raised in the thread that waits
+                done.set_exception(error)
+
+        threading.Thread(target=run, name="chgdb", daemon=True).start()
+        try:
+            return done.result(seconds)
+        except TimeoutError:
+            if done.done():
+                raise
+            raise TransientError(f"nothing whole within {deadline():g} s") from None
 
     def _translated(self, error: Exception, key: str) -> Exception:
         """Our exception for one of a file system's: to be tried again, or final."""
-        kind, reason = type(error).__name__, _reason(error)
+        kind, reason = type(error).__name__, self._reason(error)
         signed = self._anonymous or any(name in self._options for name in ("anon", "key", "token", "secret", "session"))
         if kind in _NO_CREDENTIALS:
             if not signed:
                 return _Anonymous()
             return RemoteError(f"{self._name(key)}: there are no credentials for it")
         if isinstance(error, PermissionError):
-            return RemoteError(f"{self._name(key)}: the server refuses access ({reason})")
+            return DeniedError(f"{self._name(key)}: the server refuses access ({reason})")
         if isinstance(error, NotImplementedError):
             return RemoteError(f"{self._name(key)}: cannot be written to")
         if any(code in f"{kind} {reason}" for code in _FINAL):
             return RemoteError(f"{self._name(key)}: {reason}")
         if isinstance(error, ImportError):
-            return MissingExtraError(f"{self.url}: {error}; run pip install 'chgdb[remote]'")
+            return MissingExtraError(f"{self.url}: {self._reason(error)}; run pip install 'chgdb[remote]'")
         if isinstance(error, OSError | asyncio.TimeoutError) or type(error).__module__.startswith(
             ("aiohttp", "botocore", "aiobotocore", "gcsfs", "zipfile", "zlib", "urllib3", "requests", "fsspec")
         ):
             return TransientError(reason)
         return RemoteError(f"{self._name(key)}: {reason}")
 
+    def _reason(self, error: Exception) -> str:
+        """What a library says, without the secrets of the URL and of the options."""
+        text = without_secrets_of(self._full, " ".join(str(error).split()))
+        for value in self._options.values():
+            if isinstance(value, str) and len(value) > 3:
+                text = text.replace(value, "...")
+        return text if len(text) <= 300 and text else f"{type(error).__name__} {text[:300]}".rstrip()
+
 
 class _Anonymous(Exception):
     """There are no credentials: the bucket may be a public one."""
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 and text else f"{type(error).__name__} {text[:300]}".rstrip()

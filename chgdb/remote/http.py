@@ -1,37 +1,60 @@
-"""Files of a web server, with nothing but the standard library.
+"""Files of a web server, read with urllib3.
 
-aiohttp, which fsspec would use, takes longer to import than a record takes to fetch; and what a server may do wrong
-(half an answer, another range, an error page) is to be judged here. Connections are kept and shared between threads.
+Connections, TLS, proxies, the parsing of headers and addresses are urllib3's. Here is what an answer may be: how long
+it may take, which range and which version it is of, and where else it may point. (fsspec would use aiohttp, which takes
+longer to import than a record takes to fetch.)
 """
 
 from __future__ import annotations
 
-import base64
 import http.client
+import io
 import os
 import re
 import ssl
 import threading
 import time
-import urllib.parse
-import urllib.request
-import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
+from urllib.parse import quote, unquote, urljoin
 
-from ..errors import RemoteError
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    HTTPError,
+    LocationParseError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
+from urllib3.exceptions import TimeoutError as Timeout
+from urllib3.util import Retry, Url, parse_url
+
+from ..errors import ChgdbError, RemoteError
 from ..limits import gunzip
-from .transport import Answer, TransientError, public, retrying, timeout
+from ..urls import public, without_secrets, without_secrets_of
+from .proxies import proxy_for
+from .transport import Answer, DeniedError, TransientError, deadline, retrying, timeout
 
 #: Answers after which it is worth trying again.
 _PASSING = frozenset([408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524])
-_MOVED = frozenset([301, 302, 303, 307, 308])
 _MOST_MOVES = 5
-#: Largest file that is taken from a server, and what is read of it at a time.
-MAX_FILE, _PIECE = 4 << 30, 1 << 18
-#: Slowest that a body may come on average after `_PATIENCE` seconds, in bytes a second.
-_SLOWEST, _PATIENCE = 256, 60.0
-_KEPT = 32  # idle connections
+#: Largest file that is taken from a server, what is read of it at a time, and what an answer without a file may take.
+MAX_FILE, _PIECE, _MOST_ELSE = 4 << 30, 1 << 18, 1 << 20
+#: Slowest that an answer may come, in bytes a second, on average after the time for its head.
+_SLOWEST = 1000
+_KEPT = 32  # idle connections to one server
+_GZIP = ("gzip", "x-gzip")  # the second is an old name of the first, which servers still say (RFC 9110, 8.4.1.3)
+
+
+def connect(url: str, options: dict[str, Any]) -> HttpTransport:
+    """The table's way to make one (see `chgdb.remote.connect`)."""
+    return HttpTransport(url, options)
 
 
 def _github(url: str) -> str:
@@ -40,7 +63,7 @@ def _github(url: str) -> str:
     >>> _github("github://someone:densities@v1/store.zarr")
     'https://raw.githubusercontent.com/someone/densities/v1/store.zarr'
     """
-    match = re.fullmatch(r"github://([\w.-]+):([\w.-]+)(?:@([^/]+))?(?:/(.*))?", url)
+    match = re.fullmatch(r"(?i:github)://([\w.-]+):([\w.-]+)(?:@([^/]+))?(?:/(.*))?", url)
     if match is None:
         raise RemoteError(f"{url}: expected github://OWNER:REPOSITORY@REFERENCE/PATH")
     owner, repository, reference, path = match.groups()
@@ -48,37 +71,46 @@ def _github(url: str) -> str:
 
 
 class HttpTransport:
-    """The files below an http(s) URL. A query (a signature) is sent with every request, a user name as basic
-    authentication."""
+    """The files below an http(s) URL (see `transport.Transport`). A query (a signature) is sent with every request, a
+    user name as basic authentication.
+
+    Where the server points to another one, none of this goes along, nor any of the user's headers but those that the
+    option `public_headers` names.
+    """
+
+    writable = False
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
-        self.url = public(url)
-        parts = urllib.parse.urlsplit(_github(url) if url.startswith("github://") else url)
-        try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if not parts.hostname or port == -1:
+        self.url, self._full = public(url), url
+        parts = _parsed(_github(url) if url.lower().startswith("github://") else url)
+        if parts is None:
             raise RemoteError(f"{self.url}: not a URL (https://HOST/PATH)")
-        self._headers = {"User-Agent": "chgdb", "Accept": "*/*", "Accept-Encoding": "identity"}
-        if parts.username is not None:
-            login = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
-            self._headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-        self._headers |= {str(k): str(v) for k, v in options.pop("headers", {}).items()}
+        given, allowed = options.pop("headers", None) or {}, options.pop("public_headers", None) or ()
         if options:
-            raise RemoteError(f"{self.url}: unknown options {', '.join(options)}; a web server takes headers")
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        host = host if port is None else f"{host}:{port}"
-        self._origin = f"{parts.scheme}://{host}"
-        self._folder, self._query = parts.path.rstrip("/"), parts.query
-        self._idle: list[tuple[str, http.client.HTTPConnection]] = []
+            raise RemoteError(
+                f"{self.url}: unknown options {', '.join(map(str, options))}; a web server takes headers and "
+                "public_headers"
+            )
+        if not isinstance(given, Mapping):
+            raise RemoteError(f"{self.url}: headers should be a mapping from names to values")
+        self._headers = urllib3.HTTPHeaderDict({"User-Agent": "chgdb", "Accept": "*/*"})
+        if parts.auth is not None:
+            name, _, password = parts.auth.partition(":")
+            login = f"{unquote(name)}:{unquote(password)}"
+            self._headers |= urllib3.make_headers(basic_auth=_latin(login))
+        for name, value in given.items():
+            self._headers[str(name)] = str(value)
+        self._headers["Accept-Encoding"] = "identity"
+        secret = {str(name).lower() for name in given} | {"authorization", "cookie"}
+        self._secret = secret - {str(name).lower() for name in ([allowed] if isinstance(allowed, str) else allowed)}
+        self._base = parts._replace(auth=None, fragment=None)
+        self._managers: dict[str, urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         self._process = os.getpid()
-        weakref.finalize(self, _close, self._idle)
 
     def _address(self, key: str) -> str:
-        path = f"{self._folder}/{urllib.parse.quote(key)}" if key else self._folder
-        return f"{self._origin}{path}" + (f"?{self._query}" if self._query else "")
+        path = (self._base.path or "").rstrip("/")
+        return self._base._replace(path=f"{path}/{quote(key)}" if key else self._base.path).url
 
     def _name(self, key: str) -> str:
         return f"{self.url.rstrip('/')}/{key}" if key else self.url
@@ -86,112 +118,121 @@ class HttpTransport:
     def get(
         self, key: str, start: int | None = None, stop: int | None = None, *, fresh: bool = False, known: str = ""
     ) -> Answer:
-        headers = dict(self._headers)
+        headers = self._headers.copy()
         if start is not None and stop is not None:
             if stop <= start:
                 return Answer(b"")
             headers["Range"] = f"bytes={start}-{stop - 1}"
+        known = _tag(known)
         if known:
             headers["If-None-Match"] = known
         if fresh:
-            headers |= {"Cache-Control": "no-cache", "Pragma": "no-cache"}
+            headers["Cache-Control"] = headers["Pragma"] = "no-cache"
+        until = time.monotonic() + deadline()
 
-        return retrying(lambda: self._once(key, headers, start, stop), self._name(key))
+        def once() -> Answer:
+            response = self._answer(key, headers, until)
+            try:
+                return self._judged(key, response, start, stop, known)
+            except (HTTPError, OSError, http.client.HTTPException, ValueError) as error:
+                if isinstance(error, ChgdbError):
+                    raise
+                raise TransientError(f"the answer broke off ({self._reason(error)})") from error
+            finally:
+                response.close()  # a connection whose answer was read to its end is kept all the same
 
-    def _once(self, key: str, headers: dict[str, str], start: int | None, stop: int | None) -> Answer:
-        """One attempt, moves followed."""
-        address = self._address(key)
+        return retrying(once, self._name(key), until=until)
+
+    def _answer(self, key: str, headers: urllib3.HTTPHeaderDict, until: float) -> urllib3.BaseHTTPResponse:
+        """The head of the answer, of where the server points to in the end."""
+        address, sent = self._address(key), headers
         for _ in range(_MOST_MOVES + 1):
-            origin = address.split("/", 3)[:3]
-            sent = dict(headers)
-            if "/".join(origin) != self._origin:
-                sent.pop("Authorization", None)  # a password is for the host it was given for
-            answer = self._exchange(key, address, sent, start, stop)
-            if isinstance(answer, Answer):
-                return answer
-            address = urllib.parse.urljoin(address, answer)
-            if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
-                raise RemoteError(f"{self._name(key)}: the server points to {public(address)}")
+            response = self._asked(key, address, sent, until)
+            location = response.get_redirect_location()
+            if not location:
+                return response
+            response.close()
+            try:
+                following = _parsed(urljoin(address, location))
+            except ValueError:
+                following = None
+            if following is None:
+                raise RemoteError(f"{self._name(key)}: the server points to {_shown(location)}")
+            # A password is for the server that it was given for. (urllib3 compares with the proxy, where there is one.)
+            if _origin(following) != _origin(parse_url(address)):
+                sent = urllib3.HTTPHeaderDict([(k, v) for k, v in sent.items() if k.lower() not in self._secret])
+            address = following._replace(auth=None, fragment=None).url
         raise RemoteError(f"{self._name(key)}: the server points from one place to another without end")
 
-    def _exchange(
-        self, key: str, address: str, headers: dict[str, str], start: int | None, stop: int | None
-    ) -> Answer | str:
-        """The answer, or the address it has moved to. Raises `TransientError` and the final errors of `get`."""
-        origin, connection, reused = self._take(address)
-        try:
-            response = self._ask(connection, address, headers)
-        except TransientError:
-            connection.close()
-            if not reused:
-                raise
-            # The server has closed a connection that we had kept: that says nothing about it.
-            origin, connection, _ = self._take(address, anew=True)
-            response = self._ask(connection, address, headers)
-        done = False
-        try:
-            result = self._judge(key, response, start, stop)
-            done = response.isclosed() or not response.read(1)
-            return result
-        except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, RemoteError):
-                raise
-            raise TransientError(f"the answer broke off ({_reason(error)})") from error
-        finally:
-            if done and not response.will_close:
-                with self._lock:
-                    if len(self._idle) < _KEPT:
-                        self._idle.append((origin, connection))
-                        connection = None  # type: ignore[assignment]
-            if connection is not None:
-                connection.close()
+    def _asked(self, key: str, address: str, headers: urllib3.HTTPHeaderDict, until: float) -> urllib3.BaseHTTPResponse:
+        """The head of one answer. Raises `TransientError` and the final errors of `get`."""
+        parts = parse_url(address)
+        manager = self._manager(proxy_for(parts.scheme or "", parts.host or ""))
+        for again in (False, True):
+            seconds = min(timeout(), until - time.monotonic())
+            if seconds <= 0:
+                raise TransientError(f"nothing whole within {deadline():g} s")
+            _call.seconds, _call.until, _call.received = seconds, until, None
+            answered = False
+            try:
+                response = manager.request(
+                    "GET", address, headers=headers, timeout=urllib3.Timeout(connect=seconds, read=seconds),
+                    retries=Retry(False), redirect=False, preload_content=False, decode_content=False,
+                )  # fmt: skip
+                answered = True
+                return response
+            except ProtocolError as error:
+                # Where a kept connection has been closed meanwhile, that says nothing about the server.
+                if again or not any(isinstance(cause, ConnectionError) for cause in (*error.args, error.__cause__)):
+                    raise TransientError(f"no answer ({self._reason(error)})") from error
+            except (ssl.SSLCertVerificationError, SSLError) as error:
+                reason = str(error.args[0] if error.args else error)
+                if "CERTIFICATE_VERIFY_FAILED" in reason or "doesn't match" in reason:
+                    said = self._reason(error)
+                    raise RemoteError(f"{self._name(key)}: its certificate is not trusted ({said})") from error
+                raise TransientError(f"no answer ({self._reason(error)})") from error
+            except (HTTPError, OSError, http.client.HTTPException) as error:
+                if isinstance(error, LocationParseError):
+                    raise RemoteError(f"{self._name(key)}: not a URL (https://HOST/PATH)") from error
+                raise TransientError(f"no answer ({self._reason(error)})") from error
+            except ValueError as error:  # a header that cannot be sent
+                raise RemoteError(f"{self._name(key)}: cannot be asked for ({self._reason(error)})") from error
+            finally:
+                if not answered and _call.received is not None:
+                    _call.received.close()  # urllib3 leaves it open where the head of the answer is wrong
+        raise AssertionError("not reached")
 
-    def _take(self, address: str, anew: bool = False) -> tuple[str, http.client.HTTPConnection, bool]:
-        """Origin, a connection to it (through the proxy of the environment), and whether it was in use before."""
-        parts = urllib.parse.urlsplit(address)
-        origin = f"{parts.scheme}://{parts.netloc}"
+    def _manager(self, proxy: str) -> urllib3.PoolManager:
+        """The kept connections by way of a proxy, or by none."""
         with self._lock:
             if self._process != os.getpid():  # after a fork the connections are the parent's
-                _close(self._idle)  # which leaves the parent's open
+                self._managers = {}
                 self._process = os.getpid()
-            for i in range(len(self._idle) - 1, -1, -1):
-                if self._idle[i][0] == origin and not anew:
-                    return origin, self._idle.pop(i)[1], True
-        host, proxy = parts.netloc, _proxy(parts)
-        where = proxy or host
-        if parts.scheme == "http":
-            connection: http.client.HTTPConnection = http.client.HTTPConnection(where, timeout=timeout())
-        else:
-            connection = http.client.HTTPSConnection(where, timeout=timeout(), context=_tls())
-            if proxy:
-                connection.set_tunnel(host)
-        return origin, connection, False
+            if proxy not in self._managers:
+                manager: urllib3.PoolManager
+                if proxy:
+                    parts = parse_url(proxy)
+                    login = urllib3.make_headers(proxy_basic_auth=_latin(unquote(parts.auth))) if parts.auth else {}
+                    place = parts._replace(auth=None).url
+                    manager = urllib3.ProxyManager(place, proxy_headers=login, num_pools=8, maxsize=_KEPT)
+                else:
+                    manager = urllib3.PoolManager(num_pools=8, maxsize=_KEPT)
+                pools = {"http": _HttpPool, "https": _HttpsPool}
+                manager.pool_classes_by_scheme = pools
+                self._managers[proxy] = manager
+            return self._managers[proxy]
 
-    def _ask(
-        self, connection: http.client.HTTPConnection, address: str, headers: dict[str, str]
-    ) -> http.client.HTTPResponse:
-        parts = urllib.parse.urlsplit(address)
-        target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        if parts.scheme == "http" and _proxy(parts):
-            target = address
-        try:
-            connection.request("GET", target, headers=headers)
-            return connection.getresponse()
-        except ssl.SSLCertVerificationError as error:
-            connection.close()
-            raise RemoteError(f"{self.url}: its certificate is not trusted ({error.verify_message})") from error
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise TransientError(f"no answer ({_reason(error)})") from error
-
-    def _judge(self, key: str, response: http.client.HTTPResponse, start: int | None, stop: int | None) -> Answer | str:
+    def _judged(
+        self, key: str, response: urllib3.BaseHTTPResponse, start: int | None, stop: int | None, known: str
+    ) -> Answer:
+        """What an answer says. Raises `TransientError` and the final errors of `get`."""
         status, name = response.status, self._name(key)
-        tag = response.headers.get("ETag", "")
-        if status == 304:
+        said = f"the server answers {status} {_shown(response.reason or '')}".rstrip()
+        tag = _tag(response.headers.get("ETag", ""))
+        if status == 304 and known:
             return Answer(None, tag)
-        if status in _MOVED and response.headers.get("Location"):
-            return str(response.headers["Location"])
         if status in (404, 410):
+            _read_rest(response)
             raise KeyError(key)
         if status in (401, 403):
             reason = "it wants a user name and a password" if status == 401 else "it refuses access"
@@ -199,17 +240,15 @@ class HttpTransport:
         if status == 416 and start is not None:
             return Answer(b"", tag)
         if status in _PASSING:
-            pause = response.headers.get("Retry-After", "")
-            reason = f"the server answers {status} {response.reason}".rstrip()
-            raise TransientError(reason, float(pause) if pause.isdigit() else 0.0)
+            raise TransientError(said, _pause(response.headers.get("Retry-After", "")))
         if status not in (200, 206):
-            raise RemoteError(f"{name}: the server answers {status} {response.reason}".rstrip())
+            raise RemoteError(f"{name}: {said}")
         if status == 206:
             _check_range(response.headers.get("Content-Range", ""), start, stop)
-        coding = response.headers.get("Content-Encoding", "identity").lower()
+        coding = response.headers.get("Content-Encoding", "").strip().lower()
         if coding not in ("", "identity"):
-            if coding != "gzip" or status == 206:
-                raise RemoteError(f"{name}: the server sends it as {coding}, which was not asked for")
+            if coding not in _GZIP or status == 206:
+                raise RemoteError(f"{name}: the server sends it as {_shown(coding)}, which was not asked for")
             data = _gunzip(_body(response, MAX_FILE))
             return Answer(data if start is None else data[start:stop], tag)
         if start is None:
@@ -218,6 +257,28 @@ class HttpTransport:
         if status == 200:  # a server without ranges sends all of it: no more than needed is read
             return Answer(_body(response, stop)[start:], tag)
         return Answer(_body(response, stop - start), tag)
+
+    def _reason(self, error: BaseException) -> str:
+        """What went wrong, without what the libraries say around it."""
+        if isinstance(error, MaxRetryError) and error.reason is not None:
+            error = error.reason
+        if isinstance(error, ProxyError):
+            return f"by way of the proxy of the environment: {self._reason(error.original_error)}"
+        slow = next((cause for cause in _causes(error) if isinstance(cause, SlowError)), None)
+        if slow is not None:
+            return str(slow)
+        if isinstance(error, ReadTimeoutError | Timeout | TimeoutError):
+            return f"nothing for {timeout():g} s"
+        if isinstance(error, NameResolutionError):
+            return "its name is not known"
+        if isinstance(error, NewConnectionError | ProtocolError | SSLError):
+            inner = next(
+                (cause for cause in (*error.args[::-1], error.__cause__) if isinstance(cause, Exception)), None
+            )
+            if inner is not None:
+                return self._reason(inner)
+        text = getattr(error, "strerror", None) or getattr(error, "verify_message", None) or str(error)
+        return _shown(without_secrets_of(self._full, str(text))) or type(error).__name__
 
     def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         raise RemoteError(f"{self.url}: a web server does not list its files")
@@ -231,68 +292,104 @@ class HttpTransport:
         raise RemoteError(f"{self.url}: a web server is not written to")
 
 
-class DeniedError(RemoteError):
-    """The server refuses access; some say so of files that do not exist."""
+# How long an answer may take -----------------------------------------------------------------------------------------
 
 
-def _close(connections: list[tuple[str, http.client.HTTPConnection]]) -> None:
-    while connections:
-        connections.pop()[1].close()
+class SlowError(TimeoutError):
+    """An answer comes, but too slowly, or there is too much of it."""
 
 
-def _check_range(text: str, start: int | None, stop: int | None) -> None:
-    """Raises `TransientError` where a partial answer is not the part that was asked for."""
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", text.strip())
-    if match is None or start is None or stop is None:
-        raise TransientError(f"the server sends a part ({text or 'without saying which'}) that was not asked for")
-    first, last, total = int(match[1]), int(match[2]), match[3]
-    if first != start or (last != stop - 1 and (total == "*" or last != int(total) - 1 or last >= stop)):
-        raise TransientError(f"the server sends bytes {first} to {last} instead of {start} to {stop - 1}")
+class _Call(threading.local):
+    """Of the request that a thread is making: the seconds for a head, and when all has to be over."""
+
+    seconds, until = 30.0, float("inf")
+    received: Any = None  # what the socket gives
 
 
-def _body(response: http.client.HTTPResponse, most: int) -> bytes:
-    """At most so many bytes of the body. Raises `TransientError` where it ends early or hardly comes."""
-    length = response.length  # None where it comes in chunks or until the end of the connection
-    begin = time.monotonic()
-    parts, got = [], 0
-    while got < most:
-        part = response.read1(min(_PIECE, most - got))
-        if not part:
-            break
-        parts.append(part)
-        got += len(part)
-        seconds = time.monotonic() - begin
-        if seconds > _PATIENCE and got < seconds * _SLOWEST:
-            raise TransientError(f"only {got} bytes came in {seconds:.0f} s")
-    if length is not None and got < min(length, most):
-        raise TransientError(f"the answer broke off after {got} of {length} bytes")
-    if got == most == MAX_FILE:
-        raise RemoteError("the file is too large")
-    return b"".join(parts)
+_call = _Call()
 
 
-def _gunzip(data: bytes) -> bytes:
-    try:
-        return gunzip(data)
-    except ValueError as error:
-        raise TransientError(f"the answer is damaged ({error})") from None
+class _Timed(io.RawIOBase):
+    """What a socket receives, within a time and an amount. A socket's own timeout only ends waits without any byte.
+
+    The head of an answer (whatever its lines are, and however many heads come before it) has to be there in the time
+    for it; the rest may take as much longer as `_SLOWEST` allows. Nothing goes on after the end of the whole call.
+    """
+
+    def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
+        self._raw, self._sock = raw, sock
+        self._begin, self._seconds, self._until = time.monotonic(), _call.seconds, _call.until
+        self._got = 0
+        _call.received = self
+        self._most: int | None = None  # None while it is the head
+
+    def readable(self) -> bool:
+        return True
+
+    def head_is_over(self, most: int) -> None:
+        """From here on the rate counts; so many bytes at most."""
+        self._most, self._got = most, 0
+
+    def readinto(self, buffer: Any) -> int | None:
+        now = time.monotonic()
+        end = self._begin + self._seconds + (0.0 if self._most is None else self._got / _SLOWEST)
+        if self._most is not None and self._got > self._most:
+            raise SlowError("too much of it")
+        left = min(end, self._until) - now
+        if left <= 0:
+            took = f"in {now - self._begin:.3g} s"
+            raise SlowError(f"only a part of its head {took}" if self._most is None else f"{self._got} bytes {took}")
+        try:
+            self._sock.settimeout(min(left, self._seconds))
+            count = self._raw.readinto(buffer)
+        except TimeoutError:
+            if self._most is not None or self._got:
+                raise SlowError(f"not all of it in {time.monotonic() - self._begin:.3g} s") from None
+            raise
+        self._got += count or 0
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._raw.close()
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return f"nothing for {timeout():g} s"
-    text = getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split()) or type(error).__name__
+class _Response(http.client.HTTPResponse):
+    """An answer that is read through `_Timed`."""
+
+    def __init__(self, sock: Any, *arguments: Any, **more: Any) -> None:
+        super().__init__(sock, *arguments, **more)
+        self._timed = _Timed(self.fp.detach(), sock)
+        self.fp = io.BufferedReader(self._timed)
+
+    def begin(self) -> None:
+        super().begin()
+        # What was asked for is at most MAX_FILE, and gets there in chunks of at least some bytes.
+        self._timed.head_is_over(2 * MAX_FILE if self.status in (200, 206) else _MOST_ELSE)
 
 
-def _proxy(parts: urllib.parse.SplitResult) -> str:
-    """Host and port of the proxy that the environment names for a URL; empty: none."""
-    proxies = urllib.request.getproxies()
-    if parts.scheme not in proxies or urllib.request.proxy_bypass(parts.hostname or ""):
-        return ""
-    return urllib.parse.urlsplit(proxies[parts.scheme]).netloc.rpartition("@")[2]
+class _Http(HTTPConnection):
+    response_class = _Response
 
 
+class _Https(HTTPSConnection):
+    response_class = _Response
+
+    def connect(self) -> None:
+        self.ssl_context = self.ssl_context or _tls()
+        super().connect()
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Http
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
+@lru_cache(maxsize=1)
 def _tls() -> ssl.SSLContext:
     """Certificates: those of SSL_CERT_FILE or the system; certifi's where the system has none."""
     context = ssl.create_default_context()
@@ -303,3 +400,96 @@ def _tls() -> ssl.SSLContext:
             return context  # capath folders are read on use and not counted
         context.load_verify_locations(certifi.where())
     return context
+
+
+# What an answer says -------------------------------------------------------------------------------------------------
+
+
+def _parsed(url: str) -> Url | None:
+    """The parts of an http(s) URL, blanks and letters beyond ASCII encoded; None where it is none."""
+    try:
+        parts = parse_url(url)
+    except (LocationParseError, ValueError):
+        return None
+    return parts if parts.scheme in ("http", "https") and parts.host else None
+
+
+def _origin(parts: Url) -> tuple[str | None, str | None, int | None]:
+    return parts.scheme, parts.host, parts.port or {"http": 80, "https": 443}.get(parts.scheme or "")
+
+
+def _latin(login: str) -> str:
+    """For `urllib3.make_headers`, which packs Latin-1: a login as the bytes of UTF-8 (RFC 7617)."""
+    return login.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _tag(text: str) -> str:
+    """An entity tag that can be stored and sent back; empty for any other."""
+    return text if len(text) < 1000 and text.isascii() and text.isprintable() else ""
+
+
+def _shown(text: str) -> str:
+    """What a server says, short and without the secrets of addresses in it."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in without_secrets(text)).split())
+    return line if len(line) <= 200 else line[:200] + "..."
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it was raised from, at most ten."""
+    found: BaseException | None = error
+    for _ in range(10):
+        if found is None:
+            return
+        yield found
+        yield from (argument for argument in found.args if isinstance(argument, BaseException))
+        found = found.__cause__ or found.__context__
+
+
+def _pause(text: str) -> float:
+    """Seconds that a server asks to wait (Retry-After: seconds, or a date)."""
+    try:
+        return max(0.0, float(Retry(0).parse_retry_after(text[:100]))) if text else 0.0
+    except (HTTPError, ValueError, OverflowError):
+        return 0.0
+
+
+def _check_range(text: str, start: int | None, stop: int | None) -> None:
+    """Raises `TransientError` where a partial answer is not the part that was asked for."""
+    match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", text.strip())
+    if match is None or start is None or stop is None:
+        raise TransientError(
+            f"the server sends a part ({_shown(text) or 'without saying which'}) that was not asked for"
+        )
+    first, last, total = int(match[1]), int(match[2]), match[3]
+    if first != start or (last != stop - 1 and (total == "*" or last != int(total) - 1 or last >= stop)):
+        raise TransientError(f"the server sends bytes {first} to {last} instead of {start} to {stop - 1}")
+
+
+def _body(response: urllib3.BaseHTTPResponse, most: int) -> bytes:
+    """At most so many bytes of the body. Raises `RemoteError` where there are too many for any file."""
+    parts, got = [], 0
+    while got < most:
+        part = response.read(min(_PIECE, most - got), decode_content=False)
+        if not part:
+            break
+        parts.append(part)
+        got += len(part)
+    if got == most == MAX_FILE:
+        raise RemoteError("the file is too large")
+    if got == most:
+        _read_rest(response, 1)
+    return b"".join(parts)
+
+
+def _read_rest(response: urllib3.BaseHTTPResponse, most: int = 1 << 16) -> None:
+    """Read an answer to its end where that is near, so that its connection can be used again."""
+    length = response.headers.get("Content-Length", "")
+    if most == 1 or (length.isascii() and length.isdigit() and len(length) < 6):
+        response.read(most, decode_content=False)
+
+
+def _gunzip(data: bytes) -> bytes:
+    try:
+        return gunzip(data)
+    except ValueError as error:
+        raise TransientError(f"the answer is damaged ({error})") from None

@@ -11,16 +11,22 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import RemoteError
+from ..urls import public, scheme, without_secrets_of
 from .fsspec import FsspecTransport
-from .transport import Answer, TransientError, public, retrying, timeout
+from .transport import Answer, DeniedError, TransientError, deadline, retrying, timeout
 
 #: The process that uses obstore: its threads are missing in one that is forked from it.
 _process: int | None = None
 
 
+def connect(url: str, options: dict[str, Any]) -> ObstoreTransport | None:
+    """The table's way to make one (see `chgdb.remote.connect`); None where fsspec's transport has to do it."""
+    return ObstoreTransport(url) if applies(url, options) else None
+
+
 def applies(url: str, options: dict[str, Any]) -> bool:
     """Whether a URL is to be read in this way."""
-    if not url.startswith("s3://") or options or not os.environ.get("AWS_ACCESS_KEY_ID"):
+    if scheme(url) != "s3" or options or not os.environ.get("AWS_ACCESS_KEY_ID"):
         return False
     try:
         import obstore
@@ -32,21 +38,25 @@ def applies(url: str, options: dict[str, Any]) -> bool:
 class ObstoreTransport:
     """The files below an s3 URL (see `transport.Transport`)."""
 
+    writable = True
+
     def __init__(self, url: str) -> None:
         from obstore.store import S3Store
 
         global _process
         _process = os.getpid()
         self.url, self._full = public(url), url
-        bucket, _, self._root = url.removeprefix("s3://").rstrip("/").partition("/")
+        bucket, _, self._root = url[len("s3://") :].rstrip("/").partition("/")
+        silent = f"{timeout():.3f}s"
+        client: Any = {"allow_http": True, "connect_timeout": silent, "timeout": f"{deadline():.3f}s"}
+        once: Any = {"max_retries": 0}  # `retrying` does
         try:
-            self._store = S3Store(
-                bucket,
-                client_options={"allow_http": True, "timeout": f"{timeout():g}s"},
-                retry_config={"max_retries": 0},  # `retrying` does
-            )
+            try:
+                self._store = S3Store(bucket, client_options=client | {"read_timeout": silent}, retry_config=once)
+            except ValueError:  # an older obstore, which has only the one for all of an answer
+                self._store = S3Store(bucket, client_options=client, retry_config=once)
         except Exception as error:  # obstore's errors have no common base but Exception
-            raise RemoteError(f"{self.url}: {_reason(error)}") from error
+            raise RemoteError(f"{self.url}: {self._reason(error)}") from error
         self._rest: FsspecTransport | None = None
 
     def get(
@@ -84,9 +94,9 @@ class ObstoreTransport:
             except exceptions.NotModifiedError:
                 return Answer(None)
             except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-                raise RemoteError(f"{name}: the server refuses access ({_reason(error)})") from error
+                raise DeniedError(f"{name}: the server refuses access ({self._reason(error)})") from error
             except Exception as error:  # obstore's errors have no common base but Exception
-                raise TransientError(_reason(error)) from error
+                raise TransientError(self._reason(error)) from error
 
         return retrying(once, name)
 
@@ -104,8 +114,7 @@ class ObstoreTransport:
     def remove(self, prefix: str) -> None:
         self._others().remove(prefix)
 
-
-def _reason(error: Exception) -> str:
-    """The first sentence: what follows are the server's XML and a debug view of the error."""
-    text = " ".join(str(error).split("Debug source")[0].split())
-    return text[:300] or type(error).__name__
+    def _reason(self, error: Exception) -> str:
+        """The first sentence: what follows are the server's XML and a debug view of the error."""
+        text = " ".join(str(error).split("Debug source")[0].split())
+        return without_secrets_of(self._full, text)[:300] or type(error).__name__

@@ -5,43 +5,19 @@ A transport serves the files below one URL. Keys are paths below it with forward
 
 from __future__ import annotations
 
+import math
 import os
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from ..errors import OfflineError, RemoteError
+from ..errors import RemoteError
 
 T = TypeVar("T")
 
 #: Longest pause that a server may ask for (Retry-After), and between our own attempts, in seconds.
 _LONGEST_ASKED, _LONGEST_PAUSE, _FIRST_PAUSE = 30.0, 8.0, 0.25
-
-
-def is_url(text: object) -> bool:
-    """Whether text is a URL or a chain of them; what exists here is a path, also with two colons in its name.
-
-    >>> is_url("https://example.org/x"), is_url("zip::data.zip"), is_url("C:/x"), is_url("runs/CHGCAR")
-    (True, True, False, False)
-    """
-    return isinstance(text, str) and ("://" in text or ("::" in text and not _is_here(text)))
-
-
-def _is_here(path: str) -> bool:
-    """Whether something has this path, or the folder exists that it would be written to."""
-    folder = os.path.dirname(path)
-    return os.path.lexists(path) or ("::" in folder and os.path.isdir(folder))
-
-
-def url_path(url: str) -> str:
-    """The path of a URL, of the first link of a chain.
-
-    >>> url_path("https://example.org/runs/mp-149/CHGCAR.gz?key=1"), url_path("zip::file:///a/CHGCAR.zip")
-    ('runs/mp-149/CHGCAR.gz', '/a/CHGCAR.zip')
-    """
-    return url.rpartition("://")[2].partition("?")[0].partition("/")[2] if "::" not in url else url.rpartition("://")[2]
 
 
 class TransientError(Exception):
@@ -55,6 +31,10 @@ class TransientError(Exception):
         self.pause = pause
 
 
+class DeniedError(RemoteError):
+    """The server refuses access; some say so of files that do not exist."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a server sent. data is None where the file is still the one with the `known` tag."""
@@ -64,17 +44,29 @@ class Answer:
 
 
 class Transport(Protocol):
-    """Access to the files below a URL; every method tries again where that is right."""
+    """Access to the files below a URL: the whole of what a back end has to do.
 
-    url: str  # as a user would write it, without a password
+    A back end is a class, or a function, that is called with the URL and the options of the user, and gives an object
+    with these members (see `chgdb.remote.connect`). Every method tries again where that is right, ends within
+    `deadline()`, and raises nothing but `KeyError` and the errors of `chgdb.errors`, in whose messages no password and
+    no signature is. Objects are used by many threads at once, and after a fork.
+
+    url: as `chgdb.urls.public` shows it.
+    writable: whether `put` and `remove` can work at all.
+    """
+
+    url: str
+    writable: bool
 
     def get(
         self, key: str, start: int | None = None, stop: int | None = None, *, fresh: bool = False, known: str = ""
     ) -> Answer:
-        """A file or a range of it. fresh: past the caches of proxies. known: tag of the version that we have.
+        """A file or the bytes from `start` to before `stop` of it.
 
-        Raises `KeyError` where there is none, `RemoteError` where it cannot be had. A range that reaches beyond the
-        end gives what there is.
+        fresh: past the caches of proxies. known: tag of the version that we have; where it is still the one, and only
+        then, the answer has no data. A range that reaches beyond the end gives what there is. The empty key is the URL
+        itself. Raises `KeyError` where there is no such file, `DeniedError` where the server refuses access, and
+        `RemoteError` where the file cannot be had.
         """
 
     def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
@@ -84,83 +76,66 @@ class Transport(Protocol):
         """Write a file, in one step where the server can. Raises `RemoteError` where it cannot be written."""
 
     def remove(self, prefix: str) -> None:
-        """Remove everything below a folder."""
+        """Remove everything below a folder. What is not there is no error."""
 
 
 def timeout() -> float:
-    """Seconds without any byte after which a server counts as gone (CHGDB_TIMEOUT)."""
-    return _number("CHGDB_TIMEOUT", 30.0)
+    """Seconds without any byte, or with the head of an answer only half sent, after which a server counts as gone
+    (CHGDB_TIMEOUT)."""
+    return _number("CHGDB_TIMEOUT", 30.0, 0.01, 86_400)
+
+
+def deadline() -> float:
+    """Seconds that one file, or one range of it, may take in all, with everything that is tried (CHGDB_DEADLINE)."""
+    return _number("CHGDB_DEADLINE", 3600.0, 0.01, 604_800)
 
 
 def attempts() -> int:
     """How often something is tried before it is given up (CHGDB_ATTEMPTS)."""
-    return max(1, int(_number("CHGDB_ATTEMPTS", 5)))
+    return int(_number("CHGDB_ATTEMPTS", 5, 1, 100))
 
 
-def _number(name: str, default: float) -> float:
-    text = os.environ.get(name, "")
+def offline() -> bool:
+    """Whether chgdb is told to use nothing but the cache (CHGDB_OFFLINE)."""
+    return os.environ.get("CHGDB_OFFLINE", "").strip().lower() not in ("", "0", "no", "false")
+
+
+def _number(name: str, default: float, low: float, high: float) -> float:
+    """A number of the environment. Raises `RemoteError` where it is none, or not between `low` and `high`."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
     try:
-        return float(text) if text else default
+        value = float(text)
     except ValueError:
-        raise RemoteError(f"the environment variable {name} is {text!r}; it should be a number") from None
+        value = math.nan
+    if not low <= value <= high:
+        shown = text if len(text) <= 40 else text[:40] + "..."
+        raise RemoteError(
+            f"the environment variable {name} is {shown!r}; it should be a number from {low:g} to {high:g}"
+        )
+    return value
 
 
-def retrying(action: Callable[[], T], what: str, most: int | None = None) -> T:
+def retrying(action: Callable[[], T], what: str, most: int | None = None, until: float | None = None) -> T:
     """Result of an action, tried again with growing random pauses while it fails in a transient way.
 
-    most: not more often than that. Raises `RemoteError` with the last reason after the last attempt.
+    most: not more often than that. until: not after this time (`time.monotonic`); `deadline()` from now unless given.
+    Raises `RemoteError` with the last reason after the last attempt.
     """
-    import random
-
+    end = time.monotonic() + deadline() if until is None else until
     count = min(attempts(), most or 1000)
-    for attempt in range(count):
+    tried = 0
+    while True:
         try:
             return action()
         except TransientError as error:
-            if attempt + 1 == count:
-                times = f", {count} times" if count > 1 else ""
+            import random  # not needed where all goes well
+
+            tried += 1
+            pause = min(_FIRST_PAUSE * 2 ** (tried - 1), _LONGEST_PAUSE) * random.uniform(0.5, 1)
+            pause = max(pause, min(error.pause, _LONGEST_ASKED))
+            if tried >= count or time.monotonic() + pause > end:
+                times = f", {tried} times" if tried > 1 else ""
                 raise RemoteError(f"{what}: {error}{times}; try again later") from error
-            pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE) * random.uniform(0.5, 1)
-            time.sleep(max(pause, min(error.pause, _LONGEST_ASKED)))
-    raise AssertionError("not reached")
-
-
-def public(url: str) -> str:
-    """A URL without password and without the parameters that may hold one.
-
-    >>> public("https://me:secret@example.org/x?signature=abc")
-    'https://example.org/x'
-    """
-    return re.sub(r"(?<=://)[^/@]*@(?=[^/]*\.|localhost|127\.)", "", url.partition("?")[0])
-
-
-def connect(url: str, options: Mapping[str, Any] | None = None) -> Transport:
-    """The transport for a URL: our own for http(s) and github, obstore for s3 where it can, else fsspec's.
-
-    options: for the file system (`anon`, `key`, `endpoint_url`, ...), as in `fsspec.filesystem`; `headers` for HTTP.
-    """
-    scheme = url.partition("://")[0].lower() if "::" not in url else ""
-    if scheme in ("http", "https", "github"):
-        from .http import HttpTransport
-
-        return HttpTransport(url, dict(options or {}))
-    if scheme == "s3":
-        from .obstore import ObstoreTransport, applies
-
-        if applies(url, dict(options or {})):
-            return ObstoreTransport(url)
-    from .fsspec import FsspecTransport
-
-    return FsspecTransport(url, dict(options or {}))
-
-
-def read_file(url: str) -> bytes:
-    """The one file at a URL. Raises `RemoteError` where it cannot be had."""
-    if os.environ.get("CHGDB_OFFLINE", "") not in ("", "0"):
-        raise OfflineError(f"{public(url)}: chgdb is offline (CHGDB_OFFLINE)")
-    try:
-        data = connect(url).get("").data
-    except KeyError:
-        raise RemoteError(f"{public(url)}: there is no such file") from None
-    assert data is not None  # no tag was sent along
-    return data
+            time.sleep(pause)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
@@ -12,17 +12,32 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from ..errors import StoreError
 
 if TYPE_CHECKING:
-    from .files import RemoteFiles
+    from collections.abc import Collection
+
+
+class Checked(Protocol):
+    """What is needed of the files of a store (`chgdb.remote.files.RemoteFiles`). Other processes get them by pickle."""
+
+    location: str
+
+    @property
+    def known(self) -> Collection[str]: ...
+
+    def read(self, key: str) -> bytes: ...
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes: ...
+
+    def size(self, key: str) -> int: ...
 
 
 class CheckedStore(Store):
-    """Read-only view of a `RemoteFiles` as Zarr wants it."""
+    """Read-only view of the files of a remote store as Zarr wants it."""
 
     supports_writes = False
     supports_deletes = False
     supports_listing = True
 
-    def __init__(self, files: RemoteFiles) -> None:
+    def __init__(self, files: Checked) -> None:
         super().__init__(read_only=True)
         self._files = files
 
@@ -36,7 +51,7 @@ class CheckedStore(Store):
         return self._files.location
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _reopened, (self._files._url, self._files._options)
+        return CheckedStore, (self._files,)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         try:
@@ -85,9 +100,3 @@ class CheckedStore(Store):
         below = (k.removeprefix(start).partition("/")[0] for k in sorted(self._files.known) if k.startswith(start))
         for name in dict.fromkeys(below):
             yield name
-
-
-def _reopened(url: str, options: dict[str, object]) -> CheckedStore:
-    from .files import RemoteFiles
-
-    return CheckedStore(RemoteFiles(url, options))

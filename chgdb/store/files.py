@@ -1,4 +1,4 @@
-"""The files of a store, wherever they are: a folder, a .zip, or any file system that fsspec knows.
+"""The files of a store on a disk: a folder or a .zip. What servers have is read by `chgdb.remote.files`.
 
 A key is a path inside the store with forward slashes. Every class reads whole files and byte ranges, raises `KeyError`
 for a key that is not there, and gives a token that changes when the store is replaced by a new version.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import StoreError
 from ..limits import most_unfolded
-from ..remote.transport import is_url
 
 if TYPE_CHECKING:
     import zarr.abc.store
@@ -35,7 +34,7 @@ class Files(Protocol):
 
     def keys(self) -> Iterator[str]: ...
 
-    def zarr_store(self) -> zarr.abc.store.Store | str: ...
+    def zarr_store(self) -> zarr.abc.store.Store: ...
 
 
 class FolderFiles:
@@ -78,8 +77,10 @@ class FolderFiles:
             for name in names:
                 yield os.path.relpath(os.path.join(folder, name), self._folder).replace(os.sep, "/")
 
-    def zarr_store(self) -> str:
-        return self._folder
+    def zarr_store(self) -> zarr.abc.store.Store:
+        from zarr.storage import LocalStore
+
+        return LocalStore(self._folder, read_only=True)  # a path with `::` would be taken for a URL
 
 
 def _damaged_zip() -> tuple[type[Exception], ...]:
@@ -138,25 +139,9 @@ class ZipFiles:
         return ZipStore(self._path, mode="r")
 
 
-def _remote(url: str, options: Mapping[str, Any] | None) -> Files:
-    if url.startswith("file://"):
-        from urllib.request import url2pathname
-
-        files = locate(url2pathname(url.removeprefix("file://")))
-        files.location = url
-        return files
-    from ..remote.files import RemoteFiles
-
-    return RemoteFiles(url, options)
-
-
-def locate(
-    path_or_url: str | os.PathLike[str], _retries: int = 25, *, options: Mapping[str, Any] | None = None
-) -> Files:
-    """The files of the store at a path or URL. Raises `StoreError` where a local path does not exist."""
-    text = os.fspath(path_or_url)
-    if is_url(text):
-        return _remote(text, options)
+def locate(path: str | os.PathLike[str], _retries: int = 25) -> Files:
+    """The files of the store at a path. Raises `StoreError` where it does not exist."""
+    text = os.fspath(path)
     if os.path.isdir(text):
         return FolderFiles(text)
     if os.path.isfile(text):
@@ -167,5 +152,5 @@ def locate(
 
     if _retries and is_being_replaced(text):
         time.sleep(0.02)  # a writer is at work; where it cannot exchange folders, there is a moment without a store
-        return locate(path_or_url, _retries - 1)
+        return locate(path, _retries - 1)
     raise StoreError(f"{text}: there is no such store")

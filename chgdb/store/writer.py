@@ -157,7 +157,7 @@ def consolidated(folder: Path) -> Iterator[None]:
         # Consolidated metadata is not in the Zarr v3 specification yet; every reader may ignore it.
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         yield
-        zarr.consolidate_metadata(str(folder))
+        zarr.consolidate_metadata(folder)  # a text with `::` would be taken for a URL
 
 
 def new_group(folder: Path, attributes: Mapping[str, Any], priors: Sequence[int], *, with_latents: bool) -> Any:
@@ -170,7 +170,7 @@ def new_group(folder: Path, attributes: Mapping[str, Any], priors: Sequence[int]
         **attributes,
         "priors": list(priors),
     }
-    root = zarr.create_group(str(folder), zarr_format=3, attributes=own)
+    root = zarr.create_group(folder, zarr_format=3, attributes=own)
     for group in ["index", "prior", *(f"prior/{identifier:08x}" for identifier in priors)]:
         root.create_group(group)
     return root

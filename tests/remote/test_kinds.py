@@ -13,8 +13,9 @@ from nginx import Nginx
 
 import chgdb
 from chgdb.errors import RemoteError
+from chgdb.remote.connect import connect
 from chgdb.remote.http import _github
-from chgdb.remote.transport import connect, public, url_path
+from chgdb.urls import public, url_path
 from chgdb.verification import verify
 
 

@@ -14,7 +14,7 @@ import chgdb
 from chgdb.errors import RemoteError
 from chgdb.ingest import build_from
 from chgdb.publish import publish, pull
-from chgdb.remote.transport import connect
+from chgdb.remote.connect import connect
 from chgdb.verification import verify
 from chgdb_cli.main import _exit_code
 
