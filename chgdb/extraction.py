@@ -8,10 +8,10 @@ from pathlib import Path
 
 from .catalog import Catalog
 from .errors import StoreError
-from .remote.transport import is_url, public
 from .store.table import from_store
 from .store.transaction import writing
 from .store.writer import write_table
+from .urls import is_url, public
 
 
 def extract(catalog: Catalog, ids: Iterable[str], out: str | os.PathLike[str], *, replace: bool = False) -> None:

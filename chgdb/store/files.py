@@ -142,6 +142,8 @@ class ZipFiles:
 def locate(path: str | os.PathLike[str], _retries: int = 25) -> Files:
     """The files of the store at a path. Raises `StoreError` where it does not exist."""
     text = os.fspath(path)
+    if "\0" in text:
+        raise StoreError(f"{text!r}: no path has a NUL in it")
     if os.path.isdir(text):
         return FolderFiles(text)
     if os.path.isfile(text):
