@@ -8,9 +8,11 @@ import numpy as np
 
 from .density import Crystal, Density
 from .errors import CodecError, DensityError
+from .grids import absolute_sum, slices
 
 #: Cells whose metric tensors differ by more than this fraction hold different crystals.
 _LARGEST_STRAIN = 0.1
+_AT_ONCE = 1 << 22  # values whose difference is formed at once
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,16 @@ def measure(original: Density, decoded: Density) -> Quality:
             f"cannot compare {decoded.grid} {', '.join(decoded.channels)} with {original.grid} "
             f"{', '.join(original.channels)}: resample one of them first"
         )
-    norm = float(np.abs(original.total).sum(dtype=float)) or 1.0
+    norm = absolute_sum(original.total) or 1.0
     nmae, largest = {}, 0.0
     for name, values in original.channels.items():
-        difference = np.subtract(decoded.channels[name], values, dtype=float)
-        np.abs(difference, out=difference)
-        nmae[name] = float(difference.sum()) / norm
-        largest = max(largest, float(difference.max()))
+        total = 0.0
+        for rows in slices(len(values), values[0].size, _AT_ONCE):
+            difference = np.subtract(decoded.channels[name][rows], values[rows], dtype=float)
+            np.abs(difference, out=difference)
+            total += float(difference.sum())
+            largest = max(largest, float(difference.max()))
+        nmae[name] = total / norm
     return Quality(nmae, largest, float(decoded.total.min()), decoded.n_electrons)
 
 

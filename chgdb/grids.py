@@ -6,6 +6,21 @@ import numpy as np
 
 from .errors import DensityError
 
+#: Numbers of a piece of a grid: what is done piece by piece takes no memory of the size of the grid.
+PIECE = 1 << 18
+
+
+def slices(count: int, row: int, numbers: int = PIECE) -> list[slice]:
+    """`count` rows of `row` numbers each in pieces of some `numbers`."""
+    step = max(1, numbers // max(row, 1))
+    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def absolute_sum(values: np.ndarray) -> float:
+    """Sum of the absolute values of a grid, without a copy of it."""
+    parts = slices(len(values), values[0].size, 1 << 22)
+    return float(sum(np.abs(values[part]).sum(dtype=float) for part in parts))
+
 
 def resample(values: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
     """Fourier interpolation to another grid: the trigonometric polynomial through the values, on more or fewer points.

@@ -32,8 +32,9 @@ from .parallel.progress import reporting
 from .remote.connect import read_file
 from .store.append import CannotLink, append_table, can_append
 from .store.files import FolderFiles
+from .store.head import crc32c, crc32c_of
 from .store.journal import PRIOR, RECORDS, Journal, open_journal
-from .store.reader import Location, Store, crc32c
+from .store.reader import Location, Store
 from .store.table import Finished, check_column_name, check_value, from_finished, from_store, merge
 from .store.transaction import Transaction, writing
 from .store.writer import write_table
@@ -109,10 +110,10 @@ class Encoder:
                 if task.searched and holds_no_density(source):
                     return NoDensity(task.source)
                 raise
-            checksum = crc32c(_bytes_of(source))
+            checksum = _checksum_of(source)
         else:
             density, given = self.load(task.source)
-            checksum = crc32c(np.ascontiguousarray(density.total).tobytes())
+            checksum = crc32c_of(plane.tobytes() for plane in density.total)
         encoded = encode(density, self.tolerance, codec=self.codec, prior=_prior(self.prior))
         quality = encoded.quality
         values: dict[str, Any] = {
@@ -274,8 +275,12 @@ def build_from(
     return build_.run()
 
 
-def _bytes_of(source: str) -> bytes:
-    return read_file(source) if is_url(source) else Path(source).read_bytes()
+def _checksum_of(source: str) -> int:
+    """crc32c of a file, which is never in memory as a whole."""
+    if is_url(source):
+        return crc32c(read_file(source))
+    with open(source, "rb") as file:
+        return crc32c_of(iter(lambda: file.read(_AT_ONCE), b""))
 
 
 def _file_state(source: str) -> str:
@@ -286,6 +291,7 @@ def _file_state(source: str) -> str:
     return f"{os.path.abspath(source)} {status.st_size} {status.st_mtime_ns}"
 
 
+_AT_ONCE = 1 << 20  # bytes of a file read at once
 _PART = 32  # sources whose share in the fit of the prior is added up at once
 
 
@@ -465,7 +471,7 @@ class _Build:
     def _is_same(self, store: Store, location: Location, source: str) -> bool:
         if store.value("tolerance", location.row) != self.tolerance:
             return False
-        if int(store.value("source_crc32c", location.row)) != crc32c(_bytes_of(source)):
+        if int(store.value("source_crc32c", location.row)) != _checksum_of(source):
             return False
         return self.elements is None or self._has_elements(store, location, source)
 

@@ -123,12 +123,16 @@ def spline_basis(s: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     return first, weights
 
 
-def structure_factors(crystal: Crystal, reach: tuple[int, int, int]) -> dict[int, np.ndarray]:
+def structure_factors(
+    crystal: Crystal, reach: tuple[int, int, int], rows: np.ndarray | None = None
+) -> dict[int, np.ndarray]:
     """sum_a exp(-2 pi i h.x_a) per element, on |h1| <= reach[0], |h2| <= reach[1], 0 <= h3 <= reach[2].
 
     Each array has the shape (2 reach[0] + 1, 2 reach[1] + 1, reach[2] + 1), indices starting at the most negative h.
+    rows: the h1 wanted, unless all.
     """
-    axes = [np.arange(-reach[0], reach[0] + 1), np.arange(-reach[1], reach[1] + 1), np.arange(reach[2] + 1)]
+    first = np.arange(-reach[0], reach[0] + 1) if rows is None else rows
+    axes = [first, np.arange(-reach[1], reach[1] + 1), np.arange(reach[2] + 1)]
     factors: dict[int, np.ndarray] = {}
     for number in sorted(set(crystal.numbers.tolist())):
         positions = crystal.positions[crystal.numbers == number]
@@ -150,10 +154,28 @@ def half_spectrum(
 
     Shape (nx, ny, nz // 2 + 1), complex, e/Å^3. Elements that the prior does not have contribute nothing.
     """
-    reciprocal = np.linalg.inv(crystal.cell).T
+    reach = reach_of(prior, crystal, native)
+    spectrum = np.zeros((grid[0], grid[1], grid[2] // 2 + 1), complex)
+    columns = np.arange(-reach[1], reach[1] + 1)
+    step = max(1, _BLOCK // (4 * len(columns) * (reach[2] + 1)))
+    for start in range(-reach[0], reach[0] + 1, step):
+        rows = np.arange(start, min(start + step, reach[0] + 1))
+        spectrum[rows[:, None], columns[None, :], : reach[2] + 1] = _rows_of_spectrum(prior, crystal, rows, reach)
+    spectrum[0, 0, 0] = 0
+    return spectrum
+
+
+def reach_of(prior: Prior, crystal: Crystal, native: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Largest |h_i| up to which a prior knows the spectrum of a grid."""
     lengths = np.linalg.norm(crystal.cell, axis=1)
-    reach = [min((n - 1) // 2, int(prior.reach * length) + 1) for n, length in zip(native, lengths, strict=True)]
-    axes = [np.arange(-r, r + 1.0) for r in reach[:2]] + [np.arange(reach[2] + 1.0)]
+    a, b, c = (min((n - 1) // 2, int(prior.reach * length) + 1) for n, length in zip(native, lengths, strict=True))
+    return a, b, c
+
+
+def _rows_of_spectrum(prior: Prior, crystal: Crystal, rows: np.ndarray, reach: tuple[int, int, int]) -> np.ndarray:
+    """F_prior, (rows, 2 reach[1] + 1, reach[2] + 1), for some h1, with all h2 and h3 within reach."""
+    reciprocal = np.linalg.inv(crystal.cell).T
+    axes = [rows.astype(float), np.arange(-reach[1], reach[1] + 1.0), np.arange(reach[2] + 1.0)]
     parts = [axis[:, None] * vector for axis, vector in zip(axes, reciprocal, strict=True)]
     vectors = parts[0][:, None, None, :] + parts[1][None, :, None, :] + parts[2][None, None, :, :]
     s = np.sqrt(np.einsum("xyzi,xyzi->xyz", vectors, vectors))
@@ -162,18 +184,13 @@ def half_spectrum(
     x = np.minimum(s, prior.reach) * table.per_unit
     first = x.astype(np.intp)
     x -= first
-    for number, structure in structure_factors(crystal, (reach[0], reach[1], reach[2])).items():
+    for number, structure in structure_factors(crystal, reach, rows).items():
         if number not in table.values:
             continue
         values = table.values[number]
         structure *= (values[first] + x * table.slopes[number][first]) / crystal.volume
         total += structure
-    total[reach[0], reach[1], 0] = 0
-    spectrum = np.zeros((grid[0], grid[1], grid[2] // 2 + 1), complex)
-    rows = np.arange(-reach[0], reach[0] + 1)
-    columns = np.arange(-reach[1], reach[1] + 1)
-    spectrum[rows[:, None], columns[None, :], : reach[2] + 1] = total
-    return spectrum
+    return total
 
 
 def superposition(prior: Prior, crystal: Crystal, grid: tuple[int, int, int]) -> np.ndarray:

@@ -26,6 +26,7 @@ from ..density import Crystal, Density
 from ..errors import CodecError
 from ..limits import most_values
 from ..plugins import Registry
+from .spectra import forward
 
 if TYPE_CHECKING:
     from ..promolecule import Prior
@@ -79,23 +80,28 @@ def encode(
     """
     if not 0 <= tolerance < 1:
         raise CodecError(f"tolerance {tolerance!r} is not a fraction from 0 to 1; 1e-4 means 0.01 %")
-    largest = max(float(np.abs(values).max()) for values in density.channels.values())
+    largest = max(float(max(values.max(), -values.min())) for values in density.channels.values())
     if tolerance and largest > _MAX_VALUE:
         raise CodecError(
             f"a value of {largest:.3g} e/Å^3 is beyond all codecs but the lossless one: pack it with --lossless "
             "(tolerance=0 in Python)"
         )
+    spectrum: list[np.ndarray] = []
     if not tolerance:
         candidates = ["lossless"]
     elif codec == "auto":
-        edge = get("fourier").edge(density)
+        spectrum = [forward(density.total)]
+        edge = get("fourier").edge(density, spectrum[0])
         candidates = ["fourier"] * (edge <= _TRIED * tolerance) + ["realspace"] * (edge > tolerance)
+        if "fourier" not in candidates:
+            spectrum.clear()
     else:
         candidates = [codec]
     payloads, refusals = [], []
     for name in candidates:
         try:
-            payloads.append(get(name).encode(density, tolerance, prior=prior, **options))
+            given = {**options, "spectrum": spectrum} if name == "fourier" else options
+            payloads.append(get(name).encode(density, tolerance, prior=prior, **given))
         except CodecError as error:  # a cell or tolerance beyond one codec can be within another
             refusals.append(error)
             if codec == "auto" and candidates == ["realspace"]:

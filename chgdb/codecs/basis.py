@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import CodecError
 from ..symmetry import SpaceGroup, blocks, box, check_norms, orbits
+from .spectra import Residual, box_shape
 
 #: No |G|^2 is larger.
 EVERY_NORM = 1 << 62
@@ -16,6 +17,7 @@ class Basis:
 
     One real number per degree of freedom, such that the mean square of the density is the sum of their squares.
     norms: |G|^2 of each number, ascending but for the Nyquist terms, which follow the others.
+    shape: of the box of a half spectrum that holds them.
     """
 
     def __init__(
@@ -29,6 +31,9 @@ class Basis:
     ) -> None:
         """`most`: how many numbers there can be; `CodecError` where there are far more (a damaged record)."""
         self.grid = grid
+        self.shape = box_shape(box(metric, limit, [(n - 1) // 2 for n in grid]))
+        if nyquist:
+            self.shape = (grid[0], grid[1], grid[2] // 2 + 1)
         # Each number stands for about as many vectors of the half sphere as the point group has operations.
         rotations = len(np.unique(group.rotations.reshape(-1, 9), axis=0))
         self._orbits = orbits(grid, metric, limit, group, most=None if most is None else (most + 4096) * rotations)
@@ -46,24 +51,25 @@ class Basis:
         if group.origin.any():
             self._shift = np.exp(2j * np.pi * (self._orbits.members @ group.origin))
 
-    def analyse(self, spectrum: np.ndarray) -> np.ndarray:
-        """Numbers, (n,), of a half spectrum (nx, ny, nz // 2 + 1): the projection on the symmetry."""
-        h = self._orbits.members
-        values = spectrum[h[:, 0], h[:, 1], h[:, 2]]
+    def analyse(self, spectrum: Residual) -> np.ndarray:
+        """Numbers, (n,), of a half spectrum (or at least the box of it that `shape` says): the projection on the
+        symmetry."""
+        values = spectrum.at(self._orbits.members)
         if self._shift is not None:
-            values = values * self._shift
+            values *= self._shift
         mean = self._orbits.fold(values)[self._real] * self._orbits.phase[self._real].conj() * self._weight
         numbers = np.empty(len(self.norms))
         numbers[self._first] = mean.real
         numbers[self._first[self._imaginary] + 1] = mean.imag[self._imaginary]
         if len(self._nyquist):
-            terms = spectrum[tuple(self._nyquist.T)] * np.where(self._free, np.sqrt(2.0), 1.0)
+            terms = spectrum.at(self._nyquist) * np.where(self._free, np.sqrt(2.0), 1.0)
             both = np.stack([terms.real, terms.imag], axis=1)
             numbers[self._size :] = both[np.stack([np.ones_like(self._free), self._free], axis=1)]
         return numbers
 
     def synthesise(self, numbers: np.ndarray, spectrum: np.ndarray, grid: tuple[int, int, int]) -> None:
-        """Add the coefficients of `numbers` to a half spectrum of a grid at least as fine in every direction."""
+        """Add the coefficients of `numbers` to a half spectrum of a grid at least as fine in every direction, or to a
+        box of it that is at least of this `shape`."""
         coefficients = np.zeros(len(self._orbits), complex)
         values = numbers[self._first].astype(complex)
         values.imag[self._imaginary] = numbers[self._first[self._imaginary] + 1]
@@ -127,9 +133,10 @@ def _nyquist_terms(
     return index[order], norms[order], complex_valued[order]
 
 
-def energy(spectrum: np.ndarray, grid: tuple[int, ...]) -> float:
+def energy(spectrum: Residual, grid: tuple[int, ...]) -> float:
     """Mean square over the grid, from a half spectrum (Parseval)."""
-    return float((np.abs(spectrum) ** 2 * plane_weights(grid)).sum())
+    weights = plane_weights(grid)
+    return float(sum((np.abs(terms) ** 2 * weights).sum() for _, terms in spectrum.pieces()))
 
 
 def plane_weights(grid: tuple[int, ...]) -> np.ndarray:
@@ -141,9 +148,9 @@ def plane_weights(grid: tuple[int, ...]) -> np.ndarray:
     return weights
 
 
-def half_norms(grid: tuple[int, ...], metric: np.ndarray) -> np.ndarray:
-    """|G|^2 of every term of a half spectrum, (nx, ny, nz // 2 + 1) int64."""
+def half_norms(grid: tuple[int, ...], metric: np.ndarray, rows: slice) -> np.ndarray:
+    """|G|^2 of every term of some rows of a half spectrum, (rows, ny, nz // 2 + 1) int64."""
     first, second = (np.fft.fftfreq(n, 1 / n).round().astype(np.int64) for n in grid[:2])
-    x, y, z = np.ix_(first, second, np.arange(grid[2] // 2 + 1))
+    x, y, z = np.ix_(first[rows], second, np.arange(grid[2] // 2 + 1))
     plane = metric[0, 0] * x * x + 2 * metric[0, 1] * x * y + metric[1, 1] * y * y
     return plane + (2 * (metric[0, 2] * x + metric[1, 2] * y) + metric[2, 2] * z) * z

@@ -81,11 +81,12 @@ def read_crystal(source: BitReader) -> Crystal:
 def _write_numbers(out: BitWriter, values: list[float], fractions: bool) -> None:
     """Each value as one of: 0 fraction or zero, 10 relation to an earlier one, 110 decimal, 111 raw (64 bits)."""
     # All decimals of a list share their number of places; the cheapest choice is found by trying them all.
+    relations = _relations(values, fractions)
     trials = []
     for places in range(_MAX_DECIMALS + 1):
         trial = BitWriter()
         trial.write(places, 4)
-        _write_with_places(trial, values, fractions, places)
+        _write_with_places(trial, values, relations, fractions, places)
         trials.append(trial)
         if not any(_needs_decimals(value, fractions) for value in values):
             break
@@ -96,21 +97,45 @@ def _needs_decimals(value: float, fractions: bool) -> bool:
     return _as_fraction(value) is None if fractions else value != 0
 
 
-def _write_with_places(out: BitWriter, values: list[float], fractions: bool, places: int) -> None:
+def _relations(values: list[float], fractions: bool) -> list[tuple[tuple[int, int, int] | None, int]]:
+    """Of each value how it follows from an earlier one (see `_as_relation`), and how many bits say which."""
     history: list[float] = []
+    found: list[tuple[tuple[int, int, int] | None, int]] = []
     for value in values:
-        zero = value == 0 and math.copysign(1, value) > 0
-        fraction = _as_fraction(value) if fractions else (0, 0) if zero else None
+        if _as_short(value, fractions):
+            found.append((None, 0))
+            continue
+        relation = _as_relation(value, history, _POSITION_RELATIONS if fractions else _CELL_RELATIONS)
+        found.append((relation, (len(history) - 1).bit_length()))
+        _remember(history, value)
+    return found
+
+
+def _as_short(value: float, fractions: bool) -> tuple[int, int] | None:
+    """A fraction as `_as_fraction`; of a cell only zero."""
+    if fractions:
+        return _as_fraction(value)
+    return (0, 0) if value == 0 and math.copysign(1, value) > 0 else None
+
+
+def _write_with_places(
+    out: BitWriter,
+    values: list[float],
+    relations: list[tuple[tuple[int, int, int] | None, int]],
+    fractions: bool,
+    places: int,
+) -> None:
+    for value, (relation, width) in zip(values, relations, strict=True):
+        fraction = _as_short(value, fractions)
         if fraction:
             out.write(0, 1)
             if fractions:
                 _write_fraction(out, *fraction)
             continue
-        relation = _as_relation(value, history, _POSITION_RELATIONS if fractions else _CELL_RELATIONS)
         decimal = _as_decimal(abs(value), places)
         if relation:
             out.write(0b10, 2)
-            out.write(relation[0], (len(history) - 1).bit_length())
+            out.write(relation[0], width)
             out.write(relation[1], 3)
             _write_ulps(out, relation[2])
         elif decimal:
@@ -122,7 +147,6 @@ def _write_with_places(out: BitWriter, values: list[float], fractions: bool, pla
         else:
             out.write(0b111, 3)
             out.write(int.from_bytes(struct.pack(">d", value), "big"), 64)
-        _remember(history, value)
 
 
 def _read_numbers(source: BitReader, count: int, fractions: bool) -> list[float]:

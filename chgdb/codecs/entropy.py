@@ -187,12 +187,16 @@ class Encoder:
     def _finish_many(self) -> bytes:
         states = np.full(self._lanes, _LOWER, np.int64)
         pieces: list[np.ndarray] = []
-        for symbols, index, precision in reversed(self._operations):
-            if index is None:
-                x, frequencies, start = states[:1], np.ones(1, np.int64), np.array([symbols])
-            else:
-                all_frequencies, cumulative = _arrays(index)
-                x, frequencies, start = states[: len(symbols)], all_frequencies[symbols], cumulative[symbols]
+        operations = self._operations
+        done = len(operations)
+        while done:
+            done -= 1
+            symbols, index, precision = operations[done]
+            if index is None:  # a run of plain bits, all in the first lane
+                done = self._plain_run(done, states, pieces)
+                continue
+            all_frequencies, cumulative = _arrays(index)
+            x, frequencies, start = states[: len(symbols)], all_frequencies[symbols], cumulative[symbols]
             limit = ((_LOWER >> precision) << 8) * frequencies
             once = x >= limit
             twice = once & ((x >> 8) >= limit)
@@ -204,6 +208,24 @@ class Encoder:
             x[:] = ((x // frequencies) << precision) + x % frequencies + start
         pieces += [((states >> (8 * byte)) & 255)[::-1] for byte in range(4)]
         return np.concatenate(pieces).astype(np.uint8).tobytes()
+
+    def _plain_run(self, last: int, states: np.ndarray, pieces: list[np.ndarray]) -> int:
+        """Code the plain bits from operation `last` on backwards; returns the first operation of the run."""
+        state = int(states[0])
+        out = bytearray()
+        while True:
+            value, _, precision = self._operations[last]
+            limit = (_LOWER >> precision) << 8
+            while state >= limit:
+                out.append(state & 255)
+                state >>= 8
+            state = (state << precision) + value
+            if not last or self._operations[last - 1][1] is not None:
+                break
+            last -= 1
+        states[0] = state
+        pieces.append(np.frombuffer(out, np.uint8).astype(np.int64))
+        return last
 
 
 def _possible(magnitude: int) -> int:

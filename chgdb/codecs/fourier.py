@@ -17,9 +17,10 @@ import numpy as np
 
 from ..density import Crystal, Density
 from ..errors import CodecError
-from ..promolecule import Prior, half_spectrum
-from ..symmetry import SpaceGroup, check_norms, find, integer_metric
-from . import Header
+from ..grids import absolute_sum
+from ..promolecule import Prior, half_spectrum, reach_of
+from ..symmetry import SpaceGroup, box, check_norms, find, integer_metric
+from . import Header, spectra
 from .basis import Basis, energy, half_norms, plane_weights
 from .bits import BitReader, BitWriter
 from .entropy import INITIAL_SCALES, Decoder, Encoder, choose_lanes, initial_scale, most_values
@@ -35,6 +36,7 @@ from .frame import (
     write_frame,
 )
 from .groups import read_group, same_group, write_group
+from .spectra import Residual
 from .symmetric import symmetries
 
 CODEC_ID = 2
@@ -54,6 +56,7 @@ class _Channel:
     step: int = 0
     initial: int = 0
     values: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    norms: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # |G|^2 of each value; of an encoder
 
 
 # --- geometry shared by both directions ------------------------------------------------------------------------------
@@ -63,171 +66,233 @@ def _basis(grid: tuple[int, int, int], metric: np.ndarray, channel: _Channel, mo
     return Basis(grid, metric, channel.group, channel.limit, channel.nyquist, most)
 
 
-def _synthesis(channel: _Channel, basis: Basis | None, numbers: np.ndarray, base: np.ndarray, volume: float,
-               grid: tuple[int, int, int]) -> np.ndarray:  # fmt: skip
-    """Grid values of a channel: mean + base (the prior's spectrum) + coefficients."""
-    spectrum = base.copy()
+def prior_box(prior: Prior, crystal: Crystal, native: tuple[int, int, int]) -> np.ndarray:
+    """The box of a half spectrum that holds what a prior knows of a grid."""
+    reach = reach_of(prior, crystal, native)
+    return half_spectrum(prior, crystal, native, (2 * reach[0] + 1, 2 * reach[1] + 1, 2 * reach[2]))
+
+
+def _spectrum(channel: _Channel, basis: Basis | None, numbers: np.ndarray, base: np.ndarray | None,
+              volume: float) -> np.ndarray:  # fmt: skip
+    """Mean + base (the box of the prior's spectrum, if any) + coefficients: the box that holds them all."""
+    shapes = [(1, 1, 1), *([] if basis is None else [basis.shape]), *([] if base is None else [base.shape])]
+    spectrum = np.zeros(spectra.larger(*shapes), complex)
+    if base is not None:
+        spectra.put(spectrum, base)
     spectrum[0, 0, 0] += channel.count / COUNT_UNITS / volume
     if basis is not None:
-        basis.synthesise(numbers, spectrum, grid)
-    return np.fft.irfftn(spectrum, s=grid, axes=(0, 1, 2), norm="forward")
+        basis.synthesise(numbers, spectrum, basis.grid)
+    return spectrum
 
 
 # --- encoding --------------------------------------------------------------------------------------------------------
 
 
-def edge(density: Density) -> float:
+def edge(density: Density, spectrum: np.ndarray | None = None) -> float:
     """What lies near the edge of the grid's spectrum, as a mean absolute density relative to the mean.
 
     Far below the tolerance where the grid resolves the density. All-electron densities never are: their core peaks
-    alias on any grid of today.
+    alias on any grid of today. spectrum: `spectra.forward` of the total density, where it is known.
     """
-    spectrum = np.fft.rfftn(density.total, norm="forward")
     grid = density.grid
-    outer = np.zeros(spectrum.shape, bool)
-    outer[:, :, max(1, int(0.45 * grid[2])) :] = True  # never the mean
-    for axis in (0, 1):
-        high = np.abs(np.fft.fftfreq(grid[axis])) >= 0.45
-        outer |= high.reshape([-1 if k == axis else 1 for k in range(3)])
-    mean = float(np.abs(density.total).mean(dtype=float)) or 1.0
-    return 0.8 * energy(np.where(outer, spectrum, 0), grid) ** 0.5 / mean
+    terms = Residual(spectra.forward(density.total) if spectrum is None else spectrum)
+    outer = [np.abs(np.fft.fftfreq(n)) >= 0.45 for n in grid[:2]]
+    last = np.zeros(grid[2] // 2 + 1, bool)
+    last[max(1, int(0.45 * grid[2])) :] = True  # never the mean
+    weights, power = plane_weights(grid), 0.0
+    for rows, part in terms.pieces():
+        chosen = outer[0][rows, None, None] | outer[1][:, None] | last
+        power += float((np.where(chosen, np.abs(part) ** 2, 0) * weights).sum())
+    mean = absolute_sum(density.total) / density.total.size or 1.0
+    return 0.8 * power**0.5 / mean
 
 
-def encode(density: Density, tolerance: float, prior: Prior | None = None, symmetry: bool = True) -> bytes:
+def encode(
+    density: Density,
+    tolerance: float,
+    prior: Prior | None = None,
+    symmetry: bool = True,
+    spectrum: list[np.ndarray] | None = None,
+) -> bytes:
     """Payload of a density whose decoded NMAE, of every channel relative to the total density, is within `tolerance`.
 
     prior: form factors; used where they cover the crystal's elements and make the payload smaller.
     symmetry: False codes every coefficient on its own (for measurements).
+    spectrum: a list with `spectra.forward` of the total density, where it is known. It is taken out of the list, so
+        that its memory is free as soon as it is of no use any more.
     Raises `CodecError` where the grid or the cell is beyond the codec, or the tolerance below what floats resolve.
     """
+    crystal, grid = density.crystal, density.grid
+    metric = integer_metric(crystal.cell)
+    check_norms(metric, [n // 2 for n in grid])
+    group = find(crystal) if symmetry else SpaceGroup.trivial()
+    allowed = tolerance * (absolute_sum(density.total) / density.total.size)
+    choices = [None, prior] if prior is not None and prior.covers(crystal) else [None]
+    starts: dict[str, list[np.ndarray | None]] = {name: [None] for name in density.channels}
+    starts["total"] += [prior_box(choice, crystal, grid) for choice in choices if choice is not None]
+    found: dict[str, list[_Channel | CodecError]] = {}
+    for name, values in density.channels.items():
+        known = spectrum if name == "total" else None
+        found[name] = _encode_channel(np.asarray(values), starts[name], crystal, metric, group, allowed, known or [])
     payloads, refusals = [], []
-    for choice in (None, prior) if prior is not None and prior.covers(density.crystal) else (None,):
-        try:
-            payloads.append(_encode(density, tolerance, choice, symmetry))
-        except CodecError as error:  # what one start does not reach, the other may
-            refusals.append(error)
+    for k, choice in enumerate(choices):
+        channels: list[_Channel] = []
+        for coded in (found[name][min(k, len(found[name]) - 1)] for name in density.channels):
+            if isinstance(coded, CodecError):  # what one start does not reach, the other may
+                refusals.append(coded)
+                break
+            channels.append(coded)
+        else:
+            payloads.append(_write(density, channels, choice))
     if not payloads:
         raise refusals[0]
     return min(payloads, key=len)
 
 
-def _encode(density: Density, tolerance: float, prior: Prior | None, symmetry: bool) -> bytes:
-    crystal, grid = density.crystal, density.grid
-    metric = integer_metric(crystal.cell)
-    check_norms(metric, [n // 2 for n in grid])
-    group = find(crystal) if symmetry else SpaceGroup.trivial()
-    scale = float(np.abs(density.total).mean(dtype=float))
-    channels = []
-    for name, values in density.channels.items():
-        use = prior if name == "total" else None
-        base = np.zeros((grid[0], grid[1], grid[2] // 2 + 1), complex)
-        if use is not None:
-            base = half_spectrum(use, crystal, grid, grid)
-        channels.append(_encode_channel(np.asarray(values, float), base, crystal, metric, group, tolerance * scale))
-    return _write(density, channels, prior)
+def _encode_channel(
+    values: np.ndarray,
+    bases: list[np.ndarray | None],
+    crystal: Crystal,
+    metric: np.ndarray,
+    group: SpaceGroup,
+    allowed: float,
+    known: list[np.ndarray],
+) -> list[_Channel | CodecError]:
+    """For each base the channel with the coarsest step whose mean absolute error stays within `allowed` (e/Å^3).
 
-
-def _encode_channel(values: np.ndarray, base: np.ndarray, crystal: Crystal, metric: np.ndarray, group: SpaceGroup,
-                    allowed: float) -> _Channel:  # fmt: skip
-    """The channel with the coarsest step whose mean absolute error stays within `allowed` (e/Å^3)."""
-    spectrum = np.fft.rfftn(values, norm="forward")
-    count = round(float(spectrum[0, 0, 0].real) * crystal.volume * COUNT_UNITS)
+    known: a list with the channel's half spectrum, which is taken out, or an empty one.
+    """
     grid = values.shape
+    spectrum = known.pop() if known else spectra.forward(values)
+    count = round(float(spectrum[0, 0, 0].real) * crystal.volume * COUNT_UNITS)
+    spectrum[0, 0, 0] = 0
     empty = _Channel(count, SpaceGroup.trivial())
-    nothing = np.zeros(0)
-    if np.abs(_synthesis(empty, None, nothing, base, crystal.volume, grid) - values).mean() <= allowed:
-        return empty
-    if not allowed:
-        raise CodecError(
+    searches: list[_Search | None] = []
+    for base in bases:
+        if spectra.distance(_spectrum(empty, None, np.zeros(0), base, crystal.volume), values) <= allowed:
+            searches.append(None)
+        else:
+            searches.append(_Search(values, base, crystal, metric, allowed, count))
+    if not allowed and any(searches):
+        zero = CodecError(
             "the total density is zero, a tolerance relative to it nothing: pack it with --lossless "
             "(tolerance=0 in Python)"
         )
-    residual = spectrum - base
-    residual[0, 0, 0] = 0
-    # First with the symmetry the density has to about the tolerance (more than its half, and the search for a step can
-    # fail), then with what it has much better, then with none and every coefficient there is, which reaches any
-    # tolerance that floats resolve.
-    found = []
-    for own in symmetries(residual, grid, metric, group, [share * allowed for share in (1.5, 0.6, 0.15)]):
-        channel = _Channel(count, own)
-        if _choose_step(channel, values, base, residual, crystal, metric, allowed):
+        return [empty if search is None else zero for search in searches]
+    shape = (1, 1, 1)
+    for search in filter(None, searches):
+        # First with the symmetry the density has to about the tolerance (more than its half, and the search for a step
+        # can fail), then with what it has much better, then with none and every coefficient there is, which reaches
+        # any tolerance that floats resolve.
+        residual = Residual(spectrum, search.base)
+        shares = [share * allowed for share in (1.5, 0.6, 0.15)]
+        search.groups = list(symmetries(residual, grid, metric, group, shares))
+        search.power = energy(residual, grid)
+        search.limit = _sphere(residual, grid, metric, (0.1 * allowed) ** 2)
+        reach = box(metric, search.limit, [(n - 1) // 2 for n in grid])
+        shape = spectra.larger(shape, spectra.box_shape(reach))
+    spectrum = spectra.cut(spectrum, shape)
+    return [empty if search is None else search.run(spectrum) for search in searches]
+
+
+@dataclass
+class _Search:
+    """The search for the cheapest channel that starts from one base."""
+
+    values: np.ndarray
+    base: np.ndarray | None
+    crystal: Crystal
+    metric: np.ndarray
+    allowed: float
+    count: int
+    groups: list[SpaceGroup] = field(default_factory=list)
+    power: float = 0.0  # mean square of what the base leaves
+    limit: int = 0  # sphere beyond which nothing of it matters
+
+    def run(self, spectrum: np.ndarray) -> _Channel | CodecError:
+        """spectrum: the box of the channel's half spectrum that holds the sphere, without its mean."""
+        residual = Residual(spectrum, self.base)
+        found = [channel for own in self.groups if self._fill(channel := _Channel(self.count, own), residual)]
+        if not found:
+            whole = spectra.forward(self.values)
+            whole[0, 0, 0] = 0
+            channel = _Channel(self.count, SpaceGroup.trivial(), nyquist=True)
+            if not self._fill(channel, Residual(whole, self.base)):
+                return CodecError(
+                    "the tolerance is below what the Fourier codec resolves: pack it with --lossless "
+                    "(tolerance=0 in Python)"
+                )
             found.append(channel)
-    if not found:
-        channel = _Channel(count, SpaceGroup.trivial(), nyquist=True)
-        if not _choose_step(channel, values, base, residual, crystal, metric, allowed):
-            raise CodecError(
-                "the tolerance is below what the Fourier codec resolves: pack it with --lossless "
-                "(tolerance=0 in Python)"
-            )
-        found.append(channel)
-    return min(found, key=_cost)
+        return min(found, key=_cost)
+
+    def _fill(self, channel: _Channel, residual: Residual) -> bool:
+        """Fill in sphere, step and values of a channel; whether the mean absolute error got within `allowed`."""
+        grid = self.values.shape
+        allowed = self.allowed
+        channel.limit = _MAX_LIMIT if channel.nyquist else self.limit
+        basis = _basis(grid, self.metric, channel)
+        numbers = basis.analyse(residual)
+        code = self._first_step(numbers)
+
+        def error(code: int) -> float:
+            decoded = _quantise(numbers, code) * quantisation_step(code)
+            return spectra.distance(_spectrum(channel, basis, decoded, self.base, self.crystal.volume), self.values)
+
+        reached = error(code)
+        tried = {code: reached}
+        for _ in range(24):
+            if reached <= allowed:
+                if tried.get(code + 1, 0.0) > allowed:
+                    break
+                move = max(1, int(STEPS_PER_OCTAVE * np.log2(allowed / max(reached, allowed / 4))))
+                while move > 1 and tried.get(code + move, 0.0) > allowed:
+                    move //= 2
+                code += move
+            else:
+                code -= max(1, int(STEPS_PER_OCTAVE * np.log2(min(reached / allowed, 4.0))))
+            if not 0 <= code < 1 << STEP_BITS:
+                break
+            reached = tried.setdefault(code, -1.0)
+            if reached < 0:
+                reached = tried[code] = error(code)
+        # With few coefficients the error is no monotonic function of the step: the search can end anywhere.
+        if tried.get(code + 1, 0.0) <= allowed or reached > allowed:
+            code = max((code for code, mean in tried.items() if 0 <= mean <= allowed), default=-1)
+        # Now that the last value that counts is known, the sphere ends there. It must be analysed again: a shell cut in
+        # two by the rounded limit has other members. Rarely the error then needs a step one finer.
+        norms, working, last_limit = basis.norms, numbers, channel.limit
+        coarsest = code
+        for code in range(coarsest, max(-1, coarsest - 4 * STEPS_PER_OCTAVE), -1):
+            last = np.flatnonzero(_quantise(working, code))
+            channel.limit = _rounded_up(int(norms[last].max())) if len(last) else 0
+            if channel.limit != last_limit:
+                basis = _basis(grid, self.metric, channel)
+                numbers, last_limit = basis.analyse(residual), channel.limit
+            if error(code) <= allowed:
+                channel.step, channel.values, channel.norms = code, _quantise(numbers, code), basis.norms
+                channel.initial = initial_scale(channel.values)
+                return True
+        return False
+
+    def _first_step(self, numbers: np.ndarray) -> int:
+        """A step to begin with."""
+        lost = max(self.power - float((numbers**2).sum()), 0.0)
+        # A sum of many rounding errors is nearly normal: mean |e| = sqrt(2 / pi) rms e. Good enough to start from.
+        target = (self.allowed / 0.8) ** 2
+        if lost < target or lost > 1e-13 * self.power:  # else the difference of two sums says nothing
+            target -= lost
+        # Where the prior alone nearly does, the largest step that leaves any value is the place to start.
+        largest = float(np.abs(numbers).max(initial=0.0))
+        code = _step_for(numbers, target)
+        if largest:
+            code = max(0, min(code, step_code(largest / _DEAD_ZONE)))
+        return code
 
 
 def _cost(channel: _Channel) -> float:
     """Rough number of bits of a channel."""
     bits = float(np.log2(1 + np.abs(channel.values)).sum()) * 2
     return bits + 0.1 * len(channel.values) + 20 * len(channel.group) ** 0.5
-
-
-def _choose_step(channel: _Channel, values: np.ndarray, base: np.ndarray, residual: np.ndarray, crystal: Crystal,
-                 metric: np.ndarray, allowed: float) -> bool:  # fmt: skip
-    """Fill in sphere, step and values of a channel; whether the mean absolute error got within `allowed`."""
-    grid = values.shape
-    power = energy(residual, grid)
-    channel.limit = _MAX_LIMIT if channel.nyquist else _sphere(residual, grid, metric, (0.1 * allowed) ** 2)
-    basis = _basis(grid, metric, channel)
-    numbers = basis.analyse(residual)
-    lost = max(power - float((numbers**2).sum()), 0.0)
-    # A sum of many rounding errors is nearly normal: mean |e| = sqrt(2 / pi) rms e. Good enough to start from.
-    target = (allowed / 0.8) ** 2
-    if lost < target or lost > 1e-13 * power:  # else the difference of two sums says nothing
-        target -= lost
-    # Where the prior alone nearly does, the largest step that leaves any value is the place to start.
-    largest = float(np.abs(numbers).max(initial=0.0))
-    code = _step_for(numbers, target)
-    if largest:
-        code = max(0, min(code, step_code(largest / _DEAD_ZONE)))
-
-    def error(code: int) -> float:
-        quantised = _quantise(numbers, code)
-        decoded = _synthesis(channel, basis, quantised * quantisation_step(code), base, crystal.volume, grid)
-        return float(np.abs(decoded - values).mean())
-
-    reached = error(code)
-    tried = {code: reached}
-    for _ in range(24):
-        if reached <= allowed:
-            if tried.get(code + 1, 0.0) > allowed:
-                break
-            move = max(1, int(STEPS_PER_OCTAVE * np.log2(allowed / max(reached, allowed / 4))))
-            while move > 1 and tried.get(code + move, 0.0) > allowed:
-                move //= 2
-            code += move
-        else:
-            code -= max(1, int(STEPS_PER_OCTAVE * np.log2(min(reached / allowed, 4.0))))
-        if not 0 <= code < 1 << STEP_BITS:
-            break
-        reached = tried.setdefault(code, -1.0)
-        if reached < 0:
-            reached = tried[code] = error(code)
-    # With few coefficients the error is no monotonic function of the step: the search can end anywhere.
-    if tried.get(code + 1, 0.0) <= allowed or reached > allowed:
-        code = max((code for code, mean in tried.items() if 0 <= mean <= allowed), default=-1)
-    # Now that the last value that counts is known, the sphere ends there. It must be analysed again: a shell cut in
-    # two by the rounded limit has other members. Rarely the error then needs a step one finer.
-    working = basis
-    coarsest = code
-    for code in range(coarsest, max(-1, coarsest - 4 * STEPS_PER_OCTAVE), -1):
-        quantised = _quantise(working.analyse(residual), code)
-        last = np.flatnonzero(quantised)
-        channel.limit = _rounded_up(int(working.norms[last].max())) if len(last) else 0
-        basis = _basis(grid, metric, channel)
-        numbers = basis.analyse(residual)
-        if error(code) <= allowed:
-            channel.step, channel.values = code, _quantise(numbers, code)
-            channel.initial = initial_scale(channel.values)
-            return True
-    return False
 
 
 def _step_for(numbers: np.ndarray, target: float) -> int:
@@ -253,13 +318,16 @@ def _quantise(numbers: np.ndarray, code: int) -> np.ndarray:
     return np.copysign(whole, numbers).astype(np.int64)
 
 
-def _sphere(spectrum: np.ndarray, grid: tuple[int, ...], metric: np.ndarray, negligible: float) -> int:
+def _sphere(spectrum: Residual, grid: tuple[int, ...], metric: np.ndarray, negligible: float) -> int:
     """Smallest sphere (rounded up) that leaves out at most `negligible` of the mean square."""
-    power = (np.abs(spectrum) ** 2 * plane_weights(grid)).ravel()
-    norms = half_norms(grid, metric).ravel()
-    bits = max(_SHELL_BITS, int(norms.max()).bit_length() - 24)  # a very fine grid has wider shells, not more
-    shells = (norms >> bits).astype(np.intp)
-    tail = np.bincount(shells, power)[::-1].cumsum()[::-1]
+    weights = plane_weights(grid)
+    largest = max(int(half_norms(grid, metric, rows).max()) for rows, _ in spectrum.pieces())
+    bits = max(_SHELL_BITS, largest.bit_length() - 24)  # a very fine grid has wider shells, not more
+    power = np.zeros((largest >> bits) + 1)
+    for rows, terms in spectrum.pieces():
+        shells = (half_norms(grid, metric, rows) >> bits).astype(np.intp).ravel()
+        power += np.bincount(shells, (np.abs(terms) ** 2 * weights).ravel(), len(power))
+    tail = power[::-1].cumsum()[::-1]
     outside = np.flatnonzero(tail <= negligible)
     shell = int(outside[0]) if len(outside) else len(tail)
     return _rounded_up(shell << bits)
@@ -282,7 +350,6 @@ def _rounded_up(limit: int) -> int:
 
 
 def _write(density: Density, channels: list[_Channel], prior: Prior | None) -> bytes:
-    metric = integer_metric(density.crystal.cell)
     lanes = choose_lanes(sum(len(channel.values) for channel in channels))
     out = BitWriter()
     out.write(CODEC_ID, 8)
@@ -297,7 +364,7 @@ def _write(density: Density, channels: list[_Channel], prior: Prior | None) -> b
         _write_channel(out, channel, previous)
         if channel.limit:
             previous = channel.group
-            coder.encode(channel.values, _basis(density.grid, metric, channel).norms, channel.initial)
+            coder.encode(channel.values, channel.norms, channel.initial)
     return out.to_bytes() + coder.finish()
 
 
@@ -372,11 +439,9 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
     coder.close()
     decoded = {}
     for name, channel, (basis, numbers) in zip(names, channels, parts, strict=True):
-        if name == "total" and prior_id and prior is not None:
-            base = half_spectrum(prior, crystal, native, shape)
-        else:
-            base = np.zeros((shape[0], shape[1], shape[2] // 2 + 1), complex)
-        decoded[name] = _synthesis(channel, basis, numbers, base, crystal.volume, shape)
+        known = prior if name == "total" and prior_id else None
+        base = None if known is None else prior_box(known, crystal, native)
+        decoded[name] = spectra.values_of(_spectrum(channel, basis, numbers, base, crystal.volume), shape)
     density = Density(crystal, decoded)
     return density if direct else density.resample(target)
 

@@ -9,8 +9,10 @@ import numpy as np
 from ..density import Crystal, Density
 from ..symmetry import UNITS, SpaceGroup, find, integer_metric
 from .basis import EVERY_NORM, Basis
+from .spectra import Residual, forward, values_of
 
 _STRONGEST = 6000  # terms whose symmetry is looked at
+_AT_ONCE = 1 << 20  # terms among which they are looked for at once
 
 
 def symmetric_part(values: np.ndarray, crystal: Crystal) -> np.ndarray:
@@ -25,7 +27,7 @@ def symmetric_part(values: np.ndarray, crystal: Crystal) -> np.ndarray:
     if len(group) == 1:
         return values
     basis = Basis(values.shape, integer_metric(crystal.cell), group, EVERY_NORM, nyquist=True)
-    return _projected(np.fft.rfftn(values, norm="forward"), basis)
+    return _projected(forward(values), basis)
 
 
 def symmetrised(density: Density, most: float) -> tuple[Density, float]:
@@ -51,7 +53,7 @@ def symmetrised(density: Density, most: float) -> tuple[Density, float]:
 
 def _symmetrised(values: np.ndarray, metric: np.ndarray, whole: SpaceGroup, allowed: float) -> tuple[np.ndarray, float]:
     """(values with all symmetry that is within `allowed` of them, mean absolute change)."""
-    spectrum = np.fft.rfftn(values, norm="forward")
+    spectrum = forward(values)
     # The operations one by one bound what their mean changes only roughly.
     for group in symmetries(spectrum, values.shape, metric, whole, [share * allowed for share in (2, 1, 0.5)]):
         if len(group) == 1:
@@ -65,14 +67,14 @@ def _symmetrised(values: np.ndarray, metric: np.ndarray, whole: SpaceGroup, allo
 
 def _projected(spectrum: np.ndarray, basis: Basis) -> np.ndarray:
     """Grid values of what a basis holds of a half spectrum, and of its mean."""
-    projected = np.zeros_like(spectrum)
+    projected = np.zeros(basis.shape, complex)
     projected[0, 0, 0] = spectrum[0, 0, 0]  # no number of the basis
-    basis.synthesise(basis.analyse(spectrum), projected, basis.grid)
-    return np.fft.irfftn(projected, basis.grid, axes=(0, 1, 2), norm="forward")
+    basis.synthesise(basis.analyse(Residual(spectrum)), projected, basis.grid)
+    return values_of(projected, basis.grid)
 
 
 def symmetries(
-    spectrum: np.ndarray, grid: tuple[int, ...], metric: np.ndarray, group: SpaceGroup, allowed: list[float]
+    spectrum: np.ndarray | Residual, grid: tuple[int, ...], metric: np.ndarray, group: SpaceGroup, allowed: list[float]
 ) -> Iterator[SpaceGroup]:
     """`symmetry_of` for each of some errors, from the largest down; what it was before is left out."""
     size = 0
@@ -84,7 +86,7 @@ def symmetries(
 
 
 def symmetry_of(
-    spectrum: np.ndarray, grid: tuple[int, ...], metric: np.ndarray, group: SpaceGroup, allowed: float
+    spectrum: np.ndarray | Residual, grid: tuple[int, ...], metric: np.ndarray, group: SpaceGroup, allowed: float
 ) -> SpaceGroup:
     """The operations of `group` that a real field has, itself or up to sign, to a mean absolute error of `allowed`.
 
@@ -93,8 +95,9 @@ def symmetry_of(
     """
     if len(group) == 1:
         return group
+    terms = spectrum if isinstance(spectrum, Residual) else Residual(spectrum)
     half = (np.array(grid) - 1) // 2
-    h, values = _strongest(spectrum, half, allowed)
+    h, values = _strongest(terms, half, allowed)
     if not len(h):
         return group
     deviations = np.empty((len(group), 2))
@@ -104,7 +107,7 @@ def symmetry_of(
         flipped = image[:, 2] < 0
         image = np.where(flipped[:, None], -image, image)
         found = np.zeros(len(h), complex)
-        found[inside] = spectrum[tuple(image[inside].T)]
+        found[inside] = terms.at(image[inside])
         np.conjugate(found, out=found, where=flipped)
         turn = (h @ group.translations[k]) / UNITS
         if group.origin.any():  # operations are written about the origin: shift both ends there
@@ -119,17 +122,23 @@ def symmetry_of(
     return group.with_flips(flips).subgroup(near)
 
 
-def _strongest(spectrum: np.ndarray, half: np.ndarray, allowed: float) -> tuple[np.ndarray, np.ndarray]:
+def _strongest(spectrum: Residual, half: np.ndarray, allowed: float) -> tuple[np.ndarray, np.ndarray]:
     """(h, values) of the strongest terms, whose symmetry matters: all but a negligible part of the mean square.
 
     half: (3,) largest |h_i| below the Nyquist frequencies.
     """
-    power = np.abs(spectrum).ravel() ** 2
-    count = min(len(power), _STRONGEST)
-    chosen = np.argpartition(power, -count)[-count:]
-    chosen = chosen[power[chosen] > (0.01 * allowed) ** 2]
-    h = np.stack(np.unravel_index(chosen, spectrum.shape), axis=1)
-    n = np.array(spectrum.shape[:2])
+    shape = spectrum.spectrum.shape
+    power, chosen = np.zeros(0), np.zeros(0, np.intp)
+    for rows, terms in spectrum.pieces(_AT_ONCE):
+        strength = np.abs(terms).ravel() ** 2
+        more = np.flatnonzero(strength > (0.01 * allowed) ** 2)
+        power = np.append(power, strength[more])
+        chosen = np.append(chosen, more + rows.start * shape[1] * shape[2])
+        if len(power) > _STRONGEST:
+            best = np.argpartition(power, -_STRONGEST)[-_STRONGEST:]
+            power, chosen = power[best], chosen[best]
+    h = np.stack(np.unravel_index(chosen, shape), axis=1)
+    n = np.array(shape[:2])
     h[:, :2] -= np.where(2 * h[:, :2] >= n, n, 0)
-    inner = (np.abs(h) <= half).all(axis=1)
-    return h[inner], spectrum.ravel()[chosen[inner]]
+    h = h[(np.abs(h) <= half).all(axis=1)]
+    return h, spectrum.at(h)

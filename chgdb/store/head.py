@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -127,6 +127,14 @@ def unpack(data: bytes) -> Head:
 def crc32c(data: bytes | bytearray | memoryview) -> int:
     """CRC-32C (Castagnoli), the checksum of Zarr's crc32c codec."""
     return int(google_crc32c.value(bytes(data)))
+
+
+def crc32c_of(pieces: Iterable[bytes]) -> int:
+    """CRC-32C of bytes that come in pieces."""
+    value = 0
+    for piece in pieces:
+        value = google_crc32c.extend(value, piece)
+    return int(value)
 
 
 def format_checksums(checksums: Mapping[str, tuple[int, int]]) -> bytes:
