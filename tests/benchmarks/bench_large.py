@@ -68,9 +68,9 @@ def main() -> int:
         catalog = chgdb.open(f"{folder}/one.zarr")
         record = catalog[catalog.ids[0]]
         grid = 8 * int(np.prod(record.grid)) * len(record.channels)
-        text = path.stat().st_size
+        text, atoms, stored = path.stat().st_size, len(record.crystal), record.stored_bytes
         memory = usage.ru_maxrss * 1024
-    print(f"{text / 1e6:.0f} MB of text, {len(record.crystal)} atoms, {record.stored_bytes} bytes stored")
+    print(f"{text / 1e6:.0f} MB of text, {atoms} atoms, {stored} bytes stored")
     print(f"{wall:.1f} s of the clock, {usage.ru_utime + usage.ru_stime:.1f} s of the processor")
     print(f"{memory / 1e9:.2f} GB resident at most: {memory / grid:.2f} grids of {grid / 1e6:.0f} MB")
     return 0 if memory <= _MOST * grid else 1
