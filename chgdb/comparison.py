@@ -19,10 +19,16 @@ _AT_ONCE = 1 << 22  # values whose difference is formed at once
 class Quality:
     """Error of decoded values against the original, measured on the density's own grid.
 
-    nmae: per channel, sum |n' - n| / sum |n_total|: a fraction, relative to the total density for every channel.
-    max_error: largest |n' - n| over all channels, e/Å^3.
-    min_density: smallest decoded value of the total density, e/Å^3 (negative values are physical in pseudo-densities).
-    n_electrons: integral of the decoded total density.
+    Attributes
+    ----------
+    nmae : dict[str, float]
+        Per channel, sum |n' - n| / sum |n_total|: a fraction, relative to the total density for every channel.
+    max_error : float
+        Largest |n' - n| over all channels, e/Å^3.
+    min_density : float
+        Smallest decoded value of the total density, e/Å^3 (negative values are physical in pseudo-densities).
+    n_electrons : float
+        Integral of the decoded total density.
     """
 
     nmae: dict[str, float]
@@ -35,9 +41,18 @@ class Quality:
 class Comparison:
     """The second density against the first.
 
-    nmae: of the worst channel; channel_nmae: of each that both have: sum |b - a| / sum |a_total|, a fraction.
-    max_error: largest |b - a| over these channels, e/Å^3.
-    grid: where they were compared. cell_difference: largest difference of a component of the lattice vectors, Å.
+    Attributes
+    ----------
+    nmae : float
+        Of the worst channel.
+    channel_nmae : dict[str, float]
+        Of each that both have: sum |b - a| / sum |a_total|, a fraction.
+    max_error : float
+        Largest |b - a| over these channels, e/Å^3.
+    grid : tuple[int, int, int]
+        Where they were compared.
+    cell_difference : float
+        Largest difference of a component of the lattice vectors, Å.
     """
 
     nmae: float
@@ -48,7 +63,17 @@ class Comparison:
 
 
 def measure(original: Density, decoded: Density) -> Quality:
-    """Compare two densities on the same grid; see `Quality`. Raises `CodecError` where grid or channels differ."""
+    """Compare two densities on the same grid; see `Quality`.
+
+    Returns
+    -------
+    Quality
+
+    Raises
+    ------
+    CodecError
+        Where grid or channels differ.
+    """
     if original.grid != decoded.grid or tuple(original.channels) != tuple(decoded.channels):
         raise CodecError(
             f"cannot compare {decoded.grid} {', '.join(decoded.channels)} with {original.grid} "
@@ -70,9 +95,18 @@ def measure(original: Density, decoded: Density) -> Quality:
 def compare(a: Density, b: Density) -> Comparison:
     """Compare two densities at the same fractional coordinates, on the finer grid along each axis.
 
-    Raises `DensityError` where the cells are too different for that to mean anything (other lattice vectors, a
-    supercell): metric tensors that differ by more than 10 %.
+    Returns
+    -------
+    Comparison
 
+    Raises
+    ------
+    DensityError
+        Where the cells are too different for that to mean anything (other lattice vectors, a supercell): metric
+        tensors that differ by more than 10 %.
+
+    Examples
+    --------
     >>> crystal = Crystal(np.eye(3) * 4, [[0, 0, 0]], [14])
     >>> flat = Density(crystal, {"total": np.full((4, 4, 4), 0.5)})
     >>> round(compare(flat, replace(flat, channels={"total": np.full((6, 4, 4), 0.55)})).nmae, 6)

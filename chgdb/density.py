@@ -34,12 +34,22 @@ CHANNELS: dict[int, tuple[str, ...]] = {
 class Crystal:
     """A periodic structure.
 
-    cell: (3, 3) float64, rows are lattice vectors in Å.
-    positions: (n, 3) float64, fractional, as given (not wrapped).
-    numbers: (n,) int64, atomic numbers, in the file's order.
+    Attributes
+    ----------
+    cell : np.ndarray
+        (3, 3) float64, rows are lattice vectors in Å.
+    positions : np.ndarray
+        (n, 3) float64, fractional, as given (not wrapped).
+    numbers : np.ndarray
+        (n,) int64, atomic numbers, in the file's order.
 
-    Raises `DensityError` where shapes disagree, a number is not finite, an element is unknown or the volume is zero.
+    Raises
+    ------
+    DensityError
+        Where shapes disagree, a number is not finite, an element is unknown or the volume is zero.
 
+    Examples
+    --------
     >>> Crystal(np.eye(3) * 4.0, [[0, 0, 0]], [14]).formula
     'Si'
     """
@@ -124,13 +134,21 @@ class Crystal:
 class Density:
     """An electronic charge density on a periodic grid, with the crystal it belongs to.
 
-    crystal: the structure.
-    channels: name -> (nx, ny, nz) float array in e/Å^3. The keys are those of `CHANNELS`: "total" first, then
+    Attributes
+    ----------
+    crystal : Crystal
+        The structure.
+    channels : Mapping[str, np.ndarray]
+        Name -> (nx, ny, nz) float array in e/Å^3. The keys are those of `CHANNELS`: "total" first, then
         "magnetization" (collinear, μB/Å^3 up minus down) or "magnetization_x/y/z" (noncollinear).
-    extras: what a file held beside the values and must be written back (see `formats`), e.g. the augmentation
+    extras : Mapping[str, Any]
+        What a file held beside the values and must be written back (see `formats`), e.g. the augmentation
         occupancies of a CHGCAR; opaque to everything else.
 
-    Raises `DensityError` where a value is not finite, shapes disagree or the channels are not one of `CHANNELS`.
+    Raises
+    ------
+    DensityError
+        Where a value is not finite, shapes disagree or the channels are not one of `CHANNELS`.
     """
 
     crystal: Crystal

@@ -63,8 +63,11 @@ class MissingExtraError(ChgdbError, ImportError):
 
 @contextmanager
 def fitting(what: object, refusal: type[ChgdbError]) -> Iterator[None]:
-    """Files from outside that are each what they should be need not fit together: whatever using them ends in becomes
-    one line. For what is checked by use alone, such as weights and the network that they are for."""
+    """Make one line of any error in which the use of files from outside ends.
+
+    Files that are each what they should be need not fit together. For what is checked by use alone, such as weights and
+    the network that they are for.
+    """
     try:
         yield
     except ChgdbError:
@@ -77,6 +80,8 @@ def fitting(what: object, refusal: type[ChgdbError]) -> Iterator[None]:
 def require(module: str, extra: str, purpose: str):
     """Import an optional module, or say in one line what to install.
 
+    Examples
+    --------
     >>> require("math", "plot", "drawing").pi > 3
     True
     """

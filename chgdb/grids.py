@@ -25,12 +25,25 @@ def absolute_sum(values: np.ndarray) -> float:
 def resample(values: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
     """Fourier interpolation to another grid: the trigonometric polynomial through the values, on more or fewer points.
 
-    values: (nx, ny, nz) float. Returns float64 of the shape `grid`; the mean, hence the electron count, is kept to
-    the last bits. Coefficients beyond the coarser grid are dropped. A coefficient at the Nyquist frequency of an even
-    axis stands for the mean of +n/2 and -n/2: it is split evenly between both when the axis grows, and both are added
-    up when it shrinks, so that real values stay real and going up and down again gives the values back.
+    Parameters
+    ----------
+    values : np.ndarray
+        (nx, ny, nz) float. Returns float64 of the shape `grid`; the mean, hence the electron count, is kept to the
+        last bits. Coefficients beyond the coarser grid are dropped. A coefficient at the Nyquist frequency of an
+        even axis stands for the mean of +n/2 and -n/2: it is split evenly between both when the axis grows, and
+        both are added up when it shrinks, so that real values stay real and going up and down again gives the
+        values back.
+    grid : tuple[int, int, int]
+        Grid points along each lattice vector; the native grid unless given.
 
-    Raises `DensityError` where a length of the grid is not a positive whole number.
+    Returns
+    -------
+    np.ndarray
+
+    Raises
+    ------
+    DensityError
+        Where a length of the grid is not a positive whole number.
     """
     shape = tuple(int(n) for n in grid)
     if len(shape) != 3 or min(shape) < 1 or any(n != m for n, m in zip(shape, grid, strict=True)):
@@ -65,8 +78,18 @@ def spacing_grid(cell: np.ndarray, spacing: float) -> tuple[int, int, int]:
     """The smallest grid with points at most `spacing` Å apart along each lattice vector.
 
     Lengths are even and have no prime factors but 2, 3, 5 and 7, for which Fourier transforms are fast.
-    Raises `DensityError` where the spacing is not a positive number, or would need more than 10,000 points an axis.
 
+    Returns
+    -------
+    tuple[int, int, int]
+
+    Raises
+    ------
+    DensityError
+        Where the spacing is not a positive number, or would need more than 10,000 points an axis.
+
+    Examples
+    --------
     >>> spacing_grid(np.eye(3) * 4.0, 0.05)
     (80, 80, 80)
     """

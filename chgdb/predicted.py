@@ -46,6 +46,8 @@ class StaleViewWarning(UserWarning):
 class View(Mapping[str, np.ndarray]):
     """Predictions for all rows of a catalog, read lazily; a mapping from array name to (n,) values.
 
+    Examples
+    --------
     >>> view = chgdb.open().view("properties")                          # doctest: +SKIP
     >>> view["bulk_modulus"][0], view["bulk_modulus_std"][0]            # doctest: +SKIP
     """
@@ -127,8 +129,21 @@ def names(catalog: Catalog, view: str = PROPERTIES) -> list[str]:
 def view(catalog: Catalog, name: str = PROPERTIES, folder: Path | None = None) -> View:
     """A view of a catalog; warns with `StaleViewWarning` where its model is not the installed one.
 
-    folder: of the installed models, the embedded catalog's unless given.
-    Raises `StoreError` where the catalog has no such view.
+    Parameters
+    ----------
+    catalog : Catalog
+        Where the rows come from.
+    folder : Path | None
+        Of the installed models, the embedded catalog's unless given.
+
+    Returns
+    -------
+    View
+
+    Raises
+    ------
+    StoreError
+        Where the catalog has no such view.
     """
     found = View(catalog, name, folder)
     if found.stale:

@@ -45,8 +45,12 @@ class Table:
 class Prior:
     """Radial form factors of elements.
 
-    numbers: (n,) int64, atomic numbers, ascending.
-    coefficients: (n, `COEFFICIENTS`) float32, cubic B-spline coefficients of f_Z in electrons.
+    Attributes
+    ----------
+    numbers : np.ndarray
+        (n,) int64, atomic numbers, ascending.
+    coefficients : np.ndarray
+        (n, `COEFFICIENTS`) float32, cubic B-spline coefficients of f_Z in electrons.
     """
 
     numbers: np.ndarray
@@ -98,7 +102,17 @@ class Prior:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Prior:
-        """Raises `CodecError` where arrays are missing or have the wrong shape."""
+        """Inverse of `to_arrays`.
+
+        Returns
+        -------
+        Prior
+
+        Raises
+        ------
+        CodecError
+            Where arrays are missing or have the wrong shape.
+        """
         try:
             numbers, coefficients = arrays["numbers"], arrays["coefficients"]
         except KeyError as error:
@@ -205,10 +219,22 @@ def superposition(prior: Prior, crystal: Crystal, grid: tuple[int, int, int]) ->
 def fit(densities: Iterable[Density], passes: int = PASSES) -> Prior:
     """Form factors of all elements of some densities.
 
-    densities: iterated `passes` times, so a sequence or another re-iterable; only the total density is used.
     The first pass is plain least squares on n / mean n; the next ones weigh each shell of |G| by the inverse of the
     standard deviation that the previous fit left there, nearer to what the entropy coder pays.
-    Raises `CodecError` for no density at all, or a generator.
+
+    Parameters
+    ----------
+    densities : Iterable[Density]
+        Iterated `passes` times, so a sequence or another re-iterable; only the total density is used.
+
+    Returns
+    -------
+    Prior
+
+    Raises
+    ------
+    CodecError
+        For no density at all, or a generator.
     """
     if iter(densities) is densities:  # a generator would be empty at the second pass
         raise CodecError("the prior is fitted in several passes: give a list of densities, not a generator")

@@ -87,7 +87,13 @@ class Samples(ABC):
 
 
 class Latents(Samples):
-    """Latent tensors, (channel, z, y, x); materials without one are left out. Raises `StoreError` where none has."""
+    """Latent tensors, (channel, z, y, x); materials without one are left out.
+
+    Raises
+    ------
+    StoreError
+        Where none has.
+    """
 
     def _usable(self) -> np.ndarray:
         if self.catalog.latent_model is None:
@@ -105,10 +111,18 @@ class Latents(Samples):
 class Densities(Samples):
     """Total densities in e/Å^3 on grids of one size, (1, nx, ny, nz), decoded from the records.
 
-    grid: Fourier-resampled to this many points along each lattice vector, whatever the cell.
-    spacing, size: or resampled to points at most `spacing` Å apart and padded with zeros to `size` along each axis;
-        where a cell is too long for that, to `size` points along that axis.
-    Raises `StoreError` unless it is one or the other; otherwise as `Samples`.
+    Attributes
+    ----------
+    grid : tuple[int, int, int] | None
+        Fourier-resampled to this many points along each lattice vector, whatever the cell.
+    spacing, size
+        Or resampled to points at most `spacing` Å apart and padded with zeros to `size` along each axis; where a
+        cell is too long for that, to `size` points along that axis.
+
+    Raises
+    ------
+    StoreError
+        Unless it is one or the other; otherwise as `Samples`.
     """
 
     def __init__(
@@ -130,7 +144,17 @@ class Densities(Samples):
         self.grid, self.spacing, self.size = grid, spacing, size
 
     def points(self, cell: np.ndarray) -> tuple[int, int, int]:
-        """Grid points of a cell, without padding. cell: (3, 3), rows are lattice vectors in Å."""
+        """Grid points of a cell, without padding.
+
+        Parameters
+        ----------
+        cell : np.ndarray
+            (3, 3), rows are lattice vectors in Å.
+
+        Returns
+        -------
+        tuple[int, int, int]
+        """
         if self.grid is not None:
             return self.grid
         assert self.spacing is not None

@@ -35,11 +35,22 @@ class SplitError(ChgdbError, ValueError):
 
 
 def by_hash(formula: str) -> str:
-    """Part of a formula that the paper does not have: BLAKE2b with 8 bytes of output over its ASCII text, read
-    big-endian, as a fraction of 2^64: below 0.8 train, below 0.9 validation, else test.
+    """Part of a formula that the paper does not have.
 
-    Raises `DensityError` for what is no formula.
+    BLAKE2b with 8 bytes of output over its ASCII text, read big-endian, as a fraction of 2^64: below 0.8 train, below
+    0.9 validation, else test.
 
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    DensityError
+        For what is no formula.
+
+    Examples
+    --------
     >>> by_hash("SiO2") == by_hash("O4Si2")
     True
     """
@@ -65,14 +76,31 @@ def assign(
 ) -> np.ndarray:
     """Part of each row: an array of "train", "validation" and "test", (n,) of text.
 
-    formulas: formulas of the rows, in any way of writing them.
-    paper: for each row what the paper's split says ("train", "val" or "validation", "test"), and None, "" or NaN for
-        a material that the paper does not have. All rows of a formula get the same part, see the module.
-    known: `claims` of more materials than these. With those of the whole of `labels.csv` the part of a material does
+    Parameters
+    ----------
+    formulas : Sequence[str]
+        Formulas of the rows, in any way of writing them.
+    paper : Sequence[str | None] | None
+        For each row what the paper's split says ("train", "val" or "validation", "test"), and None, "" or NaN for a
+        material that the paper does not have. All rows of a formula get the same part, see the module.
+    known : Mapping[str, str] | None
+        `claims` of more materials than these. With those of the whole of `labels.csv` the part of a material does
         not depend on which others there are (yet); without, a formula changes its part when the paper's material of
         that formula is added.
-    Raises `SplitError` where the lengths differ or a part is unknown, `DensityError` for what is no formula.
 
+    Returns
+    -------
+    np.ndarray
+
+    Raises
+    ------
+    SplitError
+        Where the lengths differ or a part is unknown.
+    DensityError
+        For what is no formula.
+
+    Examples
+    --------
     >>> assign(["SiO2", "NaCl", "O2Si"], ["test", "train", None]).tolist()
     ['test', 'train', 'test']
     """
@@ -88,6 +116,8 @@ def split(
 ) -> dict[str, list[str]]:
     """Ids of each part, in the order given; see `assign`.
 
+    Examples
+    --------
     >>> split(["a", "b"], ["SiO2", "NaCl"], ["test", "train"])
     {'train': ['b'], 'validation': [], 'test': ['a']}
     """

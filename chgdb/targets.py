@@ -16,11 +16,20 @@ __all__ = ["SERVED", "TARGETS", "Target"]
 class Target:
     """A property that models predict.
 
-    name: column of the store and key of every result. units: as in the store's attributes.
-    log: learned and calibrated as its natural logarithm, so that predictions are positive; errors are then relative.
-    fallback: column that stands in where the first has no value.
-    excluded_sources: values of `structure_source` whose rows stay out of training and tests of this target.
-    served: part of `chgdb predict` and of the views; the others are compared only where the input is the density alone.
+    Attributes
+    ----------
+    name : str
+        Column of the store and key of every result.
+    units : str
+        As in the store's attributes.
+    log : bool
+        Learned and calibrated as its natural logarithm, so that predictions are positive; errors are then relative.
+    fallback : str
+        Column that stands in where the first has no value.
+    excluded_sources : frozenset[str]
+        Values of `structure_source` whose rows stay out of training and tests of this target.
+    served : bool
+        Part of `chgdb predict` and of the views; the others are compared only where the input is the density alone.
     """
 
     name: str

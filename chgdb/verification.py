@@ -46,9 +46,15 @@ class Problem:
 class VerifyReport:
     """What `verify` found.
 
-    problems: all that is wrong, damaged files first. lost: ids whose density cannot be decoded correctly any more;
-    damage outside the payload loses none, because it is repaired on reading.
-    measured: how many records were compared with their originals.
+    Attributes
+    ----------
+    problems : tuple[Problem, ...]
+        All that is wrong, damaged files first.
+    lost : tuple[str, ...]
+        Ids whose density cannot be decoded correctly any more; damage outside the payload loses none, because it is
+        repaired on reading.
+    measured : int
+        How many records were compared with their originals.
     """
 
     path: str
@@ -74,13 +80,28 @@ def verify(
 ) -> VerifyReport:
     """Check a store (path, URL, name or None as in `open_catalog`); damage is in the report, not raised.
 
-    Every file is compared with its checksum, every record with its own, and the index and the columns with the
-    records.
-    deep: decode every record as well, and compare electron count, grid and smallest value with the columns.
-    originals: with `deep`, what the records were made from: a folder (searched as `build` does), id -> path, or a
-        function id -> density (raising `KeyError` where there is none); NMAE and largest error are measured again.
-    elements: of each species, for originals of VASP 4, which do not name them.
-    Raises `StoreError` where there is no store at all, or none that can be opened.
+    Every file is compared with its checksum, every record with its own, and the index and the columns with the records.
+
+    Parameters
+    ----------
+    store : str | os.PathLike[str] | None
+        Folder of the store.
+    deep : bool
+        Decode every record as well, and compare electron count, grid and smallest value with the columns.
+    originals : str | Path | Mapping[str, str | Path] | Callable[[str], Density] | None
+        With `deep`, what the records were made from: a folder (searched as `build` does), id -> path, or a function
+        id -> density (raising `KeyError` where there is none); NMAE and largest error are measured again.
+    elements : Sequence[str] | None
+        Of each species, for originals of VASP 4, which do not name them.
+
+    Returns
+    -------
+    VerifyReport
+
+    Raises
+    ------
+    StoreError
+        Where there is no store at all, or none that can be opened.
     """
     catalog = open_catalog(store)
     check = _Check(catalog)

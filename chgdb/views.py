@@ -37,10 +37,27 @@ def compute(
 ) -> str:
     """Predict the properties of every material of a store and write them into it; returns the model's identifier.
 
-    store: folder of the store, the embedded one unless given. model: a name of `chgdb.models.names()`. folder: of the
-    trained models, the embedded catalog's unless given. cache, workers, scheduler: see `models.rows.from_catalog`.
-    Readers see the store as it was until all of it is written. Raises `ModelError`, `StoreError`, `ChecksumError`,
-    `MissingExtraError` as `load_model`.
+    Readers see the store as it was until all of it is written.
+
+    Parameters
+    ----------
+    store : str | Path | None
+        Folder of the store, the embedded one unless given.
+    model : str
+        A name of `chgdb.models.names()`.
+    folder : Path | None
+        Of the trained models, the embedded catalog's unless given.
+    cache, workers, scheduler
+        See `models.rows.from_catalog`.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ModelError, StoreError, ChecksumError, MissingExtraError
+        As `load_model`.
     """
     from .models.rows import from_catalog
 

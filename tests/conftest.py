@@ -18,6 +18,32 @@ settings.register_profile("chgdb", deadline=None)
 settings.load_profile("chgdb")
 
 
+#: What `-m quick` runs: formats, codecs and what they stand on, in less than a minute.
+QUICK = (
+    *("formats", "codecs", "store/test_golden_stores.py", "features/test_composition.py", "test_architecture.py"),
+    *("test_comparison.py", "test_grids.py", "test_promolecule.py", "test_public_names.py", "test_splits.py"),
+    *("test_symmetry.py", "test_wheel.py"),
+)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m quick`, other files are not even imported: some take seconds."""
+    if config.option.markexpr != "quick" or collection_path.is_dir() or _is_quick(collection_path):
+        return None
+    return True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _is_quick(item.path) and item.get_closest_marker("slow") is None:
+            item.add_marker("quick")
+
+
+def _is_quick(path: Path) -> bool:
+    here = Path(__file__).parent
+    return path.is_relative_to(here) and any(path.relative_to(here).is_relative_to(place) for place in QUICK)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of shared data; skips the test where it is missing."""

@@ -37,8 +37,17 @@ _VIEWS = "view/"
 
 @dataclass(frozen=True)
 class LatentReport:
-    """What `compute` did. added: ids with a new latent; kept: how many had one of this model already; refused: (id,
-    reason in one line) of materials that stay without one."""
+    """What `compute` did.
+
+    Attributes
+    ----------
+    added : tuple[str, ...]
+        Ids with a new latent.
+    kept : int
+        How many had one of this model already.
+    refused : tuple[tuple[str, str], ...]
+        (id, reason in one line) of materials that stay without one.
+    """
 
     path: str
     model: str
@@ -55,7 +64,16 @@ class LatentReport:
 def load_model(model: str | os.PathLike[str] | None = None) -> Autoencoder:
     """An autoencoder by its folder, its variant's name, or the catalog's own; loaded once a process.
 
-    Raises `MissingExtraError` without torch, `CodecError`, `ChecksumError` as `Autoencoder.load`.
+    Returns
+    -------
+    Autoencoder
+
+    Raises
+    ------
+    MissingExtraError
+        Without torch.
+    CodecError, ChecksumError
+        As `Autoencoder.load`.
     """
     from .autoencoder import Autoencoder
 
@@ -84,8 +102,14 @@ def check_same(model: Autoencoder, facts: dict[str, Any], what: str) -> None:
 class Coded:
     """A latent with the error measured by decoding it.
 
-    integers: int16 (channel, z, y, x). nmae: of the total density on its own grid, symmetric and rescaled.
-    spacing: largest distance between the grid points that the network saw, Å.
+    Attributes
+    ----------
+    integers : np.ndarray
+        Int16 (channel, z, y, x).
+    nmae : float
+        Of the total density on its own grid, symmetric and rescaled.
+    spacing : float
+        Largest distance between the grid points that the network saw, Å.
     """
 
     integers: np.ndarray
@@ -96,8 +120,25 @@ class Coded:
 def encode(model: Autoencoder, density: Density, refine: int = 0, *, progress: bool = False) -> Coded:
     """Latent of a density's total channel, and its error.
 
-    refine: steps of gradient descent from the encoder's latent, as `Autoencoder.encode`; progress: with a bar for them.
-    Raises `CodecError` as `Autoencoder.encode` and `decode`.
+    Parameters
+    ----------
+    model : Autoencoder
+        The autoencoder.
+    density : Density
+        What to work on.
+    refine : int
+        Steps of gradient descent from the encoder's latent, as `Autoencoder.encode`
+    progress : bool
+        With a bar for them.
+
+    Returns
+    -------
+    Coded
+
+    Raises
+    ------
+    CodecError
+        As `Autoencoder.encode` and `decode`.
     """
     total = Density(density.crystal, {"total": density.total})
     with reporting(progress and refine > 0, "Refining", 0, refine) as step:
@@ -119,7 +160,14 @@ def decode(
 ) -> Density:
     """Density of a latent, as `Autoencoder.decode`, after a look at the memory that it takes.
 
-    Raises `CodecError` for a latent of another shape, a missing electron count, a grid too large for memory.
+    Returns
+    -------
+    Density
+
+    Raises
+    ------
+    CodecError
+        For a latent of another shape, a missing electron count, a grid too large for memory.
     """
     # Complex spectra and real values of the density and of its atoms, several of each at a time.
     needed, free = 64 * int(np.prod(grid, dtype=object)), _free_memory()
@@ -149,10 +197,27 @@ def decode_record(
 ) -> Density:
     """Density of a record from its latent instead of its payload; the total channel alone.
 
-    model: the one that made the latents; the catalog's own unless given. grid: the native one unless given.
-    rescale: multiply the density so that it has exactly the record's electron count. symmetric: keep what has the
-    symmetry of the record's structure.
-    Raises `StoreError` where it has no latent, `CodecError` where another model made it, and as `decode`.
+    Parameters
+    ----------
+    model : Autoencoder | None
+        The one that made the latents; the catalog's own unless given.
+    grid : tuple[int, int, int] | None
+        The native one unless given.
+    rescale : bool
+        Multiply the density so that it has exactly the record's electron count.
+    symmetric : bool
+        Keep what has the symmetry of the record's structure.
+
+    Returns
+    -------
+    Density
+
+    Raises
+    ------
+    StoreError
+        Where it has no latent.
+    CodecError
+        Where another model made it, and as `decode`.
     """
     facts = record.catalog.latent_model
     integers = record.latent_integers
@@ -190,16 +255,39 @@ def compute(
 ) -> LatentReport:
     """Give every material of a store its latent: those that have none, and all where another model made them.
 
-    store: its folder. model: folder or variant's name of the autoencoder; the catalog's own unless given.
-    ids: these materials only; the others keep their latents where they are of the same model.
-    workers: processes; the cores of this machine unless given. scheduler: of a Dask cluster instead, as in `build`.
-    progress: True for a progress bar on standard error, or a callable (done, total, id).
-
     Call it again after any interruption: finished latents are in a journal. Readers see the store as it was until all
     is written. Predicted views in the store are kept. Damaged latents count as missing; where anything else of the
     store is damaged beyond repair nothing is written.
-    Raises `StoreError` where the store cannot be written or a build of it is running, `MissingExtraError` without
-    torch, `CodecError` and `ChecksumError` for a model that cannot be loaded, `UnknownMaterialError` for an id.
+
+    Parameters
+    ----------
+    store : str | Path
+        Its folder.
+    model : str | os.PathLike[str] | None
+        Folder or variant's name of the autoencoder; the catalog's own unless given.
+    ids : Iterable[str] | None
+        These materials only; the others keep their latents where they are of the same model.
+    workers : int | None
+        Processes; the cores of this machine unless given.
+    scheduler : str | None
+        Of a Dask cluster instead, as in `build`.
+    progress : bool | Callable[[int, int, str], None]
+        True for a progress bar on standard error, or a callable (done, total, id).
+
+    Returns
+    -------
+    LatentReport
+
+    Raises
+    ------
+    StoreError
+        Where the store cannot be written or a build of it is running.
+    MissingExtraError
+        Without torch.
+    CodecError, ChecksumError
+        For a model that cannot be loaded.
+    UnknownMaterialError
+        For an id.
     """
     path = Path(store)
     if not (path / "zarr.json").is_file():

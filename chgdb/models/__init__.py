@@ -47,9 +47,16 @@ INPUTS: dict[str, str] = {
 class Rows:
     """Materials as models see them; row i of everything belongs to material i.
 
-    ids: material ids, or file names. crystals: their structures.
-    inputs: name of `INPUTS` -> array (n, ...). Only what was asked for is there.
-    versions: "features", "latent", "cubes" -> what made them: a model refuses what others made than those it learned
+    Attributes
+    ----------
+    ids : tuple[str, ...]
+        Material ids, or file names.
+    crystals : tuple[Crystal, ...]
+        Their structures.
+    inputs : Mapping[str, np.ndarray]
+        Name of `INPUTS` -> array (n, ...). Only what was asked for is there.
+    versions : Mapping[str, Any]
+        "features", "latent", "cubes" -> what made them: a model refuses what others made than those it learned
         from.
     """
 
@@ -104,16 +111,24 @@ class Rows:
 class Learner(Protocol):
     """What a module's class `Model` is: one learner of one or several targets, made without arguments.
 
-    NAME: the module's NAME. TITLE: how tables call it. INPUTS: names of the inputs it reads from its rows.
-    VERSION: raised whenever the same training data would give another model.
     REFIT (optional, False unless declared): weights are large, so one learner of all rows is kept instead of those of
-        the folds, which then serve for calibration and out-of-fold predictions alone.
-    PARTIAL (optional, False unless declared): rows of structures without a density may train it; what of their inputs
-        needs the density is NaN.
+    the folds, which then serve for calibration and out-of-fold predictions alone. PARTIAL (optional, False unless
+    declared): rows of structures without a density may train it; what of their inputs needs the density is NaN.
 
     A learner works on the scale of `Target.forward`: what it is given and what it returns are natural logarithms where
     the target is `log`. It must be deterministic given the seed, and no statistic of its preprocessing may come from
     rows that `fit` was not given.
+
+    Attributes
+    ----------
+    NAME : ClassVar[str]
+        The module's NAME.
+    TITLE : ClassVar[str]
+        How tables call it.
+    INPUTS : ClassVar[tuple[str, ...]]
+        Names of the inputs it reads from its rows.
+    VERSION : ClassVar[int]
+        Raised whenever the same training data would give another model.
     """
 
     NAME: ClassVar[str]
@@ -132,9 +147,16 @@ class Learner(Protocol):
     ) -> None:
         """Learn from rows.
 
-        targets: name -> (n,) float64 on the scale of `Target.forward`, NaN where a row has no label.
-        validation: (n,) bool, the rows for early stopping and choosing parameters; grouped by formula, about a tenth.
-        progress: called with one line of text now and then.
+        Parameters
+        ----------
+        rows : Rows
+            Materials with their inputs.
+        targets : Mapping[str, np.ndarray]
+            Name -> (n,) float64 on the scale of `Target.forward`, NaN where a row has no label.
+        validation : np.ndarray
+            (n,) bool, the rows for early stopping and choosing parameters; grouped by formula, about a tenth.
+        progress : Callable[[str], None] | None
+            Called with one line of text now and then.
         """
 
     def predict(self, rows: Rows) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -149,7 +171,17 @@ class Learner(Protocol):
 
     @classmethod
     def load(cls, folder: Path) -> Learner:
-        """Inverse of `save`. Raises `MissingExtraError` where a package it needs is not installed."""
+        """Inverse of `save`.
+
+        Returns
+        -------
+        Learner
+
+        Raises
+        ------
+        MissingExtraError
+            Where a package it needs is not installed.
+        """
 
 
 REGISTRY = Registry(

@@ -61,10 +61,17 @@ class Calibration:
 class Predictions:
     """Values in the targets' units.
 
-    mean, std: target -> (n,). out_of_fold: target -> (n,) bool, predicted by a learner that had not seen the formula
-        of this material of the training set.
-    remarks: for each row what about it is unlike the training set; its std is then at least the spread of the labels.
-    model: identifier of the model, "" if it was never stored.
+    Attributes
+    ----------
+    mean, std : Mapping[str, np.ndarray]
+        Target -> (n,).
+    out_of_fold : Mapping[str, np.ndarray]
+        Target -> (n,) bool, predicted by a learner that had not seen the formula of this material of the training
+        set.
+    remarks : tuple[tuple[str, ...], ...]
+        For each row what about it is unlike the training set; its std is then at least the spread of the labels.
+    model : str
+        Identifier of the model, "" if it was never stored.
     """
 
     mean: Mapping[str, np.ndarray]
@@ -115,8 +122,14 @@ class HeldOut:
 class Ensemble:
     """A trained property model.
 
-    name: of its learners' module. members: one for each fold, each trained without it; or a single one.
-    held_out: out-of-fold predictions of the training rows; see `HeldOut`.
+    Attributes
+    ----------
+    name : str
+        Of its learners' module.
+    members : list[Learner]
+        One for each fold, each trained without it; or a single one.
+    held_out : HeldOut
+        Out-of-fold predictions of the training rows; see `HeldOut`.
     """
 
     name: str
@@ -159,17 +172,35 @@ class Ensemble:
     ) -> tuple[Ensemble, Predictions]:
         """Train a model; returns it with the out-of-fold predictions of its training rows.
 
-        rows: with the inputs of the model and `COMMON_INPUTS`. targets: name -> (n,) in its unit, NaN without a label.
-        extra: rows and targets of structures without a density, for models that say `PARTIAL`; they train, by the same
+        Parameters
+        ----------
+        rows : Rows
+            With the inputs of the model and `COMMON_INPUTS`.
+        targets : Mapping[str, np.ndarray]
+            Name -> (n,) in its unit, NaN without a label.
+        extra : tuple[Rows, Mapping[str, np.ndarray]] | None
+            Rows and targets of structures without a density, for models that say `PARTIAL`; they train, by the same
             folds, and are never tested on. Others ignore them.
-        folds: 1 trains a single member on all rows; calibration and predictions are then those of its validation
-            rows, the predictions NaN elsewhere.
-        grouped: False lets polymorphs straddle the folds: a calibration for test rows that share their formulas with
+        folds : int
+            1 trains a single member on all rows; calibration and predictions are then those of its validation rows,
+            the predictions NaN elsewhere.
+        grouped : bool
+            False lets polymorphs straddle the folds: a calibration for test rows that share their formulas with
             training rows, which are easier than a formula never seen.
-        calibrating: (n,) bool, the rows whose residuals calibrate, all unless given: where those to be predicted are
-            drawn from a part of the training set, whose errors are not those of all of it. Fewer than 20 are too few.
-        refit: False leaves out the learner of all rows of a model that says `REFIT`: for measuring folds alone.
-        Raises `ModelError` where a target has fewer than 20 labels.
+        calibrating : np.ndarray | None
+            (n,) bool, the rows whose residuals calibrate, all unless given: where those to be predicted are drawn
+            from a part of the training set, whose errors are not those of all of it. Fewer than 20 are too few.
+        refit : bool
+            False leaves out the learner of all rows of a model that says `REFIT`: for measuring folds alone.
+
+        Returns
+        -------
+        tuple[Ensemble, Predictions]
+
+        Raises
+        ------
+        ModelError
+            Where a target has fewer than 20 labels.
         """
         training = _Training.of(get(name).Model, rows, _usable(targets), extra, folds, grouped, seed, progress)
         members, raw_mean, raw_std = training.crossed(training.fold_of, training.scaled, "fold", 0)
@@ -203,9 +234,22 @@ class Ensemble:
     def predict(self, rows: Rows, *, out_of_fold: bool = False) -> Predictions:
         """Predictions in the targets' units.
 
-        out_of_fold: for materials of the training set (the same id and formula), what a learner that had not seen the
+        Parameters
+        ----------
+        rows : Rows
+            Materials with their inputs.
+        out_of_fold : bool
+            For materials of the training set (the same id and formula), what a learner that had not seen the
             formula predicted for them.
-        Raises `ModelError` where inputs are missing, or made by another version than those of the training rows.
+
+        Returns
+        -------
+        Predictions
+
+        Raises
+        ------
+        ModelError
+            Where inputs are missing, or made by another version than those of the training rows.
         """
         for name, version in self.description.get("input_versions", {}).items():
             if rows.versions.get(name, version) != version:
@@ -246,8 +290,19 @@ class Ensemble:
     def save(self, folder: Path, facts: Mapping[str, Any] | None = None) -> str:
         """Write the model into a folder, in the place of the one that was there; returns its identifier.
 
-        facts: what else `model.json` records (data checksum, scores, versions of the inputs).
-        Raises `StoreError` where there is something else than a property model, or the folder cannot be written.
+        Parameters
+        ----------
+        facts : Mapping[str, Any] | None
+            What else `model.json` records (data checksum, scores, versions of the inputs).
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        StoreError
+            Where there is something else than a property model, or the folder cannot be written.
         """
         module = get(self.name)
         description = {
@@ -273,8 +328,21 @@ class Ensemble:
 
     @classmethod
     def load(cls, folder: Path) -> Ensemble:
-        """Inverse of `save`. Raises `ModelError` where there is no model or it is of another version of its learner,
-        `ChecksumError` where a file is damaged, `MissingExtraError` where a package it needs is missing."""
+        """Inverse of `save`.
+
+        Returns
+        -------
+        Ensemble
+
+        Raises
+        ------
+        ModelError
+            Where there is no model or it is of another version of its learner.
+        ChecksumError
+            Where a file is damaged.
+        MissingExtraError
+            Where a package it needs is missing.
+        """
         description = storage.read_description(folder)
         with fitting(folder, ModelError):
             return cls._load(folder, description)

@@ -29,8 +29,27 @@ def from_densities(
 ) -> Rows:
     """Rows of densities in memory.
 
-    inputs: names of `INPUTS`. encoder: makes the latents; the catalog's default autoencoder unless given.
-    Raises `ModelError` for an unknown input, `MissingExtraError` where latents are asked for without torch.
+    Parameters
+    ----------
+    ids : Sequence[str]
+        Material ids.
+    densities : Sequence[Density]
+        Densities in memory, one an id.
+    inputs : Iterable[str]
+        Names of `INPUTS`.
+    encoder : Encoder | None
+        Makes the latents; the catalog's default autoencoder unless given.
+
+    Returns
+    -------
+    Rows
+
+    Raises
+    ------
+    ModelError
+        For an unknown input.
+    MissingExtraError
+        Where latents are asked for without torch.
     """
     crystals = tuple(density.crystal for density in densities)
     values: dict[str, np.ndarray] = {}
@@ -139,11 +158,29 @@ def from_catalog(
 ) -> Rows:
     """Rows of a catalog's materials, all of them unless `ids` are given; latents come from the store.
 
-    cache: folder in which features are kept between calls, by material, source checksum and version of the features.
-    workers: processes that decode densities and compute features; as many as there are cores unless given.
-    scheduler: address of a Dask scheduler whose workers do that instead, as in `ingest.build`.
-    Raises `StoreError` where latents are asked for and the store has none, `ModelError` where a density cannot be
-    described.
+    Parameters
+    ----------
+    catalog : Catalog
+        Where the rows come from.
+    ids : Sequence[str] | None
+        Material ids.
+    cache : Path | None
+        Folder in which features are kept between calls, by material, source checksum and version of the features.
+    workers : int | None
+        Processes that decode densities and compute features; as many as there are cores unless given.
+    scheduler : str | None
+        Address of a Dask scheduler whose workers do that instead, as in `ingest.build`.
+
+    Returns
+    -------
+    Rows
+
+    Raises
+    ------
+    StoreError
+        Where latents are asked for and the store has none.
+    ModelError
+        Where a density cannot be described.
     """
     chosen = catalog.ids if ids is None else list(ids)
     crystals = tuple(catalog[material_id].crystal for material_id in chosen)
@@ -279,8 +316,8 @@ def _write_cache(cache: Path, name: str, known: dict[str, np.ndarray]) -> None:
 def labels(catalog: Catalog, rows: Rows) -> dict[str, np.ndarray]:
     """Target -> (n,) float64 in its unit, NaN where there is no label or it must not be used.
 
-    Every target of `TARGETS` for which the catalog has a column; `mass_density` is computed from the structure.
-    A value that a `log` target cannot have (zero, negative) is no label.
+    Every target of `TARGETS` for which the catalog has a column; `mass_density` is computed from the structure. A value
+    that a `log` target cannot have (zero, negative) is no label.
     """
     row_of = {material_id: row for row, material_id in enumerate(catalog.ids)}
     chosen = [row_of[material_id] for material_id in rows.ids]
