@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .catalog import open_catalog as open
     from .density import Crystal, Density
     from .errors import ChgdbError
+    from .estimation import Estimate, estimate
     from .formats import read, write
     from .ingest import build
     from .prediction import Prediction, predict
@@ -32,7 +33,9 @@ _PUBLIC = {
     "Density": ("density", "Density"),
     "Prediction": ("prediction", "Prediction"),
     "Record": ("catalog", "Record"),
+    "Estimate": ("estimation", "Estimate"),
     "build": ("ingest", "build"),
+    "estimate": ("estimation", "estimate"),
     "open": ("catalog", "open_catalog"),
     "predict": ("prediction", "predict"),
     "read": ("formats", "read"),

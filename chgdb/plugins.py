@@ -38,7 +38,8 @@ def offered(group: str) -> dict[str, EntryPoint]:
 
 
 def models_folder(kind: str) -> Path:
-    """Folder of the models that come with the embedded catalog: of the "properties" or the "autoencoder" kind."""
+    """Folder of the models that come with the embedded catalog: of the "properties", the "autoencoder" or the "density"
+    kind."""
     import chgdb_catalog
 
     return Path(chgdb_catalog.path()).parent / "models" / kind

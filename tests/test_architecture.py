@@ -35,7 +35,7 @@ chgdb.views chgdb.prediction chgdb.estimation
 chgdb.testing chgdb.cache chgdb.codecs.atoms chgdb.web
 chgdb_cli chgdb_catalog.batches chgdb_catalog.structures chgdb_catalog.labels chgdb_catalog.columns chgdb_catalog.dft
 chgdb_catalog.gpaw
-chgdb_catalog.rebuild chgdb_catalog.datasheet chgdb_catalog.coverage chgdb_catalog.studies
+chgdb_catalog.rebuild chgdb_catalog.datasheet chgdb_catalog.coverage chgdb_catalog.drawing chgdb_catalog.studies
 """
 #: Against the direction or in a circle, and known: the list only ever gets shorter.
 KNOWN: set[tuple[str, str]] = {

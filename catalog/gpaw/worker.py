@@ -5,7 +5,8 @@
 
 Needs GPAW, ASE, numpy and the other `gpaw_*.py` beside it, and nothing of chgdb: it runs under whichever interpreter
 has GPAW.  JOB.json holds `record` (`cell` rows in Angstrom, `symbols`, `frac`; optionally `potentials`, element -> name
-of one of GPAW's other PAW setups for it, Na -> 1 say) and optionally `settings` (see `DEFAULTS`) and `setups`, a folder
+of one of GPAW's other PAW setups for it, Na -> 1 say; `keep_density_matrices`: true, so that `meta` of the result holds
+the PAW `density_matrices`) and optionally `settings` (see `DEFAULTS`) and `setups`, a folder
 of PAW setups for elements that GPAW's own data lack.  RESULT.npz holds the grids `total` and, for a spin-polarised run,
 `magnetization`, (nx, ny, nz) float64 in e/A^3 with point i at i/N, and `meta`, a JSON text.  It appears under its name
 only when complete.
@@ -18,6 +19,7 @@ The grid holds what VASP writes to a CHGCAR: the smooth pseudo valence density p
 restore the multipole moments inside the PAW spheres, so that it integrates to the number of valence electrons.
 """
 
+import base64
 import json
 import os
 import sys
@@ -177,7 +179,16 @@ def compute(record, settings, log):
     }
     if meta["n_electrons"] == int(meta["n_electrons"]):
         meta["n_electrons"] = int(meta["n_electrons"])
+    if record.get("keep_density_matrices"):
+        meta["density_matrices"] = density_matrices(calc)
     return meta, grids
+
+
+def density_matrices(calc):
+    """The PAW density matrices inside the spheres: for each atom the base64 text of float32 (little-endian), (spins,
+    n (n + 1) / 2), GPAW's packed D_asp, in the order of the partial waves of the setup that `setups` names."""
+    density = calc.density.D_asp
+    return [base64.b64encode(np.asarray(density[a], "<f4").tobytes()).decode("ascii") for a in range(len(density))]
 
 
 def write_atomically(path, write):

@@ -28,8 +28,6 @@ from .streams import bare_name, open_reader, open_writer
 
 __all__ = ["formats", "pack_extras", "read", "read_structure", "text_bytes", "unpack_extras", "write"]
 
-#: Names of files that hold a structure and no density.
-_STRUCTURES = ("POSCAR*", "CONTCAR*", "*.POSCAR", "*POSCAR.VASP", "*CONTCAR", "*CONTCAR.VASP")
 _HEAD = 4096  # bytes by which a format is recognised
 
 
@@ -71,18 +69,23 @@ def read(path: str | os.PathLike[str], *, format: str | None = None, elements: S
 
 
 def read_structure(path: str | os.PathLike[str], *, elements: Sequence[str] | None = None) -> Density | Crystal:
-    """The structure of a file: the crystal of a POSCAR or CONTCAR, the density of any other file that holds one.
+    """The structure of a file: the crystal of a POSCAR, a CIF or another file named as one that holds a structure alone
+    (see `structures`), the density of any other file that holds one.
 
-    elements: symbol of each species, for files of VASP 4. Raises `FormatError` as `read`.
+    elements: symbol of each species, for files of VASP 4. Raises `FormatError` as `read`, `MissingExtraError` where
+    the package that reads a CIF and the like is not installed.
 
     >>> read_structure("POSCAR").formula              # doctest: +SKIP
     'NaCl'
     """
-    if any(fnmatchcase(bare_name(path).upper(), pattern) for pattern in _STRUCTURES):
-        from . import chgcar
+    from . import chgcar, structures
 
+    if structures.is_poscar(path):
         with open_reader(path) as reader:
             return chgcar.read_structure(reader, elements=elements)
+    if structures.is_other(path):
+        with open_reader(path) as reader:
+            return structures.read(reader)
     return read(path, elements=elements)
 
 

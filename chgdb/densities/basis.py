@@ -1,0 +1,75 @@
+r"""Functions on an atom that a difference density is a sum of, and their sum in reciprocal space.
+
+A function is r^l exp(-r^2 / 2 w^2) Y_lm(r), of `Basis.count` widths w from `narrowest` to `widest` Å; its Fourier
+transform is proportional to (-i)^l (G w)^l exp(-G^2 w^2 / 2) Y_lm(G). The functions of each l are made orthonormal on
+0 < |G| / 2 pi < `cut`, those that others nearly span being damped. With the coefficients c of all atoms,
+
+    F(G) = 1/V sum_a exp(-i G.r_a) sum_nlm c_a,nlm R_nl(|G|) (-i)^l Y_lm(G / |G|)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .harmonics import DEGREES, L_MAX, spherical_harmonics
+
+_LEAST = 1e-5  # eigenvalue of the overlap, in parts of the largest, below which a function is damped
+#: Indices of the functions of even and of odd l. (-i)^l is 1, -i, -1, i, 1: real for even l.
+EVEN = np.flatnonzero(DEGREES % 2 == 0)
+ODD = np.flatnonzero(DEGREES % 2 == 1)
+_SIGN = np.array([1.0, 1.0, -1.0, -1.0, 1.0])[DEGREES]  # of odd l, -i stands outside
+
+
+@dataclass(frozen=True)
+class Basis:
+    """count: radial functions of each l. narrowest, widest: Å. cut: 1/Å."""
+
+    count: int = 8
+    narrowest: float = 0.2
+    widest: float = 1.3
+    cut: float = 2.5
+
+    @cached_property
+    def _widths(self) -> np.ndarray:
+        return np.geomspace(self.narrowest, self.widest, self.count)
+
+    def _raw(self, lengths: np.ndarray, ell: int) -> np.ndarray:
+        scaled = lengths[:, None] * self._widths
+        return scaled**ell * np.exp(-0.5 * scaled * scaled)
+
+    @cached_property
+    def _orthogonal(self) -> list[np.ndarray]:
+        """For each l the matrix (count, count) from the raw functions to the orthonormal ones."""
+        lengths, step = np.linspace(1e-3, 2 * np.pi * self.cut, 2000, retstep=True)
+        matrices = []
+        for ell in range(L_MAX + 1):
+            raw = self._raw(lengths, ell)
+            overlap = (raw * (lengths**2 * step)[:, None]).T @ raw
+            scale = 1 / np.sqrt(np.diag(overlap))
+            values, vectors = np.linalg.eigh(overlap * scale[:, None] * scale)
+            # The sign of an eigenvector is a library's choice: the largest component shall be positive.
+            largest = np.abs(vectors).argmax(axis=0)
+            vectors = vectors * np.sign(vectors[largest, np.arange(self.count)])
+            matrices.append(scale[:, None] * (vectors / np.sqrt(np.maximum(values, _LEAST * values.max()))))
+        return matrices
+
+    def radial(self, lengths: np.ndarray) -> np.ndarray:
+        """R_nl at |G| (rad/Å): (n,) -> (5, n, count)."""
+        return np.stack([self._raw(lengths, ell) @ self._orthogonal[ell] for ell in range(L_MAX + 1)])
+
+    def functions(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """R_nl Y_lm at G / 2 pi, (n, 3) in 1/Å and not 0, with the sign of (-i)^l, without its -i for odd l.
+
+        Returns those of even and of odd l, (n, count * 15) and (n, count * 10); the function runs faster than n.
+        """
+        lengths = np.linalg.norm(vectors, axis=1)
+        radial = self.radial(2 * np.pi * lengths)
+        angular = spherical_harmonics(vectors / lengths[:, None]) * _SIGN
+        parts = []
+        for chosen in (EVEN, ODD):
+            part = radial[DEGREES[chosen]].transpose(1, 2, 0) * angular[:, None, chosen]
+            parts.append(part.reshape(len(vectors), -1))
+        return parts[0], parts[1]

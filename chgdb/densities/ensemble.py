@@ -1,0 +1,132 @@
+"""From trained members to a model: valence electrons, domain, and errors calibrated on the validation part."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..catalog import Catalog
+from ..density import Crystal
+from ..parallel.processes import cores
+from ..promolecule import Prior
+from ..splits import RULE
+from . import training
+from .architecture import Configuration
+from .calibration import Calibration
+from .domain import Domain, gauges
+from .evaluation import evaluate
+from .graph import graph
+from .model import FILE, DensityModel, Member
+from .network import Network
+from .samples import Sample, load
+
+_FEWEST = 20  # materials that a calibration takes
+_WHOLE = 1e-3
+
+
+def train(
+    catalog: Catalog,
+    folder: str | Path,
+    recipes: Sequence[tuple[Configuration, training.Recipe]],
+    *,
+    more: Sequence[Catalog] = (),
+    start: DensityModel | None = None,
+    workers: int | None = None,
+    progress: bool = False,
+    report: Callable[[int, training.Progress], None] = lambda member, progress: None,
+) -> DensityModel:
+    """Train the members of a model on a catalog, and write the model into a folder; interrupted, it goes on.
+
+    recipes: of each member. more: further catalogs, of which the training part trains as well.
+    start: a model whose members, as many as there are recipes, are the first weights.
+    report: is called with the member's number and its progress.
+    Raises `TrainingError` where there is nothing to train with, or `start` has other members.
+    """
+    place = Path(folder)
+    if start is not None and [m.configuration for m in start.members] != [c for c, _ in recipes]:
+        raise training.TrainingError("a start has as many members as are trained, of the same sizes")
+    samples, prior = load([catalog, *more], workers, progress, None if start is None else start.prior)
+    networks, facts = [], []
+    for index, (configuration, recipe) in enumerate(recipes):
+        first = None if start is None else to_network(start, index)
+        network, found = training.train(
+            samples, place / f"member{index}", configuration, recipe, start=first,
+            report=partial(report, index),
+        )  # fmt: skip
+        networks.append(network)
+        facts.append(found)
+    return assemble(catalog, samples, prior, networks, facts, workers=workers, progress=progress).save(place / FILE)
+
+
+def assemble(
+    catalog: Catalog,
+    samples: Sequence[Sample],
+    prior: Prior,
+    networks: Sequence[Network],
+    facts: Sequence[dict[str, Any]],
+    *,
+    workers: int | None = None,
+    progress: bool = False,
+) -> DensityModel:
+    """A model of trained members, calibrated on the validation part where that has at least 20 materials.
+
+    samples: as of `samples.load`; those of the catalog alone calibrate.
+    """
+    training_part = [s for s in samples if s.part == "train"]
+    values = np.array([gauges(s.crystal, graph(s.crystal)) for s in training_part])
+    known = np.array(networks[0].known)
+    model = DensityModel(
+        known=known,
+        valence=valence([s.crystal for s in samples], np.array([s.spectrum.electrons for s in samples]), known),
+        prior=prior,
+        members=tuple(Member(n.configuration, _arrays(n)) for n in networks),
+        calibration=None,
+        domain=Domain.fit(values, [s.crystal.numbers for s in training_part]),
+        facts={
+            "members": list(facts),
+            "split": RULE,
+            "versions": {"python": platform.python_version(), **{n: version(n) for n in ("torch", "numpy", "spglib")}},
+        },
+    )
+    own = set(catalog.ids)
+    ids = [s.material_id for s in samples if s.part == "validation" and s.material_id in own]
+    ids = [i for i in ids if np.isin(catalog[i].crystal.numbers, known).all()]
+    if len(ids) < _FEWEST:
+        return model
+    results = evaluate(model, catalog, ids, workers=workers or cores(), progress=progress)
+    spread, size, error = (np.array([getattr(r, name) for r in results]) for name in ("spread", "size", "nmae"))
+    return replace(model, calibration=Calibration.fit(spread, size, error))
+
+
+def valence(crystals: Sequence[Crystal], electrons: np.ndarray, known: np.ndarray) -> dict[int, float]:
+    """Electrons of each element by the electron counts of cells; whole numbers where they are within 0.001.
+
+    Elements that only ever come together share what their sum leaves open.
+    """
+    amounts = np.array([[np.count_nonzero(c.numbers == z) for z in known] for c in crystals], float)
+    found = np.linalg.lstsq(amounts, electrons, rcond=None)[0]
+    whole = np.rint(found)
+    found = np.where(np.abs(found - whole) < _WHOLE, whole, found)
+    return {int(z): float(n) for z, n in zip(known, found, strict=True)}
+
+
+def to_network(model: DensityModel, index: int) -> Network:
+    """A member of a model in torch."""
+    import torch
+
+    member = model.members[index]
+    tensors = {name: torch.as_tensor(np.asarray(value, np.float32)) for name, value in member.weights.items()}
+    network = Network(member.configuration, model.known.tolist(), tensors["properties"])
+    network.load_state_dict(tensors)
+    return network
+
+
+def _arrays(network: Network) -> dict[str, np.ndarray]:
+    return {name: value.detach().numpy() for name, value in network.state_dict().items()}

@@ -1,0 +1,117 @@
+"""The network of difference densities in numpy: what `network` is in torch, in double precision and without symmetry.
+
+Messages are summed for some atoms at a time, so that memory stays bounded however many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .architecture import L_MESSAGE, L_PRODUCT, POINTS, SUM_SCALE, Configuration, waves
+from .graph import Graph, padded
+from .harmonics import BLOCKS, COUNT, L_MAX, quadrature, spherical_harmonics
+
+Weights = Mapping[str, np.ndarray]
+_AT_ONCE = 128  # atoms
+
+
+def coefficients(weights: Weights, configuration: Configuration, elements: np.ndarray, edges: Graph) -> np.ndarray:
+    """Coefficients of the functions of `basis` on each atom, (atoms, count, 25).
+
+    weights: of a `Network`, by the names of its parameters, and `properties`, in double precision.
+    elements: (atoms,) rows of the element table. edges: a graph in which every atom counts as unequal.
+    """
+    c = configuration
+    table = weights["embedding"] + _perceptron(weights, "described", weights["properties"])
+    h = table[elements]
+    neighbours, vectors, there = padded(edges, c.reach)
+    lengths = np.linalg.norm(vectors, axis=-1)
+    parts = [slice(start, start + _AT_ONCE) for start in range(0, len(h), _AT_ONCE)]
+    every: list[np.ndarray] = []
+    for t in range(c.layers):
+        layer = f"layers.{t}."
+        source = _linear(weights, layer + "source", h)
+        carried = _carried(weights, layer, c, h, every[-1]) if t and c.carried else None
+        sphere = np.empty((len(h), c.channels, COUNT))
+        for part in parts:
+            radial = waves(lengths[part], c.waves, c.reach) * there[part][..., None]
+            angles = spherical_harmonics(vectors[part] / lengths[part][..., None])
+            near = neighbours[part]
+            weight = (radial @ weights[layer + "radial.weight"].T).reshape(*near.shape, L_MAX + 1, c.channels)
+            weight *= source[near][:, :, None, :]
+            for ell, block in enumerate(BLOCKS):
+                sphere[part, :, block] = weight[:, :, ell].transpose(0, 2, 1) @ angles[:, :, block]
+            if carried is not None:
+                moved = (radial @ weights[layer + "carried.weight"].T).reshape(*near.shape, L_MESSAGE + 1, c.carried)
+                for ell in range(L_MESSAGE + 1):
+                    arrived = np.einsum("akc,akcm->acm", moved[:, :, ell], carried[near][..., BLOCKS[ell]])
+                    sphere[part, :, BLOCKS[ell]] += weights[layer + "spread"][ell] @ arrived
+        gate = 1 + _linear(weights, layer + "gate", h).reshape(len(h), L_MAX + 1, c.channels)
+        for ell, block in enumerate(BLOCKS):
+            sphere[:, :, block] *= SUM_SCALE * gate[:, ell, :, None]
+        invariants = [sphere[:, :, 0]]
+        for ell in range(1, L_MAX + 1):
+            block = BLOCKS[ell]
+            left, right = (weights[layer + side][ell - 1] @ sphere[:, :, block] for side in ("left", "right"))
+            invariants.append((left * right).sum(-1))
+        h = h + _perceptron(weights, layer + "update", np.concatenate([h, _mean(h), *invariants], axis=1))
+        every.append(sphere)
+    return _read_out(weights, c, elements, h, np.concatenate(every, axis=1))
+
+
+def _carried(weights: Weights, layer: str, c: Configuration, h: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """What messages carry of each atom, (atoms, carried, 9)."""
+    opened = 1 + _linear(weights, layer + "carry_gate", h).reshape(len(h), L_MESSAGE + 1, c.carried)
+    return np.concatenate(
+        [
+            (weights[layer + "carry"][ell] @ before[:, :, BLOCKS[ell]]) * opened[:, ell, :, None]
+            for ell in range(L_MESSAGE + 1)
+        ],
+        axis=2,
+    )
+
+
+def _read_out(
+    weights: Weights, c: Configuration, elements: np.ndarray, h: np.ndarray, features: np.ndarray
+) -> np.ndarray:
+    """From what the layers found of each atom, (atoms, layers * channels, 25), to its coefficients."""
+    points, share = quadrature(*POINTS)
+    harmonics = spherical_harmonics(points)
+    to_points, from_points = harmonics[:, : (L_PRODUCT + 1) ** 2].T, harmonics * share[:, None]
+    both = np.concatenate([h, _mean(h)], axis=1)
+    gate = _perceptron(weights, "gate", both).reshape(len(h), L_MAX + 1, -1, 1)
+    alone = _perceptron(weights, "round", both)
+    scale = weights["element_scale"][elements]
+    found = np.empty((len(h), c.count, COUNT))
+    for start in range(0, len(h), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        own = features[part]
+        factors = np.concatenate(
+            [weights["factors"][ell] @ own[:, :, BLOCKS[ell]] for ell in range(L_PRODUCT + 1)], axis=2
+        )
+        values = factors @ to_points
+        product = (values[:, : c.channels] * values[:, c.channels :]) @ from_points
+        for ell, block in enumerate(BLOCKS):
+            joined = np.concatenate([own[:, :, block], product[:, :, block]], axis=1)
+            value = weights["out"][ell] @ (joined * gate[part, ell])
+            if ell == 0:
+                value = value + alone[part, :, None]
+            found[part, :, block] = value * scale[part, ell, :, None]
+    return found
+
+
+def _linear(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
+    return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+
+def _perceptron(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
+    for step in ("first", "second"):
+        x = _linear(weights, f"{name}.{step}", x)
+        x = x / (1 + np.exp(-x))  # SiLU
+    return _linear(weights, f"{name}.last", x)
+
+
+def _mean(h: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(h.mean(axis=0), h.shape)

@@ -1,0 +1,175 @@
+"""What the difference model trains on: the differences of a catalog's densities from the superposition of atoms.
+
+A difference is held as its Fourier coefficients, one an orbit of the space group, within a sphere |G| / 2 pi < `CUT`.
+The form factors of the superposition are fitted to the training part alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from .. import symmetry
+from ..catalog import Catalog, open_catalog
+from ..density import Crystal, Density
+from ..errors import ChgdbError
+from ..parallel.processes import run
+from ..parallel.progress import reporting
+from ..promolecule import Equations, Prior, superposition
+from ..samples import parts
+from .graph import Graph, graph
+
+#: 1/Å, |G| / 2 pi.
+CUT = 2.5
+_AT_ONCE = 32  # records a task
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """A density's Fourier coefficients within the sphere, one an orbit.
+
+    h: (n, 3) Miller indices of representatives. values: (n,) complex, e/Å^3. multiplicity: (n,) vectors of the orbit.
+    members: (m, 3) Miller indices of one half of the sphere; orbit: (m,) their orbits; factor, conjugate: (m,) as in
+        `symmetry.Orbits`.
+    mean: e/Å^3. electrons: of the cell. grid: the density's own.
+    """
+
+    h: np.ndarray
+    values: np.ndarray
+    multiplicity: np.ndarray
+    members: np.ndarray
+    orbit: np.ndarray
+    factor: np.ndarray
+    conjugate: np.ndarray
+    mean: float
+    electrons: float
+    grid: tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One material. `spectrum` is of the density, `superposition` (n,) of the atoms at the same vectors."""
+
+    material_id: str
+    formula: str
+    part: str
+    crystal: Crystal
+    graph: Graph
+    spectrum: Spectrum
+    superposition: np.ndarray
+
+
+def spectrum(density: Density, group: symmetry.SpaceGroup, cut: float = CUT) -> Spectrum:
+    """The total density of a crystal with a space group, within a sphere of |G| / 2 pi < `cut` (1/Å)."""
+    metric = symmetry.integer_metric(density.crystal.cell)
+    orbits = symmetry.orbits(density.grid, metric, int(cut * cut * symmetry.METRIC_UNITS), group)
+    half = np.fft.rfftn(density.total) / density.total.size
+    members = orbits.members
+    back = members[:, 2] < 0
+    h = np.where(back[:, None], -members, members)
+    found = half[h[:, 0], h[:, 1], h[:, 2]]
+    found[back] = found[back].conj()
+    return Spectrum(
+        h=orbits.representatives.astype(np.int16),
+        values=orbits.fold(found).astype(np.complex64),
+        multiplicity=orbits.multiplicity.astype(np.float32),
+        members=members.astype(np.int16),
+        orbit=orbits.orbit.astype(np.int32),
+        factor=orbits.factor.astype(np.complex64),
+        conjugate=orbits.conjugate,
+        mean=float(half[0, 0, 0].real),
+        electrons=density.n_electrons,
+        grid=density.grid,
+    )
+
+
+def superpose(prior: Prior, crystal: Crystal, h: np.ndarray) -> np.ndarray:
+    """Fourier coefficients of the superposition of atoms at Miller indices, (n, 3) -> (n,) complex128, e/Å^3."""
+    s = np.linalg.norm(h @ np.linalg.inv(crystal.cell).T, axis=1)
+    total = np.zeros(len(h), complex)
+    for number in np.unique(crystal.numbers):
+        phases = np.exp(-2j * np.pi * (h @ crystal.positions[crystal.numbers == number].T))
+        total += phases.sum(axis=1) * prior.form_factor(int(number), s)
+    return total / crystal.volume
+
+
+def load(
+    catalogs: Sequence[Catalog],
+    workers: int | None = None,
+    progress: bool | Callable[[int, int, str], None] = False,
+    prior: Prior | None = None,
+) -> tuple[list[Sample], Prior]:
+    """(samples of all parts, form factors), in the order of the catalogs.
+
+    Form factors are fitted to the training part; where a prior is given, what the training part says beyond it is
+    added to it. Materials with an element that the training part lacks have no superposition: they are left out.
+    Raises `ChgdbError` for a record that cannot be decoded.
+    """
+    tasks: list[tuple[int, str, Sequence[str]]] = []
+    order: list[tuple[int, str]] = []
+    of: dict[tuple[int, str], str] = {}
+    for number, catalog in enumerate(catalogs):
+        ids = catalog.ids
+        of |= {(number, i): part for i, part in zip(ids, parts(catalog).tolist(), strict=True)}
+        order += [(number, i) for i in ids]
+        for start in range(0, len(ids), _AT_ONCE):
+            tasks.append((number, catalog.path, ids[start : start + _AT_ONCE]))
+    training = frozenset(key for key, part in of.items() if part == "train")
+    read: dict[tuple[int, str], tuple[Crystal, Graph, Spectrum]] = {}
+    equations = Equations()
+    with reporting(progress, "reading densities", 0, len(tasks)) as done:
+        for outcome in run(partial(_read, training, prior), tasks, workers):
+            if outcome.result is None:
+                raise ChgdbError(f"{outcome.task[2][0]} and those after it: {outcome.reason}")
+            found, part = outcome.result
+            read.update(found)
+            _add(equations, part)
+            done(outcome.task[2][0])
+    fitted = equations.solve() if prior is None else sum_of(prior, equations.solve())
+    samples = []
+    for key in order:
+        crystal, edges, values = read.pop(key)
+        if fitted.covers(crystal):
+            atoms = superpose(fitted, crystal, values.h).astype(np.complex64)
+            samples.append(Sample(key[1], crystal.formula, of[key], crystal, edges, values, atoms))
+    return samples, fitted
+
+
+def sum_of(prior: Prior, change: Prior) -> Prior:
+    """Form factors with a change that covers some of their elements."""
+    coefficients = prior.coefficients.copy()
+    coefficients[np.searchsorted(prior.numbers, change.numbers)] += change.coefficients
+    return Prior(prior.numbers, coefficients)
+
+
+def _read(
+    training: frozenset[tuple[int, str]], prior: Prior | None, task: tuple[int, str, Sequence[str]]
+) -> tuple[dict[tuple[int, str], tuple[Crystal, Graph, Spectrum]], Equations]:
+    number, path, ids = task
+    catalog = open_catalog(path)
+    found, equations = {}, Equations()
+    for material_id in ids:
+        density = catalog[material_id].density
+        group = symmetry.find(density.crystal)
+        found[number, material_id] = density.crystal, graph(density.crystal, group), spectrum(density, group)
+        if (number, material_id) in training:
+            if prior is not None:
+                density = beyond(density, superposition(prior, density.crystal, density.grid))
+            equations.add(density, None)
+    return found, equations
+
+
+def beyond(density: Density, guess: np.ndarray) -> Density:
+    """What a guess leaves of a density, with the density's mean, which weighs it in a fit of form factors."""
+    left = density.total - guess
+    return Density(density.crystal, {"total": left + (density.total.mean() - left.mean())})
+
+
+def _add(total: Equations, part: Equations) -> None:
+    for pair, block in part.blocks.items():
+        total.blocks[pair] = total.blocks.get(pair, 0) + block
+    for number, vector in part.right.items():
+        total.right[number] = total.right.get(number, 0) + vector

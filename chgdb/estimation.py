@@ -1,0 +1,141 @@
+"""The density of any structure, estimated without DFT: `estimate`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .densities import model as models
+from .densities.guess import guess
+from .densities.model import DensityModel, DensityModelError
+from .density import Crystal, Density
+from .elements import SYMBOLS
+from .grids import spacing_grid
+
+if TYPE_CHECKING:
+    import ase
+    import pymatgen.core
+
+#: Å, between the points of the grid where neither a grid nor a spacing is asked for.
+SPACING = 0.1
+_BYTES_A_POINT = 60  # half spectrum twice, grid, and the temporaries of the transform
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A guessed density with what is known of it.
+
+    density: the guess; its comment says that it is one.
+    error: NMAE that is to be expected against the DFT of the training set; limit: what 90 % of materials of unseen
+        formulas stay below. NaN where the model was never calibrated.
+    valence: symbol -> electrons that the density has of each such atom.
+    remarks: each way in which the structure is unlike the training set; then error and limit are too low.
+    model: identifier.
+    """
+
+    density: Density
+    error: float
+    limit: float
+    valence: Mapping[str, float]
+    remarks: tuple[str, ...]
+    model: str
+
+    @property
+    def summary(self) -> str:
+        """One line: what it is, and how good."""
+        text = "estimated by a model, not computed"
+        if np.isfinite(self.error):
+            text += f"; error about {_percent(self.error)}, below {_percent(self.limit)} for 9 of 10 such materials"
+        if self.remarks:
+            text += "; unlike the training set, so likely worse"
+        return text
+
+
+def estimate(
+    structure: Crystal | Density | ase.Atoms | pymatgen.core.Structure,
+    *,
+    grid: tuple[int, int, int] | None = None,
+    spacing: float | None = None,
+    model: DensityModel | str | os.PathLike[str] | None = None,
+) -> Estimate:
+    """The density of a structure by the model of difference densities: atoms superposed, and what bonds change.
+
+    structure: a `Crystal`, `ase.Atoms`, a pymatgen `Structure`, or a `Density`, whose structure alone counts.
+    grid: points along each axis; or spacing: Å, at most, between points; 0.1 Å where neither is given.
+    model: a `DensityModel` or the path of one; that of the catalog by default.
+
+    The electron count is that of the potentials of the training set. Raises `DensityError` (or a subclass) for a
+    structure that has no density: no atoms, atoms on top of each other, partial occupancy; `DensityModelError` for an
+    element that the model does not know.
+
+    >>> estimate(chgdb.open()["mp-149"].crystal).density         # doctest: +SKIP
+    """
+    chosen = model if isinstance(model, DensityModel) else models.load(model)
+    crystal = as_crystal(structure)
+    chosen.check(crystal)
+    points = _points(crystal, grid, spacing)
+    found = guess(chosen, crystal, points)
+    valence = {SYMBOLS[z]: chosen.valence[z] for z in np.unique(crystal.numbers).tolist()}
+    extras = {"comment": comment(crystal, chosen, found.error, valence)}
+    density = Density(crystal, {"total": found.total}, extras)
+    return Estimate(density, found.error, found.limit, valence, found.remarks, chosen.identifier)
+
+
+def as_crystal(structure: Any) -> Crystal:
+    """The crystal of whatever describes one. Raises `DensityError` for partial occupancy and the like, `TypeError` for
+    what is no structure."""
+    if isinstance(structure, Crystal):
+        return structure
+    if isinstance(structure, Density):
+        return structure.crystal
+    if hasattr(structure, "get_scaled_positions"):
+        from .formats.structures import from_ase
+
+        return from_ase(structure)
+    if hasattr(structure, "frac_coords") and hasattr(structure, "is_ordered"):
+        return Crystal.from_pymatgen(structure)
+    if isinstance(getattr(structure, "crystal", None), Crystal):  # a record of a catalog
+        return structure.crystal
+    kind = type(structure).__name__
+    raise TypeError(f"a structure is a Crystal, ase.Atoms or a pymatgen Structure, not {kind}; read a file first")
+
+
+def comment(crystal: Crystal, model: DensityModel, error: float, valence: Mapping[str, float]) -> str:
+    """The first line of a file: that it is a prediction, of which model, how good, and of which electrons."""
+    electrons = " ".join(f"{symbol} {count:g}" for symbol, count in valence.items())
+    about = f", error about {_percent(error)}" if np.isfinite(error) else ""
+    return f"{crystal.formula}: density ESTIMATED by chgdb {model.identifier}, not DFT{about}; valence {electrons}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2g} %"
+
+
+def _points(crystal: Crystal, grid: tuple[int, int, int] | None, spacing: float | None) -> tuple[int, int, int]:
+    if grid is not None and spacing is not None:
+        raise DensityModelError("give either a grid or a spacing")
+    if grid is None:
+        grid = spacing_grid(crystal.cell, SPACING if spacing is None else spacing)
+    nx, ny, nz = (int(n) for n in grid)
+    if min(nx, ny, nz) < 1:
+        raise DensityModelError(f"{nx} x {ny} x {nz} points are no grid: give at least 1 along each axis")
+    need, there = nx * ny * nz * _BYTES_A_POINT, _memory()
+    if there is not None and need > there:
+        raise DensityModelError(
+            f"a grid of {nx} x {ny} x {nz} points needs about {need / 1e9:.1f} GB, {there / 1e9:.1f} GB are free: "
+            "give a larger spacing"
+        )
+    return nx, ny, nz
+
+
+def _memory() -> int | None:
+    """Bytes that are free; None where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return None

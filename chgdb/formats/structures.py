@@ -1,0 +1,107 @@
+"""Structures of files without a density: POSCAR by ourselves, CIF by pymatgen, everything else that ASE reads.
+
+Not a format of densities: `read_structure` of the package uses it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..density import Crystal
+from ..errors import ChgdbError, FormatError, require
+from .streams import Reader, bare_name
+
+if TYPE_CHECKING:
+    import ase
+
+#: Names that POSCARs have.
+POSCAR = ("POSCAR*", "CONTCAR*", "*.POSCAR", "*POSCAR.VASP", "*CONTCAR", "*CONTCAR.VASP", "*.VASP")
+#: Name -> ASE's name of the format; other names are left to nobody, so that a density is never read as a structure.
+_ASE = {
+    "*.xyz": "extxyz", "*.extxyz": "extxyz", "*.cell": "castep-cell", "*.res": "res", "*.xsf": "xsf",
+    "*.gen": "gen", "geometry.in": "aims", "*.pwi": "espresso-in", "*.pdb": "proteindatabank",
+}  # fmt: skip
+_CIF = ("*.cif", "*.mcif")
+_MOST = 64 << 20  # bytes of a structure
+
+
+def is_poscar(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is named like a POSCAR."""
+    return any(fnmatchcase(bare_name(path).upper(), pattern) for pattern in POSCAR)
+
+
+def is_other(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is named like a structure that other packages read."""
+    name = bare_name(path).lower()
+    return any(fnmatchcase(name, pattern) for pattern in (*_ASE, *_CIF))
+
+
+def read(reader: Reader) -> Crystal:
+    """The (last) structure of a file named as `is_other` says.
+
+    Raises `FormatError` for a file that is none, without a cell, or with partial occupancy; `MissingExtraError` where
+    the package that reads it is not installed.
+    """
+    name = bare_name(reader.name).lower()
+    data = reader.take(_MOST + 1)
+    if not data:
+        raise reader.error("the file is empty", 1)
+    if len(data) > _MOST:
+        raise reader.error(f"more than {_MOST} bytes, which no structure has", 1)
+    with _file(data, name) as path, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a parser repaired; what it could not is an error
+        try:
+            if any(fnmatchcase(name, pattern) for pattern in _CIF):
+                return _cif(path)
+            return from_ase(_ase(path, next(f for pattern, f in _ASE.items() if fnmatchcase(name, pattern))))
+        except ChgdbError as error:
+            if isinstance(error, ImportError):
+                raise
+            raise FormatError(f"{reader.name}: {error}") from None
+        except Exception as error:  # parsers of dozens of formats raise what they like
+            why = " ".join(str(error).split())[:200] or type(error).__name__
+            raise FormatError(f"{reader.name}: cannot be read as a structure: {why}") from None
+
+
+def from_ase(atoms: ase.Atoms) -> Crystal:
+    """A crystal of `ase.Atoms`. Raises `FormatError` where they have no cell, or one that is not three-dimensional."""
+    rank = int(atoms.cell.rank)
+    if rank == 0:
+        raise FormatError("no cell: a crystal has three lattice vectors; put a molecule into a box")
+    if rank < 3:
+        raise FormatError(f"a cell with {rank} of three lattice vectors; give the others, with vacuum between images")
+    return Crystal.from_ase(atoms)
+
+
+def _cif(path: str) -> Crystal:
+    core = require("pymatgen.core", "interop", "reading a CIF")
+    structure = core.Structure.from_file(path)
+    return Crystal.from_pymatgen(structure)
+
+
+def _ase(path: str, format: str) -> Any:
+    io = require("ase.io", "interop", "reading this structure")
+    atoms = io.read(path, format=format)
+    occupancy = atoms.info.get("occupancy") or {}
+    shares = [share for site in occupancy.values() for share in np.atleast_1d(list(site.values()))]
+    if any(share < 1 for share in shares):
+        raise FormatError("partially occupied sites have no density; order them first")
+    return atoms
+
+
+@contextmanager
+def _file(data: bytes, name: str) -> Iterator[str]:
+    """The bytes under a name of that ending: the parsers want paths, of files that are not compressed."""
+    with tempfile.TemporaryDirectory(prefix="chgdb-") as folder:
+        path = os.path.join(folder, os.path.basename(name) or "structure")
+        with open(path, "wb") as file:
+            file.write(data)
+        yield path
