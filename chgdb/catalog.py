@@ -262,7 +262,7 @@ class Catalog:
         def latents(store: Store) -> dict[str, Any]:
             if store.latents is None:
                 return {}
-            from .store.latents import NMAE
+            from .store.format import NMAE
 
             errors = store.column(NMAE)
             sizes = (size for key, (_, size) in store.checksums.items() if key.startswith("latent"))

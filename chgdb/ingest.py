@@ -19,6 +19,7 @@ import numpy as np
 
 from . import __version__, atomic
 from .catalog import open_catalog
+from .checksums import crc32c, crc32c_of
 from .codecs import DEFAULT_TOLERANCE, encode, header
 from .density import Density
 from .errors import ChecksumError, ChgdbError, FormatError, StoreError
@@ -32,7 +33,6 @@ from .parallel.progress import reporting
 from .remote.connect import read_file
 from .store.append import CannotLink, append_table, can_append
 from .store.files import FolderFiles
-from .store.head import crc32c, crc32c_of
 from .store.journal import PRIOR, RECORDS, Journal, open_journal
 from .store.reader import Location, Store
 from .store.table import Finished, check_column_name, check_value, from_finished, from_store, merge

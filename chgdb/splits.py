@@ -12,10 +12,10 @@ anybody can recompute it:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 
 import numpy as np
 
+from .checksums import hash64
 from .elements import canonical_formula
 from .errors import ChgdbError
 
@@ -54,7 +54,7 @@ def by_hash(formula: str) -> str:
     >>> by_hash("SiO2") == by_hash("O4Si2")
     True
     """
-    value = int.from_bytes(blake2b(canonical_formula(formula).encode(), digest_size=8).digest(), "big")
+    value = hash64(canonical_formula(formula))
     tenth = value * 10 >> 64
     return "train" if tenth < 8 else "validation" if tenth < 9 else "test"
 

@@ -17,20 +17,10 @@ from .errors import ChgdbError, StoreError
 from .formats import read
 from .inputs import find_files, ids_of
 from .parallel.progress import reporting
+from .store.format import FACTS, FACTS_COLUMNS, FACTS_DTYPE, LATENT, LOOKUP, LOOKUP_DTYPE, NMAE, PAYLOAD, id_hash
 from .store.head import CHECKSUMS, HEAD, RELEASE, Head, crc32c, parse_checksums, unpack
-from .store.latents import NMAE
-from .store.reader import (
-    FACTS,
-    FACTS_COLUMNS,
-    FACTS_DTYPE,
-    LATENT,
-    LOOKUP,
-    LOOKUP_DTYPE,
-    PAYLOAD,
-    Store,
-    id_hash,
-    is_protected,
-)
+from .store.parity import is_protected
+from .store.reader import Store
 from .store.transaction import is_junk
 
 

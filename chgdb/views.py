@@ -16,7 +16,8 @@ from .catalog import open_catalog
 from .errors import StoreError
 from .predicted import GROUP, OUT_OF_FOLD, PROPERTIES, STD, StaleViewWarning, View, names, view
 from .prediction import DEFAULT_MODEL, load_model
-from .store.reader import PARITY, Store
+from .store.format import PARITY
+from .store.reader import Store
 from .targets import TARGETS
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def _write_group(folder: Path, ids: tuple[str, ...], predictions: Predictions, e
     """Add the view's arrays to a store that nobody reads yet, and its checksums."""
     import zarr
 
-    from .store.writer import CHUNK_ROWS, NAN, seal, write_array
+    from .store.format import CHUNK_ROWS, NAN
+    from .store.writer import seal, write_array
 
     place = f"{GROUP}/{PROPERTIES}"
     description = ensemble.description

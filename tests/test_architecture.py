@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"chgdb": ROOT / "chgdb", "chgdb_catalog": ROOT / "catalog", "chgdb_cli": ROOT / "cli"}
 #: From the ground up: a module imports from its own line and those above it. The longest name counts.
 LAYERS = """
-chgdb chgdb_catalog chgdb.urls chgdb.errors chgdb.limits
+chgdb chgdb_catalog chgdb.urls chgdb.errors chgdb.limits chgdb.checksums
 chgdb.elements chgdb.grids chgdb.plugins chgdb.targets chgdb.splits chgdb.parallel chgdb.atomic
 chgdb.remote.transport chgdb.remote.proxies
 chgdb.remote.http chgdb.remote.fsspec chgdb.remote.obstore chgdb.remote.connect
@@ -39,9 +39,6 @@ chgdb_catalog.rebuild chgdb_catalog.datasheet chgdb_catalog.coverage chgdb_catal
 """
 #: Against the direction or in a circle, and known: the list only ever gets shorter.
 KNOWN: set[tuple[str, str]] = {
-    ("chgdb.store.writer", "chgdb.store.latents"),
-    ("chgdb.store.writer", "chgdb.store.reader"),
-    ("chgdb.store.latents", "chgdb.store.reader"),
     ("chgdb.density", "chgdb.formats.augmentation"),
 }
 

@@ -20,25 +20,16 @@ from materials import COLUMNS, IDS, density, load, same
 
 import chgdb
 from chgdb.catalog import Catalog
+from chgdb.checksums import crc32c
 from chgdb.errors import ChecksumError, ChgdbError, DensityError, StoreError, UnknownMaterialError
 from chgdb.ingest import build_from
 from chgdb.store import table as store_table
 from chgdb.store import writer as store_layout
 from chgdb.store.files import FolderFiles
-from chgdb.store.reader import (
-    CHECKSUMS,
-    FORMAT_VERSION,
-    PARITY,
-    PARITY_BYTES,
-    Location,
-    Store,
-    add_parity,
-    crc32c,
-    format_checksums,
-    id_hash,
-    parse_checksums,
-    undo_damage,
-)
+from chgdb.store.format import COLUMNS as STORE_COLUMNS
+from chgdb.store.format import FORMAT_VERSION, PARITY, id_hash
+from chgdb.store.parity import PARITY_BYTES, add_parity, undo_damage
+from chgdb.store.reader import CHECKSUMS, Location, Store, format_checksums, parse_checksums
 from chgdb.verification import verify
 
 
@@ -206,7 +197,7 @@ def test_the_index_finds_every_id_in_a_chunk_or_two(tmp_path: Path) -> None:
         "stored_bytes": np.full(n, 7, np.uint32),
     }
     store_layout.write_lookup(root, store_layout.lookup_table(columns), lambda row: ids[row])
-    for name, kind in store_layout.COLUMNS.items():
+    for name, kind in STORE_COLUMNS.items():
         columns.setdefault(name, store_table._column(kind, [None] * n, name))
         store_layout.write_column(root, name, columns[name], kind)
     root.create_array("atom_number", shape=(0,), dtype="uint8", chunks=(1,))
@@ -250,7 +241,7 @@ def test_a_cold_lookup_reads_little(path: Path) -> None:
             return super().read_range(key, start, stop, fresh)
 
     catalog = Catalog(path)
-    catalog.store = Store(Counting(path))
+    catalog._opened = Store(Counting(path))
     assert catalog.store.record_bytes("mat-3", catalog.store.find("mat-3"))
     assert len(reads) == 5
     assert catalog.store.record_bytes("mat-8", catalog.store.find("mat-8"))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FormatError, StoreError
+from ..store.format import COLUMNS, MEASURED
 from ..store.table import check_column_name, check_value
-from ..store.writer import COLUMNS, MEASURED
 from .tables import DELIMITERS, read_table
 from .values import is_number, known, split_units, typed
 

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..catalog import Catalog, Record
+from ..checksums import crc32c
 from ..codecs import measure
 from ..density import Crystal, Density
 from ..errors import CodecError, StoreError
 from ..parallel.processes import run
 from ..parallel.progress import reporting
 from ..store.files import FolderFiles
+from ..store.format import NMAE, SPACING
 from ..store.journal import LATENTS, Journal, open_journal
-from ..store.latents import MODEL_ATTRIBUTES, NMAE, SPACING, Latents, compress, decompress, within_range
-from ..store.reader import Store, crc32c
+from ..store.latents import MODEL_ATTRIBUTES, Latents, compress, decompress, within_range
+from ..store.reader import Store
 from ..store.table import Finished, from_store
 from ..store.transaction import Transaction, writing
 from ..store.writer import seal, write_table

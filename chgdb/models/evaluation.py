@@ -8,27 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
+
+from ..checksums import hash64
 
 FOLDS = 5
 #: |error| / std that 90 % of a normal distribution stay within: `std` is calibrated so that this holds.
 NINETY_PERCENT = 1.6448536269514722
 
 
-def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
-
-
 def grouped_folds(formulas: Sequence[str], folds: int = FOLDS, seed: int = 0) -> np.ndarray:
     """(n,) int: the fold of every row, the same for all rows of a formula."""
-    return np.array([_hash(f"fold {seed} {formula}") % folds for formula in formulas], np.int64)
+    return np.array([hash64(f"fold {seed} {formula}") % folds for formula in formulas], np.int64)
 
 
 def validation_rows(formulas: Sequence[str], fraction: float = 0.1, seed: int = 0) -> np.ndarray:
     """(n,) bool: about a fraction of the rows, whole formulas at a time, independent of the folds."""
-    return np.array([_hash(f"validation {seed} {formula}") < fraction * 2**64 for formula in formulas], bool)
+    return np.array([hash64(f"validation {seed} {formula}") < fraction * 2**64 for formula in formulas], bool)
 
 
 @dataclass(frozen=True)

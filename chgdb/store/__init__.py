@@ -1,5 +1,6 @@
 """The store format (docs/format.md): reading it without zarr, writing it, and replacing a store safely.
 
-files (where the bytes lie) -> head, arrays -> reader            one version of a store, checked
-table (a store in memory) -> writer, append -> swap, journal     the next version, put in place in one step
+format (names, types, columns) -> head -> files (where the bytes lie), arrays, parity -> latents, reader
+reader -> table (a store in memory) -> writer, append                       the next version, written
+transaction (one writer, staged, swapped in), journal                       and put in place in one step
 """

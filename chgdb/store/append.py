@@ -19,15 +19,13 @@ import numpy as np
 
 from ..errors import ChgdbError
 from . import head as store_head
+from .format import ATOM_ROWS, CHUNK_ROWS, FACTS, LATENT, LOOKUP, LOOKUP_DTYPE, PARITY, PAYLOAD, SHARD_BYTES, ColumnType
 from .head import HEAD
 from .latents import SHARD_ROWS
-from .reader import FACTS, LATENT, LOOKUP, LOOKUP_DTYPE, PARITY, PAYLOAD, Store, add_parity, is_protected
+from .parity import add_parity, is_protected
+from .reader import Store
 from .table import Table, fill_in, latents_without_rows, merged_types, own_attributes, stored_types
 from .writer import (
-    ATOM_ROWS,
-    CHUNK_ROWS,
-    SHARD_BYTES,
-    ColumnType,
     Linked,
     consolidated,
     constant,

@@ -84,7 +84,7 @@ def array_info(name: str, metadata: Mapping[str, Any]) -> ArrayInfo:
 def check_columns(arrays: Mapping[str, ArrayInfo]) -> int:
     """Number of materials. Raises `ValueError` where a column that every store has is missing or is of another type,
     or any column has another number of rows."""
-    from .writer import COLUMNS
+    from .format import COLUMNS
 
     n_materials = arrays["material_id"].shape[0] if "material_id" in arrays else 0
     expected = {name: (kind.dtype, *(size for _, size in kind.dimensions)) for name, kind in COLUMNS.items()}

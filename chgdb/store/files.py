@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..errors import StoreError
 from ..limits import most_unfolded
+from .format import ROOT
 
 if TYPE_CHECKING:
     import zarr.abc.store
-
-#: The root metadata: the last file of a store to be believed, the first to be read.
-ROOT = "zarr.json"
 
 
 class Files(Protocol):

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-import google_crc32c
+from ..checksums import crc32c, digest
 
 HEAD = "head.bin"
 CHECKSUMS = "checksums.txt"
@@ -67,10 +67,6 @@ class Head:
     def fits(self, key: str, data: bytes) -> bool:
         """Whether a content is the one of this version."""
         return self.sound(key, data) and self.digests.get(key, b"") in (b"", digest(data))
-
-
-def digest(data: bytes) -> bytes:
-    return blake2b(data, digest_size=8).digest()
 
 
 def belongs(key: str, size: int) -> bool:
@@ -122,19 +118,6 @@ def unpack(data: bytes) -> Head:
         if key != CHECKSUMS and (key not in checksums or not head.fits(key, content)):
             raise ValueError(f"its copy of {key} does not match the checksums")
     return head
-
-
-def crc32c(data: bytes | bytearray | memoryview) -> int:
-    """CRC-32C (Castagnoli), the checksum of Zarr's crc32c codec."""
-    return int(google_crc32c.value(bytes(data)))
-
-
-def crc32c_of(pieces: Iterable[bytes]) -> int:
-    """CRC-32C of bytes that come in pieces."""
-    value = 0
-    for piece in pieces:
-        value = google_crc32c.extend(value, piece)
-    return int(value)
 
 
 def format_checksums(checksums: Mapping[str, tuple[int, int]]) -> bytes:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checksums import crc32c
 from ..errors import ChecksumError, StoreError
 from ..limits import MAX_CHUNK_BYTES
 from .arrays import unblosc
-from .head import crc32c
-from .reader import LATENT
+from .format import LATENT
 
 if TYPE_CHECKING:
     from .reader import Store
@@ -39,8 +39,6 @@ LARGEST, SMALLEST = 32767 - OFFSET, -32768
 DIMENSIONS = ("material", "latent_channel", "z", "y", "x")
 #: Names of the attributes that say which model made the latents.
 MODEL_ATTRIBUTES = ("model", "model_version", "model_checksum")
-#: Columns that go with the latents, and only with them.
-NMAE, SPACING = "latent_nmae", "latent_spacing"
 _NONE = 2**64 - 1  # offset and length of a chunk that is not there
 #: So many materials of one shard wanted at once make it worth reading whole.
 _WHOLE = 8

@@ -18,47 +18,35 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checksums import crc32c
 from ..errors import ChecksumError, StoreError
 from .arrays import array_info, check_columns, decode_chunk
-from .files import ROOT, Files
-from .head import CHECKSUMS, HEAD, crc32c, format_checksums, parse_checksums
+from .files import Files
+from .format import (
+    FACTS,
+    FACTS_COLUMNS,
+    FACTS_DTYPE,
+    FORMAT_VERSION,
+    LATENT,
+    LOOKUP,
+    LOOKUP_DTYPE,
+    PARITY,
+    PAYLOAD,
+    ROOT,
+    id_hash,
+)
+from .head import CHECKSUMS, HEAD, format_checksums, parse_checksums
+from .parity import is_protected, undo_damage
 
 if TYPE_CHECKING:
     from ..promolecule import Prior
     from .latents import LatentReader
 
-#: The newest version of the store format that this library reads and writes. A store is written with the smallest
-#: version that describes it: 2 where it holds latents, else 1.
-FORMAT_VERSION = 2
-PARITY = "parity.bin"
-PAYLOAD = "payload"
-LOOKUP = "index/lookup"
-LATENT = "latent"
-#: One row of the index; `hash` is ascending.
-LOOKUP_DTYPE = np.dtype([("hash", "<u8"), ("offset", "<u8"), ("row", "<u4"), ("length", "<u4")])
-#: What stating a record's error takes beside the index, row by row, so that it is one read instead of one a column.
-FACTS = "index/facts"
-FACTS_DTYPE = np.dtype(
-    [
-        *(("crc32c", "<u4"), ("extras_length", "<u4"), ("nmae", "<f4"), ("max_error", "<f4")),
-        *(("tolerance", "<f8"), ("text_bytes", "<i8")),
-    ]
-)
-#: Its fields that are columns too.
-FACTS_COLUMNS = (FACTS_DTYPE.names or ())[1:]
 _PRIOR = re.compile("prior/[0-9a-f]{8}/(numbers|coefficients)")
-#: Largest parity.bin: damage of up to half of it, a block of a disk, is repaired.
-PARITY_BYTES = 8192
-
-
-def id_hash(material_id: str) -> int:
-    """Hash of an id in the index: BLAKE2b with 8 bytes of output over its UTF-8 text, read big-endian."""
-    return int.from_bytes(blake2b(material_id.encode(), digest_size=8).digest(), "big")
 
 
 @dataclass(frozen=True)
@@ -357,48 +345,3 @@ class Store:
             return listed + len(self.files.read(HEAD))
         except KeyError:  # a store of an early version of chgdb
             return listed
-
-
-def is_protected(key: str) -> bool:
-    """Whether the parity covers a file: all but payload and latents (most of the bytes) and those beside Zarr."""
-    return not key.startswith((PAYLOAD + "/c/", LATENT + "/c/")) and key not in (CHECKSUMS, PARITY, HEAD)
-
-
-def add_parity(parity: np.ndarray, data: bytes) -> None:
-    """Exclusive or of a file into the parity: byte i of the file at i modulo the parity's length."""
-    values = np.frombuffer(data, np.uint8)
-    whole = values.size // parity.size * parity.size
-    if whole:
-        parity ^= np.bitwise_xor.reduce(values[:whole].reshape(-1, parity.size), axis=0)
-    parity[: values.size - whole] ^= values[whole:]
-
-
-def undo_damage(data: bytes, size: int, checksum: int, others: list[bytes], parity: bytes) -> bytes | None:
-    """A file as it was, from its damaged bytes, all other protected files and the parity; None where that fails.
-
-    The parity says which bytes are wrong, but where in the file they belong only modulo its length: each place is
-    tried against the checksum.
-    """
-    values = np.frombuffer(data if len(data) == size else bytes(size), np.uint8)
-    missing = np.frombuffer(parity, np.uint8).copy()
-    if not missing.size:
-        return None
-    for other in [values.tobytes(), *others]:
-        add_parity(missing, other)
-    wrong = np.flatnonzero(missing)
-    if not wrong.size:
-        return None
-    # The shortest run around the circle that has all wrong bytes begins after the longest gap between them. It is the
-    # true one for up to half the circle; a file no longer than the circle can be missing altogether.
-    gaps = np.diff(wrong, append=wrong[0] + missing.size)
-    first = int(wrong[(int(gaps.argmax()) + 1) % wrong.size])
-    for start, length in ((first, missing.size - int(gaps.max()) + 1), (0, missing.size)):
-        run = np.roll(missing, -start)[:length]
-        for place in range(start - missing.size, size, missing.size):
-            low, high = max(place, 0), min(place + length, size)
-            if low < high:
-                candidate = values.copy()
-                candidate[low:high] ^= run[low - place : high - place]
-                if crc32c(candidate.tobytes()) == checksum:
-                    return candidate.tobytes()
-    return None

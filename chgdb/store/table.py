@@ -12,9 +12,9 @@ import numpy as np
 from ..codecs import header
 from ..elements import SYMBOLS
 from ..errors import StoreError
+from .format import COLUMNS, LATENT_COLUMNS, MEASURED, NAN, RESERVED, ColumnType
 from .latents import LatentReader, Latents
 from .reader import Store
-from .writer import COLUMNS, LATENT_COLUMNS, MEASURED, NAN, RESERVED, ColumnType
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 

@@ -30,9 +30,9 @@ from pathlib import Path
 
 from .. import atomic
 from ..errors import ChgdbError, StoreError
+from .format import PARITY, ROOT
 from .head import CHECKSUMS, HEAD, RELEASE, parse_checksums, unpack
 
-_ROOT = "zarr.json"
 #: What file managers put into folders: it belongs to nobody, and harms nobody.
 _JUNK = (".DS_Store", "._*", "Thumbs.db", "ehthumbs.db", "desktop.ini", ".directory")
 
@@ -68,13 +68,13 @@ class Kind:
 def is_store(folder: Path) -> bool:
     """Whether a folder is a store of chgdb, of any version, damaged or not: neither any Zarr group nor any folder."""
     version = root_attributes(folder).get("chgdb_format")
-    return (type(version) is int and version > 0) or _ROOT in _checksums(folder)
+    return (type(version) is int and version > 0) or ROOT in _checksums(folder)
 
 
 def root_attributes(folder: Path) -> dict[str, object]:
     """Attributes of the Zarr group in a folder; empty where there is none, or a damaged one."""
     try:
-        root = json.loads((folder / _ROOT).read_bytes())
+        root = json.loads((folder / ROOT).read_bytes())
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
         return {}
     attributes = root.get("attributes") if isinstance(root, dict) else None
@@ -91,15 +91,15 @@ def _checksums(folder: Path) -> frozenset[str]:
 
 
 def _store_parts(folder: Path) -> Callable[[str], bool]:
-    beside = (CHECKSUMS, HEAD, RELEASE, "parity.bin", _ROOT)
+    beside = (CHECKSUMS, HEAD, RELEASE, PARITY, ROOT)
     keys = _checksums(folder)
     if keys:
         return lambda key: key in keys or key in beside
     try:  # the lists are damaged: the metadata name the arrays
-        members = tuple(json.loads((folder / _ROOT).read_bytes())["consolidated_metadata"]["metadata"])
+        members = tuple(json.loads((folder / ROOT).read_bytes())["consolidated_metadata"]["metadata"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise StoreError(
-            f"{folder}: {CHECKSUMS}, {HEAD} and {_ROOT} are damaged, so that nothing tells what in it is of the store: "
+            f"{folder}: {CHECKSUMS}, {HEAD} and {ROOT} are damaged, so that nothing tells what in it is of the store: "
             "move it away first"
         ) from None
     return lambda key: (
@@ -384,7 +384,7 @@ def _keep_owners(folder: Path, old: Path) -> None:
     those of one of its files."""
     of_folder = os.stat(old)
     files = [entry for entry in os.scandir(old) if entry.is_file(follow_symlinks=False) and not is_junk(entry.name)]
-    like = min(files, key=lambda entry: entry.name != _ROOT).stat() if files else None
+    like = min(files, key=lambda entry: entry.name != ROOT).stat() if files else None
     for place, _, names in os.walk(folder):
         atomic.keep_owner(place, of_folder)
         if like is not None:

@@ -22,7 +22,7 @@ from chgdb import ingest
 from chgdb.codecs import decode, fourier
 from chgdb.ingest import build_from
 from chgdb.store import append as store_append
-from chgdb.store.reader import id_hash
+from chgdb.store.format import id_hash
 
 #: Densities that `iterate` decodes, and that `append` adds.
 ITERATED, APPENDED = 1000, 100

@@ -292,7 +292,7 @@ def test_the_payload_may_be_large(tmp_path):
 @linux
 def test_columns_of_one_value_take_no_memory(tmp_path):
     """Ten million materials of which there is nothing but the fill values."""
-    from chgdb.store.writer import COLUMNS
+    from chgdb.store.format import COLUMNS
 
     n = 10_000_000
     changes: dict[str, dict] = {}

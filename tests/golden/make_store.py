@@ -29,7 +29,8 @@ from chgdb import Density, codecs  # noqa: E402
 from chgdb.catalog import open_catalog  # noqa: E402
 from chgdb.ingest import build_from  # noqa: E402
 from chgdb.store.files import FolderFiles  # noqa: E402
-from chgdb.store.latents import LARGEST, NMAE, SMALLEST, SPACING, Latents, compress  # noqa: E402
+from chgdb.store.format import NMAE, SPACING  # noqa: E402
+from chgdb.store.latents import LARGEST, SMALLEST, Latents, compress  # noqa: E402
 from chgdb.store.reader import Store  # noqa: E402
 from chgdb.store.table import from_store  # noqa: E402
 from chgdb.store.writer import write_table  # noqa: E402

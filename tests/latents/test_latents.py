@@ -28,8 +28,8 @@ from chgdb.latents import stores as latents
 from chgdb.latents.autoencoder import Autoencoder
 from chgdb.store import latents as store_latents
 from chgdb.store import transaction
+from chgdb.store.format import LATENT
 from chgdb.store.latents import LARGEST, SMALLEST, compress, decompress
-from chgdb.store.reader import LATENT
 from chgdb.store.transaction import beside
 from chgdb.store.writer import seal
 from chgdb.verification import verify

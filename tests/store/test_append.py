@@ -21,9 +21,10 @@ from chgdb.store import append as store_append
 from chgdb.store import writer as store_layout
 from chgdb.store.append import CannotLink, append_table, can_append
 from chgdb.store.files import FolderFiles
+from chgdb.store.format import ColumnType
 from chgdb.store.reader import Store
 from chgdb.store.table import Table, from_store, merge
-from chgdb.store.writer import ColumnType, write_table
+from chgdb.store.writer import write_table
 from chgdb.verification import verify
 
 ROWS, CHUNK = 530, 256

@@ -22,8 +22,8 @@ from chgdb.catalog import open_catalog
 from chgdb.errors import StoreError
 from chgdb.ingest import build_from
 from chgdb.publish import publish, pull
+from chgdb.store.format import FORMAT_VERSION
 from chgdb.store.head import HEAD_VERSION
-from chgdb.store.reader import FORMAT_VERSION
 from chgdb.store.writer import seal
 from chgdb.verification import verify
 from chgdb_cli.main import _exit_code
