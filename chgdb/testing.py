@@ -25,6 +25,9 @@ from .comparison import measure
 from .density import Crystal, Density
 from .errors import CodecError, FormatError
 
+if not __debug__:
+    raise ImportError("the checks of chgdb.testing are assertions, which python -O leaves out: run without -O")
+
 __all__ = ["check_codec", "check_format", "check_model", "densities"]
 
 _SPIN = "magnetization"

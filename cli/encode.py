@@ -24,7 +24,7 @@ from chgdb_cli.arguments import (
     target_grid,
 )
 from chgdb_cli.output import grid as grid_text
-from chgdb_cli.output import message, percent, print_json
+from chgdb_cli.output import message, percent, print_json, show
 
 if TYPE_CHECKING:
     from chgdb import Density
@@ -108,8 +108,8 @@ def encode(
     if as_json:
         print_json(facts)
         return
-    print(f"{output}: {density.crystal.formula}, latent {grid_text(coded.integers.shape)} of {loaded.identifier}")
-    print(
+    show(f"{output}: {density.crystal.formula}, latent {grid_text(coded.integers.shape)} of {loaded.identifier}")
+    show(
         f"NMAE {percent(coded.nmae)} on its grid {grid_text(density.grid)}, "
         f"symmetric and rescaled to {density.n_electrons:.6f} electrons"
         + (f"; the cell is long: sampled every {coded.spacing:.3g} Å" if wider else "")
@@ -169,12 +169,12 @@ def decode(
     if as_json:
         print_json(facts)
         return
-    print(
+    show(
         f"{output}: {density.crystal.formula}, grid {grid_text(density.grid)}, {density.n_electrons:.6f} electrons "
         f"{treatment(facts)}"
     )
     known = "" if facts["nmae"] is None else f"; NMAE {percent(facts['nmae'])} measured when it was encoded"
-    print(f"decoded by {facts['model']}{known}")
+    show(f"decoded by {facts['model']}{known}")
 
 
 def _decoded(

@@ -23,7 +23,7 @@ from chgdb_cli.arguments import (
 )
 from chgdb_cli.encode import ModelOption, treatment
 from chgdb_cli.output import grid as grid_text
-from chgdb_cli.output import percent, print_json, size
+from chgdb_cli.output import percent, print_json, show, size
 
 if TYPE_CHECKING:
     from chgdb import Density, Record
@@ -114,7 +114,7 @@ def fetch(
     if as_json:
         print_json(facts if len(facts) > 1 else facts[0])
     else:
-        print("\n\n".join(_latent_statement(fact) if latent else _statement(fact) for fact in facts))
+        show("\n\n".join(_latent_statement(fact) if latent else _statement(fact) for fact in facts))
 
 
 def _target(material_id: str, output: str | None, decode: bool, format: Format | None, several: bool) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from chgdb.errors import FormatError, require
 from chgdb.formats.streams import open_writer
 from chgdb.grids import resample
+from chgdb.text import shown_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +43,9 @@ def draw(
     label = "ρ (e/Å³)" if channel == "total" else f"{channel.replace('_', ' ')} (μB/Å³)"
     _draw_slice(slice_axes, density, axis, fraction % 1.0, channel, label)
     _draw_profile(profile_axes, density, axis, fraction % 1.0, channel, label)
-    figure.suptitle(f"{density.crystal.formula} ({title})" if title != density.crystal.formula else title)
+    formula = density.crystal.formula
+    # Names of files and elements are text, also where they look like formulas of TeX.
+    figure.suptitle(shown_text(f"{formula} ({title})" if title != formula else title), parse_math=False)
     _save(figure, path, dpi)
 
 
@@ -65,13 +68,19 @@ def draw_training(logs: Mapping[str, str | os.PathLike[str]], path: str, *, dpi:
             raise FormatError(f"{os.fspath(log)}: not the log of a training") from None
         colour = f"C{number % 10}"
         loss_axes.plot(epochs, train, "--", color=colour, linewidth=1)
-        loss_axes.plot(epochs, validation, color=colour, label=name)
-        error_axes.plot(epochs, [100 * value for value in nmae], color=colour, label=name)
+        loss_axes.plot(epochs, validation, color=colour, label=_label(name))
+        error_axes.plot(epochs, [100 * value for value in nmae], color=colour, label=_label(name))
     for axes, label in ((loss_axes, "loss (dashed: training)"), (error_axes, "NMAE of the validation set (%)")):
         axes.set(xlabel="epoch", ylabel=label, yscale="log")
         axes.grid(alpha=0.3)
-    loss_axes.legend(fontsize=8)
+    for text in loss_axes.legend(fontsize=8).get_texts():
+        text.set_parse_math(False)
     _save(figure, path, dpi)
+
+
+def _label(name: str) -> str:
+    """A name for the legend; matplotlib leaves out those that begin with an underscore."""
+    return f" {shown_text(name)}" if name.startswith("_") else shown_text(name)
 
 
 def _save(figure: Figure, path: str, dpi: int) -> None:
@@ -167,7 +176,7 @@ def _mark_atoms(
             if np.all(place <= np.array(repeats) + 1e-6):
                 x, y = place @ frame
                 axes.plot(x, y, "o", markersize=11, mfc="white", mec="black", alpha=0.85, clip_on=False)
-                axes.annotate(symbol, (x, y), ha="center", va="center", fontsize=6.5)
+                axes.annotate(shown_text(symbol), (x, y), ha="center", va="center", fontsize=6.5, parse_math=False)
 
 
 def _draw_profile(axes: Axes, density: Density, axis: int, fraction: float, channel: str, label: str) -> None:

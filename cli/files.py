@@ -22,7 +22,7 @@ from chgdb_cli.arguments import (
     target_grid,
 )
 from chgdb_cli.output import grid as grid_text
-from chgdb_cli.output import message, percent, print_json
+from chgdb_cli.output import message, percent, print_json, show
 
 
 def register(app: typer.Typer) -> None:
@@ -73,7 +73,7 @@ def convert(
     if points is not None:
         density = density.resample(points)
     write(target, density, format=output_format)
-    print(
+    show(
         f"{target}: {density.crystal.formula}, {', '.join(density.channels)}, grid {grid_text(density.grid)}, "
         f"{density.n_electrons:.6f} electrons"
     )
@@ -120,9 +120,9 @@ def diff(
     same = first.grid == second.grid
     grids = grid_text(first.grid) if same else f"{grid_text(first.grid)} and {grid_text(second.grid)}"
     channels = [f"{name} {percent(value)}" for name, value in result.channel_nmae.items()]
-    print(f"NMAE           {percent(result.nmae)}" + (f" ({', '.join(channels)})" if len(channels) > 1 else ""))
-    print(f"Largest error  {result.max_error:.4g} e/Å^3")
+    show(f"NMAE           {percent(result.nmae)}" + (f" ({', '.join(channels)})" if len(channels) > 1 else ""))
+    show(f"Largest error  {result.max_error:.4g} e/Å^3")
     difference = second.n_electrons - first.n_electrons
     more = f" (difference {difference:+.2g})" if abs(difference) >= 5e-7 else ""
-    print(f"Electrons      {first.n_electrons:.6f} and {second.n_electrons:.6f}{more}")
-    print(f"Grid           {grids}" + ("" if same else f", compared on {grid_text(result.grid)}"))
+    show(f"Electrons      {first.n_electrons:.6f} and {second.n_electrons:.6f}{more}")
+    show(f"Grid           {grids}" + ("" if same else f", compared on {grid_text(result.grid)}"))

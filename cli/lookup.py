@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chgdb.text import shown_text
 from chgdb_cli.arguments import CatalogOption, JsonOption, complete_id, open_store
-from chgdb_cli.output import grid, percent, print_card, print_json, print_table, shown_text, size, unit
+from chgdb_cli.output import grid, percent, print_card, print_json, print_table, size, unit
 
 if TYPE_CHECKING:
     import numpy as np

@@ -62,6 +62,7 @@ def chgdb(
 
 def run() -> None:
     """Entry point: run the command line and exit with its code."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without Å gets a question mark, not a traceback
@@ -78,6 +79,20 @@ def run() -> None:
         _drop_output()
         code = 1
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Take the places of standard streams that whoever started us has closed: else the next file that is opened, which
+    can be a store's, gets the place, and what is printed. Writing to standard output fails then, as it has to."""
+    for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # gets the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the end
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the end
 
 
 def _show_warning(

@@ -6,28 +6,29 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from chgdb.text import shown_text
 from chgdb.urls import without_secrets
-
-
-def shown_text(text: str) -> str:
-    """Text of a file, a store or a server as text: what a terminal would obey is shown as a question mark.
-
-    >>> shown_text("Fe\x1b[31m")
-    'Fe?[31m'
-    """
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def message(text: str) -> None:
     """One line on standard error, without the secrets of URLs in it."""
-    print(shown_text(" ".join(without_secrets(text).split())), file=sys.stderr)
+    with suppress(OSError):  # the reader of standard error has gone: there is nobody to say it to
+        print(shown_text(" ".join(without_secrets(text).split())), file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """Lines on standard output, in which names from files are text and nothing else."""
+    print("\n".join(map(shown_text, text.split("\n"))))
 
 
 def print_json(facts: Any) -> None:
     """Facts as JSON; what is not a number (a value that is not known) becomes null."""
-    print(json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False)
+    # JSON itself only escapes what is below the blank: a terminal obeys more, and half a character is none.
+    print("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
 def _plain(value: Any) -> Any:

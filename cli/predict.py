@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chgdb_cli.arguments import ElementsOption, JsonOption, parse_elements
-from chgdb_cli.output import message, print_json, print_table, unit
+from chgdb_cli.output import message, print_json, print_table, show, unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,7 @@ def _print_tables(found: Sequence[Prediction]) -> None:
     ]
     if rows:
         print_table(headers, rows)
-        print(f"Model {found[0].model}; 90 % of true values within 1.645 std")
+        show(f"Model {found[0].model}; 90 % of true values within 1.645 std")
 
 
 def _print_csv(found: Sequence[Prediction]) -> None:

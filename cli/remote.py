@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from chgdb_cli.arguments import JsonOption, QuietOption
-from chgdb_cli.output import count, print_json, print_table, size
+from chgdb_cli.output import count, print_json, print_table, show, size
 
 
 def register(app: typer.Typer) -> None:
@@ -55,11 +55,11 @@ def publish(
     if as_json:
         print_json(vars(done))
     elif not done.changed:
-        print(f"{done.url}: this version was published before ({done.version})")
+        show(f"{done.url}: this version was published before ({done.version})")
     else:
-        print(f"{done.url}: {count(done.files, 'file')}, {size(done.bytes)}, {size(done.sent)} of it sent")
+        show(f"{done.url}: {count(done.files, 'file')}, {size(done.bytes)}, {size(done.sent)} of it sent")
         if done.zarr_url != done.url:
-            print(f"for xarray and other Zarr readers: {done.zarr_url}")
+            show(f"for xarray and other Zarr readers: {done.zarr_url}")
 
 
 def pull(
@@ -77,10 +77,10 @@ def pull(
     if as_json:
         print_json(vars(done))
     elif not done.changed:
-        print(f"{done.path}: is up to date")
+        show(f"{done.path}: is up to date")
     else:
         materials = count(done.n_materials, "material")
-        print(f"{done.path}: {materials}, {size(done.bytes)}, {size(done.received)} of it received")
+        show(f"{done.path}: {materials}, {size(done.bytes)}, {size(done.received)} of it received")
 
 
 def info(as_json: JsonOption = False) -> None:
@@ -92,7 +92,7 @@ def info(as_json: JsonOption = False) -> None:
         stores = [{"url": url, "version": version, "seen": seen} for url, version, seen in found.stores]
         print_json({**vars(found), "stores": stores})
         return
-    print(f"{found.path}: {count(found.files, 'file')}, {size(found.size)} of at most {size(found.limit)}")
+    show(f"{found.path}: {count(found.files, 'file')}, {size(found.size)} of at most {size(found.limit)}")
     if found.stores:
         rows = [(url, time.strftime("%Y-%m-%d %H:%M", time.localtime(seen))) for url, _, seen in found.stores]
         print_table([("store", False), ("last read", False)], rows)
@@ -103,7 +103,7 @@ def clear() -> None:
     from chgdb.remote.cache import Cache
 
     found = Cache().clear()
-    print(f"{found.path}: {count(found.files, 'file')} removed, {size(found.size)}")
+    show(f"{found.path}: {count(found.files, 'file')} removed, {size(found.size)}")
 
 
 def path() -> None:

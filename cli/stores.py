@@ -13,7 +13,7 @@ import typer
 
 from chgdb_cli.arguments import ElementsOption, JsonOption, QuietOption, SchedulerOption, parse_elements
 from chgdb_cli.encode import ModelOption
-from chgdb_cli.output import count, message, percent, print_json, size
+from chgdb_cli.output import count, message, percent, print_json, show, size
 
 if TYPE_CHECKING:
     from chgdb.store.transaction import Transaction
@@ -249,9 +249,9 @@ def _size_of(path: str) -> dict[str, Any]:
 
 def _print_report(facts: dict[str, Any]) -> None:
     counts = [f"{len(facts[kind])} {kind}" for kind in ("added", "replaced", "skipped", "refused") if facts[kind]]
-    print(f"{facts['path']}: {', '.join(counts) or 'nothing to do'}")
+    show(f"{facts['path']}: {', '.join(counts) or 'nothing to do'}")
     if facts["n_materials"]:
-        print(
+        show(
             f"{count(facts['n_materials'], 'material')}, NMAE at most {percent(facts['largest_nmae'])}; "
             f"{size(facts['text_bytes'])} of text in {size(facts['payload_bytes'])} "
             f"({size(facts['stored_bytes'])} with metadata)"
@@ -260,9 +260,9 @@ def _print_report(facts: dict[str, Any]) -> None:
         done = facts["latents"]
         known = "" if done["median_nmae"] is None else f"; NMAE {percent(done['median_nmae'])} (median)"
         known += "" if done["largest_nmae"] is None else f", {percent(done['largest_nmae'])} (largest)"
-        print(f"latents of {done['model']}: {len(done['added'])} added, {done['kept']} kept{known}")
+        show(f"latents of {done['model']}: {len(done['added'])} added, {done['kept']} kept{known}")
     if facts.get("predictions"):
-        print(f"properties predicted by {facts['predictions']}: see chgdb search --predicted")
+        show(f"properties predicted by {facts['predictions']}: see chgdb search --predicted")
 
 
 def verify(
@@ -312,6 +312,6 @@ def verify(
             if report.ok
             else f"{count(len(report.problems), 'problem')}, {count(len(report.lost), 'material')} lost"
         )
-        print(f"{report.path}: {', '.join(checked)}: {verdict}")
+        show(f"{report.path}: {', '.join(checked)}: {verdict}")
     if not report.ok:
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chgdb_cli.arguments import CatalogOption, JsonOption, QuietOption, open_store
-from chgdb_cli.output import message, print_json
+from chgdb_cli.output import message, print_json, show
 
 if TYPE_CHECKING:
     from chgdb.latents.training import Epoch
@@ -79,7 +79,7 @@ def autoencoder(
     if as_json:
         print_json(facts)
     else:
-        print(f"{model.identifier} in {output}: {facts['epochs']} epochs, validation loss "
+        show(f"{model.identifier} in {output}: {facts['epochs']} epochs, validation loss "
               f"{facts['best_validation_loss']:.4g}")  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from ..density import Crystal, Density
 from ..errors import ChgdbError, CodecError, FormatError, StoreError
 from ..formats.npz import parse_npy
 from ..store.arrays import array_info, decode_chunk
-from ..store.files import FolderFiles
+from ..store.files import FolderFiles, need_assertions
 from ..store.latents import DIMENSIONS, MISSING, MODEL_ATTRIBUTES, OFFSET, ORDER, Latents
 from ..store.transaction import Kind, root_attributes, writing
 from .stores import Coded, check_same, facts_of
@@ -123,6 +123,7 @@ def write(
 
 
 def _write_group(folder: Path, coded: Coded, model: Autoencoder, density: Density) -> None:
+    need_assertions()
     import zarr
     from zarr.codecs import BloscCodec, Crc32cCodec, TransposeCodec
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ..text import shown_text
+
 
 @contextmanager
 def reporting(
@@ -27,7 +29,7 @@ def reporting(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[name]}"), console=Console(stderr=True)) as bar:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[name]}", markup=False), console=Console(stderr=True)) as bar:
         item = bar.add_task(title, completed=done, total=total, name="")
-        yield lambda name: bar.update(item, advance=1, name=name)
+        yield lambda name: bar.update(item, advance=1, name=shown_text(name))

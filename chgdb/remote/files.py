@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OfflineError, RemoteError, StoreError
-from ..store.files import Files, locate
+from ..store.files import Files, locate, need_assertions
 from ..store.head import CHECKSUMS, HEAD, RELEASE, Head, LaterHead, parse_checksums, unpack
 from ..urls import links, public, scheme
 from .cache import Cache
@@ -315,6 +315,7 @@ class RemoteFiles:
         return self._head.checksums[key][1]
 
     def zarr_store(self) -> zarr.abc.store.Store:
+        need_assertions()
         from .zarr import CheckedStore
 
         return CheckedStore(self)

@@ -35,6 +35,12 @@ class Files(Protocol):
     def zarr_store(self) -> zarr.abc.store.Store: ...
 
 
+def need_assertions() -> None:
+    """Raises `StoreError` under python -O: zarr takes what it reads apart inside of assertions, and would fail."""
+    if not __debug__:
+        raise StoreError("zarr does not work under python -O (PYTHONOPTIMIZE): run it without for what needs zarr")
+
+
 class FolderFiles:
     """A store in a local folder."""
 
@@ -76,6 +82,7 @@ class FolderFiles:
                 yield os.path.relpath(os.path.join(folder, name), self._folder).replace(os.sep, "/")
 
     def zarr_store(self) -> zarr.abc.store.Store:
+        need_assertions()
         from zarr.storage import LocalStore
 
         return LocalStore(self._folder, read_only=True)  # a path with `::` would be taken for a URL
@@ -132,6 +139,7 @@ class ZipFiles:
     def zarr_store(self) -> zarr.abc.store.Store:
         if self._prefix:
             raise StoreError(f"{self.location}: the store lies in the folder {self._prefix} of it: unpack it first")
+        need_assertions()
         from zarr.storage import ZipStore
 
         return ZipStore(self._path, mode="r")

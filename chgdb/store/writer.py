@@ -20,6 +20,7 @@ from ..checksums import crc32c
 from ..errors import StoreError
 from ..limits import MAX_ARRAY_BYTES, MAX_CHUNK_BYTES
 from . import head as store_head
+from .files import need_assertions
 from .format import (
     ATOM_ROWS,
     CHUNK_ROWS,
@@ -84,6 +85,7 @@ def consolidated(folder: Path) -> Iterator[None]:
 
 def new_group(folder: Path, attributes: Mapping[str, Any], priors: Sequence[int], *, with_latents: bool) -> Any:
     """The root group of a store and its subgroups."""
+    need_assertions()
     import zarr
 
     own = {
