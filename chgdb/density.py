@@ -247,7 +247,7 @@ class Density:
         Noncollinear magnetisation goes to its diff_x, diff_y and diff_z, and diff is what pymatgen makes of them: their
         norm with the sign of a fixed direction.
         """
-        from .formats import augmentation
+        from . import augmentation
 
         outputs = require("pymatgen.io.vasp", "interop", "Density.to_pymatgen")
         names = {"magnetization": "diff"} | {f"magnetization_{axis}": f"diff_{axis}" for axis in "xyz"}
@@ -264,7 +264,7 @@ class Density:
     @classmethod
     def from_pymatgen(cls, volumetric: pymatgen.io.vasp.Chgcar) -> Density:
         """From a pymatgen `Chgcar` or another of its VolumetricData that holds ρ·V."""
-        from .formats import augmentation
+        from . import augmentation
 
         crystal = Crystal.from_pymatgen(volumetric.structure)
         data = volumetric.data

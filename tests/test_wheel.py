@@ -58,6 +58,8 @@ def test_its_data_are_the_catalog_and_the_models(wheel: dict) -> None:
     assert kinds == {"chgdb.zarr", "models", "README.md", "coverage.svg"}
     assert "catalog/chgdb.zarr/zarr.json" in data
     assert "chgdb/py.typed" in data
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    tracked = subprocess.run(
+        ["git", "ls-files", "-zco", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if tracked.returncode == 0:  # in a clone: nothing that lies about by chance
         assert set(wheel["files"]) - set(tracked.stdout.split("\0")) == set()

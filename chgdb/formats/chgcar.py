@@ -26,7 +26,8 @@ import numpy as np
 from ..density import CHANNELS, Crystal, Density
 from ..elements import SYMBOLS, atomic_number
 from ..errors import DensityError
-from .numbers import FIELD, LONGEST, PER_LINE, check_lengths, describe, lines_of_five, parse_number, read_pieces
+from ..fortran import LONGEST, describe, parse_number
+from .numbers import FIELD, PER_LINE, check_lengths, lines_of_five, read_pieces
 from .streams import Reader, bare_name, text_to_bytes
 
 NAMES = ("CHGCAR*", "*CHGCAR", "CHG", "CHG[._-]*", "*.CHG", "AECCAR*", "*.AECCAR?", "PARCHG*", "*.PARCHG", "*.vasp")

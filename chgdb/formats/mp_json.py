@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import augmentation
 from ..density import Crystal, Density
 from ..elements import atomic_number
 from ..errors import ChgdbError, FormatError
-from . import augmentation
 from .streams import Reader
 
 NAMES = ("*.json",)

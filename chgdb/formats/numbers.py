@@ -25,47 +25,15 @@ from functools import cache
 import numpy as np
 
 from ..errors import FormatError
+from ..fortran import parse_number
 from .streams import Reader
 
 #: Characters of one value as VASP writes it, and values a line.
 FIELD = 18
 PER_LINE = 5
 
-#: Characters of a token that may still be a number.
-LONGEST = 64
-
 _ROWS = 16_000  # lines handled at once by a thread: long enough that the interpreter costs nothing beside them
 _CHUNK = 1 << 18  # bytes of free-format text handled at once
-_BARE_EXPONENT = re.compile(rb"([+-]?(?:\d+\.?\d*|\.\d+))([+-]\d+)")
-_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-
-
-def parse_number(token: bytes) -> float:
-    """One token as Fortran may print it: `0.12E+02`, `0.12D+02`, `-.12E-03`, `0.123-100` (the E gave way to a digit).
-
-    Raises `ValueError` for anything else, NaN and infinity included.
-
-    >>> parse_number(b"0.123-100")
-    1.23e-101
-    """
-    if len(token) <= LONGEST:
-        plain = token.replace(b"D", b"E").replace(b"d", b"E")
-        bare = _BARE_EXPONENT.fullmatch(plain)
-        if bare:
-            plain = bare[1] + b"E" + bare[2]
-        if _NUMBER.fullmatch(plain):
-            value = float(plain)
-            if np.isfinite(value):
-                return value
-    raise ValueError(describe(token))
-
-
-def describe(token: bytes) -> str:
-    """A token that is no number, with its likely cause, for messages."""
-    shown = repr(token[:24].decode("ascii", "replace")) + ("..." if len(token) > 24 else "")
-    if token.strip(b"*") == b"":
-        return f"{shown} stands where a number did not fit its field: the value is lost, write the file again"
-    return f"{shown} is not a finite number"
 
 
 # Reading ------------------------------------------------------------------------------------------------------------

@@ -269,7 +269,7 @@ def _crystal_seeds() -> list[bytes]:
 
 def _extras(data: bytes) -> None:
     """First byte: packed extras as they are, packed here, or the text of augmentation occupancies."""
-    from chgdb.formats import augmentation
+    from chgdb import augmentation
     from chgdb.formats.extras import _FILTERS, pack_extras, unpack_extras
 
     kind, body = (data[:1] or b"\0")[0] % 3, data[1:]

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FormatError
-from .numbers import parse_number
+from .errors import FormatError
+from .fortran import parse_number
 
 _HEADER = re.compile(r"\s*augmentation occupancies\s*(\(imaginary part\))?\s*(\d{1,4})\s*(\d{1,4})\s*")
 
