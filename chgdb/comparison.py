@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .density import Crystal, Density
 from .errors import CodecError, DensityError
-from .grids import absolute_sum, slices
+from .grids import absolute_sum, shifted, slices
 
 #: Cells whose metric tensors differ by more than this fraction hold different crystals.
 _LARGEST_STRAIN = 0.1
+#: Atoms closer than this are at the same place, Å; a relaxation moves them by less. How many shifts are tried.
+CLOSE, _CANDIDATES = 0.1, 200
 _AT_ONCE = 1 << 22  # values whose difference is formed at once
 
 
@@ -53,6 +56,12 @@ class Comparison:
         Where they were compared.
     cell_difference : float
         Largest difference of a component of the lattice vectors, Å.
+    atom_distance : float
+        Farthest that an atom of b lies from one of a of the same element, Å; NaN where their atoms are not the same, or
+        there are none.
+    suggested_shift : tuple[float, float, float] | None
+        Of b in fractions of its lattice vectors, with which its atoms come to lie at those of a; None where they do
+        already, or no shift does it.
     """
 
     nmae: float
@@ -60,6 +69,8 @@ class Comparison:
     max_error: float
     grid: tuple[int, int, int]
     cell_difference: float
+    atom_distance: float = float("nan")
+    suggested_shift: tuple[float, float, float] | None = None
 
 
 def measure(original: Density, decoded: Density) -> Quality:
@@ -92,8 +103,15 @@ def measure(original: Density, decoded: Density) -> Quality:
     return Quality(nmae, largest, float(decoded.total.min()), decoded.n_electrons)
 
 
-def compare(a: Density, b: Density) -> Comparison:
+def compare(a: Density, b: Density, *, shift: Sequence[float] | None = None) -> Comparison:
     """Compare two densities at the same fractional coordinates, on the finer grid along each axis.
+
+    Parameters
+    ----------
+    a, b : Density
+        The second is compared with the first.
+    shift : Sequence[float] | None
+        Fractions of the lattice vectors by which b is moved before, atoms and all (`grids.shifted`).
 
     Returns
     -------
@@ -113,6 +131,9 @@ def compare(a: Density, b: Density) -> Comparison:
     0.1
     """
     _check_cells(a.crystal, b.crystal)
+    if shift is not None:
+        b = moved(b, shift)
+    distance, suggested = atoms_apart(a.crystal, b.crystal)
     nx, ny, nz = (max(n, m) for n, m in zip(a.grid, b.grid, strict=True))
     grid = (nx, ny, nz)
     names = [name for name in a.channels if name in b.channels]
@@ -130,7 +151,58 @@ def compare(a: Density, b: Density) -> Comparison:
         quality.max_error,
         grid,
         float(np.abs(a.crystal.cell - b.crystal.cell).max()),
+        distance,
+        suggested,
     )
+
+
+def moved(density: Density, shift: Sequence[float]) -> Density:
+    """A density and its atoms moved by fractions of the lattice vectors; `extras` stay with the atoms."""
+    offset = np.asarray(shift, float)
+    if offset.shape != (3,) or not np.isfinite(offset).all():
+        raise DensityError(f"{shift!r} is not a shift: expected three fractions of the lattice vectors")
+    crystal = Crystal(density.crystal.cell, density.crystal.positions + offset, density.crystal.numbers)
+    channels = {name: shifted(values, offset.tolist()) for name, values in density.channels.items()}
+    return replace(density, crystal=crystal, channels=channels)
+
+
+def atoms_apart(a: Crystal, b: Crystal) -> tuple[float, tuple[float, float, float] | None]:
+    """(farthest distance in Å of an atom of b from the next one of a of its element, the shift of b that ends it).
+
+    NaN where the atoms are not the same. No shift where they lie within `CLOSE` already, or none brings them there.
+    """
+    if not len(a) or not np.array_equal(np.sort(a.numbers), np.sort(b.numbers)):
+        return float("nan"), None
+    apart = _farthest(a, b, np.zeros(3))[0]
+    if apart <= CLOSE:
+        return apart, None
+    elements, counts = np.unique(a.numbers, return_counts=True)
+    rarest = elements[counts.argmin()]
+    own, other = (crystal.positions[crystal.numbers == rarest] for crystal in (a, b))
+    candidates = ((position - other[0] + 0.5) % 1.0 - 0.5 for position in own[:_CANDIDATES])
+    # The smallest shift of several that do: of a supercell, say.
+    for offset in sorted(candidates, key=lambda x: round(float(np.linalg.norm(x @ a.cell)), 6)):
+        near, mean = _farthest(a, b, offset)
+        if near <= 2 * CLOSE and _farthest(a, b, offset + mean)[0] <= CLOSE:
+            x, y, z = (float(f) for f in np.round(offset + mean, 6) + 0.0)
+            return apart, (x, y, z)
+    return apart, None
+
+
+def _farthest(a: Crystal, b: Crystal, offset: np.ndarray) -> tuple[float, np.ndarray]:
+    """(largest distance in Å from a moved atom of b to the next one of a of its element, mean of these vectors)."""
+    largest, total = 0.0, np.zeros(3)
+    for element in np.unique(a.numbers):
+        sites = a.positions[a.numbers == element]
+        for position in b.positions[b.numbers == element] + offset:
+            apart = (sites - position + 0.5) % 1.0 - 0.5
+            lengths = np.linalg.norm(apart @ a.cell, axis=1)
+            nearest = int(lengths.argmin())
+            largest = max(largest, float(lengths[nearest]))
+            total += apart[nearest]
+            if largest > 4 * CLOSE and offset.any():
+                return largest, total
+    return largest, total / len(b)
 
 
 def _check_cells(a: Crystal, b: Crystal) -> None:

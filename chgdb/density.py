@@ -30,6 +30,9 @@ CHANNELS: dict[int, tuple[str, ...]] = {
 }
 
 
+_BE = ("is", "are")
+
+
 @dataclass(frozen=True, eq=False)
 class Crystal:
     """A periodic structure.
@@ -105,6 +108,19 @@ class Crystal:
     def formula(self) -> str:
         """Reduced formula, e.g. 'LiCoO2'."""
         return reduced_formula(self.numbers)
+
+    @property
+    def missing(self) -> str:
+        """What a structure lacks, as a phrase for messages: it has no atoms, or some are of no element; else ""."""
+        ghosts = int((self.numbers == 0).sum())
+        if not len(self):
+            return "it holds no atoms"
+        if not ghosts:
+            return ""
+        which = (
+            "all of its atoms are" if ghosts == len(self) else f"{ghosts} of its {len(self)} atoms {_BE[ghosts > 1]}"
+        )
+        return f"{which} of no element (X, atomic number 0, as ghost atoms and empty spheres are)"
 
     def to_ase(self) -> ase.Atoms:
         """The structure as `ase.Atoms` (periodic in all directions)."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Sequence
+
 import numpy as np
 
 from .errors import DensityError
@@ -20,6 +24,76 @@ def absolute_sum(values: np.ndarray) -> float:
     """Sum of the absolute values of a grid, without a copy of it."""
     parts = slices(len(values), values[0].size, 1 << 22)
     return float(sum(np.abs(values[part]).sum(dtype=float) for part in parts))
+
+
+def check_memory(grid: tuple[int, ...], channels: int = 1) -> None:
+    """Refuse a grid whose work, some four times its own size, takes more memory than there is.
+
+    Parameters
+    ----------
+    grid : tuple[int, ...]
+        Points along each lattice vector.
+    channels : int
+        How many such grids.
+
+    Raises
+    ------
+    DensityError
+        Where this machine has less memory.
+    """
+    needed = 32 * math.prod(grid) * channels
+    if needed > memory():
+        shape = " x ".join(map(str, grid))
+        raise DensityError(
+            f"a grid of {shape} points takes {needed / 1e9:.0f} GB to work on, and this machine has "
+            f"{memory() / 1e9:.0f} GB: use a coarser one"
+        )
+
+
+def memory() -> float:
+    """Bytes of this machine, or that this process may have; infinity where the system does not say."""
+    try:
+        whole: float = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return math.inf
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return whole if limit == resource.RLIM_INFINITY else min(whole, limit)
+
+
+def shifted(values: np.ndarray, shift: Sequence[float]) -> np.ndarray:
+    """A periodic function moved by fractions of the lattice vectors: the result at r is the trigonometric polynomial
+    through the values at r - shift.
+
+    Parameters
+    ----------
+    values : np.ndarray
+        (nx, ny, nz) float.
+    shift : Sequence[float]
+        Three fractions.
+
+    Returns
+    -------
+    np.ndarray
+        float64. Exact to rounding where the grid resolves the function, and a permutation of the values where the shift
+        is a whole number of grid points. Of the Nyquist frequency of an even axis, which stands for the mean of +n/2
+        and -n/2, the real part is kept.
+    """
+    result = np.asarray(values, dtype=float)
+    for axis, fraction in enumerate(shift):
+        size = result.shape[axis]
+        points = fraction * size
+        if abs(points - round(points)) < 1e-9:
+            result = np.roll(result, round(points) % size, axis)
+            continue
+        h = np.arange(size // 2 + 1)
+        phases = np.exp(-2j * np.pi * fraction * h)
+        if size % 2 == 0:
+            phases[-1] = phases[-1].real
+        shape = [-1 if k == axis else 1 for k in range(3)]
+        result = np.fft.irfft(np.fft.rfft(result, axis=axis) * phases.reshape(shape), n=size, axis=axis)
+    return result
 
 
 def resample(values: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
@@ -43,11 +117,12 @@ def resample(values: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
     Raises
     ------
     DensityError
-        Where a length of the grid is not a positive whole number.
+        Where a length of the grid is not a positive whole number, or the grid takes more memory than there is.
     """
     shape = tuple(int(n) for n in grid)
     if len(shape) != 3 or min(shape) < 1 or any(n != m for n, m in zip(shape, grid, strict=True)):
         raise DensityError(f"{tuple(grid)} is not a grid: expected three whole numbers of at least 1")
+    check_memory(shape)
     result = np.asarray(values, dtype=float)
     mean = result.mean()
     if result.shape == shape:

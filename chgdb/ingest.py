@@ -230,6 +230,7 @@ def build(
     if joined.values:
         held = open_catalog(Path(out).absolute()).ids if os.path.lexists(out) else []
         notes.append(joined.unmatched({*held, *sources}))
+    notes += build_.without_atoms
     return replace(report, left_out=tuple(found.left_out), notes=tuple(note for note in notes if note))
 
 
@@ -344,6 +345,7 @@ class _Build:
     elements: tuple[str, ...] | None = None
     searched: frozenset[str] = frozenset()
     skipped: list[str] = field(default_factory=list)
+    without_atoms: list[str] = field(default_factory=list)  # what new records lack, a line each
 
     def run(self) -> BuildReport:
         if self.on_duplicate not in ("refuse", "replace"):
@@ -497,6 +499,8 @@ class _Build:
         complete = [
             Finished(r.material_id, r.payload, r.extras, {**r.values, **self.metadata(r.material_id)}) for r in finished
         ]
+        missing = ((r.material_id, header(r.payload).crystal.missing) for r in finished)
+        self.without_atoms += [f"{material_id}: {what}" for material_id, what in missing if what]
         table = from_finished(complete, self.columns)
         if prior is not None and any(header(r.payload).prior_id == prior.identifier for r in finished):
             table.priors[prior.identifier] = prior.to_arrays()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_MODEL", "PROPERTIES", "StaleViewWarning", "View", "compute", "load_model", "names", "view", "write"]
 
 
+class NotPredictedWarning(UserWarning):
+    """A material of which nothing can be predicted; the others of its store are."""
+
+
 def compute(
     store: str | Path | None = None,
     *,
@@ -38,7 +43,8 @@ def compute(
 ) -> str:
     """Predict the properties of every material of a store and write them into it; returns the model's identifier.
 
-    Readers see the store as it was until all of it is written.
+    Readers see the store as it was until all of it is written. What cannot be described (no atoms, ghost
+    atoms) gets no values, and a `NotPredictedWarning` says why.
 
     Parameters
     ----------
@@ -65,9 +71,51 @@ def compute(
     ensemble = load_model(model, folder)
     catalog = open_catalog(store)
     before = catalog.store.token
-    rows = from_catalog(catalog, ensemble.inputs, cache=cache, workers=workers, scheduler=scheduler, progress=progress)
-    write(Path(catalog.path), rows.ids, ensemble.predict(rows, out_of_fold=True), ensemble, before)
+    skipped: dict[str, str] = {}
+    rows = from_catalog(
+        catalog,
+        ensemble.inputs,
+        cache=cache,
+        workers=workers,
+        scheduler=scheduler,
+        progress=progress,
+        skipped=skipped,
+    )
+    ids = tuple(catalog.ids)
+    found = _for_all(ids, rows.ids, ensemble.predict(rows, out_of_fold=True, finite=False), skipped)
+    write(Path(catalog.path), ids, found, ensemble, before)
+    for material_id, reason in skipped.items():
+        warnings.warn(f"{material_id}: nothing is predicted: {reason}", NotPredictedWarning, stacklevel=2)
     return ensemble.identifier
+
+
+def _for_all(
+    ids: tuple[str, ...], predicted: tuple[str, ...], found: Predictions, skipped: dict[str, str]
+) -> Predictions:
+    """Predictions of some materials as those of all: no values for the others, nor where one is no finite number, which
+    are noted in `skipped`."""
+    row_of = {material_id: row for row, material_id in enumerate(ids)}
+    place = np.array([row_of[i] for i in predicted], np.intp)
+    sound = np.all([np.isfinite(v) for part in (found.mean, found.std) for v in part.values()], axis=0)
+    for material_id in np.array(predicted, object)[~sound]:
+        skipped[material_id] = "the model gives no finite number for it"
+
+    def spread(values: np.ndarray, missing: float) -> np.ndarray:
+        whole = np.full(len(ids), missing, np.asarray(values).dtype)
+        whole[place] = np.where(sound, values, missing)
+        return whole
+
+    remarks: list[tuple[str, ...]] = [("nothing could be predicted",)] * len(ids)
+    for row, own, good in zip(place, found.remarks, sound, strict=True):
+        if good:
+            remarks[row] = own
+    return replace(
+        found,
+        mean={n: spread(v, np.nan) for n, v in found.mean.items()},
+        std={n: spread(v, np.nan) for n, v in found.std.items()},
+        out_of_fold={n: spread(v, False) for n, v in found.out_of_fold.items()},
+        remarks=tuple(remarks),
+    )
 
 
 def write(

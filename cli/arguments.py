@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     import numpy as np
 
-    from chgdb import Catalog, Density
+    from chgdb import Catalog, Crystal, Density
 
 
 def complete_id(incomplete: str) -> Iterable[str]:
@@ -98,11 +98,12 @@ def target_grid(
     cell: np.ndarray, grid: tuple[int, int, int] | None, spacing: float | None
 ) -> tuple[int, int, int] | None:
     """The grid to interpolate to; None for the density's own."""
-    if spacing is None:
-        return grid
-    from chgdb.grids import spacing_grid
+    from chgdb.grids import check_memory, spacing_grid
 
-    return spacing_grid(cell, spacing)
+    points = grid if spacing is None else spacing_grid(cell, spacing)
+    if points is not None:
+        check_memory(points)
+    return points
 
 
 def check_free(path: str | os.PathLike[str], force: bool) -> None:
@@ -113,6 +114,15 @@ def check_free(path: str | os.PathLike[str], force: bool) -> None:
         raise StoreError(f"{os.fspath(path)} exists already; choose another name, or overwrite it with --force")
 
 
+def tell_missing_atoms(name: str, crystal: Crystal) -> None:
+    """One line on standard error where a density comes without atoms, or with some that are of no element."""
+    missing = crystal.missing
+    if missing:
+        from chgdb_cli.output import message
+
+        message(f"{name}: {missing}")
+
+
 def load(source: str, catalog: str | None, elements: str | None = None) -> Density:
     """Density of a file, or of a material of a catalog where there is no such file.
 
@@ -121,7 +131,9 @@ def load(source: str, catalog: str | None, elements: str | None = None) -> Densi
     from chgdb.formats import read
 
     if os.path.lexists(source) or os.sep in source:
-        return read(source, elements=parse_elements(elements))
+        density = read(source, elements=parse_elements(elements))
+        tell_missing_atoms(source, density.crystal)
+        return density
     opened = open_store(catalog)
     if source not in opened:
         from chgdb.errors import UnknownMaterialError

@@ -192,8 +192,9 @@ def _draw_profile(axes: Axes, density: Density, axis: int, fraction: float, chan
         axes.axhline(0, color="grey", linewidth=0.6)
     axes.axvline(fraction * length, color="grey", linewidth=0.8, linestyle="--")
     along = np.unique(np.round(density.crystal.positions[:, axis] % 1.0, 4))
-    axes.plot(along * length, np.full(len(along), 1.0), "v", color="black", markersize=5,
-              transform=axes.get_xaxis_transform(), clip_on=False)  # fmt: skip
+    if len(along):  # a layout of nothing has no size
+        axes.plot(along * length, np.full(len(along), 1.0), "v", color="black", markersize=5,
+                  transform=axes.get_xaxis_transform(), clip_on=False)  # fmt: skip
     axes.set_xlim(0, length)
     axes.set_xlabel(f"along {'abc'[axis]} (Å)")
     axes.set_ylabel(label)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,9 +21,14 @@ from chgdb_cli.arguments import (
     load,
     parse_elements,
     target_grid,
+    tell_missing_atoms,
 )
 from chgdb_cli.output import grid as grid_text
 from chgdb_cli.output import message, percent, print_json, show
+
+if TYPE_CHECKING:
+    from chgdb import Crystal
+    from chgdb.comparison import Comparison
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +48,7 @@ Examples:
 Examples:
   chgdb diff CHGCAR other/CHGCAR
   chgdb diff CHGCAR mp-149                         a file and a material of the catalog
+  chgdb diff a/CHGCAR b/CHGCAR --shift auto        B moved onto the atoms of A
   chgdb diff a/CHGCAR b/CHGCAR --json | jq .nmae""",
     )(diff)
 
@@ -69,6 +76,7 @@ def convert(
     points = check_resampling(grid, spacing)
     check_free(target, force)
     density = read(source, format=input_format, elements=parse_elements(elements))
+    tell_missing_atoms(source, density.crystal)
     points = target_grid(density.crystal.cell, points, spacing)
     if points is not None:
         density = density.resample(points)
@@ -82,24 +90,32 @@ def convert(
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help="A file or a material id.", autocompletion=complete_id)],
     b: Annotated[str, typer.Argument(metavar="B", help="A file or a material id.", autocompletion=complete_id)],
+    shift: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,Z|auto", help="Move B by these fractions of the lattice vectors, or onto A's atoms."),
+    ] = None,
     elements: ElementsOption = None,
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare two densities: NMAE relative to A, largest difference, electron counts.
 
-    Where the grids differ, both are interpolated to the finer one.
+    Where the grids differ, both are interpolated to the finer one. Where the atoms of B lie elsewhere than those of A,
+    it is said, with the shift that brings them there if there is one.
     """
-    from chgdb.comparison import compare
+    from chgdb.comparison import CLOSE, compare
 
     first, second = load(a, catalog, elements), load(b, catalog, elements)
-    result = compare(first, second)
+    offset = _parse_shift(shift, first.crystal, second.crystal)
+    result = compare(first, second, shift=offset)
     if result.cell_difference > 1e-3:
         message(
             f"the cells differ by up to {result.cell_difference:.3g} Å: compared at the same fractional coordinates"
         )
     if first.crystal.formula != second.crystal.formula:
         message(f"{first.crystal.formula} is compared with {second.crystal.formula}")
+    if result.atom_distance > CLOSE:
+        message(_elsewhere(result))
     if tuple(first.channels) != tuple(second.channels):
         message(f"only the channels of both are compared: {', '.join(result.channel_nmae)}")
     if as_json:
@@ -114,6 +130,9 @@ def diff(
                 "grids": {"a": list(first.grid), "b": list(second.grid)},
                 "compared_on": list(result.grid),
                 "cell_difference": result.cell_difference,
+                "atom_distance": result.atom_distance,
+                "suggested_shift": result.suggested_shift,
+                "shift": offset,
             }
         )
         return
@@ -126,3 +145,33 @@ def diff(
     more = f" (difference {difference:+.2g})" if abs(difference) >= 5e-7 else ""
     show(f"Electrons      {first.n_electrons:.6f} and {second.n_electrons:.6f}{more}")
     show(f"Grid           {grids}" + ("" if same else f", compared on {grid_text(result.grid)}"))
+
+
+def _elsewhere(result: Comparison) -> str:
+    """What to say of atoms that lie at other places."""
+    text = f"the atoms of B lie up to {result.atom_distance:.2f} Å from those of A"
+    if result.suggested_shift is None:
+        return f"{text}, and no shift brings them together"
+    fractions = ",".join(f"{fraction:g}" for fraction in result.suggested_shift)
+    return f"{text}: the same places but for a shift, which --shift {fractions} (or auto) takes out"
+
+
+def _parse_shift(text: str | None, a: Crystal, b: Crystal) -> tuple[float, float, float] | None:
+    """The shift of B that --shift asks for."""
+    if text is None:
+        return None
+    if text.strip() == "auto":
+        from chgdb.comparison import CLOSE, atoms_apart
+        from chgdb.errors import DensityError
+
+        distance, shift = atoms_apart(a, b)
+        if shift is None and not distance <= CLOSE:
+            raise DensityError("no shift brings the atoms of B to those of A; give one as three fractions")
+        return shift
+    try:
+        x, y, z = (float(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        x = y = z = math.nan
+    if not all(map(math.isfinite, (x, y, z))):
+        raise typer.BadParameter(f"{text!r} is not a shift such as 0.25,0.25,0.25, or auto", param_hint="--shift")
+    return x, y, z

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import os
 from typing import Annotated
 
@@ -55,6 +56,8 @@ def plot(
     """
     from chgdb_cli.figures import draw, draw_training
 
+    if at is not None and not math.isfinite(at):
+        raise typer.BadParameter(f"{at} is not a fraction of a lattice vector", param_hint="--at")
     path = output or _name(source)
     check_free(path, force)
     if os.path.basename(source) == "log.jsonl":

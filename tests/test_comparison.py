@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chgdb import Crystal, Density
-from chgdb.comparison import compare
+from chgdb.comparison import atoms_apart, compare, moved
 from chgdb.errors import DensityError
 
 QUARTZ = fields.total("quartz", (14, 15, 16))
@@ -59,3 +59,28 @@ def test_a_rotated_cell_is_the_same_a_sheared_one_is_not() -> None:
     sheared = crystal.cell + np.array([[0, 0, 0], [0, 0, 0], [2.0, 0, 0]])
     with pytest.raises(DensityError, match="different lattice vectors"):
         compare(QUARTZ, replace(QUARTZ, crystal=Crystal(sheared, crystal.positions, crystal.numbers)))
+
+
+@pytest.mark.parametrize("shift", [(0.5, 0.0, 0.25), (1 / 3, -0.2, 0.071), (0.0, 0.0, 1e-4)])
+@pytest.mark.parametrize("name", ["quartz", "zinc blende", "hcp"])
+def test_a_shift_is_found_and_taken_out(name: str, shift: tuple[float, float, float]) -> None:
+    smooth = fields.total(name, (18, 20, 22), width=1.0)
+    other = moved(smooth, shift)
+    found = compare(smooth, other)
+    if found.atom_distance < 0.1:
+        assert found.suggested_shift is None
+    else:
+        assert found.suggested_shift is not None
+        again = compare(smooth, other, shift=found.suggested_shift)
+        assert again.atom_distance < 1e-5
+        assert again.nmae < 1e-5
+    assert compare(smooth, other, shift=[-x for x in shift]).nmae < 1e-12
+
+
+def test_atoms_of_other_elements_or_none_say_nothing() -> None:
+    cell = QUARTZ.crystal
+    other = Crystal(cell.cell, cell.positions, [*cell.numbers[:-1], 16])
+    assert np.isnan(atoms_apart(cell, other)[0])
+    assert np.isnan(atoms_apart(cell, Crystal(cell.cell, [], []))[0])
+    with pytest.raises(DensityError, match="not a shift"):
+        compare(QUARTZ, QUARTZ, shift=(0.1, 0.2))

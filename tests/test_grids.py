@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chgdb.errors import DensityError
-from chgdb.grids import fast_length, resample, spacing_grid
+from chgdb.grids import check_memory, fast_length, resample, shifted, spacing_grid
 
 lengths = st.integers(1, 9)
 grids = st.tuples(lengths, lengths, lengths)
@@ -105,3 +105,22 @@ def test_spacing():
     for bad in (0.0, -1.0, np.nan, np.inf, 1e-9):
         with pytest.raises(DensityError, match="spacing"):
             spacing_grid(cell, bad)
+
+
+@pytest.mark.parametrize("grid", [(6, 8, 10), (5, 7, 9), (6, 1, 3)])
+def test_shifting_by_grid_points_permutes(grid: tuple[int, int, int]) -> None:
+    values = np.random.default_rng(0).normal(size=grid)
+    moved = shifted(values, (2 / grid[0], 0.0, -1 / grid[2]))
+    np.testing.assert_array_equal(moved, np.roll(values, (2, 0, -1), (0, 1, 2)))
+
+
+def test_shifting_moves_a_plane_wave_exactly() -> None:
+    x, y, z = np.meshgrid(*(np.arange(n) / n for n in (8, 9, 12)), indexing="ij")
+    wave = lambda a, b, c: np.cos(2 * np.pi * (2 * (x - a) - 3 * (y - b) + 4 * (z - c)) + 0.3)  # noqa: E731
+    np.testing.assert_allclose(shifted(wave(0, 0, 0), (0.11, 0.3, -0.07)), wave(0.11, 0.3, -0.07), atol=1e-13)
+
+
+def test_a_grid_beyond_the_memory_is_refused() -> None:
+    with pytest.raises(DensityError, match=r"takes .* GB to work on, and this machine has .* GB: use a coarser one"):
+        resample(np.ones((2, 2, 2)), (30_000, 30_000, 30_000))
+    check_memory((64, 64, 64))

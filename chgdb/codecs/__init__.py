@@ -24,6 +24,7 @@ import numpy as np
 from ..comparison import Quality, measure
 from ..density import Crystal, Density
 from ..errors import CodecError
+from ..grids import check_memory
 from ..limits import most_values
 from ..plugins import Registry
 from .spectra import forward
@@ -132,7 +133,7 @@ def decode(
     max_values: grid points times channels that the payload may claim; unless given 2^24 or 2^14 for each of its bytes,
         whichever is more: a few bytes can stand for a constant density on a grid that fills the memory.
     Raises `CodecError` for bytes that are no payload, a codec of a later version, a missing or different prior, or a
-    claim beyond `max_values`.
+    claim beyond `max_values`; `DensityError` for a `grid` beyond the memory of this machine.
     """
     module = _module_of(payload)
     claimed = module.header(payload)
@@ -143,6 +144,8 @@ def decode(
             f"the payload of {len(payload)} bytes claims {values} values on a grid of {shape} points: it is damaged "
             f"(in Python codecs.decode(..., max_values={values}) decodes it)"
         )
+    if grid is not None:
+        check_memory(grid, len(claimed.channels))
     try:
         return module.decode(payload, prior=prior, grid=grid)
     except MemoryError as error:  # also what a damaged record can claim, if hardly by chance

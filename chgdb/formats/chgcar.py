@@ -25,7 +25,7 @@ import numpy as np
 
 from ..density import CHANNELS, Crystal, Density
 from ..elements import SYMBOLS, atomic_number
-from ..errors import DensityError
+from ..errors import DensityError, FormatError
 from ..fortran import LONGEST, describe, parse_number
 from .numbers import FIELD, PER_LINE, check_lengths, lines_of_five, read_pieces
 from .streams import Reader, bare_name, text_to_bytes
@@ -271,19 +271,21 @@ def _read_grid(reader: Reader) -> tuple[int, int, int]:
 def _read_block(reader: Reader, grid: tuple[int, int, int], volume: float) -> np.ndarray:
     """The values of one block over the volume: Fortran order to (nx, ny, nz) in C order.
 
-    Eight planes are gathered before they go to their places: a cache line of the result. Where the header claims more
-    than follows, the memory of the result is never touched.
+    Eight planes are gathered before they go to their places: a cache line of the result, which touches all of its
+    memory. So where nobody knows how much follows (compressed files, pipes), all planes are gathered first: a header
+    that claims more than there is costs no more memory than what there is.
     """
     nx, ny, nz = grid
     pieces = read_pieces(reader, nx * ny * nz)
     piece = next(pieces)
+    gathered = nz if reader.remaining() is None else 8
     try:
         values = np.empty(grid)
-        planes = np.empty((min(8, nz), ny, nx))
+        planes = np.empty((min(gathered, nz), ny, nx))
     except (MemoryError, ValueError):
         raise reader.error(f"no memory for a grid of {nx}x{ny}x{nz} points") from None
-    for start in range(0, nz, 8):
-        depth = min(8, nz - start)
+    for start in range(0, nz, gathered):
+        depth = min(gathered, nz - start)
         flat = planes[:depth].reshape(-1)
         filled = 0
         while filled < flat.size:
@@ -294,7 +296,9 @@ def _read_block(reader: Reader, grid: tuple[int, int, int], volume: float) -> np
                 np.divide(part, volume, out=flat[filled : filled + part.size])
             filled += part.size
             piece = piece[part.size :]
-        values[:, :, start : start + depth] = planes[:depth].T
+        for first in range(0, depth, 8):
+            last = min(first + 8, depth)
+            values[:, :, start + first : start + last] = planes[first:last].T
     return values
 
 
@@ -387,6 +391,8 @@ def write(stream: IO[bytes], density: Density) -> None:
     Extras that belong to other atoms (the crystal was replaced) are left out.
     """
     check_lengths(density.crystal.cell, density.crystal.positions)
+    if not len(density.crystal):
+        raise FormatError("there are no atoms, without which nobody reads a CHGCAR: write a cube or an npz")
     extras = _matching_extras(density)
     line_end = extras.get("line_end", "\n")
     header = line_end.join(_header(density, extras)) + line_end

@@ -46,10 +46,9 @@ _MARGIN = {name: (1.3, 0.0) for name in DESCRIPTORS} | {
 
 
 def descriptors(density: Density) -> np.ndarray:
-    """(5,) float64: the values of `DESCRIPTORS`. Raises `DensityError` where the structure has no atoms."""
+    """(5,) float64: the values of `DESCRIPTORS`. Raises `DensityError` as `check_atoms`."""
     crystal, total = density.crystal, density.total
-    if not len(crystal):
-        raise DensityError("there is no structure with this density: properties are predicted from a density and atoms")
+    check_atoms(crystal)
     power = np.abs(np.fft.rfftn(total)) ** 2
     power[..., 1 : (total.shape[2] + 1) // 2] *= 2  # stands for -h3 as well
     power[0, 0, 0] = 0
@@ -67,15 +66,20 @@ def descriptors(density: Density) -> np.ndarray:
     )
 
 
+def check_atoms(crystal: Crystal) -> None:
+    """Raises `DensityError` where there are no atoms, or atoms of no element."""
+    if crystal.missing:
+        raise DensityError(f"{crystal.missing}: properties are predicted from a density and the elements of its atoms")
+
+
 def check_units(density: Density) -> None:
     """Raises `DensityError` where the total is far from any electron count that the atoms could have.
 
     Between a third of the fewest valence electrons of any usual potential and all electrons with a fifth to spare:
     a CHGCAR whose values were not multiplied by the volume, or a density per Bohr^3, is far outside.
     """
+    check_atoms(density.crystal)
     numbers = density.crystal.numbers
-    if not len(numbers):
-        raise DensityError("there is no structure with this density: properties are predicted from a density and atoms")
     fewest, most = sum(_fewest_valence(int(z)) for z in numbers), int(numbers.sum())
     count = density.n_electrons
     if not fewest / 3 <= count <= 1.2 * most + 0.5:

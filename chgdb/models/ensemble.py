@@ -231,7 +231,7 @@ class Ensemble:
 
     # Prediction --------------------------------------------------------------------------------------------------
 
-    def predict(self, rows: Rows, *, out_of_fold: bool = False) -> Predictions:
+    def predict(self, rows: Rows, *, out_of_fold: bool = False, finite: bool = True) -> Predictions:
         """Predictions in the targets' units.
 
         Parameters
@@ -241,6 +241,8 @@ class Ensemble:
         out_of_fold : bool
             For materials of the training set (the same id and formula), what a learner that had not seen the
             formula predicted for them.
+        finite : bool
+            False lets through what is no finite number instead of raising.
 
         Returns
         -------
@@ -260,7 +262,9 @@ class Ensemble:
                 )
         with fitting(self.identifier or self.name, ModelError), np.errstate(all="ignore"):
             found = self._predict(rows, out_of_fold)
-        if not all(np.isfinite(values).all() for part in (found.mean, found.std) for values in part.values()):
+        if finite and not all(
+            np.isfinite(values).all() for part in (found.mean, found.std) for values in part.values()
+        ):
             raise ModelError(f"{self.identifier or self.name}: predicts something that is no finite number")
         return found
 

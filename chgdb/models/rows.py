@@ -12,6 +12,7 @@ import numpy as np
 
 from ..atomic import replacing
 from ..density import Crystal, Density
+from ..errors import DensityError
 from ..parallel.processes import run
 from ..parallel.progress import reporting
 from . import INPUTS, TARGETS, ModelError, Rows, cubes
@@ -83,6 +84,8 @@ def version_names(inputs: Iterable[str]) -> set[str]:
     return {{"density": "features", "structure": "features"}.get(name, name) for name in inputs}
 
 
+#: Inputs that are computed from the structure alone.
+_OF_CRYSTAL = ("magpie", "structure")
 #: Inputs that are computed from a density and kept in the cache.
 _OF_DENSITY = ("density", "applicability", "cubes")
 
@@ -140,7 +143,7 @@ def _of_crystals(name: str, crystals: Sequence[Crystal]) -> np.ndarray:
     """Inputs that need the structure alone."""
     from .. import features
 
-    if name not in ("magpie", "structure"):
+    if name not in _OF_CRYSTAL:
         raise ModelError(f"there is no model input {name!r}; there are {', '.join(INPUTS)}")
     function = features.magpie if name == "magpie" else features.structure
     return np.stack([np.asarray(function(crystal), float) for crystal in crystals])
@@ -155,6 +158,7 @@ def from_catalog(
     workers: int | None = None,
     scheduler: str | None = None,
     progress: bool | Callable[[int, int, str], None] = False,
+    skipped: dict[str, str] | None = None,
 ) -> Rows:
     """Rows of a catalog's materials, all of them unless `ids` are given; latents come from the store.
 
@@ -170,6 +174,8 @@ def from_catalog(
         Processes that decode densities and compute features; as many as there are cores unless given.
     scheduler : str | None
         Address of a Dask scheduler whose workers do that instead, as in `ingest.build`.
+    skipped : dict[str, str] | None
+        Takes up what cannot be described, id -> why; the rows are those of all others.
 
     Returns
     -------
@@ -180,20 +186,43 @@ def from_catalog(
     StoreError
         Where latents are asked for and the store has none.
     ModelError
-        Where a density cannot be described.
+        Where a density cannot be described and `skipped` is not given, or none can.
     """
     chosen = catalog.ids if ids is None else list(ids)
-    crystals = tuple(catalog[material_id].crystal for material_id in chosen)
     wanted = tuple(dict.fromkeys(inputs))
     versions = _feature_versions(wanted)
-    values = _described(catalog, chosen, [n for n in wanted if n in _OF_DENSITY], cache, (workers, scheduler), progress)
+    crystal_of = {i: catalog[i].crystal for i in chosen}
+    left_out = {i: crystal.missing for i, crystal in crystal_of.items() if crystal.missing}
+    of_density = [n for n in wanted if n in _OF_DENSITY]
+    whole = [i for i in chosen if i not in left_out]
+    values = _described(catalog, whole, of_density, cache, (workers, scheduler), progress, left_out)
+    found = {i: crystal_of[i] for i in whole if i not in left_out}
+    for name in (n for n in wanted if n in _OF_CRYSTAL):
+        known = {}
+        for i, crystal in found.items():
+            try:
+                known[i] = _of_crystals(name, [crystal])[0]
+            except DensityError as error:
+                left_out[i] = str(error)
+        values[name] = known
+    for i, reason in left_out.items():
+        if skipped is None:
+            raise ModelError(f"{i} in {catalog.path} cannot be described: {reason}")
+        skipped[i] = reason
+    chosen = [i for i in chosen if i not in left_out]
+    if left_out and not chosen:
+        raise ModelError(f"no material of {catalog.path} can be described: {next(iter(left_out.values()))}")
+    crystals = tuple(found[i] for i in chosen)
+    arrays: dict[str, np.ndarray] = {}
     for name in wanted:
         if name == "latent":
-            values[name] = np.asarray(catalog.latents(chosen), np.float32)
+            arrays[name] = np.asarray(catalog.latents(chosen), np.float32)
             versions["latent"] = str(catalog.store.arrays["latent"].attributes.get("model", ""))
-        elif name not in values:
-            values[name] = _of_crystals(name, crystals)
-    return Rows(tuple(chosen), crystals, values, versions)
+        elif name in values:
+            arrays[name] = np.stack([values[name][i] for i in chosen])
+        else:
+            arrays[name] = _of_crystals(name, crystals)
+    return Rows(tuple(chosen), crystals, arrays, versions)
 
 
 def from_structures(
@@ -278,8 +307,12 @@ def _described(
     cache: Path | None,
     where: tuple[int | None, str | None],
     progress: bool | Callable[[int, int, str], None],
-) -> dict[str, np.ndarray]:
-    """Inputs that are computed from densities, those in the cache read from it; written to it now and then."""
+    left_out: dict[str, str],
+) -> dict[str, dict[str, np.ndarray]]:
+    """Input -> id -> values, computed from densities, those in the cache read from it; written to it now and then.
+
+    left_out: takes up what cannot be described, id -> why.
+    """
     row_of = {material_id: row for row, material_id in enumerate(catalog.ids)}
     source, tolerance = catalog.column("source_crc32c"), catalog.column("tolerance")
     key_of = {i: f"{i} {source[row_of[i]]} {tolerance[row_of[i]]:g}" for i in ids}
@@ -289,14 +322,14 @@ def _described(
     with reporting(progress, "Features", len(ids) - len(missing), len(ids)) as step:
         for count, outcome in enumerate(run(_Describe(catalog, missing), list(missing), *where), 1):
             if outcome.result is None:
-                raise ModelError(f"{outcome.task} in {catalog.path} cannot be described: {outcome.reason}")
-            for name, values in outcome.result.items():
+                left_out[outcome.task] = outcome.reason
+            for name, values in (outcome.result or {}).items():
                 known[name][key_of[outcome.task]] = values
             if cache is not None and (count % 500 == 0 or count == len(missing)):
                 for name in {name for lack in missing.values() for name in lack}:
                     _write_cache(cache, name, known[name])
             step(outcome.task)
-    return {name: np.stack([known[name][key_of[i]] for i in ids]) for name in names}
+    return {name: {i: known[name][key_of[i]] for i in ids if i not in left_out} for name in names}
 
 
 def _read_cache(cache: Path | None, name: str) -> dict[str, np.ndarray]:

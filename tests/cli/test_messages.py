@@ -20,19 +20,16 @@ CLI = Path(chgdb_cli.__file__).parent
 PACKAGE = Path(chgdb.__file__).parent
 OPTION = re.compile(r"(?<![\w.-])(--[a-z][a-z-]+|-[a-z](?![\w-]))")
 NAMED = re.compile(r"chgdb ((?:train )?[a-z]+)([^;:|\n]*)")
-OTHERS = re.compile(r"pip install[^;]*")
+OTHERS = re.compile(r"(pip install|(zstd|gzip|bzip2|xz|lz4|tar|unzip|uncompress|curl) -)[^;]*")
 
-#: Messages of the package that name an option and no command, by file, with the commands that show them.
+#: Options that messages of the package name without a command, by file, with the commands that show the message.
+READERS = {"convert", "diff", "plot", "predict", "build", "verify", "encode", "decode"}
 OF_PACKAGE = {
-    "inputs.py": {"fetch"},
-    "formats/chgcar.py": {"convert", "diff", "plot", "predict", "build", "verify", "encode", "decode"},
-    "latents/files.py": {"decode"},
-    "codecs/__init__.py": {"build"},
-    "codecs/entropy.py": {"build"},
-    "codecs/fourier.py": {"build"},
-    "codecs/realspace.py": {"build"},
-    "symmetry.py": {"build"},
-    "ingest.py": {"build"},
+    "formats/chgcar.py": {"--elements": READERS},
+    "inputs/ids.py": {"-o": {"fetch"}, "--ids": {"build"}, "--id-from": {"build"}},
+    "latents/files.py": {"--round": {"decode"}},
+    **{f"codecs/{name}.py": {"--lossless": {"build"}} for name in ("__init__", "entropy", "fourier", "realspace")},
+    "symmetry.py": {"--lossless": {"build"}},
 }
 
 
@@ -132,8 +129,9 @@ def test_options_that_messages_of_the_package_name() -> None:
     for path in PACKAGE.rglob("*.py"):
         name = path.relative_to(PACKAGE).as_posix()
         for text, option, line in advice(path):
-            assert name in OF_PACKAGE, f"{name}:{line} names {option}: say above which commands show {text!r}"
-            for command in OF_PACKAGE[name]:
+            commands = OF_PACKAGE.get(name, {}).get(option)
+            assert commands, f"{name}:{line} names {option}: say above which commands show {text!r}"
+            for command in commands:
                 assert option in options()[command], f"{name}:{line}: chgdb {command} has no {option}: {text!r}"
 
 

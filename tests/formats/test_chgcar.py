@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import resource
+import subprocess
+import sys
 import time
 import warnings
 from decimal import Decimal
@@ -424,3 +427,24 @@ def test_peak_memory(tmp_path):
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             assert peak < 4 * values.nbytes
+
+
+def test_a_compressed_file_that_claims_much_takes_memory_for_what_is_there(tmp_path):
+    """A grid of a gigabyte, of which a few planes follow: before, the first of them touched all of its memory."""
+    values = b"".join([b" 0.00000000000E+00" * 5 + b"\n"] * (512 * 16))
+    path = tmp_path / "CHGCAR.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(HEADER.encode() + b"\n   512   512   511\n")
+        for _ in range(16 * 8):
+            file.write(values)
+    assert path.stat().st_size < 1 << 20
+    script = (
+        "import resource, sys, chgdb\n"
+        "try:\n    chgdb.read(sys.argv[1])\n"
+        "except chgdb.ChgdbError as error:\n    print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    message, peak = done.stdout.splitlines()
+    assert "truncated" in message or "the file ends" in message
+    assert int(peak) * 1024 < 300e6

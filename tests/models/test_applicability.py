@@ -61,7 +61,7 @@ def test_other_units_are_refused() -> None:
 def test_no_structure_is_refused() -> None:
     density = Density(Crystal(np.eye(3) * 3, np.zeros((0, 3)), []), {"total": np.ones((4, 4, 4))})
     for function in (check_units, descriptors):
-        with pytest.raises(DensityError, match="no structure"):
+        with pytest.raises(DensityError, match="holds no atoms"):
             function(density)
 
 
