@@ -14,13 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .building import build
     from .catalog import Catalog, Record
     from .catalog import open_catalog as open
     from .density import Crystal, Density
     from .errors import ChgdbError
     from .estimation import Estimate, estimate
     from .formats import read, write
-    from .ingest import build
     from .prediction import Prediction, predict
 
 __version__ = "0.1.0"
@@ -34,7 +34,7 @@ _PUBLIC = {
     "Prediction": ("prediction", "Prediction"),
     "Record": ("catalog", "Record"),
     "Estimate": ("estimation", "Estimate"),
-    "build": ("ingest", "build"),
+    "build": ("building", "build"),
     "estimate": ("estimation", "estimate"),
     "open": ("catalog", "open_catalog"),
     "predict": ("prediction", "predict"),

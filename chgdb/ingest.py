@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +26,7 @@ from .density import Density
 from .errors import ChecksumError, ChgdbError, FormatError, StoreError
 from .formats import pack_extras, read, text_bytes
 from .formats.npz import parse_npz
-from .inputs import Names, Properties, check_id, find, read_properties
+from .inputs import check_id
 from .inputs.files import holds_no_density
 from .parallel.outcome import Outcome
 from .parallel.processes import PROCESSES, run
@@ -41,6 +42,7 @@ from .store.writer import write_table
 from .urls import is_url, public
 
 if TYPE_CHECKING:
+    from .latents.stores import LatentReport
     from .promolecule import Equations, Prior
 
 Progress = bool | Callable[[int, int, str], None]
@@ -53,7 +55,9 @@ class BuildReport:
 
     added, replaced: ids now in the store; skipped: ids that the store already held from the same file with the same
     settings; refused: (path or id, reason in one line); left_out: (path, reason) of files that hold what another one
-    that was taken holds; notes: what else to know of the inputs, a line each.
+    that was taken holds; notes: what else to know of the inputs, a line each; updated: ids that were there already and
+    have new values of properties; latents: what became of them, where they were asked for; predictions: the model that
+    has predicted properties, "" where none has.
     """
 
     path: str
@@ -63,11 +67,14 @@ class BuildReport:
     refused: tuple[tuple[str, str], ...]
     left_out: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    updated: tuple[str, ...] = ()
+    latents: LatentReport | None = None
+    predictions: str = ""
 
     @property
     def complete(self) -> bool:
         """Whether everything asked for is in the store."""
-        return not self.refused
+        return not self.refused and (self.latents is None or self.latents.complete)
 
 
 @dataclass(frozen=True)
@@ -161,77 +168,10 @@ def _prior(arrays: Mapping[str, np.ndarray] | None) -> Prior | None:
     return known[1]
 
 
-def build(
-    out: str | Path,
-    inputs: str | Path | Iterable[str | Path],
-    *,
-    ids: str | Path | Mapping[str, str] | None = None,
-    id_from: str | None = None,
-    properties: str | Path | None = None,
-    elements: Sequence[str] | None = None,
-    tolerance: float = DEFAULT_TOLERANCE,
-    codec: str = "auto",
-    workers: int | None = None,
-    scheduler: str | None = None,
-    on_duplicate: OnDuplicate = "refuse",
-    append: bool = True,
-    prior: Prior | Literal["auto", "fit"] | None = "auto",
-    provenance: Mapping[str, Any] | None = None,
-    attributes: Mapping[str, Any] | None = None,
-    keep_extras: bool = True,
-    progress: Progress = False,
-) -> BuildReport:
-    """Pack density files into a store at the folder `out`; call it again after any interruption to resume.
-
-    inputs: files, folders (searched recursively), glob patterns and URLs of files (or of folders of a bucket).
-    ids: names of the materials: a mapping path -> id, or a CSV with the columns `path` and `material_id`; otherwise
-        the file's name, or its folder's where the file is called CHGCAR, and as much of its path as tells materials
-        apart (`inputs.ids_of`).
-    id_from: a template for them instead, such as "{parent2}" (`inputs.ids.Template`).
-    properties: a CSV joined by its column `material_id` (or `id`, or the first); units come from headers such as
-        `bulk_modulus_GPa` or `bulk_modulus [GPa]`.
-    elements: symbol of each species in the order of the files, for CHGCARs of VASP 4, which do not name them.
-    tolerance: largest NMAE allowed for each channel; 0 for lossless.
-    workers: processes; the cores of this machine unless given.
-    scheduler: address of a Dask scheduler, tcp://host:8786, whose workers encode; they need the same chgdb, and the
-        files under the same paths (or URLs). None or "processes" for processes of this machine.
-    on_duplicate: what to do with an id that the store holds already from another file or with other settings.
-    append: add to a store that is already at `out`; False refuses to.
-    prior: the atomic densities to subtract: "auto" those of the store, else of the embedded catalog; "fit" to all
-        inputs; a `Prior`; None for none.
-    provenance: column -> value for all of these materials: code, functional, energy_cutoff, structure_source, licence.
-    attributes: root attributes of the store (title, licence...).
-    keep_extras: keep augmentation occupancies and whatever else the files hold beside the density.
-    progress: True for a progress bar on standard error, or a callable (done, total, id).
-
-    Files that cannot be packed are in the report; raises `StoreError` where the store as a whole cannot be written,
-    another build of it is running, an input matches nothing, or the scheduler does not answer or is lost, and
-    `MissingExtraError` for a scheduler without Dask. Whatever was finished is kept for the next call.
-    """
-    name_of = Names(ids, id_from)
-    joined = read_properties(properties) if properties is not None else Properties({}, {})
-    common = dict(provenance or {})
-    for name, value in common.items():
-        check_column_name(name)
-        check_value(name, value)
-    found = find(inputs)
-    sources, refused = name_of.assign(found.files, found.origins)
-    notes = [*joined.notes, name_of.unused]
-
-    def metadata(material_id: str) -> dict[str, Any]:
-        return common | dict(joined.values.get(material_id, {}))
-
-    build_ = _Build(
-        Path(out), sources, _file_state, None, metadata, joined.attributes, dict(attributes or {}), tolerance, codec,
-        workers, scheduler, on_duplicate, append, prior, keep_extras, progress, [*found.refused, *refused],
-        None if elements is None else tuple(elements), frozenset(found.searched),
-    )  # fmt: skip
-    report = build_.run()
-    if joined.values:
-        held = open_catalog(Path(out).absolute()).ids if os.path.lexists(out) else []
-        notes.append(joined.unmatched({*held, *sources}))
-    notes += build_.without_atoms
-    return replace(report, left_out=tuple(found.left_out), notes=tuple(note for note in notes if note))
+def __getattr__(name: str) -> Any:
+    if name == "build":  # where it was before it made latents and predictions, too
+        return getattr(import_module(".building", __package__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def build_from(
@@ -251,7 +191,7 @@ def build_from(
     keep_extras: bool = True,
     progress: Progress = False,
 ) -> BuildReport:
-    """Pack densities that a function returns; otherwise as `build`.
+    """Pack densities that a function returns; otherwise as `building.build`.
 
     load: id -> (density, metadata), with metadata column name -> number, text, bool or None. With several workers or
         a scheduler it must be picklable (a function of a module) and is called in the workers, once per density; for
@@ -268,7 +208,7 @@ def build_from(
             sources[material_id] = material_id
         except StoreError as error:
             refused.append((material_id, str(error)))
-    build_ = _Build(
+    build_ = Packing(
         Path(out), sources, lambda source: "", load, lambda material_id: {}, dict(columns or {}),
         dict(attributes or {}), tolerance, codec, workers, scheduler, on_duplicate, append, prior, keep_extras,
         progress, refused,
@@ -284,7 +224,7 @@ def _checksum_of(source: str) -> int:
         return crc32c_of(iter(lambda: file.read(_AT_ONCE), b""))
 
 
-def _file_state(source: str) -> str:
+def file_state(source: str) -> str:
     """What tells that a file has changed since its record was journalled; of a URL only the URL."""
     if is_url(source):
         return source
@@ -322,8 +262,13 @@ class _Equations:
 
 
 @dataclass
-class _Build:
-    """One build, from sources by id to a report."""
+class Packing:
+    """Densities to pack, and how; `run` does it.
+
+    sources: id -> path, URL or, with `load`, what it is called with. state_of: what tells that a source has changed.
+    metadata: id -> values of columns. columns: their attributes. refused: what is refused already. searched: sources
+    that a search of folders has found. The others are those of `build_from`.
+    """
 
     out: Path
     sources: dict[str, str]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,10 +15,9 @@ from chgdb_cli.encode import ModelOption
 from chgdb_cli.output import count, message, percent, print_json, show, size
 
 if TYPE_CHECKING:
-    from chgdb.store.transaction import Transaction
+    from chgdb.ingest import BuildReport
 
-#: Note beside a store that is being built: predictions are wanted for what it will hold.
-_PREDICTIONS = "predictions"
+_COUNTED = ("added", "replaced", "updated", "skipped", "refused")
 
 
 class Prior(enum.StrEnum):
@@ -36,6 +34,8 @@ Examples:
   chgdb build my.zarr runs/                        every CHGCAR below runs; ids are the folders' names
   chgdb build my.zarr 'runs/*/CHGCAR.gz' NaCl.cube
   chgdb build my.zarr runs/ --properties gaps.csv  columns of a CSV, joined by its column material_id
+  chgdb build my.zarr --properties more.csv        columns for a store that exists
+  chgdb build my.zarr runs/ --id-from '{parent2}'  ids by the folders above those of the files
   chgdb build my.zarr runs/ --tolerance 1e-3       smaller: at most 0.1 % error instead of 0.01 %
   chgdb build my.zarr runs/ --code VASP --functional PBE --energy-cutoff 520
   chgdb build my.zarr runs/ --predict              and what a model predicts for each
@@ -112,127 +112,103 @@ def build(
     Reads CHGCAR, CHG, AECCAR, PARCHG, cube and the Materials Project's JSON, plain or compressed. The error of every
     record is measured by decoding it. What cannot be packed is listed on standard error, and the exit code is then 1.
     """
+    from chgdb.building import build as build_store
     from chgdb.codecs import DEFAULT_TOLERANCE
-    from chgdb.ingest import BuildReport
-    from chgdb.ingest import build as build_store
-    from chgdb.store.transaction import is_due, writing
 
     if lossless and tolerance:
         raise typer.BadParameter("give either --tolerance or --lossless", param_hint="--lossless")
     if model and not latents:
         raise typer.BadParameter("--model needs --latents", param_hint="--model")
-    if not inputs and not (latents or predict):
-        raise typer.BadParameter("name the files to pack, or give --latents or --predict", param_hint="INPUT")
-    if latents:
-        from chgdb.latents.stores import load_model
-
-        load_model(model)  # what is wrong with it is to be said before hours of packing
-    given: dict[str, Any] = {
+    if ids and id_from:
+        raise typer.BadParameter("give either --ids or --id-from", param_hint="--id-from")
+    if not inputs and not (latents or predict or properties):
+        raise typer.BadParameter(
+            "name the files to pack, or give --properties, --latents or --predict", param_hint="INPUT"
+        )
+    given = {
         "code": code,
         "functional": functional,
         "energy_cutoff": energy_cutoff,
         "structure_source": structure_source,
         "licence": licence,
     }
-    with writing(out) as transaction:  # over all of it: nobody comes in between
-        wanted = is_due(out, _PREDICTIONS) or _has_predictions(out) if predict is None else predict
-        report = BuildReport(str(out), (), (), (), ())
-        if inputs:
-            with _remembered(transaction, wanted and predict is None):
-                report = build_store(
-                    out,
-                    inputs,
-                    ids=ids,
-                    id_from=id_from,
-                    properties=properties,
-                    elements=parse_elements(elements),
-                    tolerance=0.0 if lossless else DEFAULT_TOLERANCE if tolerance is None else tolerance,
-                    workers=workers,
-                    scheduler=scheduler,
-                    on_duplicate="replace" if replace else "refuse",
-                    append=append,
-                    prior={Prior.auto: "auto", Prior.fit: "fit", Prior.none: None}[prior],
-                    provenance={name: value for name, value in given.items() if value is not None},
-                    attributes={"title": title} if title else None,
-                    keep_extras=extras,
-                    progress=not quiet and sys.stderr.isatty(),
-                )
-        for note in report.notes:
-            message(f"note: {note}")
-        for source, reason in report.left_out:
-            message(f"left out: {source}: {reason}")
-        for source, reason in report.refused:
-            message(f"refused: {reason}" if source in reason else f"refused: {source}: {reason}")
-        facts: dict[str, Any] = {
-            "path": report.path,
-            "added": list(report.added),
-            "replaced": list(report.replaced),
-            "skipped": list(report.skipped),
-            "refused": [{"source": source, "reason": reason} for source, reason in report.refused],
-            "left_out": [{"source": source, "reason": reason} for source, reason in report.left_out],
-            "notes": list(report.notes),
-        }
-        if latents and (report.complete or (out / "zarr.json").is_file()):
-            facts["latents"] = _add_latents(out, model, (workers, scheduler), not quiet and sys.stderr.isatty())
-        if wanted and (report.added or report.replaced or not _has_predictions(out)):
-            from chgdb.views import compute
-
-            facts["predictions"] = compute(
-                out, workers=workers, scheduler=scheduler, progress=not quiet and sys.stderr.isatty()
-            )
-        transaction.set_due(_PREDICTIONS, False)
-    facts |= _size_of(report.path)
+    report = build_store(
+        out,
+        inputs or None,
+        ids=ids,
+        id_from=id_from,
+        properties=properties,
+        elements=parse_elements(elements),
+        tolerance=0.0 if lossless else DEFAULT_TOLERANCE if tolerance is None else tolerance,
+        workers=workers,
+        scheduler=scheduler,
+        on_duplicate="replace" if replace else "refuse",
+        append=append,
+        prior={Prior.auto: "auto", Prior.fit: "fit", Prior.none: None}[prior],
+        provenance={name: value for name, value in given.items() if value is not None},
+        attributes={"title": title} if title else None,
+        keep_extras=extras,
+        latents=model or latents,
+        predictions=predict,
+        progress=not quiet and sys.stderr.isatty(),
+    )
+    _say(report)
+    facts = _facts(report)
     if as_json:
         print_json(facts)
     else:
         _print_report(facts)
-    if not report.complete or (facts.get("latents") or {}).get("refused"):
+    if not report.complete:
         raise typer.Exit(1)
 
 
-@contextmanager
-def _remembered(transaction: Transaction, predictions: bool) -> Iterator[None]:
-    """Note over a build that the store has predictions. Building drops them, so that where it is cut short before they
-    are made anew the store does not tell that they are wanted."""
-    from chgdb.errors import ChgdbError
-
-    if predictions:
-        transaction.set_due(_PREDICTIONS, True)
-    try:
-        yield
-    except ChgdbError:
-        if predictions and _has_predictions(transaction.path):
-            transaction.set_due(_PREDICTIONS, False)
-        raise
-
-
-def _add_latents(out: Path, model: str | None, where: tuple[int | None, str | None], progress: bool) -> dict[str, Any]:
-    """Latents for what has none, and what is to be said about it."""
-    from chgdb.catalog import open_catalog
-    from chgdb.latents.stores import compute
-
-    workers, scheduler = where
-    done = compute(out, model, workers=workers, scheduler=scheduler, progress=progress)
-    for material_id, reason in done.refused:
+def _say(report: BuildReport) -> None:
+    """What is to be known of a build and is no fact, on standard error."""
+    for note in report.notes:
+        message(f"note: {note}")
+    for source, reason in report.left_out:
+        message(f"left out: {source}: {reason}")
+    for source, reason in report.refused:
+        message(f"refused: {reason}" if source in reason else f"refused: {source}: {reason}")
+    for material_id, reason in report.latents.refused if report.latents else ():
         message(f"no latent: {material_id}: {reason}")
-    catalog = open_catalog(out.absolute())
+
+
+def _facts(report: BuildReport) -> dict[str, Any]:
+    """A report, and the store that it is of, as JSON has them."""
+
+    def reasons(pairs: Iterable[tuple[str, str]], what: str = "source") -> list[dict[str, str]]:
+        return [{what: name, "reason": reason} for name, reason in pairs]
+
+    facts: dict[str, Any] = {
+        "path": report.path,
+        **{kind: list(getattr(report, kind)) for kind in ("added", "replaced", "skipped", "updated", "notes")},
+        "refused": reasons(report.refused),
+        "left_out": reasons(report.left_out),
+    }
+    if report.latents:
+        done = report.latents
+        facts["latents"] = {
+            "model": done.model,
+            "added": list(done.added),
+            "kept": done.kept,
+            "refused": reasons(done.refused, "material_id"),
+            **_errors_of_latents(report.path),
+        }
+    if report.predictions:
+        facts["predictions"] = report.predictions
+    return facts | _size_of(report.path)
+
+
+def _errors_of_latents(path: str) -> dict[str, float | None]:
+    from chgdb.catalog import open_catalog
+
+    catalog = open_catalog(Path(path).absolute())
     errors = sorted(e for e in catalog.column("latent_nmae").tolist() if e == e) if catalog.latent_model else []
     return {
-        "model": done.model,
-        "added": list(done.added),
-        "kept": done.kept,
-        "refused": [{"material_id": material_id, "reason": reason} for material_id, reason in done.refused],
         "median_nmae": errors[len(errors) // 2] if errors else None,
         "largest_nmae": errors[-1] if errors else None,
     }
-
-
-def _has_predictions(path: Path) -> bool:
-    """Whether there is a store with predicted properties; building on drops them, so they are then made anew."""
-    from chgdb.catalog import open_catalog
-    from chgdb.views import names
-
-    return (path / "zarr.json").is_file() and bool(names(open_catalog(path.absolute())))
 
 
 def _size_of(path: str) -> dict[str, Any]:
@@ -248,7 +224,7 @@ def _size_of(path: str) -> dict[str, Any]:
 
 
 def _print_report(facts: dict[str, Any]) -> None:
-    counts = [f"{len(facts[kind])} {kind}" for kind in ("added", "replaced", "skipped", "refused") if facts[kind]]
+    counts = [f"{len(facts[kind])} {kind}" for kind in _COUNTED if facts[kind]]
     show(f"{facts['path']}: {', '.join(counts) or 'nothing to do'}")
     if facts["n_materials"]:
         show(

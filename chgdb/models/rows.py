@@ -173,7 +173,7 @@ def from_catalog(
     workers : int | None
         Processes that decode densities and compute features; as many as there are cores unless given.
     scheduler : str | None
-        Address of a Dask scheduler whose workers do that instead, as in `ingest.build`.
+        Address of a Dask scheduler whose workers do that instead, as in `building.build`.
     skipped : dict[str, str] | None
         Takes up what cannot be described, id -> why; the rows are those of all others.
 

@@ -6,9 +6,12 @@ scheduler makes it again, like every other task that had not ended.
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from .. import __version__
@@ -22,16 +25,42 @@ R = TypeVar("R")
 _CONNECT, _ASK_AGAIN = 20.0, 1.0
 
 
-def connect(address: str) -> Any:
-    """A Dask client of the scheduler at an address such as tcp://host:8786.
+def check(address: str) -> None:
+    """Ask a scheduler for an answer; to be called before anything that takes long.
 
-    Raises `MissingExtraError` without Dask, `StoreError` where no scheduler answers.
+    Raises `MissingExtraError` without Dask, `StoreError` for what is no address and where no scheduler answers.
     """
+    distributed = require("distributed", "dask", "a scheduler")
+    if not re.fullmatch(r"[a-z]+://.+:\d+/?", address):
+        raise StoreError(f"no Dask scheduler at {address}: an address is one such as tcp://host:8786")
+
+    async def ask() -> None:
+        connecting = distributed.comm.connect(address, timeout=_CONNECT)
+        communication = await asyncio.wait_for(
+            connecting, _CONNECT
+        )  # with the greeting, to which its own does not apply
+        communication.abort()
+
+    try:
+        # In a thread: this one may have a loop of its own (a notebook). A `Client` that fails says so later, as well.
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(lambda: asyncio.run(ask())).result()
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(f"no Dask scheduler at {address}: {_said(error)}; start one with dask scheduler") from None
+
+
+def connect(address: str) -> Any:
+    """A Dask client of the scheduler at an address such as tcp://host:8786. Raises as `check`."""
+    check(address)
     distributed = require("distributed", "dask", "a scheduler")
     try:
         return distributed.Client(address, timeout=_CONNECT, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise StoreError(f"no Dask scheduler at {address}: {error}; start one with dask scheduler") from None
+        raise StoreError(f"no Dask scheduler at {address}: {_said(error)}; start one with dask scheduler") from None
+
+
+def _said(error: Exception) -> str:
+    return str(error) or f"nothing there speaks as one does, {_CONNECT:g} s long"
 
 
 def run_on(

@@ -58,6 +58,15 @@ def run(
                     yield Outcome(task, None, "its worker process died (out of memory?); try it with fewer workers")
 
 
+def check_scheduler(scheduler: str | None) -> None:
+    """Raises `StoreError` where no Dask scheduler answers at this address, `MissingExtraError` without Dask; None and
+    "processes" are of this machine."""
+    if scheduler not in (None, PROCESSES):
+        from .dask import check
+
+        check(scheduler)
+
+
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -80,11 +80,11 @@ def from_finished(finished: Sequence[Finished], attributes: Mapping[str, Mapping
     types = dict(COLUMNS)
     for name in names:
         values = [record.values[name] for record in finished if record.values.get(name) is not None]
-        types[name] = _column_type(name, values, (attributes or {}).get(name, {}))
+        types[name] = column_type(name, values, (attributes or {}).get(name, {}))
     columns: dict[str, np.ndarray] = {}
     for name, kind in types.items():
         given = [record.values.get(name) for record in finished]
-        columns[name] = _column(kind, given, name)
+        columns[name] = column_values(kind, given, name)
     crystals = [h.crystal for h in headers]
     columns["material_id"][:] = [record.material_id for record in finished]
     columns["formula"][:] = [c.formula for c in crystals]
@@ -240,7 +240,7 @@ def check_value(name: str, value: Any) -> None:
             raise StoreError(f"energy_cutoff is a positive number of eV, not {value!r}")
 
 
-def _column_type(name: str, values: Iterable[Any], attributes: Mapping[str, str]) -> ColumnType:
+def column_type(name: str, values: Iterable[Any], attributes: Mapping[str, str]) -> ColumnType:
     check_column_name(name)
     kinds = {"bool" if isinstance(v, bool | np.bool_) else "text" if isinstance(v, str) else "number" for v in values}
     if len(kinds) > 1:
@@ -268,10 +268,10 @@ def _notes(attributes: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def fill_in(kind: ColumnType, count: int, name: str) -> np.ndarray:
     """A column of which nothing is known."""
-    return _column(kind, [None] * count, name)
+    return column_values(kind, [None] * count, name)
 
 
-def _column(kind: ColumnType, given: Sequence[Any], name: str) -> np.ndarray:
+def column_values(kind: ColumnType, given: Sequence[Any], name: str) -> np.ndarray:
     """Values of a column with what is missing filled in."""
     shape = (len(given), *(size for _, size in kind.dimensions))
     values = np.full(shape, kind.missing, object if kind.dtype == "string" else kind.dtype)

@@ -26,6 +26,7 @@ OTHERS = re.compile(r"(pip install|(zstd|gzip|bzip2|xz|lz4|tar|unzip|uncompress|
 READERS = {"convert", "diff", "plot", "predict", "build", "verify", "encode", "decode"}
 OF_PACKAGE = {
     "formats/chgcar.py": {"--elements": READERS},
+    "store/columns.py": {"--replace": {"build"}},
     "inputs/ids.py": {"-o": {"fetch"}, "--ids": {"build"}, "--id-from": {"build"}},
     "latents/files.py": {"--round": {"decode"}},
     **{f"codecs/{name}.py": {"--lossless": {"build"}} for name in ("__init__", "entropy", "fourier", "realspace")},

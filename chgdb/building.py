@@ -1,0 +1,206 @@
+"""`build`: files and tables into a store, with latents and predictions; what `chgdb build` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .catalog import open_catalog
+from .codecs import DEFAULT_TOLERANCE
+from .errors import ChgdbError, StoreError
+from .ingest import BuildReport, OnDuplicate, Packing, Progress, file_state
+from .inputs import Found, Names, Properties, find, read_properties
+from .parallel.processes import check_scheduler
+from .predicted import names as predicted_names
+from .store.columns import set_columns
+from .store.table import check_column_name, check_value
+from .store.transaction import Transaction, is_due, writing
+
+if TYPE_CHECKING:
+    from .promolecule import Prior
+
+#: Note beside a store that is being built: predictions are wanted for what it will hold.
+_PREDICTIONS = "predictions"
+
+
+def build(
+    out: str | Path,
+    inputs: str | Path | Iterable[str | Path] | None = None,
+    *,
+    ids: str | Path | Mapping[str, str] | None = None,
+    id_from: str | None = None,
+    properties: str | Path | None = None,
+    elements: Sequence[str] | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+    codec: str = "auto",
+    workers: int | None = None,
+    scheduler: str | None = None,
+    on_duplicate: OnDuplicate = "refuse",
+    append: bool = True,
+    prior: Prior | Literal["auto", "fit"] | None = "auto",
+    provenance: Mapping[str, Any] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    keep_extras: bool = True,
+    latents: bool | str | os.PathLike[str] = False,
+    predictions: bool | None = None,
+    progress: Progress = False,
+) -> BuildReport:
+    """Pack density files into a store at the folder `out`; call it again after any interruption to resume.
+
+    Parameters
+    ----------
+    out
+        Folder of the store, made or added to.
+    inputs
+        Files, folders (searched recursively), glob patterns and URLs of files (or of folders of a bucket). None to add
+        properties, latents or predictions to a store that exists.
+    ids
+        Names of the materials: a mapping path -> id, or a CSV with the columns `path` and `material_id`; otherwise the
+        file's name, or its folder's where the file is called CHGCAR, and as much of its path as tells materials apart
+        (`inputs.ids_of`).
+    id_from
+        A template for them instead, such as "{parent2}" (`inputs.ids.Template`).
+    properties
+        A CSV joined by its column `material_id` (or `id`, or the first); units come from headers such as
+        `bulk_modulus_GPa` or `bulk_modulus [GPa]` (`inputs.read_properties`). Materials that the store has already get
+        its values as well; other values than the store has are refused unless `on_duplicate` is "replace".
+    elements
+        Symbol of each species in the order of the files, for CHGCARs of VASP 4, which do not name them.
+    tolerance
+        Largest NMAE allowed for each channel; 0 for lossless.
+    codec
+        A codec's name; the best for each density unless given.
+    workers
+        Processes; the cores of this machine unless given.
+    scheduler
+        Address of a Dask scheduler, tcp://host:8786, whose workers encode; they need the same chgdb, and the files
+        under the same paths (or URLs). None or "processes" for processes of this machine.
+    on_duplicate
+        What to do with an id that the store holds already from another file or with other settings.
+    append
+        Add to a store that is already at `out`; False refuses to.
+    prior
+        The atomic densities to subtract: "auto" those of the store, else of the embedded catalog; "fit" to all inputs;
+        a `Prior`; None for none.
+    provenance
+        Column -> value for all of these materials: code, functional, energy_cutoff, structure_source, licence.
+    attributes
+        Root attributes of the store (title, licence...).
+    keep_extras
+        Keep augmentation occupancies and whatever else the files hold beside the density.
+    latents
+        Add latent tensors for all materials that have none: True for the catalog's autoencoder, or the folder or the
+        name of another one. Latents that a store has stay in any case.
+    predictions
+        Predict properties of every material: True or, with None, where the store had predictions before. With False a
+        store to which densities are added loses them.
+    progress
+        True for a progress bar on standard error, or a callable (done, total, id).
+
+    Returns
+    -------
+    BuildReport
+        With the files that could not be packed, and why.
+
+    Raises
+    ------
+    StoreError
+        Where the store as a whole cannot be written, another build of it is running, an input leads to nothing, or the
+        scheduler does not answer or is lost. Whatever was finished is kept for the next call.
+    FormatError
+        For a table that cannot be read.
+    MissingExtraError
+        For a scheduler without Dask, latents without torch.
+    """
+    if inputs is None and properties is None and not latents and not predictions:
+        raise StoreError(f"{os.fspath(out)}: nothing to do: name files, properties, latents or predictions")
+    check_scheduler(scheduler)  # what is wrong is to be said before hours of packing
+    name_of = Names(ids, id_from)
+    joined = read_properties(properties) if properties is not None else Properties({}, {})
+    for name, value in (provenance or {}).items():
+        check_column_name(name)
+        check_value(name, value)
+    model = None if isinstance(latents, bool) else os.fspath(latents)
+    if latents:
+        from .latents.stores import load_model
+
+        load_model(model)
+    path = Path(out)
+    how: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "progress": progress}
+
+    found = Found() if inputs is None else find(inputs)
+    sources, refused = name_of.assign(found.files, found.origins)
+
+    def pack() -> BuildReport:
+        packing = Packing(
+            path, sources, file_state, None, lambda i: {**(provenance or {}), **joined.values.get(i, {})},
+            joined.attributes, dict(attributes or {}), tolerance, codec, workers, scheduler, on_duplicate, append,
+            prior, keep_extras, progress, [*found.refused, *refused], None if elements is None else tuple(elements),
+            frozenset(found.searched),
+        )  # fmt: skip
+        report = packing.run()
+        if not (report.added or report.replaced or report.skipped or report.refused):
+            raise StoreError(f"{_some(sources.values())}: no density in what was found")
+        return replace(report, left_out=tuple(found.left_out), notes=(name_of.unused, *packing.without_atoms))
+
+    with writing(path) as transaction:  # over all of it: nobody comes in between
+        if transaction.exists and not append:
+            raise StoreError(f"{path} exists already; choose another folder, or append to it")
+        wanted = predictions
+        if wanted is None:
+            wanted = is_due(path, _PREDICTIONS) or has_predictions(path)
+        report = BuildReport(str(path), (), (), (), ())
+        updated: tuple[str, ...] = ()
+        if joined.values and transaction.exists:
+            updated = set_columns(transaction, joined.values, joined.attributes, on_duplicate == "replace")
+        elif inputs is None and not transaction.exists:
+            raise StoreError(f"{path}: there is no store to add to")
+        if inputs is not None:
+            with _remembered(transaction, wanted and predictions is None):
+                report = pack()
+        notes = [*joined.notes, *report.notes, _unmatched(joined, path, transaction)]
+        report = replace(report, updated=updated, notes=tuple(filter(None, notes)))
+        if latents and transaction.exists:
+            from .latents import stores
+
+            report = replace(report, latents=stores.compute(path, model, **how))
+        if wanted and transaction.exists and (report.added or report.replaced or not has_predictions(path)):
+            from . import views
+
+            report = replace(report, predictions=views.compute(path.absolute(), **how))
+        transaction.set_due(_PREDICTIONS, False)
+    return report
+
+
+def has_predictions(path: Path) -> bool:
+    """Whether there is a store with predicted properties; adding densities drops them, so they are then made anew."""
+    return (path / "zarr.json").is_file() and bool(predicted_names(open_catalog(path.absolute())))
+
+
+def _unmatched(joined: Properties, path: Path, transaction: Transaction) -> str:
+    if not joined.values or not transaction.exists:
+        return ""
+    return joined.unmatched(open_catalog(path.absolute()).ids)
+
+
+def _some(paths: Iterable[str]) -> str:
+    given = list(paths)
+    return ", ".join(given[:3]) + (", ..." if len(given) > 3 else "")
+
+
+@contextmanager
+def _remembered(transaction: Transaction, predictions: bool) -> Iterator[None]:
+    """Note over a build that the store has predictions. Building drops them, so that where it is cut short before they
+    are made anew the store does not tell that they are wanted."""
+    if predictions:
+        transaction.set_due(_PREDICTIONS, True)
+    try:
+        yield
+    except ChgdbError:
+        if predictions and has_predictions(transaction.path):
+            transaction.set_due(_PREDICTIONS, False)
+        raise
