@@ -40,11 +40,25 @@ def open_catalog(
 ) -> Catalog:
     """Open a catalog read-only.
 
-    path_or_url: None for the embedded one; a store's folder; a .zip of one; any URL that fsspec knows; or the name of
-        an installed catalog (entry-point group `chgdb.catalogs`).
-    options: for the file system of a URL, as in `fsspec.filesystem` (`anon`, `key`, ...); `headers` for a web server.
-    Raises `StoreError` where there is no store, it is incomplete, or its format version is newer than this library's.
+    Parameters
+    ----------
+    path_or_url : str | os.PathLike[str] | None
+        None for the embedded one; a store's folder; a .zip of one; any URL that fsspec knows; or the name of an
+        installed catalog (entry-point group `chgdb.catalogs`).
+    options : Mapping[str, Any] | None
+        For the file system of a URL, as in `fsspec.filesystem` (`anon`, `key`, ...); `headers` for a web server.
 
+    Returns
+    -------
+    Catalog
+
+    Raises
+    ------
+    StoreError
+        Where there is no store, it is incomplete, or its format version is newer than this library's.
+
+    Examples
+    --------
     >>> open_catalog()["mp-149"].formula     # doctest: +SKIP
     'Si'
     """
@@ -205,7 +219,17 @@ class Catalog:
         return {name: dict(self.store.arrays[name].attributes) for name in _column_names(self.store)}
 
     def column(self, name: str) -> np.ndarray:
-        """A whole column: numbers, or texts as Python strings. Raises `StoreError` with the names there are."""
+        """A whole column: numbers, or texts as Python strings.
+
+        Returns
+        -------
+        np.ndarray
+
+        Raises
+        ------
+        StoreError
+            For a name that the store does not have.
+        """
         return self.consistent(lambda store: store.column(_known(store, name)))
 
     def search(
@@ -220,17 +244,38 @@ class Catalog:
     ) -> list[str]:
         """Ids of the materials that meet all criteria, in the store's order.
 
-        elements: all of these occur ("Li,O", "Li-O" or a list). chemical_system: these and no others.
-        formula: the same reduced formula in any order of the elements ("O2Si", "Si2O4").
-        predicted: like the criteria, but for the predictions of the view "properties" (see `view`).
-        where: criteria again, for columns of any name and for several of one column.
-        criteria: column=value, or column=(low, high) with both ends included and None for an open end; a list means
-            any of its values. Texts are compared without regard to capitals, and without a version that follows
-            ("GPAW" finds "GPAW 22.8"); "yes" and "no" stand for true and false. A material without a value never
-            matches.
-        Raises `StoreError` for a column that does not exist, `CriterionError` for what it cannot hold and for an empty
-        range, `DensityError` for a symbol or formula that cannot be.
+        Parameters
+        ----------
+        elements : str | Iterable[str] | None
+            All of these occur ("Li,O", "Li-O" or a list).
+        chemical_system : str | Iterable[str] | None
+            These and no others.
+        formula : str | None
+            The same reduced formula in any order of the elements ("O2Si", "Si2O4").
+        predicted : Mapping[str, Any] | Iterable[tuple[str, Any]] | None
+            Like the criteria, but for the predictions of the view "properties" (see `view`).
+        where : Mapping[str, Any] | Iterable[tuple[str, Any]] | None
+            Criteria again, for columns of any name and for several of one column.
+        criteria
+            Column=value, or column=(low, high) with both ends included and None for an open end; a list means any
+            of its values. Texts are compared without regard to capitals, and without a version that follows ("GPAW"
+            finds "GPAW 22.8"); "yes" and "no" stand for true and false. A material without a value never matches.
 
+        Returns
+        -------
+        list[str]
+
+        Raises
+        ------
+        StoreError
+            For a column that does not exist.
+        CriterionError
+            For what it cannot hold and for an empty range.
+        DensityError
+            For a symbol or formula that cannot be.
+
+        Examples
+        --------
         >>> catalog.search(elements="Li,O", band_gap=(1, None))     # doctest: +SKIP
         ['mp-2352', 'mp-22526']
         """
@@ -291,9 +336,21 @@ class Catalog:
         return self.consistent(facts)
 
     def view(self, name: str = "properties") -> View:
-        """Properties that a model predicted for every material; warns with `views.StaleViewWarning` where another
-        version of the model is installed now. Raises `StoreError` where the store has no such view.
+        """Properties that a model predicted for every material.
 
+        Warns with `views.StaleViewWarning` where another version of the model is installed now.
+
+        Returns
+        -------
+        View
+
+        Raises
+        ------
+        StoreError
+            Where the store has no such view.
+
+        Examples
+        --------
         >>> catalog.view("properties")["bulk_modulus"]     # doctest: +SKIP
         array([ 88.9, 102.3, ...], dtype=float32)
         """
@@ -312,10 +369,26 @@ class Catalog:
     def latents(self, ids: Iterable[str] | None = None) -> np.ndarray:
         """Latent tensors, float32 (n, channel, z, y, x), zero where the cell does not reach.
 
-        ids: of the rows wanted, in this order; all of the store's, NaN where a material has no latent, unless given.
-        Raises `StoreError` where the store has no latents or an id given has none, `UnknownMaterialError`,
-        `ChecksumError` where one is damaged.
+        Parameters
+        ----------
+        ids : Iterable[str] | None
+            Of the rows wanted, in this order; all of the store's, NaN where a material has no latent, unless given.
 
+        Returns
+        -------
+        np.ndarray
+
+        Raises
+        ------
+        StoreError
+            Where the store has no latents or an id given has none.
+        UnknownMaterialError
+            For an id that the store does not have.
+        ChecksumError
+            Where one is damaged.
+
+        Examples
+        --------
         >>> catalog.latents(["mp-149", "mp-66"]).shape     # doctest: +SKIP
         (2, 16, 16, 16, 16)
         """
@@ -383,12 +456,23 @@ class Record:
 
     @property
     def payload(self) -> bytes:
-        """The encoded density. Raises `ChecksumError` where the stored bytes are damaged."""
+        """The encoded density.
+
+        Raises
+        ------
+        ChecksumError
+            Where the stored bytes are damaged.
+        """
         return self._read(lambda store, location: store.record_bytes(self.material_id, location))[0]
 
     @property
     def extras(self) -> bytes:
-        """What its file held beside the density, packed by `formats.pack_extras`. Raises `ChecksumError`."""
+        """What its file held beside the density, packed by `formats.pack_extras`.
+
+        Raises
+        ------
+        ChecksumError
+        """
         return self._read(lambda store, location: store.record_bytes(self.material_id, location))[1]
 
     @property
@@ -401,7 +485,16 @@ class Record:
     def decode(self, grid: tuple[int, int, int] | None = None) -> Density:
         """Decode on the native grid, or straight from the coefficients on another; extras are put back.
 
-        Raises `ChecksumError` where the stored bytes are damaged, `CodecError` where they cannot be decoded.
+        Returns
+        -------
+        Density
+
+        Raises
+        ------
+        ChecksumError
+            Where the stored bytes are damaged.
+        CodecError
+            Where they cannot be decoded.
         """
         return self._read(lambda store, location: self._decoded(store, location, grid))
 
@@ -430,7 +523,14 @@ class Record:
 
     @property
     def latent(self) -> np.ndarray:
-        """Latent tensor, float32 (channel, z, y, x). Raises `StoreError` where it has none, `ChecksumError`."""
+        """Latent tensor, float32 (channel, z, y, x).
+
+        Raises
+        ------
+        StoreError
+            Where it has none.
+        ChecksumError
+        """
         return self.latent_integers * np.float32(self._read(lambda store, location: _latents_of(store).step))
 
     @property

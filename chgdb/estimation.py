@@ -29,12 +29,20 @@ _BYTES_A_POINT = 60  # half spectrum twice, grid, and the temporaries of the tra
 class Estimate:
     """A guessed density with what is known of it.
 
-    density: the guess; its comment says that it is one.
-    error: NMAE that is to be expected against the DFT of the training set; limit: what 90 % of materials of unseen
-        formulas stay below. NaN where the model was never calibrated.
-    valence: symbol -> electrons that the density has of each such atom.
-    remarks: each way in which the structure is unlike the training set; then error and limit are too low.
-    model: identifier.
+    Attributes
+    ----------
+    density : Density
+        The guess; its comment says that it is one.
+    error : float
+        NMAE that is to be expected against the DFT of the training set.
+    limit : float
+        What 90 % of materials of unseen formulas stay below. NaN where the model was never calibrated.
+    valence : Mapping[str, float]
+        Symbol -> electrons that the density has of each such atom.
+    remarks : tuple[str, ...]
+        Each way in which the structure is unlike the training set; then error and limit are too low.
+    model : str
+        Identifier.
     """
 
     density: Density
@@ -64,14 +72,31 @@ def estimate(
 ) -> Estimate:
     """The density of a structure by the model of difference densities: atoms superposed, and what bonds change.
 
-    structure: a `Crystal`, `ase.Atoms`, a pymatgen `Structure`, or a `Density`, whose structure alone counts.
-    grid: points along each axis; or spacing: Å, at most, between points; 0.1 Å where neither is given.
-    model: a `DensityModel` or the path of one; that of the catalog by default.
+    The electron count is that of the potentials of the training set.
 
-    The electron count is that of the potentials of the training set. Raises `DensityError` (or a subclass) for a
-    structure that has no density: no atoms, atoms on top of each other, partial occupancy; `DensityModelError` for an
-    element that the model does not know.
+    Parameters
+    ----------
+    structure : Crystal | Density | ase.Atoms | pymatgen.core.Structure
+        A `Crystal`, `ase.Atoms`, a pymatgen `Structure`, or a `Density`, whose structure alone counts.
+    grid : tuple[int, int, int] | None
+        Points along each axis; or spacing: Å, at most, between points; 0.1 Å where neither is given.
+    model : DensityModel | str | os.PathLike[str] | None
+        A `DensityModel` or the path of one; that of the catalog by default.
 
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    DensityError
+        (or a subclass) for a structure that has no density: no atoms, atoms on top of each other, partial
+        occupancy.
+    DensityModelError
+        For an element that the model does not know.
+
+    Examples
+    --------
     >>> estimate(chgdb.open()["mp-149"].crystal).density         # doctest: +SKIP
     """
     chosen = model if isinstance(model, DensityModel) else models.load(model)

@@ -17,9 +17,21 @@ from .urls import is_url, public
 def extract(catalog: Catalog, ids: Iterable[str], out: str | os.PathLike[str], *, replace: bool = False) -> None:
     """Write a store with these materials only: the same payloads, extras, columns and priors.
 
-    replace: put it in the place of a store that is there already, which may be the catalog's own.
-    Raises `UnknownMaterialError` for an id that the catalog does not have, `StoreError` where `out` exists or cannot
-    be written.
+    Parameters
+    ----------
+    catalog : Catalog
+        Where the rows come from.
+    ids : Iterable[str]
+        Material ids.
+    replace : bool
+        Put it in the place of a store that is there already, which may be the catalog's own.
+
+    Raises
+    ------
+    UnknownMaterialError
+        For an id that the catalog does not have.
+    StoreError
+        Where `out` exists or cannot be written.
     """
     target = Path(out)
     if os.path.lexists(target) and not replace:

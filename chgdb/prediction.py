@@ -54,6 +54,8 @@ class Predicted:
     def rounded(self) -> tuple[str, str]:
         """Value and standard deviation as texts, both to the second digit of the standard deviation.
 
+        Examples
+        --------
         >>> Predicted(97.8321, 8.4412, "GPa").rounded(), Predicted(-0.001, 0.2, "eV").rounded()
         (('97.8', '8.4'), ('0.00', '0.20'))
         """

@@ -49,8 +49,21 @@ _STEP = 4 << 20
 
 @dataclass(frozen=True)
 class Publication:
-    """What `publish` did. url: where chgdb opens it. zarr_url: where plain Zarr readers do. changed: False where this
-    version was there already. files, bytes: of the store; sent: bytes of the files that were not there yet."""
+    """What `publish` did.
+
+    Attributes
+    ----------
+    url : str
+        Where chgdb opens it.
+    zarr_url : str
+        Where plain Zarr readers do.
+    changed : bool
+        False where this version was there already.
+    files, bytes : int
+        Of the store.
+    sent : int
+        Bytes of the files that were not there yet.
+    """
 
     url: str
     zarr_url: str
@@ -63,7 +76,13 @@ class Publication:
 
 @dataclass(frozen=True)
 class Pulled:
-    """What `pull` did. received: bytes that came over the network; the rest was there."""
+    """What `pull` did.
+
+    Attributes
+    ----------
+    received : int
+        Bytes that came over the network; the rest was there.
+    """
 
     path: str
     url: str
@@ -85,9 +104,26 @@ def publish(
     """Copy a finished store to a folder or a URL that fsspec writes to (s3, gs, ...); readers see the old or the new.
 
     Every file is compared with its checksum on the way; a manifest, release.json, names them all with SHA-256.
-    keep: how many releases stay in a bucket; readers that began with an older one have to begin again.
-    options: for the file system, as in `fsspec.filesystem`.
-    Raises `StoreError` where the store is damaged, `RemoteError` where the place cannot be written to.
+
+    Parameters
+    ----------
+    store : str | os.PathLike[str] | None
+        Folder of the store.
+    keep : int
+        How many releases stay in a bucket; readers that began with an older one have to begin again.
+    options : dict[str, Any] | None
+        For the file system, as in `fsspec.filesystem`.
+
+    Returns
+    -------
+    Publication
+
+    Raises
+    ------
+    StoreError
+        Where the store is damaged.
+    RemoteError
+        Where the place cannot be written to.
     """
     source = open_catalog(store).store
     if not source.checksums:  # what there is to publish is what they list
@@ -260,9 +296,22 @@ def pull(
 ) -> Pulled:
     """Bring a whole store from a URL to a folder; call it again after an interruption to go on.
 
-    out: the folder; the last part of the URL unless given. A store that is there already is replaced when all files
+    Parameters
+    ----------
+    out : str | os.PathLike[str] | None
+        The folder; the last part of the URL unless given. A store that is there already is replaced when all files
         are here and right, and what it shares with the new version is not fetched again.
-    Raises `RemoteError` where the server fails, `StoreError` where the folder cannot be written or is something else.
+
+    Returns
+    -------
+    Pulled
+
+    Raises
+    ------
+    RemoteError
+        Where the server fails.
+    StoreError
+        Where the folder cannot be written or is something else.
     """
     target = Path(out) if out is not None else Path(public(url).rstrip("/").rpartition("/")[2])
     if not target.name:

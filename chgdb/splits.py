@@ -114,7 +114,24 @@ def assign(
 def split(
     ids: Sequence[str], formulas: Sequence[str], paper_split: Sequence[str | None] | None = None
 ) -> dict[str, list[str]]:
-    """Ids of each part, in the order given; see `assign`.
+    """Ids of each part, in the order given.
+
+    Parameters
+    ----------
+    ids : Sequence[str]
+        Material ids.
+    formulas, paper_split
+        Of each of them, as `formulas` and `paper` of `assign`.
+
+    Returns
+    -------
+    dict[str, list[str]]
+        "train", "validation" and "test" -> ids.
+
+    Raises
+    ------
+    SplitError
+        Where the lengths differ or a part is unknown.
 
     Examples
     --------

@@ -5,6 +5,7 @@ A name that has moved stays where it was for two minor versions, with a Deprecat
 
 from __future__ import annotations
 
+import inspect
 import pydoc
 import re
 import subprocess
@@ -93,3 +94,33 @@ def test_the_version_is_said_once() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'dynamic = ["version"]' in project
     assert not re.search(r'^version = "', project, re.MULTILINE)
+
+
+def callables() -> list[str]:
+    """Functions and public methods of the API page with parameters."""
+    found = []
+    for dotted in documented():
+        if dotted.endswith("Dataset"):
+            continue  # needs torch
+        thing = pydoc.locate(dotted)
+        if inspect.isfunction(thing):
+            found.append(dotted)
+        elif inspect.isclass(thing) and not issubclass(thing, Exception):
+            found += [f"{dotted}.{name}" for name, _ in inspect.getmembers(thing, inspect.isfunction) if name[0] != "_"]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("dotted", callables())
+def test_docstrings_are_in_numpy_style(dotted: str) -> None:
+    """Sections that standard tools render, naming parameters that there are."""
+    function = pydoc.locate(dotted)
+    text = inspect.getdoc(function) or ""
+    names = set(inspect.signature(function).parameters) - {"self", "cls"}
+    assert not re.search(rf"^({'|'.join(names) or '(?!)'}): ", text, re.MULTILINE), "name: text is not NumPy style"
+    assert not re.search(r"^Raises `", text, re.MULTILINE), "errors belong into a section Raises"
+    section = re.search(r"^Parameters\n-+\n((?:.+\n?|\n(?= ))*)", text, re.MULTILINE)
+    listed = re.findall(r"^(\w[\w, ]*?)(?: :.*)?$", section[1], re.MULTILINE) if section else []
+    said = {name for line in listed for name in line.replace("*", "").split(", ")}
+    assert said <= names, f"{said - names} are no parameters of {dotted}"
+    if dotted.count(".") == 2 and dotted.split(".")[-1].islower() and len(names) > 2:
+        assert said, f"{dotted} explains none of its {len(names)} parameters"

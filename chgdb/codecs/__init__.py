@@ -73,11 +73,25 @@ def encode(
 ) -> Encoded:
     """Encode and verify: the bytes are decoded again and the NMAE of every channel measured.
 
-    tolerance: largest NMAE allowed for each channel (a fraction); 0 asks for the `lossless` codec.
-    codec: a name, or "auto": `fourier` where the grid resolves the density, `realspace` for all-electron files, the
+    Parameters
+    ----------
+    density : Density
+        What to work on.
+    tolerance : float
+        Largest NMAE allowed for each channel (a fraction); 0 asks for the `lossless` codec.
+    codec : str
+        A name, or "auto": `fourier` where the grid resolves the density, `realspace` for all-electron files, the
         smaller of both in between.
-    Raises `CodecError` where the tolerance is not a number from 0 to 1, the codec does not exist, or the decoded
-    values miss the tolerance.
+
+    Returns
+    -------
+    Encoded
+
+    Raises
+    ------
+    CodecError
+        Where the tolerance is not a number from 0 to 1, the codec does not exist, or the decoded values miss the
+        tolerance.
     """
     if not 0 <= tolerance < 1:
         raise CodecError(f"tolerance {tolerance!r} is not a fraction from 0 to 1; 1e-4 means 0.01 %")
@@ -130,10 +144,27 @@ def decode(
 ) -> Density:
     """Density of a payload, on its native grid or straight from the coefficients on another.
 
-    max_values: grid points times channels that the payload may claim; unless given 2^24 or 2^14 for each of its bytes,
+    Parameters
+    ----------
+    payload : bytes
+        Bytes of a record.
+    grid : tuple[int, int, int] | None
+        Grid points along each lattice vector; the native grid unless given.
+    max_values : int | None
+        Grid points times channels that the payload may claim; unless given 2^24 or 2^14 for each of its bytes,
         whichever is more: a few bytes can stand for a constant density on a grid that fills the memory.
-    Raises `CodecError` for bytes that are no payload, a codec of a later version, a missing or different prior, or a
-    claim beyond `max_values`; `DensityError` for a `grid` beyond the memory of this machine.
+
+    Returns
+    -------
+    Density
+
+    Raises
+    ------
+    CodecError
+        For bytes that are no payload, a codec of a later version, a missing or different prior, or a claim beyond
+        `max_values`
+    DensityError
+        For a `grid` beyond the memory of this machine.
     """
     module = _module_of(payload)
     claimed = module.header(payload)
@@ -153,7 +184,17 @@ def decode(
 
 
 def header(payload: bytes) -> Header:
-    """Crystal, grid and channels of a payload, in microseconds. Raises `CodecError` as `decode` does."""
+    """Crystal, grid and channels of a payload, in microseconds.
+
+    Returns
+    -------
+    Header
+
+    Raises
+    ------
+    CodecError
+        As `decode` does.
+    """
     return _module_of(payload).header(payload)
 
 

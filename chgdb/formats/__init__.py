@@ -49,10 +49,26 @@ def formats() -> dict[str, ModuleType]:
 def read(path: str | os.PathLike[str], *, format: str | None = None, elements: Sequence[str] | None = None) -> Density:
     """Read a density; plain, gzip, bzip2, xz or Zstandard.
 
-    format: a name of `formats()`; guessed from the file's name, else from its content.
-    elements: symbol of each species, for CHGCARs of VASP 4, which do not name them.
-    Raises `FormatError`: one line with file, line and what was expected.
+    Parameters
+    ----------
+    path : str | os.PathLike[str]
+        Of the file.
+    format : str | None
+        A name of `formats()`; guessed from the file's name, else from its content.
+    elements : Sequence[str] | None
+        Symbol of each species, for CHGCARs of VASP 4, which do not name them.
 
+    Returns
+    -------
+    Density
+
+    Raises
+    ------
+    FormatError
+        One line with file, line and what was expected.
+
+    Examples
+    --------
     >>> density = read("CHGCAR.gz")                   # doctest: +SKIP
     """
     with open_reader(path) as reader:
@@ -92,9 +108,22 @@ def read_structure(path: str | os.PathLike[str], *, elements: Sequence[str] | No
 def write(path: str | os.PathLike[str], density: Density, *, format: str | None = None) -> None:
     """Write a density; compressed where the name ends in .gz, .bz2, .xz or .zst. The file appears only when complete.
 
-    format: a name of `formats()`; guessed from the file's name.
-    Raises `FormatError` for a folder, a name that tells no format, and a format that is only read.
+    Parameters
+    ----------
+    path : str | os.PathLike[str]
+        Of the file.
+    density : Density
+        What to work on.
+    format : str | None
+        A name of `formats()`; guessed from the file's name.
 
+    Raises
+    ------
+    FormatError
+        For a folder, a name that tells no format, and a format that is only read.
+
+    Examples
+    --------
     >>> write("CHGCAR", density)                      # doctest: +SKIP
     """
     module = _by_name(path) if format is None else REGISTRY.get(format)

@@ -162,6 +162,23 @@ def decode(
 ) -> Density:
     """Density of a latent, as `Autoencoder.decode`, after a look at the memory that it takes.
 
+    Parameters
+    ----------
+    model : Autoencoder
+        The one that made the latent.
+    integers : np.ndarray
+        (channel, z, y, x), the latent in steps of its quantisation.
+    crystal : Crystal
+        The structure.
+    grid : tuple[int, int, int]
+        Grid points along each lattice vector.
+    n_electrons : float | None
+        Of the cell; models of difference densities need it.
+    rescale : bool
+        Multiply the density so that it has exactly that many electrons.
+    symmetric : bool
+        Keep what has the symmetry of the crystal.
+
     Returns
     -------
     Density

@@ -185,7 +185,17 @@ class Cache:
             return None
 
     def clear(self) -> CacheInfo:
-        """Remove everything; what was there. Raises `StoreError` where something cannot be removed."""
+        """Remove everything; what was there.
+
+        Returns
+        -------
+        CacheInfo
+
+        Raises
+        ------
+        StoreError
+            Where something cannot be removed.
+        """
         found = self.info()
         for path, _ in self._entries():
             try:
