@@ -53,11 +53,24 @@ OnDuplicate = Literal["refuse", "replace"]
 class BuildReport:
     """What a build did.
 
-    added, replaced: ids now in the store; skipped: ids that the store already held from the same file with the same
-    settings; refused: (path or id, reason in one line); left_out: (path, reason) of files that hold what another one
-    that was taken holds; notes: what else to know of the inputs, a line each; updated: ids that were there already and
-    have new values of properties; latents: what became of them, where they were asked for; predictions: the model that
-    has predicted properties, "" where none has.
+    Attributes
+    ----------
+    added, replaced : tuple[str, ...]
+        Ids now in the store.
+    skipped : tuple[str, ...]
+        Ids that the store already held from the same file with the same settings.
+    refused : tuple[tuple[str, str], ...]
+        (path or id, reason in one line).
+    left_out : tuple[tuple[str, str], ...]
+        (path, reason) of files that hold what another one that was taken holds.
+    notes : tuple[str, ...]
+        What else to know of the inputs, a line each.
+    updated : tuple[str, ...]
+        Ids that were there already and have new values of properties.
+    latents : LatentReport | None
+        What became of them, where they were asked for.
+    predictions : str
+        The model that has predicted properties, "" where none has.
     """
 
     path: str
@@ -193,10 +206,20 @@ def build_from(
 ) -> BuildReport:
     """Pack densities that a function returns; otherwise as `building.build`.
 
-    load: id -> (density, metadata), with metadata column name -> number, text, bool or None. With several workers or
-        a scheduler it must be picklable (a function of a module) and is called in the workers, once per density; for
-        `prior="fit"` it is called here once more. A call that raises a `ChgdbError` refuses that material.
-    columns: attributes of the metadata's columns: `units`, `long_name`, and any others (`source`, `comment`).
+    Parameters
+    ----------
+    ids : Sequence[str]
+        Material ids.
+    load : Callable[[str], tuple[Density, Mapping[str, Any]]]
+        Id -> (density, metadata), with metadata column name -> number, text, bool or None. With several workers or
+        a scheduler it must be picklable (a function of a module) and is called in the workers, once per density;
+        for `prior="fit"` it is called here once more. A call that raises a `ChgdbError` refuses that material.
+    columns : Mapping[str, Mapping[str, str]] | None
+        Attributes of the metadata's columns: `units`, `long_name`, and any others (`source`, `comment`).
+
+    Returns
+    -------
+    BuildReport
     """
     refused = []
     sources: dict[str, str] = {}
