@@ -14,6 +14,8 @@ _LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")
 #: The same where the password holds a blank, a slash, ? or #, which it should hold as %20, %2F, %3F and %23.
 _ODD_LOGIN = re.compile(r"(?<=://)(?!\[)[^/?#\s:@]*:(?=[^\s/?#])(?!\d*(?:[/?#\s]|$))[^@]*@", re.DOTALL)
 _BLANK_LOGIN = re.compile(r"(?<=://)[^/?#\s:@]+:(?!\s)[^/?#\s]*\s[^/?#]*@")
+#: The login in a text, whatever quotes are in it; what comes before the @ of these schemes is no login.
+_LOGIN_IN_TEXT = re.compile(r"(?<!github)(?<!abfs)(?<!abfss)(?<!wasb)(?<!wasbs)://[^/?#\s]*@")
 _IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s\"'<>]*")
 #: Schemes whose part before the @ names a container or a repository, unless it holds a colon.
 _CONTAINERS = ("abfs", "abfss", "wasb", "wasbs")
@@ -104,7 +106,12 @@ def without_secrets(text: str) -> str:
     """
     if "://" not in text:
         return text
-    return _IN_TEXT.sub(lambda match: public(match[0]), _BLANK_LOGIN.sub("", text))
+    text = _LOGIN_IN_TEXT.sub("://", _BLANK_LOGIN.sub("", text))
+    return _IN_TEXT.sub(lambda match: public(match[0]), text)
+
+
+def _spellings(piece: str) -> tuple[str, ...]:
+    return piece, unquote(piece), *(quote(piece, safe, errors="surrogatepass") for safe in ("/", ""))
 
 
 def without_secrets_of(url: str, text: str) -> str:
@@ -113,7 +120,7 @@ def without_secrets_of(url: str, text: str) -> str:
     login = url.partition("://")[2].rpartition("@")[0] if "@" in url and "://" in url else ""
     query = url.partition("?")[2]
     pieces = [login, login.partition(":")[2], query, *(pair.partition("=")[2] for pair in query.split("&"))]
-    spellings = {spelling for piece in pieces for spelling in (piece, unquote(piece), quote(piece), quote(piece, ""))}
+    spellings = {spelling for piece in pieces for spelling in _spellings(piece)}
     for piece in sorted(spellings, key=len, reverse=True):
         if len(piece) > 2:
             text = text.replace(piece, "...")

@@ -110,7 +110,7 @@ class HttpTransport:
 
     def _address(self, key: str) -> str:
         path = (self._base.path or "").rstrip("/")
-        return self._base._replace(path=f"{path}/{quote(key)}" if key else self._base.path).url
+        return self._base._replace(path=f"{path}/{quote(key, errors='surrogatepass')}" if key else self._base.path).url
 
     def _name(self, key: str) -> str:
         return f"{self.url.rstrip('/')}/{key}" if key else self.url

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +16,7 @@ import chgdb
 from chgdb.errors import ChgdbError
 from chgdb.remote.connect import connect, read_file
 from chgdb.remote.proxies import proxy_for
+from chgdb.remote.transport import Answer
 from chgdb.urls import is_url, public, url_path, without_secrets
 from chgdb_cli.main import _exit_code
 
@@ -56,6 +59,7 @@ def said(action) -> str:
         f"https://me:w#{SECRET}@host/x",
         f"https://me:w {SECRET}@host/x",
         f"https://me:a::{SECRET}@host/x",
+        f"https://me:a'b\"<>{SECRET}@host/x",
         f"sftp://me:a::{SECRET}@host/x",
         f"s3://key:{SECRET}@bucket/x",
         f"https://host/x?X-Amz-Signature={SECRET}",
@@ -520,3 +524,35 @@ def test_a_kept_connection_that_was_closed_is_no_failure():
     with scripted(answer(b"first"), answer(b"second")) as server:  # says nothing of closing, and closes
         transport = connect(server.url)
         assert [transport.get("x").data for _ in range(2)] == [b"first", b"second"]
+
+
+def test_commands_without_a_url_import_no_client():
+    code = (
+        "import sys, chgdb; chgdb.open()['mp-149'].density;"
+        "print([m for m in ('urllib3', 'idna', 'http.client', 'ssl', 'fsspec') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_another_package_can_offer_a_transport(monkeypatch: pytest.MonkeyPatch):
+    """An entry point, as an installed package has it."""
+    from importlib.metadata import EntryPoint
+
+    point = EntryPoint("shelf", "test_hostile:_shelf", "chgdb.transports")
+    monkeypatch.setattr("chgdb.remote.connect.offered", lambda group: {"shelf": point})
+    assert read_file("shelf://book") == b"shelf://book"
+
+
+class _Shelf:
+    writable = False
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def get(self, key: str, start=None, stop=None, *, fresh: bool = False, known: str = "") -> Answer:
+        return Answer(self.url.encode())
+
+
+def _shelf(url: str, options: dict) -> _Shelf:
+    return _Shelf(url)
