@@ -526,3 +526,17 @@ def test_installed_catalogs_by_name(path: Path, tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path
     )
     assert done.stdout.split() == ["12", str(path)]
+
+
+def test_two_colons_in_the_path_of_a_store(tmp_path, monkeypatch):
+    """A chain of URLs has them as well; what exists here is a path."""
+    from fields import total
+
+    monkeypatch.chdir(tmp_path)
+    os.makedirs("opt::static/2")
+    chgdb.write("opt::static/2/CHGCAR", total("fcc", (8, 8, 8)))
+    assert chgdb.build("opt::static/a.zarr", "opt::static/2/CHGCAR").added == ("2",)
+    assert chgdb.build("opt::static/a.zarr", "opt::static").skipped == ("2",)
+    catalog = chgdb.open("opt::static/a.zarr")
+    assert catalog["2"].formula == "Al"
+    assert catalog.to_xarray()["formula"].values.tolist() == ["Al"]
