@@ -279,9 +279,15 @@ class Density:
 
     @classmethod
     def from_pymatgen(cls, volumetric: pymatgen.io.vasp.Chgcar) -> Density:
-        """From a pymatgen `Chgcar` or another of its VolumetricData that holds ρ·V."""
+        """From a pymatgen `Chgcar`, or a class of one's own that holds ρ·V.
+
+        Raises `DensityError` for its Locpot, Elfcar and bare VolumetricData, whose values are something else.
+        """
         from . import augmentation
 
+        name = type(volumetric).__name__
+        if name in ("Locpot", "Elfcar", "VolumetricData"):
+            raise DensityError(f"a {name} of pymatgen holds no ρ·V for certain; make a Chgcar of what does")
         crystal = Crystal.from_pymatgen(volumetric.structure)
         data = volumetric.data
         names = ["total"] + [key for key in ("diff", "diff_x", "diff_y", "diff_z") if key in data]

@@ -27,7 +27,8 @@ ELECTRONEGATIVITY: tuple[float, ...] = tuple(
 """.split()
 )
 
-_NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS)}
+#: Deuterium and tritium are hydrogen with symbols of their own.
+_NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS)} | {"D": 1, "T": 1}
 
 
 def atomic_number(symbol: str) -> int:
@@ -35,8 +36,8 @@ def atomic_number(symbol: str) -> int:
 
     Raises `DensityError` for anything that is not a symbol of the periodic table.
 
-    >>> atomic_number("Si")
-    14
+    >>> atomic_number("Si"), atomic_number("D")
+    (14, 1)
     """
     try:
         return _NUMBERS[symbol]

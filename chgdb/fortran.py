@@ -1,4 +1,4 @@
-"""One number as Fortran prints it."""
+"""Numbers as Fortran prints them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,26 @@ def parse_number(token: bytes) -> float:
             if math.isfinite(value):
                 return value
     raise ValueError(describe(token))
+
+
+def fields(line: bytes) -> list[bytes]:
+    """The fields of a line, also where they filled their columns and no blank was left between them.
+
+    Such fields have the same number of decimals, as one Fortran or C format gives them.
+
+    >>> fields(b"-10.500000-10.500000  0.500000 T")
+    [b'-10.500000', b'-10.500000', b'0.500000', b'T']
+    >>> fields(b"100.2500100.5000 .FALSE.")
+    [b'100.2500', b'100.5000', b'.FALSE.']
+    """
+    found = []
+    for token in line.split():
+        parts = [token]
+        if token.count(b".") > 1:
+            decimals = len(token) - token.rindex(b".") - 1
+            parts = re.findall(rb"[+-]?\d*\.\d{%d}" % decimals, token)
+        found += parts if b"".join(parts) == token else [token]
+    return found
 
 
 def describe(token: bytes) -> str:

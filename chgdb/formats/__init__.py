@@ -6,6 +6,8 @@ A format is a module with
     recognises(head: bytes) -> bool                    whether a file that begins with these bytes is of this format
     read(reader, *, elements=None) -> Density          from a `streams.Reader`
     write(stream, density)                             to a binary stream; absent where the format is only read
+    ONE_CHANNEL = True                                 where a file has one field: then write takes `channel="total"`
+    BINARY = True                                      where files have a signature, as archives have
 
 and a line in the table below, or an entry point of the group `chgdb.formats` in another package. Names and contents
 that a format of chgdb knows are its own, whatever other packages say. `chgdb.testing.check_format` tests one.
@@ -15,7 +17,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from itertools import chain
 from types import ModuleType
 
@@ -23,10 +24,15 @@ from ..density import Crystal, Density
 from ..errors import FormatError
 from ..plugins import Registry
 from .chgcar import text_bytes
+from .content import by_signature, what_it_is
 from .extras import pack_extras, unpack_extras
-from .streams import bare_name, open_reader, open_writer
+from .names import cannot_be_written, has_suffix, matching
+from .streams import Reader, bare_name, open_reader, open_writer
 
-__all__ = ["formats", "pack_extras", "read", "read_structure", "text_bytes", "unpack_extras", "write"]
+__all__ = [
+    "format_of_name", "formats", "left_out", "output_format", "pack_extras", "read", "read_structure", "text_bytes",
+    "unpack_extras", "write",
+]  # fmt: skip
 
 _HEAD = 4096  # bytes by which a format is recognised
 
@@ -72,16 +78,35 @@ def read(path: str | os.PathLike[str], *, format: str | None = None, elements: S
     >>> density = read("CHGCAR.gz")                   # doctest: +SKIP
     """
     with open_reader(path) as reader:
-        module = _by_name(path) if format is None else REGISTRY.get(format)
-        if module is None:
-            head = reader.peek(_HEAD)
-            if not head:
-                raise reader.error("the file is empty", 1)
-            module = next((known for _, known in _all() if known.recognises(head)), None)
-        if module is None:
-            known = ", ".join(REGISTRY.names())
-            raise FormatError(f"{reader.name}: neither name nor content tell the format; name it, one of {known}")
-        return module.read(reader, elements=elements)
+        return _reading(reader, bare_name(path), format).read(reader, elements=elements)
+
+
+def _reading(reader: Reader, name: str, format: str | None) -> ModuleType:
+    """The format that a file is read as: what it holds decides before its name."""
+    head = reader.peek(_HEAD)
+    if not head:
+        raise reader.error("the file is empty", 1)
+    named = format_of_name(name) if format is None else format
+    module = None if named is None else REGISTRY.get(named)
+    what = by_signature(head)
+    if module is not None and module.recognises(head) and (what is None or _is_binary(module)):
+        return module
+    if format is None:
+        for _, known in _all():
+            if known.recognises(head) and (what is None or _is_binary(known)):
+                return known
+    what = what or what_it_is(head, name)
+    if what is not None:
+        raise FormatError(f"{reader.name}: {what}")
+    if module is None:
+        known_names = ", ".join(REGISTRY.names())
+        raise FormatError(f"{reader.name}: neither name nor content tell the format; name it, one of {known_names}")
+    return module
+
+
+def _is_binary(module: ModuleType) -> bool:
+    """Whether a format is for files with a signature. Those of text take an archive of a text for one."""
+    return getattr(module, "BINARY", False)
 
 
 def read_structure(path: str | os.PathLike[str], *, elements: Sequence[str] | None = None) -> Density | Crystal:
@@ -98,6 +123,10 @@ def read_structure(path: str | os.PathLike[str], *, elements: Sequence[str] | No
 
     if structures.is_poscar(path):
         with open_reader(path) as reader:
+            head = reader.peek(_HEAD)
+            what = by_signature(head) or (None if chgcar.recognises(head) else what_it_is(head))
+            if what is not None:
+                raise FormatError(f"{reader.name}: {what}")
             return chgcar.read_structure(reader, elements=elements)
     if structures.is_other(path):
         with open_reader(path) as reader:
@@ -105,7 +134,9 @@ def read_structure(path: str | os.PathLike[str], *, elements: Sequence[str] | No
     return read(path, elements=elements)
 
 
-def write(path: str | os.PathLike[str], density: Density, *, format: str | None = None) -> None:
+def write(
+    path: str | os.PathLike[str], density: Density, *, format: str | None = None, channel: str | None = None
+) -> None:
     """Write a density; compressed where the name ends in .gz, .bz2, .xz or .zst. The file appears only when complete.
 
     Parameters
@@ -115,7 +146,9 @@ def write(path: str | os.PathLike[str], density: Density, *, format: str | None 
     density : Density
         What to work on.
     format : str | None
-        A name of `formats()`; guessed from the file's name.
+        A name of `formats()`; guessed from the file's name, of which the longest suffix decides.
+    channel : str | None
+        Of a format that holds one field (cube), the one to write; the total density unless given. See `left_out`.
 
     Raises
     ------
@@ -126,29 +159,71 @@ def write(path: str | os.PathLike[str], density: Density, *, format: str | None 
     --------
     >>> write("CHGCAR", density)                      # doctest: +SKIP
     """
-    module = _by_name(path) if format is None else REGISTRY.get(format)
-    if module is None or not hasattr(module, "write"):
-        writable = {name: known for name, known in formats().items() if hasattr(known, "write")}
-    if module is None:
-        patterns = ", ".join(pattern for known in writable.values() for pattern in known.NAMES)
-        if os.path.isdir(path):
-            raise FormatError(f"{os.fspath(path)}: is a folder; name the file to write")
-        raise FormatError(f"{os.fspath(path)}: the name tells no format ({patterns}); name the format")
+    module = REGISTRY.get(output_format(path) if format is None else format)
     if not hasattr(module, "write"):
-        name = next(name for name, known in formats().items() if known is module)
-        raise FormatError(f"{os.fspath(path)}: the format {name} is only read; write one of {', '.join(writable)}")
+        raise FormatError(f"{os.fspath(path)}: the format {_name(module)} is only read; write one of {_writable()}")
+    options = {}
+    if channel is not None:
+        if not getattr(module, "ONE_CHANNEL", False):
+            raise FormatError(f"{os.fspath(path)}: a {_name(module)} holds all channels; one alone goes to a cube")
+        if channel not in density.channels:
+            raise FormatError(f"{os.fspath(path)}: there is no channel {channel!r}; {', '.join(density.channels)}")
+        options["channel"] = channel
     with open_writer(path) as stream:
-        module.write(stream, density)
+        module.write(stream, density, **options)
+
+
+def left_out(path: str | os.PathLike[str], density: Density, *, format: str | None = None) -> list[str]:
+    """The channels of a density that `write` leaves out of a file of this name or format, such as a cube."""
+    module = REGISTRY.get(output_format(path) if format is None else format)
+    return list(density.channels)[1:] if getattr(module, "ONE_CHANNEL", False) else []
+
+
+def format_of_name(name: str) -> str | None:
+    """The format that a file has by its name (without folder and compression), None where that tells none.
+
+    The longest suffix decides before the beginning: what a suffix of another kind of file follows is none.
+
+    >>> [format_of_name(n) for n in ("CHGCAR.relax2", "CHGCAR.cube", "CHG.npz", "CHGCAR.png", "CHGCAR.tar")]
+    ['chgcar', 'cube', 'npz', None, None]
+    """
+    own = matching(name, {known: module.NAMES for known, module in REGISTRY.own()})
+    return own or matching(name, {known: module.NAMES for known, module in REGISTRY.others()})
+
+
+def output_format(path: str | os.PathLike[str], default: str | None = None) -> str:
+    """The format that a file of this name is written in.
+
+    default: where the name says nothing. Raises `FormatError` where it says something that cannot be written, or
+    nothing and there is no default.
+    """
+    name, shown = bare_name(path), os.fspath(path)
+    known = format_of_name(name)
+    if known is not None:
+        return known
+    reason = cannot_be_written(name)
+    if reason:
+        raise FormatError(f"{shown}: {reason} cannot be written; write one of {_writable()}")
+    if default is not None and not has_suffix(name):
+        return default
+    if os.path.isdir(path):
+        raise FormatError(f"{shown}: is a folder; name the file to write")
+    patterns = ", ".join(pattern for module in _with_write().values() for pattern in module.NAMES)
+    raise FormatError(f"{shown}: the name tells no format ({patterns}); name the format")
+
+
+def _with_write() -> dict[str, ModuleType]:
+    return {name: known for name, known in formats().items() if hasattr(known, "write")}
+
+
+def _writable() -> str:
+    return ", ".join(_with_write())
+
+
+def _name(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
 
 
 def _all() -> Iterator[tuple[str, ModuleType]]:
     """Every format, those of other packages only where no other is taken."""
     return chain(REGISTRY.own(), REGISTRY.others())
-
-
-def _by_name(path: str | os.PathLike[str]) -> ModuleType | None:
-    name = bare_name(path)
-    for _, module in _all():
-        if any(fnmatchcase(name, pattern) for pattern in module.NAMES):
-            return module
-    return None

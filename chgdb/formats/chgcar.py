@@ -11,12 +11,14 @@ Extras (see `extras`), each only where the file has it:
     after               channel -> text between its values and the next block or the end: augmentation occupancies and
                         per-ion lines, byte for byte
     line_end            "\\r\\n"
+    steps               of how many steps in the file this is the last
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from itertools import groupby
 from typing import IO, Any
@@ -24,29 +26,35 @@ from typing import IO, Any
 import numpy as np
 
 from ..density import CHANNELS, Crystal, Density
-from ..elements import SYMBOLS, atomic_number
+from ..elements import atomic_number
 from ..errors import DensityError, FormatError
-from ..fortran import LONGEST, describe, parse_number
+from ..fortran import LONGEST, describe, fields, parse_number
 from .numbers import FIELD, PER_LINE, check_lengths, lines_of_five, read_pieces
+from .quantities import vasp_quantity
 from .streams import Reader, bare_name, text_to_bytes
 
 NAMES = ("CHGCAR*", "*CHGCAR", "CHG", "CHG[._-]*", "*.CHG", "AECCAR*", "*.AECCAR?", "PARCHG*", "*.PARCHG", "*.vasp")
 
-#: Files of the same layout whose values are no density; only their names tell.
-_OTHERS = re.compile(r"(LOCPOT|ELFCAR|TAUCAR)", re.IGNORECASE)
 _INTEGER = re.compile(rb"[+-]?\d{1,9}")
 _SECTION = re.compile(rb"\s*augmentation occupancies\s*(\(imaginary part\))?(.*?)\s*", re.DOTALL)
+_HEADER = (0, 0, 0)  # in place of a grid: a further step begins
 _DIGITS = 2 * LONGEST  # decimal digits of header arithmetic: products of two tokens are exact
 
 
 def recognises(head: bytes) -> bool:
     """Whether text begins like a POSCAR: a scale on line 2 and three lattice vectors."""
     lines = head.split(b"\n")[1:5]
-    try:
-        rows = [[parse_number(token) for token in line.split()] for line in lines]
-    except ValueError:
-        return False
-    return [len(row) for row in rows] in ([1, 3, 3, 3], [3, 3, 3, 3])
+    return [_leading_numbers(line) for line in lines] in ([1, 3, 3, 3], [3, 3, 3, 3])
+
+
+def _leading_numbers(line: bytes) -> int:
+    """How many numbers a line begins with; words after them are a comment."""
+    count = 0
+    for token in fields(line)[:5]:
+        if not _is_number(token) or token.strip(b"*") == b"":
+            break
+        count += 1
+    return count
 
 
 def text_bytes(density: Density) -> int:
@@ -64,11 +72,23 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
 
     elements: symbol of each species in the file's order, for files of VASP 4, which do not name them. Where the file
         names them, it wins.
+    A file of several steps, as molecular dynamics write a CHG: the last one, and how many there are in `extras`.
     Raises `FormatError` with file and line for anything that is not a complete, finite density.
     """
-    other = _OTHERS.match(bare_name(reader.name))
+    other = vasp_quantity(bare_name(reader.name))
     if other:
-        raise reader.error(f"{other[0]} holds no charge density; name a CHGCAR, CHG, AECCAR or PARCHG", 1)
+        raise reader.error(f"holds no charge density, by its name {other}; name a CHGCAR, CHG, AECCAR or PARCHG", 1)
+    steps = 1
+    density, more = _read_step(reader, elements)
+    while more:
+        del density  # before the next one takes memory
+        density, more = _read_step(reader, elements)
+        steps += 1
+    return density if steps == 1 else replace(density, extras={**density.extras, "steps": steps})
+
+
+def _read_step(reader: Reader, elements: Sequence[str] | None) -> tuple[Density, bool]:
+    """A header and its blocks, and whether a further header follows."""
     crystal, extras = _read_header(reader, elements)
     grid = _read_grid(reader)
     blocks: list[np.ndarray] = []
@@ -77,7 +97,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
         blocks.append(_read_block(reader, grid, crystal.volume))
         text, following = _read_after(reader, len(crystal))
         after.append(text)
-        if following is None:
+        if following is None or following == _HEADER:
             break
         if following != grid:
             shapes = ["x".join(map(str, shape)) for shape in (following, grid)]
@@ -91,7 +111,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     if texts:
         extras["after"] = texts
     try:
-        return Density(crystal, dict(zip(names, blocks, strict=True)), extras)
+        return Density(crystal, dict(zip(names, blocks, strict=True)), extras), following == _HEADER
     except DensityError as error:
         raise reader.error(str(error)) from None
 
@@ -114,22 +134,22 @@ def _read_header(reader: Reader, elements: Sequence[str] | None) -> tuple[Crysta
     with localcontext() as context:
         context.prec = _DIGITS
         cell = np.array([[float(factor * x) for factor, x in zip(factors, row, strict=True)] for row in vectors])
-    labels, counts = _read_species(reader, elements)
-    numbers_of = [_element(reader, label) for label in labels]
-    line = _header_line(reader, "'Direct' or 'Cartesian'")
-    selective = line[:1] in b"Ss"
+    labels, counts, line = _read_species(reader, elements)
+    numbers_of = [_element(reader, label, line) for label in labels]
+    mode = _header_line(reader, "'Direct' or 'Cartesian'")
+    selective = mode[:1] in b"Ss"
     if selective:
-        line = _header_line(reader, "'Direct' or 'Cartesian'")
-    cartesian = line[:1] in b"CcKk"
-    if not cartesian and line[:1] not in b"Dd":
-        shown = line[:24].decode("ascii", "replace")
+        mode = _header_line(reader, "'Direct' or 'Cartesian'")
+    cartesian = mode[:1] in b"CcKk"
+    if not cartesian and mode[:1] not in b"Dd":
+        shown = mode[:24].decode("ascii", "replace")
         raise reader.error(f"expected 'Direct' or 'Cartesian', found {shown!r}")
     positions: list[list[float]] = []
     flags: list[str] = []
     numbers: list[int] = []
     for number, repeat in zip(numbers_of, counts, strict=True):
         for _ in range(repeat):
-            tokens = _header_line(reader, "the position of an atom").split()
+            tokens = fields(_header_line(reader, "the position of an atom"))
             positions.append(_floats(reader, tokens[:3], "a position: three numbers"))
             if selective:
                 flags.append(_flags(reader, tokens[3:6]))
@@ -170,7 +190,7 @@ def _floats(reader: Reader, tokens: list[bytes], expected: str) -> list[float]:
 def _decimals(reader: Reader, lengths: tuple[int, ...], expected: str) -> list[Decimal]:
     """The numbers at the start of the next line, exactly as written; words after them are a comment."""
     values: list[Decimal] = []
-    for token in _header_line(reader, expected).split()[: max(lengths)]:
+    for token in fields(_header_line(reader, expected))[: max(lengths)]:
         try:
             value = parse_number(token)
             if abs(value) > 1e30:
@@ -206,11 +226,13 @@ def _scale_factors(reader: Reader, scale: list[Decimal], vectors: list[list[Deci
         return [(-scale[0] / volume) ** (Decimal(1) / 3)] * 3
 
 
-def _read_species(reader: Reader, elements: Sequence[str] | None) -> tuple[list[str], list[int]]:
+def _read_species(reader: Reader, elements: Sequence[str] | None) -> tuple[list[str], list[int], int]:
+    """Label and number of atoms of each group, and the line that names them."""
     line = _header_line(reader, "the species or their counts")
     tokens = line.split()
     if _INTEGER.fullmatch(tokens[0]):  # VASP 4
         counts = _integers(reader, tokens, 0)
+        counts += _more_counts(reader, 1 << 20)
         if elements is None:
             raise reader.error(
                 f"a file of VASP 4, which does not name its {len(counts)} species: name them in the order of the "
@@ -220,12 +242,33 @@ def _read_species(reader: Reader, elements: Sequence[str] | None) -> tuple[list[
             raise reader.error(
                 f"{len(counts)} species, but the elements given are {len(elements)}: {', '.join(elements)}"
             )
-        return list(elements), counts
-    counts = _integers(reader, _header_line(reader, "the number of atoms of each species").split(), 0)
+        return list(elements), counts, reader.line
+    named = reader.line
+    while not _INTEGER.fullmatch((_peek_tokens(reader) or [b"0"])[0]):  # VASP breaks the line after 20 groups
+        tokens += _header_line(reader, "the species").split()
     labels = [_text(token) for token in tokens]
+    counts = _integers(reader, _header_line(reader, "the number of atoms of each species").split(), 0)
+    counts += _more_counts(reader, len(labels) - len(counts))
     if len(labels) != len(counts):
         raise reader.error(f"{len(counts)} numbers of atoms for {len(labels)} species")
-    return labels, counts
+    return labels, counts, named
+
+
+def _more_counts(reader: Reader, missing: int) -> list[int]:
+    """Counts on further lines, up to as many as are missing."""
+    counts: list[int] = []
+    while len(counts) < missing and (tokens := _peek_tokens(reader)) and all(map(_INTEGER.fullmatch, tokens)):
+        reader.readline()
+        counts += _integers(reader, tokens, 0)
+    return counts
+
+
+def _peek_tokens(reader: Reader) -> list[bytes]:
+    """The fields of the next line, without consuming it."""
+    line = reader.readline()
+    reader.give_back(line)
+    reader.line -= bool(line)
+    return line.split()
 
 
 def _integers(reader: Reader, tokens: list[bytes], smallest: int) -> list[int]:
@@ -238,13 +281,13 @@ def _integers(reader: Reader, tokens: list[bytes], smallest: int) -> list[int]:
     return values
 
 
-def _element(reader: Reader, label: str) -> int:
+def _element(reader: Reader, label: str, line: int) -> int:
     """Atomic number of a label such as Ti, Ti_pv, Fe/0123abcd or H1.25."""
     symbol = re.match(r"[A-Za-z]*", label)[0]  # type: ignore[index]
     try:
         return atomic_number(symbol)
     except DensityError:
-        raise reader.error(f"{label[:24]!r} names no element", reader.line - 1) from None
+        raise reader.error(f"{label[:24]!r} names no element", line) from None
 
 
 def _flags(reader: Reader, tokens: list[bytes]) -> str:
@@ -259,8 +302,14 @@ def _read_grid(reader: Reader) -> tuple[int, int, int]:
     while not line.strip():
         line = reader.readline()
         if not line:
-            raise reader.error("the file ends where the grid should follow: it is truncated", reader.line + 1)
+            raise reader.error(
+                "the file ends after the atoms: a POSCAR or CONTCAR, which holds no density, or a truncated file",
+                reader.line + 1,
+            )
     tokens = line.split()
+    velocities = len(fields(line)) == 3 and b"." in line and _leading_numbers(line) == 3
+    if velocities or line.startswith(b"Direct configuration="):
+        raise reader.error("expected the grid after the atoms: a CONTCAR or XDATCAR, which holds no density")
     if len(tokens) != 3:
         shown = line[:40].decode("ascii", "replace").strip()
         raise reader.error(f"expected the grid, three whole numbers, found {shown!r}")
@@ -303,7 +352,7 @@ def _read_block(reader: Reader, grid: tuple[int, int, int], volume: float) -> np
 
 
 def _read_after(reader: Reader, n_atoms: int) -> tuple[bytes, tuple[int, int, int] | None]:
-    """Text up to the next grid line, and that grid; None at the end of the file.
+    """Text up to the next grid line, and that grid; None at the end of the file, `_HEADER` before a further header.
 
     Raises `FormatError` for text that is neither augmentation occupancies nor per-ion values, and where some are
     missing.
@@ -311,6 +360,7 @@ def _read_after(reader: Reader, n_atoms: int) -> tuple[bytes, tuple[int, int, in
     parts: list[bytes] = []
     expected = found = 0  # values of the open section
     section, last_ion, per_ion, start = 0, 0, 0, 0
+    following = None
     while line := reader.readline():
         tokens = line.split()
         match = _SECTION.fullmatch(line)
@@ -323,6 +373,11 @@ def _read_after(reader: Reader, n_atoms: int) -> tuple[bytes, tuple[int, int, in
         elif match:
             last_ion, expected = _section(reader, match, last_ion)
             section, found = reader.line, 0
+        elif _is_header(line + reader.peek(2048)):
+            reader.give_back(line)
+            reader.line -= 1
+            following = _HEADER
+            break
         elif len(tokens) == 3 and all(_INTEGER.fullmatch(token) for token in tokens):
             if per_ion not in (0, n_atoms):
                 raise reader.error(f"{per_ion} values for {n_atoms} atoms, or more than the grid has points", start)
@@ -345,11 +400,17 @@ def _read_after(reader: Reader, n_atoms: int) -> tuple[bytes, tuple[int, int, in
         raise reader.error("a further block should follow this line: the file is truncated or its grid is wrong", start)
     if last_ion and last_ion < n_atoms:
         raise reader.error(f"augmentation occupancies of {last_ion} of {n_atoms} atoms: the file is truncated")
-    if parts and last_ion and not parts[-1].endswith(b"\n"):
+    if parts and last_ion and following is None and not parts[-1].endswith(b"\n"):
         tokens = b" ".join(parts[-2:]).split()
         if len({len(token.partition(b".")[2]) for token in tokens[-2:]}) > 1:
             raise reader.error("the file ends inside a number: it is truncated")
-    return b"".join(parts), None
+    return b"".join(parts), following
+
+
+def _is_header(text: bytes) -> bool:
+    """Whether a further step begins: a comment, scale, lattice vectors, and species or counts."""
+    tokens = (text.split(b"\n", 6)[5:6] or [b""])[0].split()
+    return bool(tokens) and (tokens[0][:1].isalpha() or all(map(_INTEGER.fullmatch, tokens))) and recognises(text)
 
 
 def _section(reader: Reader, match: re.Match[bytes], last_ion: int) -> tuple[int, int]:
@@ -421,8 +482,8 @@ def _matching_extras(density: Density) -> dict[str, Any]:
         return extras
     try:
         labels = [label for label, count in extras.get("species", []) for _ in range(count)]
-        elements = [SYMBOLS.index(re.match(r"[A-Za-z]*", label)[0]) for label in labels]  # type: ignore[index]
-    except ValueError:
+        elements = [atomic_number(re.match(r"[A-Za-z]*", label)[0]) for label in labels]  # type: ignore[index]
+    except DensityError:
         elements = []
     if elements != density.crystal.numbers.tolist():
         for key in ("species", "selective_dynamics", "after"):

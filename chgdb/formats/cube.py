@@ -1,5 +1,8 @@
 """Gaussian cube files: one scalar field, here the total density in e/bohr^3, with lengths in bohr.
 
+Which field a cube holds is said, if anywhere, by its comments, mostly the second (see `quantities`); one that is named
+and is no total density is refused.
+
 Two comment lines; number of atoms and origin; per axis the number of voxels and the voxel's vector; per atom the
 atomic number, a charge and the position; then the values, z fastest. See https://paulbourke.net/dataformats/cube.
 
@@ -17,21 +20,25 @@ import numpy as np
 
 from ..density import Crystal, Density
 from ..errors import DensityError
-from .numbers import FIELD, check_lengths, parse_number, put_numbers, read_values
-from .streams import Reader, text_to_bytes
+from ..fortran import fields, parse_number
+from .numbers import FIELD, check_lengths, put_numbers, read_values
+from .quantities import quantity_of, quantity_of_name
+from .streams import Reader, bare_name, text_to_bytes
 
-NAMES = ("*.cube", "*.cub", "*.CUBE")
+NAMES = ("*.cube", "*.cub")
+ONE_CHANNEL = True
 
 #: Bohr radius in Å, CODATA 2018.
 BOHR = 0.529177210903
 
 _PER_LINE = 6
 _INTEGER = re.compile(rb"[+-]?\d{1,9}")
+_RUN_IN = re.compile(rb"^(\s*[+-]?\d+)([+-]\d*\.)")  # a number of atoms and a coordinate without a blank
 
 
 def recognises(head: bytes) -> bool:
     """Whether lines 3 to 6 are a whole number and three real ones each."""
-    rows = [line.split() for line in head.split(b"\n")[2:6]]
+    rows = [fields(_RUN_IN.sub(rb"\1 \2", line)) for line in head.split(b"\n")[2:6]]
     if len(rows) < 4 or any(len(row) < 4 or not _INTEGER.fullmatch(row[0]) for row in rows):
         return False
     try:
@@ -44,9 +51,10 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     """A density from an open cube file; `elements` is of no use here, the file names them by number.
 
     A negative number of voxels means lengths in Å, a negative number of atoms a line that numbers the data sets.
-    Raises `FormatError` for several data sets in one file and for molecular orbitals: neither is a density.
+    Raises `FormatError` for several data sets in one file, and for orbitals and whatever else is named as no density.
     """
     comments = [reader.readline() for _ in range(2)]
+    quantity = _quantity(reader, comments)
     n_atoms, rest = _row(reader, "the number of atoms and the origin", 3)
     origin = np.array(rest[:3])
     if rest[3:] not in ([], [1.0]):
@@ -71,7 +79,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     except DensityError as error:
         raise reader.error(str(error)) from None
     if n_atoms < 0:
-        _check_data_sets(reader, comments)
+        _check_data_sets(reader, quantity)
     values = read_values(reader, grid[0] * grid[1] * grid[2], BOHR**3)
     while line := reader.readline():
         if line.strip():
@@ -88,7 +96,7 @@ def _row(reader: Reader, expected: str, reals: int) -> tuple[int, list[float]]:
     line = reader.readline()
     if not line:
         raise reader.error(f"the file ends where {expected} should follow: it is truncated", reader.line + 1)
-    tokens = line.split()[:6]
+    tokens = fields(_RUN_IN.sub(rb"\1 \2", line))[:6]
     if len(tokens) <= reals or not _INTEGER.fullmatch(tokens[0]):
         shown = line[:40].decode("ascii", "replace").strip()
         raise reader.error(f"expected {expected}, found {shown!r}")
@@ -101,25 +109,49 @@ def _row(reader: Reader, expected: str, reals: int) -> tuple[int, list[float]]:
     return int(tokens[0]), values
 
 
-def _check_data_sets(reader: Reader, comments: list[bytes]) -> None:
-    """The line after the atoms where their number is negative: how many data sets, and their identifiers."""
+def _quantity(reader: Reader, comments: list[bytes]) -> str | None:
+    """As `quantities.quantity_of`, the file's name included. Raises `FormatError` where it is no total density."""
+    lines = [comment.decode("utf-8", "replace").strip() for comment in comments]
+    found, where = quantity_of(lines), f"by its comment {max(lines, key=_tells)!r}"
+    if found is None:
+        found, where = quantity_of_name(bare_name(reader.name)), "by its name"
+    if found:
+        raise reader.error(f"holds {found}, {where}, and not the total density", 2)
+    return found
+
+
+def _tells(line: str) -> bool:
+    return bool(quantity_of([line]))
+
+
+def _check_data_sets(reader: Reader, quantity: str | None) -> None:
+    """The line after the atoms where their number is negative: how many data sets, and their identifiers.
+
+    Programs write it with orbitals; one data set that is called a density is one.
+    """
     tokens = reader.readline().split()
     if not tokens or not _INTEGER.fullmatch(tokens[0]):
         raise reader.error("expected the number of data sets, as the number of atoms is negative")
     count = int(tokens[0])
-    if count != 1 or len(tokens) != 2 or any(b"MO coefficients" in comment for comment in comments):
-        raise reader.error(f"{count} molecular orbital(s), not a density: write the density to a cube file instead")
+    if count != 1 or len(tokens) != 2 or quantity is None:
+        raise reader.error(
+            f"{count} molecular orbital(s), not the total density, as the number of atoms is negative: write the "
+            "density to a cube file instead"
+        )
 
 
-def write(stream: IO[bytes], density: Density) -> None:
-    """Write the total density; a cube file has no place for the magnetisation.
+def write(stream: IO[bytes], density: Density, channel: str = "total") -> None:
+    """Write one channel, the total density unless another is asked for: a cube file has no place for more.
 
     Lengths and values have 11 significant digits and more, so columns are wider than Gaussian's own; every reader that
     separates by blanks (ASE, VESTA, VMD, Jmol, pymatgen) takes them.
     """
     crystal = density.crystal
     comment = str(density.extras.get("comment", "")).splitlines() or [""]
-    lines = [comment[0].strip() or crystal.formula, "Total electronic charge density, e/bohr^3; z fastest"]
+    what = "Total electronic charge density, e/bohr^3"
+    if channel != "total":
+        what = f"{channel.replace('_', ' ').replace('magnetization', 'Magnetization density')}, mu_B/bohr^3"
+    lines = [comment[0].strip() or crystal.formula, f"{what}; z fastest"]
     lines.append(_line(len(crystal), [0.0, 0.0, 0.0]))
     lines += [_line(n, row / n / BOHR) for n, row in zip(density.grid, crystal.cell, strict=True)]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -129,7 +161,7 @@ def write(stream: IO[bytes], density: Density) -> None:
         _line(number, [float(number), *position]) for number, position in zip(crystal.numbers, positions, strict=True)
     ]
     stream.write(text_to_bytes("".join(line + "\n" for line in lines)))
-    for text in _rows(density.total):
+    for text in _rows(density.channels[channel]):
         stream.write(text)
 
 

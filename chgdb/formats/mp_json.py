@@ -3,11 +3,13 @@
 The object is `Chgcar.as_dict()`, alone or as the "data" of a document: poscar.structure (lattice.matrix, sites with
 species and fractional coordinates abc), data (total and diff, or total, diff_x, diff_y, diff_z; ρ·V as nested lists,
 bare or as {"@class": "array", "data": ...}) and data_aug (occupancies by ion, or lines of text in older files).
+pymatgen keeps potentials and other fields in the same layout; "@class" tells what it is.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,9 +32,20 @@ _CHANNELS = {
 }
 
 
+#: Classes of pymatgen and its add-ons in this layout whose values are not ρ·V, or not known to be.
+_OTHERS = {
+    "Locpot": "a local potential in eV",
+    "Elfcar": "an electron localisation function",
+    "VolumetricData": "a field whose unit is not kept (of a cube e/bohr^3, of a CHGCAR ρ·V): read the file that it was "
+    "made of, or make it a Chgcar",
+    "ChargeDensity": "a density of pyrho's: write it to a CHGCAR with pyrho",
+    "Structure": "a structure without a density",
+}
+
+
 def recognises(head: bytes) -> bool:
-    """Whether it begins as a JSON object or list does."""
-    return head.lstrip()[:1] in (b"{", b"[")
+    """Whether it begins as a JSON object, or a list of objects or lists, does."""
+    return re.match(rb"\s*(\{\s*[\"}]|\[\s*[\[{])", head) is not None
 
 
 def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
@@ -68,6 +81,9 @@ def _find(document: Any) -> dict[str, Any]:
     for _ in range(3):
         if isinstance(document, list) and len(document) == 1:
             document = document[0]
+        if isinstance(document, dict) and document.get("@class", "Chgcar") != "Chgcar":
+            name = str(document["@class"])[:80]
+            raise FormatError(f"it is a {name} of pymatgen, {_OTHERS.get(name, 'whose values may be anything')}")
         if isinstance(document, dict) and isinstance(document.get("data"), dict | list):
             if isinstance(document["data"], dict) and "total" in document["data"]:
                 return document

@@ -25,11 +25,13 @@ from .extras import pack_extras, unpack_extras
 from .streams import Reader
 
 NAMES = ("*.npz",)
+BINARY = True
 
 
 def recognises(head: bytes) -> bool:
-    """Whether it begins as a zip archive does."""
-    return head.startswith(b"PK\x03\x04")
+    """Whether it begins as a zip archive does, and with an array where the first member's name is there."""
+    name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+    return head.startswith(b"PK\x03\x04") and (not name or name.endswith(b".npy"))
 
 
 def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:

@@ -34,6 +34,7 @@ PER_LINE = 5
 
 _ROWS = 16_000  # lines handled at once by a thread: long enough that the interpreter costs nothing beside them
 _CHUNK = 1 << 18  # bytes of free-format text handled at once
+_ALIKE = 20  # numbers at the end of a file that the last one is compared with
 
 
 # Reading ------------------------------------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ def _read_free(reader: Reader, count: int, filled: int, previous: bytes) -> tupl
     if suspect:
         values = _parse_each(reader, data, tokens, count, filled)
     if at_end and tokens and not data[-1:].isspace():
-        _check_complete(reader, tokens[-1], tokens[-2] if len(tokens) > 1 else previous, data)
+        _check_complete(reader, [previous, *tokens[-_ALIKE:]], data)
     reader.line += data.count(b"\n")
     if at_end and len(tokens) < left:
         raise reader.error(
@@ -164,13 +165,31 @@ def _parse_each(reader: Reader, data: bytes, tokens: list[bytes], count: int, fi
     return values
 
 
-def _check_complete(reader: Reader, last: bytes, previous: bytes, data: bytes) -> None:
-    """A file cut inside its last number still ends in a number; it shows in the number of digits."""
-    tail, expected = last.partition(b".")[2], previous.partition(b".")[2]
-    if re.search(rb"\d[EeDd][+-]\d+$", expected) and len(tail) != len(expected):
+_NUMERAL = re.compile(rb"[+-]?(\d*\.?\d*)([EeDd]?[+-]\d+)?")
+
+
+def _check_complete(reader: Reader, tokens: list[bytes], data: bytes) -> None:
+    """A file cut inside its last number still ends in a number; it shows in the number of digits.
+
+    All numbers of Fortran's E and G formats and of C's %e have the same number of digits. G, of a CHG, leaves the
+    exponent away where it is zero. Of other formats nothing can be told.
+    """
+    *others, (mantissa, exponent) = [m.groups() for token in tokens if token and (m := _NUMERAL.fullmatch(token))]
+    exponents = [of_other for _, of_other in others if of_other]
+    digits = {len(_significant(of_other)) for of_other, _ in others} - {0}
+    without = len(exponents) < len(others)
+    if not exponents or len(digits) > 1 or (without and exponents[-1].startswith(b"e")):
+        return
+    cut = len(exponent) < min(map(len, exponents)) if exponent else not without
+    found = len(_significant(mantissa)) or len(mantissa.replace(b".", b""))
+    if cut or found < max(digits, default=0):
         line = reader.line + data.count(b"\n") + 1
-        shown = last.decode("ascii", "replace")
+        shown = tokens[-1].decode("ascii", "replace")
         raise reader.error(f"the file ends inside the number {shown!r}: it is truncated", line)
+
+
+def _significant(mantissa: bytes) -> bytes:
+    return mantissa.replace(b".", b"").lstrip(b"0")
 
 
 _GATHER = 1 + (1 << 4) + (1 << 20)

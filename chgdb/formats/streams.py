@@ -161,6 +161,8 @@ def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
         raise FormatError(str(error)) from error
     except IsADirectoryError:
         raise FormatError(f"{name}: is a folder; name a file in it, such as {name.rstrip('/')}/CHGCAR") from None
+    except FileNotFoundError as error:
+        raise FormatError(f"{name}: {_link_to_nothing(name) or f'cannot be read: {error.strerror}'}") from None
     except (OSError, ValueError) as error:
         raise FormatError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     with raw:
@@ -175,10 +177,21 @@ def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
             yield Reader(unfolded, name, None, most)
 
 
+<<<<<<< HEAD
 def _read_url(url: str) -> bytes:
     from ..remote.connect import read_file
 
     return read_file(url)
+=======
+def _link_to_nothing(name: str) -> str | None:
+    """What a symbolic link whose target is missing is, in words."""
+    if not os.path.islink(name):
+        return None
+    target = os.readlink(name)
+    if "annex/objects/" in target:
+        return "a link of git-annex to a file that is not here: run git annex get (or datalad get) on it"
+    return f"a link to {target}, which is not there"
+>>>>>>> 334a7c7 (What a file holds decides how it is read: other quantities, pointers, pages, archives and structures are named; species on several lines, D and T, columns that run together, CHGs of several steps)
 
 
 def _begun(raw: Any) -> tuple[bytes, IO[bytes]]:

@@ -17,13 +17,14 @@ import numpy as np
 
 from ..density import Crystal
 from ..errors import ChgdbError, FormatError, require
+from .names import STRUCTURES
 from .streams import Reader, bare_name
 
 if TYPE_CHECKING:
     import ase
 
-#: Names that POSCARs have.
-POSCAR = ("POSCAR*", "CONTCAR*", "*.POSCAR", "*POSCAR.VASP", "*CONTCAR", "*CONTCAR.VASP", "*.VASP")
+#: Names whose structure is read, which a CHGCAR has as well.
+POSCAR = (*STRUCTURES, "*.VASP")
 #: Name -> ASE's name of the format; other names are left to nobody, so that a density is never read as a structure.
 _ASE = {
     "*.xyz": "extxyz", "*.extxyz": "extxyz", "*.cell": "castep-cell", "*.res": "res", "*.xsf": "xsf",

@@ -298,14 +298,116 @@ def test_single_precision_and_fortran_order(tmp_path):
     assert np.array_equal(chgdb.read(tmp_path / "CHGCAR").total.astype(np.float32), values)
 
 
+@pytest.mark.parametrize("vasp_4", [False, True])
+@pytest.mark.parametrize("groups", [20, 21, 40, 43])
+def test_species_on_several_lines(tmp_path, groups, vasp_4):
+    """VASP breaks the lines of species and counts after 20 groups."""
+    symbols = [("Ga", "As", "In")[k % 3] for k in range(groups)]
+    counts = [k % 2 + 1 for k in range(groups)]
+    lines = [symbols[k : k + 20] for k in range(0, groups, 20)], [counts[k : k + 20] for k in range(0, groups, 20)]
+    names, numbers = ("".join("".join(f"{x:>5}" for x in part) + "\n" for part in parts) for parts in lines)
+    atoms = "".join(f"  {k / 100:.6f}  0.500000  0.250000\n" for k in range(sum(counts)))
+    head = HEADER[: HEADER.index("   Ga")] + ("" if vasp_4 else names) + numbers + "Direct\n" + atoms + "\n"
+    path = store(tmp_path, head + block(grid_values()))
+    density = chgdb.read(path, elements=symbols if vasp_4 else None)
+    expected = [symbol for symbol, count in zip(symbols, counts, strict=True) for _ in range(count)]
+    assert density.crystal.symbols == expected
+    assert density.crystal.positions[-1, 0] == (sum(counts) - 1) / 100
+    chgdb.write(tmp_path / "again.vasp", density)
+    assert_equal(chgdb.read(tmp_path / "again.vasp"), density)
+    assert chgdb.formats.read_structure(path, elements=symbols if vasp_4 else None).crystal == density.crystal
+    with pytest.raises(FormatError, match=r"line 6: 'Q' names no element|VASP 4"):
+        chgdb.read(store(tmp_path, head.replace("   As", "    Q", 1), "bad"))
+
+
+@pytest.mark.parametrize("label", ["D", "T", "D_h", "T.75"])
+def test_isotopes_of_hydrogen(tmp_path, label):
+    text = HEADER.replace("   Ga   As", f"    {label}    O") + block(grid_values())
+    density = chgdb.read(store(tmp_path, text))
+    assert density.crystal.numbers.tolist() == [1, 8]
+    chgdb.write(tmp_path / "again.vasp", density)
+    assert (tmp_path / "again.vasp").read_text().splitlines()[5].split() == [label, "O"]
+    assert chgdb.read(tmp_path / "again.vasp").crystal == density.crystal
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("-12.500000-13.250000  0.500000", [-12.5, -13.25, 0.5]),
+        ("  0.250000-10.750000-11.000000", [0.25, -10.75, -11]),
+        ("100.125000200.250000-30.500000", [100.125, 200.25, -30.5]),
+        ("-10.5-10.5-10.5", [-10.5] * 3),
+        ("-12.500000-13.250000  0.500000   T   F   T", [-12.5, -13.25, 0.5]),
+    ],
+)
+def test_positions_that_run_together(tmp_path, text, expected):
+    """As pymatgen writes them (10.6f), and Fortran wherever a column is full."""
+    head = HEADER.replace("  0.250000  0.250000  0.250000", text)
+    if "T" in text:
+        head = head.replace("Direct", "Selective dynamics\nDirect")
+        head = head.replace("  0.000000  0.000000  0.000000\n", "  0.000000  0.000000  0.000000 F F F\n")
+    density = chgdb.read(store(tmp_path, head + block(grid_values())))
+    assert density.crystal.positions[1].tolist() == expected
+    cell = HEADER.replace("     0.000000    2.826625    2.826625", "-100.000000-123.456789  2.826625")
+    vector = chgdb.read(store(tmp_path, cell + block(grid_values()))).crystal.cell[0]
+    assert vector.tolist() == [-100, -123.456789, 2.826625]
+
+
+def chg(values: np.ndarray) -> str:
+    """Values as a CHG has them, Fortran's G11.5 with ten in a line: trailing blanks in place of an exponent of zero."""
+    tokens = []
+    for value in values.T.reshape(-1):
+        exponent = int(np.floor(np.log10(abs(value)))) + 1 if value else 1
+        if 0 <= exponent <= 5:
+            token = f"{value:.{5 - exponent}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{5 - exponent}f}"
+            tokens.append(f"{token.replace('-.', '-0.') if value else '0.0000':>7}".replace(" .", "0.") + "    ")
+        else:
+            tokens.append(f"{value / 10.0**exponent:.5f}E{exponent:+03d}")
+    lines = ["".join(f" {token}" for token in tokens[k : k + 10]) for k in range(0, len(tokens), 10)]
+    return "".join(f"{n:5d}" for n in values.shape) + "\n" + "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("last", [12.345, 0.98765, 123.4, 54321.0, 0.00012345, -3.5, 0.0, 1.2345e7])
+def test_a_chg_stripped_of_blanks_at_its_end(tmp_path, last):
+    """The last number has fewer characters than the one before, and is whole; one that is cut is still refused."""
+    values = np.linspace(0.001, 0.02, 24).reshape(2, 3, 4)
+    values[0, 0, 1], values[-1, -1, -1] = 4.0, last
+    text = (HEADER + chg(values)).rstrip()
+    density = chgdb.read(store(tmp_path, text, "CHG"))
+    assert density.total[-1, -1, -1] * density.crystal.volume == pytest.approx(last, rel=1e-4)
+    for cut in range(1, 4):
+        if text[-cut - 1] not in " +-E.":
+            with pytest.raises(FormatError, match="it is truncated"):
+                chgdb.read(store(tmp_path, text[:-cut], "CHG"))
+
+
+@pytest.mark.parametrize("steps", [2, 5])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("comment", ["Ga As", "", "1 2 3", "1.5", "step"])
+def test_a_chg_of_several_steps(tmp_path, steps, channels, comment):
+    """Molecular dynamics append: the last step is read, and how many there were is in the extras."""
+    whole = [f"{comment}\n{HEADER.partition(chr(10))[2]}"] * steps
+    for step in range(steps):
+        atoms = whole[step].replace("0.250000  0.250000  0.250000", f"0.2{step}0000  0.250000  0.250000")
+        whole[step] = atoms + "".join(block(grid_values(seed=10 * step + k)) for k in range(channels))
+    density = chgdb.read(store(tmp_path, "".join(whole), "CHG"))
+    assert density.extras["steps"] == steps
+    assert density.crystal.positions[1, 0] == pytest.approx(0.2 + 0.01 * (steps - 1))
+    for k, values in enumerate(density.channels.values()):
+        assert np.array_equal(values, grid_values(seed=10 * (steps - 1) + k) / density.crystal.volume)
+    chgdb.write(tmp_path / "last.vasp", density)
+    assert "steps" not in chgdb.read(tmp_path / "last.vasp").extras
+    with pytest.raises(FormatError, match=r"line \d+: "):
+        chgdb.read(store(tmp_path, "".join(whole)[:-30], "CHG"))
+
+
 # Bad files ----------------------------------------------------------------------------------------------------------
 
 GRID = "    4    3    6\n"
 FIRST = chgcar().split(GRID)[1][1:18]
 BAD = {
     "empty": ("", "line 1: the file is empty"),
-    "binary": (bytes(range(256)) * 500, "line"),
-    "zeros": (bytes(200_000), "line 1: longer than"),
+    "long lines": (b"1" * 200_000, "line 1: longer than"),
     "no lattice": ("a\n1.0\n", "line 3: the file ends"),
     "zero scale": (chgcar().replace("1.00000000000000", "0.0"), "line 2: .*not zero"),
     "letters in the scale": (chgcar().replace("1.00000000000000", "one"), "line 2: expected the scale"),
@@ -331,7 +433,7 @@ BAD = {
     "other grid": (chgcar() + block(np.ones((4, 3, 5))), "the grid 4x3x5, the first one 4x3x6"),
     "three blocks": (chgcar(2) + block(grid_values()), "after 3 blocks"),
     "five blocks": (chgcar(4) + block(grid_values()), "more than 4 blocks"),
-    "several frames": (chgcar() + HEADER + block(grid_values()), "expected augmentation occupancies, a further block"),
+    "a further comment": (chgcar() + "Ga As\n 1.0\n", "line 35: expected augmentation occupancies, a further block"),
     "missing occupancies": ("\n".join(chgcar().split("\n")[:-2]) + "\n", "10 of the 13 augmentation occupancies"),
     "occupancies of one atom": (chgcar()[: chgcar().rindex("augmentation")], "of 1 of 2 atoms"),
     "only a per-ion line": (chgcar()[:-1] + "\n  0.1E+01  0.2E+01\n", "further block should follow"),

@@ -8,6 +8,7 @@ import pytest
 import chgdb
 from chgdb import Crystal, Density
 from chgdb.errors import ChgdbError, FormatError
+from chgdb.formats import left_out
 from chgdb.formats.cube import BOHR
 
 
@@ -98,7 +99,39 @@ def test_negative_number_of_atoms_announces_data_sets(tmp_path):
     with pytest.raises(FormatError, match="line 8: 2 molecular orbital"):
         read_text(tmp_path, text.replace(line, line + "    2   17   18\n"))
     with pytest.raises(FormatError, match="line 8: 1 molecular orbital"):
-        read_text(tmp_path, text.replace(line, line + "    1   17\n").replace("Total density", "MO coefficients"))
+        read_text(tmp_path, text.replace(line, line + "    1   17\n").replace("Total density", "of a run"))
+
+
+def test_one_channel(tmp_path, density):
+    """A cube has one field: the total, unless another is asked for, which is not read back as a total density."""
+    spin = Density(density.crystal, {"total": density.total, "magnetization": -density.total / 3})
+    assert left_out("x.cube", spin) == ["magnetization"]
+    assert left_out("CHGCAR", spin) == left_out("x.cube", density) == []
+    chgdb.write(tmp_path / "x.cube", spin)
+    assert np.allclose(chgdb.read(tmp_path / "x.cube").total, density.total, rtol=1e-10)
+    chgdb.write(tmp_path / "m.cube", spin, channel="magnetization")
+    lines = (tmp_path / "m.cube").read_text().splitlines()
+    assert "Magnetization density, mu_B/bohr^3" in lines[1]
+    values = [float(token) for line in lines[9:] for token in line.split()]
+    assert np.allclose(np.reshape(values, density.grid) / BOHR**3, -density.total / 3, rtol=1e-10)
+    with pytest.raises(FormatError, match="holds a spin density"):
+        chgdb.read(tmp_path / "m.cube")
+    with pytest.raises(FormatError, match="holds all channels"):
+        chgdb.write(tmp_path / "CHGCAR", spin, channel="magnetization")
+    with pytest.raises(FormatError, match="no channel 'magnetization_x'; total, magnetization"):
+        chgdb.write(tmp_path / "n.cube", spin, channel="magnetization_x")
+    assert not (tmp_path / "n.cube").exists()
+
+
+def test_columns_that_run_together(tmp_path):
+    """Gaussian's I5,3F12.6 leaves no blank before -1000 and below."""
+    text = CUBE.replace("    1    0.100000    0.200000    0.300000", "    1-1000.900000-2000.800000-3000.700000")
+    text = text.replace("    1.100000    0.200000    4.800000", "-1000.400000-2000.800000-2996.200000")
+    assert " 8.000000-1000.400000-2000.8" in text
+    density = read_text(tmp_path, text)
+    assert np.allclose(density.crystal.positions, [[0.25, 0, 0.5]])
+    (tmp_path / "other").write_text(text)
+    assert chgdb.read(tmp_path / "other").crystal == density.crystal
 
 
 BAD = {

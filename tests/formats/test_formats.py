@@ -96,7 +96,7 @@ def test_paths_that_cannot_be_read(tmp_path, name, message):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("", "is a folder"), ("nowhere/CHGCAR", "cannot be written: No such"), ("x.xyz", "the name tells no format"),
+    [("", "is a folder"), ("nowhere/CHGCAR", "cannot be written: No such"), ("x.unknown", "the name tells no format"),
      ("x.json", "mp_json is only read"), ("folder.cube", "is a folder")],
 )  # fmt: skip
 def test_paths_that_cannot_be_written(tmp_path, density, name, message):

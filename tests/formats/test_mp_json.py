@@ -11,7 +11,7 @@ import pytest
 from vasp_text import chgcar
 
 import chgdb
-from chgdb.errors import FormatError
+from chgdb.errors import DensityError, FormatError
 
 
 def document(wrapped: bool = False, **changes):
@@ -72,12 +72,54 @@ def test_older_occupancies_are_lines(tmp_path):
     assert read(tmp_path, document(data_aug={"total": lines})).extras["after"] == {"total": "".join(lines)}
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Locpot", "a local potential in eV"), ("Elfcar", "an electron localisation function"),
+        ("VolumetricData", "a field whose unit is not kept"), ("ChargeDensity", "a density of pyrho's"),
+        ("Wavecar", "whose values may be anything"), ("Structure", "a structure without a density"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_classes_whose_values_are_something_else(tmp_path, name, message, wrapped):
+    with pytest.raises(FormatError, match=f"a {name} of pymatgen, {message}"):
+        read(tmp_path, document(wrapped, **{"@class": name}))
+    structure = document()["poscar"]["structure"]
+    with pytest.raises(FormatError, match=f"a {name} of pymatgen, {message}"):
+        read(tmp_path, [document(wrapped, poscar=None, structure=structure, **{"@class": name})])
+
+
+def test_other_classes_from_pymatgen_itself(tmp_path):
+    outputs = pytest.importorskip("pymatgen.io.vasp.outputs")
+    common = pytest.importorskip("pymatgen.io.common")
+    (tmp_path / "CHGCAR").write_text(chgcar(1))
+    density = chgdb.read(tmp_path / "CHGCAR")
+    chgdb.write(tmp_path / "x.cube", density)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        others = [
+            outputs.Locpot.from_file(str(tmp_path / "CHGCAR")), outputs.Elfcar.from_file(str(tmp_path / "CHGCAR")),
+            common.VolumetricData.from_cube(str(tmp_path / "x.cube")),
+        ]  # fmt: skip
+        texts = [json.dumps(other.as_dict(), default=lambda array: array.tolist()) for other in others]
+    for other, text in zip(others, texts, strict=True):
+        with pytest.raises(FormatError, match=f"a {type(other).__name__} of pymatgen"):
+            read(tmp_path, text)
+        with pytest.raises(DensityError, match="holds no ρ·V"):
+            chgdb.Density.from_pymatgen(other)
+
+
+def test_a_document_without_a_class_is_a_chgcar(tmp_path):
+    plain = {key: value for key, value in document().items() if key != "@class"}
+    assert read(tmp_path, plain).crystal.formula == "Li"
+
+
 SITE = {"species": [{"element": "Li", "occu": 0.5}], "abc": [0, 0, 0]}
 STRUCTURE = document()["poscar"]["structure"]
 BAD = {
     "empty": ("", "line 1"),
     "cut": (json.dumps(document())[:-40], "line 1: not JSON: "),
-    "binary": ("\x00\x01", "line 1: not JSON"),
+    "no JSON": ("\x01\x02", "line 1: not JSON"),
     "other JSON": ("[1, 2, 3]", "no object with the keys"),
     "a number": ("17", "no object with the keys"),
     "no structure": (document(poscar={}), "'structure' is missing"),
