@@ -61,6 +61,10 @@ class MissingExtraError(ChgdbError, ImportError):
     """An optional package is not installed; the message says which extra brings it."""
 
 
+class FileWarning(UserWarning):
+    """A file was read, and not all of it: the message says what was left."""
+
+
 @contextmanager
 def fitting(what: object, refusal: type[ChgdbError]) -> Iterator[None]:
     """Make one line of any error in which the use of files from outside ends.

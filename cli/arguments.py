@@ -133,6 +133,7 @@ def load(source: str, catalog: str | None, elements: str | None = None) -> Densi
     if os.path.lexists(source) or os.sep in source:
         density = read(source, elements=parse_elements(elements))
         tell_missing_atoms(source, density.crystal)
+        remark(source, density)
         return density
     opened = open_store(catalog)
     if source not in opened:
@@ -143,6 +144,14 @@ def load(source: str, catalog: str | None, elements: str | None = None) -> Densi
         except UnknownMaterialError as error:
             raise UnknownMaterialError(f"{source}: there is no such file, and {error}") from None
     return opened[source].density
+
+
+def remark(source: str, density: Density) -> None:
+    """Say on standard error what cannot be right: programs write potentials under the name of a density."""
+    from chgdb_cli.output import message
+
+    if not density.n_electrons > 0:
+        message(f"{source}: {density.n_electrons:.6g} electrons: the values are no total density")
 
 
 def open_store(catalog: str | None) -> Catalog:

@@ -40,9 +40,6 @@ class Codec(enum.StrEnum):
     autoencoder = "autoencoder"
 
 
-_SUFFIXES = {".cube": Format.cube, ".cub": Format.cube, ".npz": Format.npz}
-
-
 def register(app: typer.Typer) -> None:
     app.command(
         short_help="Densities of a catalog to files, with their error.",
@@ -162,19 +159,24 @@ def _decode(
     if spacing is not None:
         points = target_grid(record.crystal.cell, None, spacing)
     density = record.decode(points)
-    _put(path, density, format, force)
+    missing = _put(path, density, format, force)
     formula, native = density.crystal.formula, record.grid if points else density.grid
-    return _facts(record, path, formula, native, density.n_electrons) | {"grid": list(density.grid)}
+    facts = _facts(record, path, formula, native, density.n_electrons) | {"grid": list(density.grid)}
+    return facts | ({"left_out": missing} if missing else {})
 
 
-def _put(path: str, density: Density, format: Format | None, force: bool) -> None:
-    """Write a density, unless the file holds it already."""
+def _put(path: str, density: Density, format: Format | None, force: bool) -> list[str]:
+    """Write a density, unless the file holds it already; the channels that were left out. CHGCAR where the name says
+    nothing, `FormatError` where it says something that cannot be written."""
+    from chgdb.formats import left_out, output_format
+
+    kind = format.value if format else output_format(path, "chgcar")
     _make_parent(path)
-    kind = format or _SUFFIXES.get(os.path.splitext(path.removesuffix(".gz"))[1], Format.chgcar)
     if force or not os.path.lexists(path):
-        _write(path, density, kind.value)
+        _write(path, density, kind)
     elif not _holds(path, density, kind):
         check_free(path, force)
+    return left_out(path, density, format=kind)
 
 
 def _decode_latent(
@@ -218,6 +220,10 @@ def _decode_latent(
     }
 
 
+def _without(facts: dict[str, Any]) -> str:
+    return f", without {', '.join(facts['left_out'])}" if facts.get("left_out") else ""
+
+
 def _latent_statement(facts: dict[str, Any]) -> str:
     """Two lines: what was written and what was done to it; how wrong it is, and against what."""
     as_measured = facts["rescaled"] and facts["symmetric"] and facts["grid"] == facts["native_grid"]
@@ -226,23 +232,22 @@ def _latent_statement(facts: dict[str, Any]) -> str:
         if as_measured
         else f" (measured symmetric and rescaled, on the native grid {grid_text(facts['native_grid'])})"
     )
-    left_out = f", without {', '.join(facts['left_out'])}" if facts["left_out"] else ""
     return (
         f"{facts['path']}: {facts['formula']} ({facts['material_id']}), grid {grid_text(facts['grid'])}, "
-        f"{facts['n_electrons']:.6f} electrons {treatment(facts)}{left_out}\n"
+        f"{facts['n_electrons']:.6f} electrons {treatment(facts)}{_without(facts)}\n"
         f"NMAE {percent(facts['nmae'])} to the stored density{how}; latent of {facts['model']}, "
         f"stored in {size(facts['stored_bytes'])}"
     )
 
 
-def _holds(path: str, density: Density, kind: Format) -> bool:
+def _holds(path: str, density: Density, kind: str) -> bool:
     """Whether a file is already what would be written: fetching the same density twice is no error."""
     import filecmp
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="chgdb-") as folder:  # not beside it: killed, nothing stays there
         fresh = os.path.join(folder, os.path.basename(path))
-        _write(fresh, density, kind.value)
+        _write(fresh, density, kind)
         return filecmp.cmp(fresh, path, shallow=False)
 
 
@@ -285,6 +290,6 @@ def _statement(facts: dict[str, Any]) -> str:
         error += f", largest error {facts['max_error']:.2g} e/Å^3{where}"
     return (
         f"{facts['path']}: {facts['formula']} ({facts['material_id']}), grid {grid_text(facts['grid'])}, "
-        f"{facts['n_electrons']:.6f} electrons\n"
+        f"{facts['n_electrons']:.6f} electrons{_without(facts)}\n"
         f"{error}; stored in {size(facts['stored_bytes'])}"
     )

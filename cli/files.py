@@ -20,6 +20,7 @@ from chgdb_cli.arguments import (
     complete_id,
     load,
     parse_elements,
+    remark,
     target_grid,
     tell_missing_atoms,
 )
@@ -39,6 +40,7 @@ Examples:
   chgdb convert CHGCAR NaCl.cube
   chgdb convert mp-149.json.gz CHGCAR              the Materials Project's JSON
   chgdb convert CHGCAR.gz CHGCAR_fine --spacing 0.05
+  chgdb convert CHGCAR spin.cube --channel magnetization
   chgdb convert https://example.org/CHGCAR.gz Si.cube
   chgdb convert old/CHGCAR CHGCAR --elements Na,Cl VASP 4 files do not name their elements""",
     )(convert)
@@ -64,6 +66,10 @@ def convert(
     output_format: Annotated[
         str | None, typer.Option("--to", metavar="FORMAT", help="chgcar, cube or npz. [default: by name]")
     ] = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of a cube, which holds one field: magnetization, ... [default: total]"),
+    ] = None,
     elements: ElementsOption = None,
     force: ForceOption = False,
 ) -> None:
@@ -71,19 +77,29 @@ def convert(
 
     Names ending in .gz, .bz2, .xz or .zst are compressed.
     """
-    from chgdb.formats import read, write
+    from chgdb.formats import left_out, read, write
 
     points = check_resampling(grid, spacing)
     check_free(target, force)
     density = read(source, format=input_format, elements=parse_elements(elements))
     tell_missing_atoms(source, density.crystal)
+    remark(source, density)
     points = target_grid(density.crystal.cell, points, spacing)
     if points is not None:
         density = density.resample(points)
-    write(target, density, format=output_format)
+    missing = left_out(target, density, format=output_format)
+    write(target, density, format=output_format, channel=channel)
+    written = [channel] if channel else [name for name in density.channels if name not in missing]
+    if missing and not channel:
+        message(
+            f"{target}: without {', '.join(missing)}, as a cube holds one field; --channel {missing[0]} writes that "
+            "to a cube of its own"
+        )
+    values = density.channels[written[0]]
+    integral = float(values.mean(dtype=float)) * density.crystal.volume
     show(
-        f"{target}: {density.crystal.formula}, {', '.join(density.channels)}, grid {grid_text(density.grid)}, "
-        f"{density.n_electrons:.6f} electrons"
+        f"{target}: {density.crystal.formula}, {', '.join(written)}, grid {grid_text(density.grid)}, "
+        f"{integral:.6f} {'electrons' if written[0] == 'total' else 'μB'}"
     )
 
 

@@ -17,6 +17,7 @@ Extras (see `extras`), each only where the file has it:
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal, localcontext
@@ -27,7 +28,7 @@ import numpy as np
 
 from ..density import CHANNELS, Crystal, Density
 from ..elements import atomic_number
-from ..errors import DensityError, FormatError
+from ..errors import DensityError, FileWarning, FormatError
 from ..fortran import LONGEST, describe, fields, parse_number
 from .numbers import FIELD, PER_LINE, check_lengths, lines_of_five, read_pieces
 from .quantities import vasp_quantity
@@ -72,7 +73,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
 
     elements: symbol of each species in the file's order, for files of VASP 4, which do not name them. Where the file
         names them, it wins.
-    A file of several steps, as molecular dynamics write a CHG: the last one, and how many there are in `extras`.
+    Of a file of several steps, as molecular dynamics write a CHG, the last one; `FileWarning` says so.
     Raises `FormatError` with file and line for anything that is not a complete, finite density.
     """
     other = vasp_quantity(bare_name(reader.name))
@@ -84,7 +85,10 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
         del density  # before the next one takes memory
         density, more = _read_step(reader, elements)
         steps += 1
-    return density if steps == 1 else replace(density, extras={**density.extras, "steps": steps})
+    if steps == 1:
+        return density
+    warnings.warn(f"{reader.name}: {steps} steps, of which the last one is read", FileWarning, stacklevel=3)
+    return replace(density, extras={**density.extras, "steps": steps})
 
 
 def _read_step(reader: Reader, elements: Sequence[str] | None) -> tuple[Density, bool]:

@@ -177,12 +177,12 @@ def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
             yield Reader(unfolded, name, None, most)
 
 
-<<<<<<< HEAD
 def _read_url(url: str) -> bytes:
     from ..remote.connect import read_file
 
     return read_file(url)
-=======
+
+
 def _link_to_nothing(name: str) -> str | None:
     """What a symbolic link whose target is missing is, in words."""
     if not os.path.islink(name):
@@ -191,7 +191,6 @@ def _link_to_nothing(name: str) -> str | None:
     if "annex/objects/" in target:
         return "a link of git-annex to a file that is not here: run git annex get (or datalad get) on it"
     return f"a link to {target}, which is not there"
->>>>>>> 334a7c7 (What a file holds decides how it is read: other quantities, pointers, pages, archives and structures are named; species on several lines, D and T, columns that run together, CHGs of several steps)
 
 
 def _begun(raw: Any) -> tuple[bytes, IO[bytes]]:

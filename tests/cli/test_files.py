@@ -107,3 +107,79 @@ def test_diff_says_what_it_leaves_out(run_chgdb: Chgdb) -> None:
     assert result.code == 0
     assert "cells differ by up to 0.035 Å" in result.err
     assert "only the channels of both" in result.err
+
+
+def test_convert_of_a_spin_density_says_what_a_cube_leaves_out(run_chgdb: Chgdb, runs: Path) -> None:
+    result = run_chgdb("convert", runs / "iron/CHGCAR", "iron.cube")
+    assert result.code == 0
+    assert "iron.cube: without magnetization, as a cube holds one field; --channel magnetization" in result.err
+    assert "Fe, total, grid" in result.out
+    result = run_chgdb("convert", runs / "iron/CHGCAR", "spin.cube", "--channel", "magnetization")
+    assert (result.code, result.err) == (0, "")
+    assert "Fe, magnetization, grid" in result.out
+    assert "μB" in result.out
+    assert run_chgdb("convert", runs / "iron/CHGCAR", "iron.npz").err == ""
+    for arguments in (["a.cube", "--channel", "spin"], ["a.npz", "--channel", "magnetization"]):
+        result = run_chgdb("convert", runs / "iron/CHGCAR", *arguments)
+        assert result.code == 1
+        assert one_line(result.err)
+    result = run_chgdb("fetch", "iron", "--decode", "-o", "fetched.cube")
+    assert result.code == 0
+    assert "electrons, without magnetization" in result.out
+
+
+@pytest.mark.parametrize(
+    "name", ["Si.cif", "Si.xsf", "POSCAR", "CHGCAR.zip", "Si.json", "LOCPOT", "Si.dat", "new/Si.h5"]
+)
+def test_names_that_cannot_be_written(run_chgdb: Chgdb, runs: Path, name: str) -> None:
+    for command in (["convert", runs / "si/CHGCAR", name], ["fetch", "si", "--decode", "-o", name]):
+        result = run_chgdb(*command)
+        assert result.code == 1, command
+        assert one_line(result.err)
+        assert not Path(name).exists()
+        assert not Path("new").exists()
+
+
+def test_the_longest_suffix_decides(run_chgdb: Chgdb, runs: Path) -> None:
+    names = {"CHGCAR.cube": b"Si", "CHG.npz": b"PK", "AECCAR0.cube.gz": b"\x1f\x8b", "run.7": b"Si"}
+    for name, begin in names.items():
+        if name != "run.7":
+            assert run_chgdb("convert", runs / "si/CHGCAR", f"c-{name}").code == 0
+            assert Path(f"c-{name}").read_bytes().startswith(begin)
+        assert run_chgdb("fetch", "si", "--decode", "-o", name).code == 0
+        assert Path(name).read_bytes().startswith(begin)
+        assert len(chgdb.read(name).crystal) == 2
+
+
+def test_a_chg_of_several_steps_is_said(runs: Path, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    (tmp_path / "CHG").write_text((runs / "si/CHGCAR").read_text() * 3)
+    command = [sys.executable, "-c", "from chgdb_cli.main import run; run()", "convert", "CHG", "last.npz"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert one_line(done.stderr)
+    assert "CHG: 3 steps, of which the last one is read" in done.stderr
+
+
+def test_values_that_sum_to_nothing(run_chgdb: Chgdb, runs: Path) -> None:
+    """pp.x of Quantum ESPRESSO calls every field a total density."""
+    density = chgdb.read(runs / "si/CHGCAR")
+    chgdb.write("v.cube", replace(density, channels={"total": -density.total}))
+    result = run_chgdb("convert", "v.cube", "v.npz")
+    assert result.code == 0
+    assert "the values are no total density" in result.err
+
+
+def test_inputs_from_a_pipe(run_chgdb: Chgdb, runs: Path) -> None:
+    import os
+    import threading
+
+    for command in (["convert", "pipe", "a.npz"], ["diff", "pipe", "si"], ["predict", "pipe"]):
+        os.mkfifo("pipe")
+        writer = threading.Thread(target=lambda: Path("pipe").write_bytes((runs / "si/CHGCAR").read_bytes()))
+        writer.start()
+        result = run_chgdb(*command)
+        writer.join()
+        assert result.code == 0, result.err
+        os.unlink("pipe")

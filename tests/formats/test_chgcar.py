@@ -20,7 +20,7 @@ from vasp_text import HEADER, augmentation, block, chgcar, grid_values
 
 import chgdb
 from chgdb import Crystal, Density
-from chgdb.errors import ChgdbError, FormatError
+from chgdb.errors import ChgdbError, FileWarning, FormatError
 from chgdb.formats import text_bytes
 
 FILES = [
@@ -141,7 +141,9 @@ def check_outcome(path: Path) -> Density | None:
     """A density that can be written and read again, or an error of one line that names the file."""
     message = ""
     try:
-        density = chgdb.read(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FileWarning)
+            density = chgdb.read(path)
     except ChgdbError as error:
         message = str(error)
     if message:
@@ -390,7 +392,8 @@ def test_a_chg_of_several_steps(tmp_path, steps, channels, comment):
     for step in range(steps):
         atoms = whole[step].replace("0.250000  0.250000  0.250000", f"0.2{step}0000  0.250000  0.250000")
         whole[step] = atoms + "".join(block(grid_values(seed=10 * step + k)) for k in range(channels))
-    density = chgdb.read(store(tmp_path, "".join(whole), "CHG"))
+    with pytest.warns(FileWarning, match=f"CHG: {steps} steps, of which the last one is read"):
+        density = chgdb.read(store(tmp_path, "".join(whole), "CHG"))
     assert density.extras["steps"] == steps
     assert density.crystal.positions[1, 0] == pytest.approx(0.2 + 0.01 * (steps - 1))
     for k, values in enumerate(density.channels.values()):

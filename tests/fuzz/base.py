@@ -31,7 +31,7 @@ for folder in (HERE, HERE.parent, GOLDEN):
 
 from mutation import changed_bytes, changed_json  # noqa: E402
 
-from chgdb.errors import ChgdbError  # noqa: E402
+from chgdb.errors import ChgdbError, FileWarning  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def attempt(target: Target, data: bytes) -> Any:
     """What a target makes of an input, None where it is refused. Anything but that is raised: it is a finding."""
     with warnings.catch_warnings(), _alarm(target.seconds):
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", FileWarning)  # meant for the user
         result = None
         with tolerated():
             result = target.run(data)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from base import GOLDEN, Target, scratch, tolerated
 from mutation import changed_json
+from numcodecs import Zstd
 
 from chgdb import Crystal, Density, codecs, formats
 from chgdb.codecs.bits import BitReader, BitWriter
@@ -84,9 +85,10 @@ def _again(density: Density, name: str) -> None:
 
 
 def _chgcar(data: bytes) -> None:
-    """First byte: compression, whether it is read as a structure, whether elements are given."""
+    """First byte: compressions, whether it is read as a structure, whether elements are given."""
     first, body = data[:1] or b"\0", data[1:]
     packed = _PACKERS[first[0] & 3](body) if first[0] & 4 else body
+    packed = bytes(Zstd(1).encode(packed)) if first[0] & 32 else packed
     elements = ["K", "F"] if first[0] & 8 else None
     if first[0] & 16:
         found = _read("POSCAR", packed, structure=True, elements=elements)
@@ -104,7 +106,8 @@ def _chgcar_seeds() -> list[bytes]:
         *(b"\0" + text for text in [*texts, cartesian, crlf]),
         *(bytes([4 | kind]) + texts[1] for kind in range(1, 4)),
         *(bytes([kind]) + _PACKERS[kind](texts[1]) for kind in range(1, 4)),
-        b"\x08" + old, b"\x10" + texts[0], b"\x18" + old,
+        b"\x08" + old, b"\x10" + texts[0], b"\x18" + old, b"\0" + texts[1] * 2, b"\x20" + texts[1],
+        b"\0" + bytes(Zstd(1).encode(texts[1])), b"\0version https://git-lfs.github.com/spec/v1\n", b"\0<html>",
     ]  # fmt: skip
 
 
