@@ -12,7 +12,6 @@ import ctypes
 import errno
 import os
 import re
-import secrets
 import stat
 import sys
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ _HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 
 def token() -> str:
     """Sixteen random hexadecimal digits for the name of something staged."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 def stem(name: str) -> str:

@@ -26,7 +26,6 @@ from chgdb.errors import ChecksumError, CodecError, StoreError, UnknownMaterialE
 from chgdb.ingest import build_from
 from chgdb.latents import stores as latents
 from chgdb.latents.autoencoder import Autoencoder
-from chgdb.store import latents as store_latents
 from chgdb.store import transaction
 from chgdb.store.format import LATENT
 from chgdb.store.latents import LARGEST, SMALLEST, compress, decompress
@@ -522,7 +521,7 @@ def test_a_build_between_does_not_lose_finished_latents(plain: Path, model: Path
     computed: list[str] = []
     latents.compute(out, model, workers=1, progress=lambda done, total, name: computed.append(name))
     assert computed == ["mat-1", *IDS[5:]]
-    assert store_latents.NMAE in chgdb.open(out).columns
+    assert "latent_nmae" in chgdb.open(out).columns
 
 
 def test_two_writers(copy: Path, other: Path) -> None:
