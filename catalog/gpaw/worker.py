@@ -98,7 +98,7 @@ class Plans:
 
     def keep(self):
         for export, path in self.kept:
-            temporary = f"{path}.tmp{os.getpid()}"
+            temporary = f"{path}.tmp{os.urandom(8).hex()}"
             if export(os.fsencode(temporary)):
                 os.replace(temporary, path)
 
@@ -193,7 +193,7 @@ def density_matrices(calc):
 
 def write_atomically(path, write):
     """Call `write(file)` on a temporary neighbour of `path` and rename it: a reader never sees half a file."""
-    temporary = f"{path}.tmp{os.getpid()}"
+    temporary = f"{path}.tmp{os.urandom(8).hex()}"
     with open(temporary, "wb") as f:
         write(f)
         f.flush()

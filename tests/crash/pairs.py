@@ -186,7 +186,11 @@ class Pairs:
         counts.looks += seen.looks
         counts.refused += sum(end.code == 1 for end in ended)
         name = f"{first.name} and {second.name}, {'over another' if there else 'new'}"
-        for problem in [*seen.wrong, *self._judge(target, pair, ended, there)]:
+        try:
+            found = list(self._judge(target, pair, ended, there))
+        except ChgdbError as error:
+            found = [f"what is there cannot be read: {error}"]
+        for problem in [*seen.wrong, *found]:
             counts.wrong.append(f"{name}, delays {delays}: {problem}")
         shutil.rmtree(root)
 
