@@ -10,7 +10,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import stat
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -23,9 +26,10 @@ from .catalog import open_catalog
 from .checksums import crc32c, crc32c_of
 from .codecs import DEFAULT_TOLERANCE, encode, header
 from .density import Density
-from .errors import ChecksumError, ChgdbError, FormatError, StoreError
+from .errors import ChecksumError, ChgdbError, FormatError, RemoteError, StoreError
 from .formats import pack_extras, read, text_bytes
 from .formats.npz import parse_npz
+from .formats.streams import bare_name
 from .inputs import check_id
 from .inputs.files import holds_no_density
 from .parallel.outcome import Outcome
@@ -119,18 +123,19 @@ class Encoder:
     keep_extras: bool
     folder: str = ""  # what paths are relative to, for workers elsewhere
     elements: tuple[str, ...] | None = None  # of the species of files that do not name them
+    copies: Mapping[str, str] = field(default_factory=dict)  # URL -> a file on this machine that has its bytes
 
     def __call__(self, task: Task) -> Finished | NoDensity:
         given: Mapping[str, Any] = {}
         if self.load is None:
             source = task.source if is_url(task.source) else os.path.join(self.folder, task.source)
+            data = _fetched(source, self.copies.get(source)) if is_url(source) else None
             try:
-                density = read(source, elements=self.elements)
+                density, checksum = _read(source, self.elements, data)
             except FormatError:
-                if task.searched and holds_no_density(source):
+                if task.searched and holds_no_density(source, data):
                     return NoDensity(task.source)
                 raise
-            checksum = _checksum_of(source)
         else:
             density, given = self.load(task.source)
             checksum = crc32c_of(plane.tobytes() for plane in density.total)
@@ -239,10 +244,42 @@ def build_from(
     return build_.run()
 
 
+def _read(source: str, elements: Sequence[str] | None, data: bytes | None = None) -> tuple[Density, int]:
+    """A density and the crc32c of the bytes that it was read from.
+
+    A pipe is read once. A file is read twice, since it may be far larger than memory should hold; one that has changed
+    meanwhile is refused. data: its bytes, where they are here.
+    """
+    if data is None and stat.S_ISFIFO(_status(source).st_mode):
+        data = Path(source).read_bytes()
+    if data is not None:
+        return read(source, elements=elements, data=data), crc32c(data)
+    before = _status(source)
+    density = read(source, elements=elements)
+    checksum = _checksum_of(source)
+    after = _status(source)
+    if (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino):
+        raise FormatError(f"{source}: has changed while it was read; build again once it is complete")
+    return density, checksum
+
+
+def _status(source: str) -> os.stat_result:
+    try:
+        return os.stat(source)
+    except OSError as error:
+        raise FormatError(f"{source}: cannot be read: {error.strerror}") from None
+
+
+def _fetched(url: str, copy: str | None) -> bytes:
+    """The bytes at a URL, from a copy on this machine where there is one."""
+    try:
+        return read_file(url) if copy is None else Path(copy).read_bytes()
+    except RemoteError as error:
+        raise FormatError(str(error)) from error
+
+
 def _checksum_of(source: str) -> int:
     """crc32c of a file, which is never in memory as a whole."""
-    if is_url(source):
-        return crc32c(read_file(source))
     with open(source, "rb") as file:
         return crc32c_of(iter(lambda: file.read(_AT_ONCE), b""))
 
@@ -269,6 +306,7 @@ class _Equations:
     load: Callable[[str], tuple[Density, Mapping[str, Any]]] | None
     previous: Mapping[str, np.ndarray] | None
     elements: tuple[str, ...] | None
+    copies: Mapping[str, str]
 
     def __call__(self, part: tuple[int, list[str]]) -> Equations:
         from .promolecule import Equations, Prior
@@ -277,7 +315,10 @@ class _Equations:
         equations = Equations()
         for source in part[1]:
             try:
-                density = read(source, elements=self.elements) if self.load is None else self.load(source)[0]
+                if self.load is None:
+                    density = read(self.copies.get(source, source), elements=self.elements)
+                else:
+                    density = self.load(source)[0]
             except ChgdbError:
                 continue  # encoding it raises the same error, which the report then has
             equations.add(density, previous)
@@ -314,6 +355,7 @@ class Packing:
     searched: frozenset[str] = frozenset()
     skipped: list[str] = field(default_factory=list)
     without_atoms: list[str] = field(default_factory=list)  # what new records lack, a line each
+    copies: dict[str, str] = field(default_factory=dict)  # of `Encoder`
 
     def run(self) -> BuildReport:
         if self.on_duplicate not in ("refuse", "replace"):
@@ -325,11 +367,28 @@ class Packing:
             return self._run(transaction, journal)
 
     def _run(self, transaction: Transaction, journal: Journal) -> BuildReport:
+        with tempfile.TemporaryDirectory(prefix="chgdb-") as folder:
+            if self.prior == "fit" and self.load is None and self.tolerance > 0:
+                self._copy_urls(Path(folder))
+            return self._pack(transaction, journal)
+
+    def _copy_urls(self, folder: Path) -> None:
+        """Fitting a prior reads every source several times: those at URLs from copies on this machine."""
+        for number, source in enumerate(source for source in self.sources.values() if is_url(source)):
+            with suppress(RemoteError):  # encoding it raises the same error, which the report then has
+                copy = folder / f"{number}-{bare_name(source)}"
+                copy.write_bytes(read_file(source))
+                self.copies[source] = str(copy)
+
+    def _pack(self, transaction: Transaction, journal: Journal) -> BuildReport:
         store = self._existing(transaction)
         prior = self._choose_prior(store, journal)
         arrays = None if prior is None else prior.to_arrays()
         folder = "" if self.scheduler in (None, PROCESSES) else os.getcwd()
-        encoder = Encoder(self.load, self.tolerance, self.codec, arrays, self.keep_extras, folder, self.elements)
+        copies = self.copies if not folder else {}  # workers elsewhere cannot read them
+        encoder = Encoder(
+            self.load, self.tolerance, self.codec, arrays, self.keep_extras, folder, self.elements, copies
+        )
         tasks = self._plan(store, journal, 0 if prior is None else prior.identifier)
         waiting = [task for task in tasks if task.key not in journal.finished]
         done = len(tasks) - len(waiting)
@@ -399,7 +458,7 @@ class Packing:
                 total, due = Equations(), 0
                 ahead: dict[int, Equations] = {}
                 arrays = None if prior is None else prior.to_arrays()
-                for outcome in run(_Equations(self.load, arrays, self.elements), parts, self.workers):
+                for outcome in run(_Equations(self.load, arrays, self.elements, self.copies), parts, self.workers):
                     if outcome.result is None:
                         raise StoreError(f"{self.out}: the prior could not be fitted: {outcome.reason}")
                     ahead[outcome.task[0]] = outcome.result
@@ -439,16 +498,17 @@ class Packing:
         return tasks
 
     def _is_same(self, store: Store, location: Location, source: str) -> bool:
+        """Whether a record was made from this file, with this tolerance and, where elements are given, these."""
         if store.value("tolerance", location.row) != self.tolerance:
             return False
-        if int(store.value("source_crc32c", location.row)) != _checksum_of(source):
+        data = read_file(source) if is_url(source) else None
+        checksum = _checksum_of(source) if data is None else crc32c(data)
+        if int(store.value("source_crc32c", location.row)) != checksum:
             return False
-        return self.elements is None or self._has_elements(store, location, source)
-
-    def _has_elements(self, store: Store, location: Location, source: str) -> bool:
-        """Whether the record's atoms are those that the file has now that its elements are given."""
+        if self.elements is None:
+            return True
         try:
-            given = read(source, elements=self.elements).crystal.numbers
+            given = read(source, elements=self.elements, data=data).crystal.numbers
         except ChgdbError:
             return False
         held = store.record_bytes(str(store.value("material_id", location.row)), location)[0]

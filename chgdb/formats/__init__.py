@@ -52,7 +52,13 @@ def formats() -> dict[str, ModuleType]:
     return dict(chain(REGISTRY.own(), REGISTRY.others()))
 
 
-def read(path: str | os.PathLike[str], *, format: str | None = None, elements: Sequence[str] | None = None) -> Density:
+def read(
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    elements: Sequence[str] | None = None,
+    data: bytes | None = None,
+) -> Density:
     """Read a density; plain, gzip, bzip2, xz or Zstandard.
 
     Parameters
@@ -63,6 +69,8 @@ def read(path: str | os.PathLike[str], *, format: str | None = None, elements: S
         A name of `formats()`; guessed from the file's name, else from its content.
     elements : Sequence[str] | None
         Symbol of each species, for CHGCARs of VASP 4, which do not name them.
+    data : bytes | None
+        The file's bytes, where they have been read already.
 
     Returns
     -------
@@ -77,7 +85,7 @@ def read(path: str | os.PathLike[str], *, format: str | None = None, elements: S
     --------
     >>> density = read("CHGCAR.gz")                   # doctest: +SKIP
     """
-    with open_reader(path) as reader:
+    with open_reader(path, data) as reader:
         return _reading(reader, bare_name(path), format).read(reader, elements=elements)
 
 

@@ -144,17 +144,19 @@ class Reader:
 
 
 @contextmanager
-def open_reader(path: str | os.PathLike[str]) -> Iterator[Reader]:
+def open_reader(path: str | os.PathLike[str], data: bytes | None = None) -> Iterator[Reader]:
     """Open a file or a URL for reading; a compression is recognised by the first bytes, whatever the name.
 
+    data: its bytes, where they have been read already.
     Raises `FormatError` for a folder, and lets the `OSError` of a missing or unreadable file through as one too
     (`FormatError` from it), so that every failure is one line.
     """
     name = os.fspath(path)
     raw: IO[bytes] | Any
     try:
-        if is_url(name):
-            name, raw = public(name), io.BufferedReader(io.BytesIO(_read_url(name)))
+        if is_url(name) or data is not None:
+            data = _read_url(name) if data is None else data
+            name, raw = public(name) if is_url(name) else name, io.BufferedReader(io.BytesIO(data))
         else:
             raw = open(path, "rb")  # noqa: SIM115 - closed by the with statement below
     except RemoteError as error:

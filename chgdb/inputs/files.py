@@ -207,14 +207,17 @@ def _recognised(path: Path) -> bool:
     return any(module.recognises(head) for module in formats().values())
 
 
-def holds_no_density(path: str) -> bool:
+def holds_no_density(path: str, data: bytes | None = None) -> bool:
     """Whether a file that could not be read holds no density at all, but what lies beside one in every run: metadata
-    in JSON, a structure called POSCAR.vasp, arrays of something else. Not where its name says that it is one."""
+    in JSON, a structure called POSCAR.vasp, arrays of something else. Not where its name says that it is one.
+
+    data: its bytes, where they have been read already.
+    """
     name = names.parse(path)
     if name.kind or name.extension not in ("json", "vasp", "npz"):
         return False
     try:
-        with open_reader(path) as reader:
+        with open_reader(path, data) as reader:
             if name.extension == "vasp":
                 return _ends_with_structure(reader)
             marks = {"json": (b"Chgcar", b'"total"'), "npz": (b"total.npy",)}[name.extension]
