@@ -15,6 +15,7 @@ from materials import IDS, density, same
 from nginx import Nginx
 
 import chgdb
+from chgdb import atomic
 from chgdb.errors import OfflineError, StoreError
 from chgdb.remote.cache import Cache, cache_limit
 from chgdb_cli.main import _exit_code
@@ -72,12 +73,16 @@ def test_it_stays_within_its_limit_and_keeps_what_was_used_last(tmp_path: Path):
 def test_what_killed_processes_left_is_removed(tmp_path: Path):
     cache = Cache(tmp_path, 1_000_000)
     cache.put(VERSION, "a", b"1")
-    old, new = (cache._path(VERSION, name).with_suffix(".1-1.part") for name in ("x", "y"))
-    for path in (old, new):
+    left, written = (cache._path(VERSION, name).with_suffix(f".{atomic.token()}.part") for name in ("x", "y"))
+    for path in (left, written):
         path.write_bytes(b"half")
-    os.utime(old, (0, 0))
+    with open(written, "r+b") as file:  # still being written: locked
+        assert atomic.try_lock(file)
+        cache.shrink()
+        assert (left.exists(), written.exists()) == (False, True)
     cache.shrink()
-    assert (old.exists(), new.exists()) == (False, True)
+    assert not written.exists()
+    assert cache.get(VERSION, "a") == b"1"
 
 
 def test_clearing_leaves_alone_what_is_not_the_caches(tmp_path: Path):
