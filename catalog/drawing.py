@@ -37,6 +37,7 @@ from chgdb_catalog import batches, labels
 from chgdb_catalog.columns import COLUMNS, PROVENANCE
 from chgdb_catalog.dft import checks, manager, runs
 from chgdb_catalog.gpaw import costs, recipe
+from chgdb_catalog.structures import crystal as crystal_of
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "drawn.zarr"
@@ -228,7 +229,7 @@ class Loader:
             raise DrawError(f"{self._run} holds no accepted density of {material_id}")
         record, meta = entry["record"], entry["meta"]
         density, asymmetry = symmetrised(
-            Density(batches.crystal(record), manager.packed_grids(entry)), checks.DEFAULT.asymmetry
+            Density(crystal_of(record), manager.packed_grids(entry)), checks.DEFAULT.asymmetry
         )
         metadata = {
             **PROVENANCE,
@@ -286,7 +287,7 @@ def collect(
     for material_id in state.ids("accepted"):
         entry = state.read("accepted", material_id)
         if entry is not None and entry["record"].get("structure_source") == "drawn":
-            crystal = batches.crystal(entry["record"])
+            crystal = crystal_of(entry["record"])
             if allowed(pymatgen_formula(crystal), forbidden, known):
                 wanted.append(material_id)
     report = build_from(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chgdb_cli import train_autoencoder
+from chgdb_cli import train_autoencoder, train_density
 from chgdb_cli.arguments import CatalogOption, JsonOption, QuietOption, SchedulerOption, open_store
 from chgdb_cli.output import message, print_json, print_table
 
@@ -27,6 +27,7 @@ train = typer.Typer(
 def register(app: typer.Typer) -> None:
     app.add_typer(train)
     train_autoencoder.register(train)
+    train_density.register(train)
 
 
 @train.command(

@@ -20,7 +20,7 @@ import numpy as np
 from .. import atomic
 from ..density import Crystal
 from ..elements import SYMBOLS
-from ..errors import ChecksumError, ChgdbError, fitting
+from ..errors import ChecksumError, DensityError, fitting
 from ..plugins import models_folder
 from ..promolecule import Prior
 from .architecture import Configuration
@@ -36,7 +36,7 @@ FILE = "model.safetensors"
 _HEADER, _CHECKSUM = "chgdb", "sha256"
 
 
-class DensityModelError(ChgdbError, ValueError):
+class DensityModelError(DensityError):
     """A density model that cannot be read, or a structure that it cannot say anything about."""
 
 
@@ -190,7 +190,9 @@ def _read(target: Path) -> DensityModel:
             raise DensityModelError(
                 f"{target}: a density model of format {header['format']}, this version of chgdb reads {FORMAT_VERSION}"
             )
-        return _model(tensors, header, metadata[_CHECKSUM])
+        model = _model(tensors, header, metadata[_CHECKSUM])
+        model.coefficients(trial := Crystal(4 * np.eye(3), np.zeros((1, 3)), model.known[:1]), graph(trial))
+        return model
 
 
 def _model(tensors: Mapping[str, np.ndarray], header: Mapping[str, Any], checksum: str) -> DensityModel:

@@ -190,6 +190,7 @@ class Member:
             parameters, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
         )
         self.epoch, self.steps, self.seconds = 0, 0, 0.0
+        self.validation: float | None = None
 
     def averaged(self) -> Network:
         """The network with the mean of its weights."""
@@ -202,8 +203,10 @@ class Member:
         tensors |= {f"mean.{k}": v for k, v in self.mean.items()}
         for index, entry in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{k}": torch.as_tensor(v) for k, v in entry.items()}
-        state = {"epoch": self.epoch, "steps": self.steps, "seconds": self.seconds, "mark": mark}
-        data = save({k: v.detach().contiguous() for k, v in tensors.items()}, {"state": json.dumps(state)})
+        state = {"epoch": self.epoch, "steps": self.steps, "seconds": self.seconds, "validation": self.validation}
+        data = save(
+            {k: v.detach().contiguous() for k, v in tensors.items()}, {"state": json.dumps(state | {"mark": mark})}
+        )
         atomic.write(folder / CHECKPOINT, data)
 
     def resume(self, folder: Path, mark: dict[str, Any]) -> None:
@@ -232,6 +235,7 @@ class Member:
         }
         self.optimiser.load_state_dict(found)
         self.epoch, self.steps, self.seconds = state["epoch"], state["steps"], state["seconds"]
+        self.validation = state["validation"]
 
     def step(self, tasks: Sequence[Task], share: float) -> np.ndarray:
         """One step on some tasks at a share of the whole training; their errors before it."""
@@ -287,6 +291,7 @@ def train(
         "configuration": configuration.to_dict(),
         "epochs": member.epoch,
         "steps": member.steps,
+        "validation": member.validation,
         "seconds": round(member.seconds),
         "parameters": sum(p.numel() for p in network.parameters()),
         "materials": {part: len(found) for part, found in chosen.items()},
@@ -341,21 +346,18 @@ def _loop(
                 report(Progress(member.epoch, now, float(np.mean(found)), math.nan))
         member.epoch += 1
         member.seconds = time.monotonic() - began
-        over = share(0.0) >= 1
-        validation = math.nan
-        if over or time.monotonic() - looked > _LOOK_EVERY:
-            validation = (
-                float(measure(member.averaged(), tasks["validation"]).mean()) if tasks["validation"] else math.nan
-            )
+        train = float(np.mean(found or [math.nan]))
+        over, validation = share(0.0) >= 1, math.nan
+        if tasks["validation"] and (over or time.monotonic() - looked > _LOOK_EVERY):
+            validation = member.validation = float(measure(member.averaged(), tasks["validation"]).mean())
             looked = time.monotonic()
-            line = {"epoch": member.epoch, "seconds": round(member.seconds), "train": float(np.mean(found or [np.nan])),
-                    "validation": validation, "real_space": share(0.0) >= recipe.real_space}  # fmt: skip
+            line = {"epoch": member.epoch, "seconds": round(member.seconds), "train": train, "validation": validation}
             with open(place / LOG, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         if over or time.monotonic() - saved > _SAVE_EVERY:
             member.save(place, mark)
             saved = time.monotonic()
-        report(Progress(member.epoch, share(0.0), float(np.mean(found or [math.nan])), validation))
+        report(Progress(member.epoch, share(0.0), train, validation))
 
 
 def _batches(tasks: Sequence[Task], recipe: Recipe, epoch: int) -> Iterator[list[Task]]:
