@@ -552,4 +552,4 @@ def test_a_compressed_file_that_claims_much_takes_memory_for_what_is_there(tmp_p
     done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
     message, peak = done.stdout.splitlines()
     assert "truncated" in message or "the file ends" in message
-    assert int(peak) * 1024 < 300e6
+    assert int(peak) * 1024 < 350e6  # 268 of them are values that are there
