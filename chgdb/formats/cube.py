@@ -25,7 +25,7 @@ from .numbers import FIELD, check_lengths, put_numbers, read_values
 from .quantities import quantity_of, quantity_of_name
 from .streams import Reader, bare_name, text_to_bytes
 
-NAMES = ("*.cube", "*.cub")
+NAMES = ("*.cube", "*.cub", "*.CUBE", "*.CUB")
 ONE_CHANNEL = True
 
 #: Bohr radius in Å, CODATA 2018.

@@ -44,7 +44,7 @@ def test_every_format_keeps_its_promises():
         ("CHGCAR", "chgcar"), ("CHGCAR.gz", "chgcar"), ("CHGCAR_total", "chgcar"), ("Si_CHGCAR", "chgcar"),
         ("CHG", "chgcar"), ("CHG.xz", "chgcar"), ("AECCAR0", "chgcar"), ("AECCAR2.bz2", "chgcar"),
         ("PARCHG.0012", "chgcar"), ("mp-149.vasp", "chgcar"), ("mp-149.CHGCAR.gz", "chgcar"), ("CHG.zst", "chgcar"),
-        ("density.cube", "cube"), ("density.cube.gz", "cube"), ("density.npz", "npz"),
+        ("density.cube", "cube"), ("density.CUBE.gz", "cube"), ("density.npz", "npz"),
     ],
 )  # fmt: skip
 def test_format_by_name_there_and_back(tmp_path, density, name, format):
