@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from .criteria import matches, symbols
-from .density import Crystal, Density
-from .errors import ChgdbError, CodecError, OfflineError, StoreError, UnknownMaterialError
+from .errors import ChgdbError, StoreError, UnknownMaterialError
 from .plugins import offered
 from .predicted import GROUP, PROPERTIES, STD, View, view
+from .record import Record, column_names, known_column, latents_of
 from .store.files import Files, locate
 from .store.reader import Location, Store
 from .urls import is_url
@@ -23,16 +22,8 @@ if TYPE_CHECKING:
     import xarray
 
     from .promolecule import Prior
-    from .store.latents import LatentReader
 
 T = TypeVar("T")
-
-#: Columns in the order in which a reader wants them; all others follow.
-FIRST_COLUMNS = (
-    *("material_id", "formula", "elements", "space_group", "n_atoms", "cell", "volume", "n_electrons"),
-    *("grid", "channels", "tolerance", "nmae", "channel_nmae", "max_error", "min_density", "text_bytes"),
-    *("stored_bytes", "code", "functional", "energy_cutoff", "structure_source", "licence"),
-)
 
 
 def open_catalog(
@@ -184,7 +175,7 @@ class Catalog:
         """Raises `UnknownMaterialError` with close matches."""
         if not isinstance(material_id, str):
             raise TypeError(f"a catalog is indexed by material ids, strings, not by {type(material_id).__name__}")
-        self.consistent(lambda store: self._locate(store, material_id))
+        self.consistent(lambda store: self.locate(store, material_id))
         return Record(self, material_id)
 
     def prefetch(self, ids: Iterable[str]) -> None:
@@ -203,7 +194,8 @@ class Catalog:
         """Material ids in the store's order."""
         return [str(i) for i in self.column("material_id")]
 
-    def _locate(self, store: Store, material_id: str) -> Location:
+    def locate(self, store: Store, material_id: str) -> Location:
+        """Where a material stands in one version of the store. Raises `UnknownMaterialError` with close matches."""
         location = store.find(material_id)
         if location is None:
             close = _close_matches(store, material_id)
@@ -216,7 +208,7 @@ class Catalog:
     @property
     def columns(self) -> dict[str, dict[str, Any]]:
         """Name of every column -> its attributes (`long_name`, `units`)."""
-        return {name: dict(self.store.arrays[name].attributes) for name in _column_names(self.store)}
+        return {name: dict(self.store.arrays[name].attributes) for name in column_names(self.store)}
 
     def column(self, name: str) -> np.ndarray:
         """A whole column: numbers, or texts as Python strings.
@@ -230,7 +222,7 @@ class Catalog:
         StoreError
             For a name that the store does not have.
         """
-        return self.consistent(lambda store: store.column(_known(store, name)))
+        return self.consistent(lambda store: store.column(known_column(store, name)))
 
     def search(
         self,
@@ -285,9 +277,9 @@ class Catalog:
 
         def matching(store: Store) -> list[str]:
             keep = np.ones(store.n_materials, bool)
-            store.prefetch_columns(["material_id", *(_known(store, name) for name, _ in wanted)])
+            store.prefetch_columns(["material_id", *(known_column(store, name) for name, _ in wanted)])
             for name, value in wanted:
-                keep &= matches(store.column(_known(store, name)), value, name)
+                keep &= matches(store.column(known_column(store, name)), value, name)
             for name, value in expected:
                 keep &= matches(store.column(_known_prediction(store, name)), value, name)
             if elements is not None:
@@ -395,9 +387,9 @@ class Catalog:
         wanted = None if ids is None else list(ids)
 
         def read(store: Store) -> np.ndarray:
-            reader = _latents_of(store)
+            reader = latents_of(store)
             names = wanted if wanted is not None else [None] * store.n_materials
-            rows = list(range(store.n_materials)) if wanted is None else [self._locate(store, i).row for i in wanted]
+            rows = list(range(store.n_materials)) if wanted is None else [self.locate(store, i).row for i in wanted]
             try:
                 result = np.empty((len(rows), *reader.shape), np.float32)
             except MemoryError:
@@ -419,184 +411,6 @@ class Catalog:
         return dataset.set_index(material="material_id")
 
 
-class Record:
-    """One material of a catalog; nothing is read before it is asked for.
-
-    Columns are attributes of `metadata`; the ones every record has are properties as well.
-    """
-
-    def __init__(self, catalog: Catalog, material_id: str) -> None:
-        self.catalog = catalog
-        self.material_id = material_id
-        self._density: tuple[Store, Density] | None = None
-
-    def __repr__(self) -> str:
-        return f"<chgdb.Record {self.material_id} in {self.catalog.path}>"
-
-    def _read(self, read: Callable[[Store, Location], T]) -> T:
-        locate = self.catalog._locate
-        try:
-            return self.catalog.consistent(lambda store: read(store, locate(store, self.material_id)))
-        except OfflineError as error:
-            raise OfflineError(f"{self.material_id}: {error}") from error
-
-    def _value(self, name: str) -> Any:
-        return self._read(lambda store, location: _plain(store.value(_known(store, name), location.row)))
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """Every column's value, by column name. What is not known is NaN, "" or (true-false columns) -1."""
-
-        def values(store: Store, location: Location) -> dict[str, Any]:
-            names = _column_names(store)
-            store.prefetch_columns(names, location.row)
-            return {name: _plain(store.value(name, location.row)) for name in names}
-
-        return self._read(values)
-
-    @property
-    def payload(self) -> bytes:
-        """The encoded density.
-
-        Raises
-        ------
-        ChecksumError
-            Where the stored bytes are damaged.
-        """
-        return self._read(lambda store, location: store.record_bytes(self.material_id, location))[0]
-
-    @property
-    def extras(self) -> bytes:
-        """What its file held beside the density, packed by `formats.pack_extras`.
-
-        Raises
-        ------
-        ChecksumError
-        """
-        return self._read(lambda store, location: store.record_bytes(self.material_id, location))[1]
-
-    @property
-    def crystal(self) -> Crystal:
-        """The structure, exact, from the payload."""
-        from .codecs import header
-
-        return header(self.payload).crystal
-
-    def decode(self, grid: tuple[int, int, int] | None = None) -> Density:
-        """Decode on the native grid, or straight from the coefficients on another; extras are put back.
-
-        Returns
-        -------
-        Density
-
-        Raises
-        ------
-        ChecksumError
-            Where the stored bytes are damaged.
-        CodecError
-            Where they cannot be decoded.
-        """
-        return self._read(lambda store, location: self._decoded(store, location, grid))
-
-    def _decoded(self, store: Store, location: Location, grid: tuple[int, int, int] | None) -> Density:
-        from .codecs import decode, header
-
-        payload, extras = store.record_bytes(self.material_id, location)
-        try:
-            identifier = header(payload).prior_id
-            density = decode(payload, prior=store.prior(identifier) if identifier else None, grid=grid)
-            if extras:
-                from .formats import unpack_extras
-
-                density = replace(density, extras=unpack_extras(extras))
-        except CodecError as error:
-            raise type(error)(f"{self.material_id} in {store.location}: {error}") from error
-        return density
-
-    @property
-    def density(self) -> Density:
-        """Decoded on the native grid; kept after the first use."""
-        store = self.catalog.store
-        if self._density is None or self._density[0] is not store:
-            self._density = store, self.decode()
-        return self._density[1]
-
-    @property
-    def latent(self) -> np.ndarray:
-        """Latent tensor, float32 (channel, z, y, x).
-
-        Raises
-        ------
-        StoreError
-            Where it has none.
-        ChecksumError
-        """
-        return self.latent_integers * np.float32(self._read(lambda store, location: _latents_of(store).step))
-
-    @property
-    def latent_bytes(self) -> int:
-        """Size of the compressed latent in the store, 0 where it has none."""
-
-        def length(store: Store, location: Location) -> int:
-            place = _latents_of(store).place(location.row)
-            return 0 if place is None else place[1]
-
-        return self._read(length)
-
-    @property
-    def latent_integers(self) -> np.ndarray:
-        """Latent tensor in steps of its quantisation, as the autoencoder decodes it: int16 (channel, z, y, x)."""
-        values = self._read(lambda store, location: _latents_of(store).values(location.row))
-        if values is None:
-            raise StoreError(f"{self.material_id} in {self.catalog.path} has no latent")
-        return values
-
-    @property
-    def formula(self) -> str:
-        """Reduced formula."""
-        return self._value("formula")
-
-    @property
-    def grid(self) -> tuple[int, int, int]:
-        """Grid points along each lattice vector."""
-        nx, ny, nz = self._value("grid")
-        return nx, ny, nz
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        return tuple(self._value("channels").split())
-
-    @property
-    def n_electrons(self) -> float:
-        """Integral of the total density over the cell."""
-        return self._value("n_electrons")
-
-    @property
-    def tolerance(self) -> float:
-        """Largest NMAE that was allowed for each channel; 0 if lossless."""
-        return self._value("tolerance")
-
-    @property
-    def nmae(self) -> float:
-        """NMAE of its worst channel, measured when it was encoded."""
-        return self._value("nmae")
-
-    @property
-    def max_error(self) -> float:
-        """Largest absolute error, e/Å^3, measured when it was encoded."""
-        return self._value("max_error")
-
-    @property
-    def stored_bytes(self) -> int:
-        """Bytes of the payload and the extras."""
-        return self._read(lambda store, location: location.length)
-
-    @property
-    def text_bytes(self) -> int:
-        """Bytes of the density blocks as VASP writes them."""
-        return self._value("text_bytes")
-
-
 def _close_matches(store: Store, material_id: str, count: int = 3) -> list[str]:
     """Ids that a user may have meant: of this formula, with this text in them, or spelled nearly so."""
     from difflib import get_close_matches
@@ -609,29 +423,6 @@ def _close_matches(store: Store, material_id: str, count: int = 3) -> list[str]:
     return list(dict.fromkeys(same_formula + sorted(containing, key=len)[:count] + similar))[:count]
 
 
-def _latents_of(store: Store) -> LatentReader:
-    if store.latents is None:
-        raise StoreError(f"{store.location} has no latents: add them with chgdb build {store.location} --latents")
-    return store.latents
-
-
-def _column_names(store: Store) -> list[str]:
-    """Columns, chgdb's own first."""
-    order = {name: position for position, name in enumerate(FIRST_COLUMNS)}
-    return sorted(store.columns, key=lambda name: order.get(name, len(order)))
-
-
-def _known(store: Store, name: str) -> str:
-    names = _column_names(store)
-    if name not in names:
-        from difflib import get_close_matches
-
-        close = get_close_matches(name, names, 3)
-        hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-        raise StoreError(f"{store.location} has no column {name!r}{hint}; there are {', '.join(names)}")
-    return name
-
-
 def _known_prediction(store: Store, name: str) -> str:
     """Array of a predicted property. Raises `StoreError` where it is not predicted, or nothing is."""
     place = f"{GROUP}/{PROPERTIES}/"
@@ -641,11 +432,6 @@ def _known_prediction(store: Store, name: str) -> str:
         hint = f"there are {', '.join(names)}" if names else "nothing is predicted yet: run chgdb build --predict"
         raise StoreError(f"{store.location} has no prediction of {name!r}; {hint}")
     return place + name
-
-
-def _plain(value: Any) -> Any:
-    """Python numbers, strings and nested lists."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _pairs(criteria: Mapping[str, Any] | Iterable[tuple[str, Any]] | None) -> Iterable[tuple[str, Any]]:

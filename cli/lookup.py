@@ -296,7 +296,7 @@ def _print_material(record: Record, metadata: Mapping[str, Any], columns: Mappin
         ("Largest error", f"{metadata['max_error']:.2g} e/Å^3"),
         ("Stored", f"{size(metadata['stored_bytes'])}, {ratio:,.0f} times less than as VASP text"),
     ]
-    from chgdb.catalog import FIRST_COLUMNS
+    from chgdb.record import FIRST_COLUMNS
 
     own = {name for name in metadata if name in (*FIRST_COLUMNS, "source_crc32c")} - set(_PROVENANCE)
     properties, provenance, notes = [], [], []

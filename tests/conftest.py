@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# One thread a process, also in those that tests start: pytest -n is the parallelism, and threads that wait for each
+# other take longer than one. Set before anything imports numpy or torch.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
 import pytest
 from hypothesis import settings

@@ -29,7 +29,7 @@ chgdb.formats
 chgdb.codecs
 chgdb.store
 chgdb.remote
-chgdb.criteria chgdb.predicted chgdb.catalog
+chgdb.criteria chgdb.predicted chgdb.record chgdb.catalog
 chgdb.inputs chgdb.features chgdb.densities chgdb.samples chgdb.datasets
 chgdb.ingest chgdb.extraction chgdb.verification chgdb.publish chgdb.latents
 chgdb.models

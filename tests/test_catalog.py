@@ -198,7 +198,7 @@ def test_the_index_finds_every_id_in_a_chunk_or_two(tmp_path: Path) -> None:
     }
     store_layout.write_lookup(root, store_layout.lookup_table(columns), lambda row: ids[row])
     for name, kind in STORE_COLUMNS.items():
-        columns.setdefault(name, store_table._column(kind, [None] * n, name))
+        columns.setdefault(name, store_table.column_values(kind, [None] * n, name))
         store_layout.write_column(root, name, columns[name], kind)
     root.create_array("atom_number", shape=(0,), dtype="uint8", chunks=(1,))
     root.create_array("atom_position", shape=(0, 3), dtype="float64", chunks=(1, 3))

@@ -23,7 +23,7 @@ from chgdb.latents.autoencoder import Autoencoder
 from chgdb.latents.volumes import CONFIGURATIONS, Configuration
 
 SMALL = {
-    "published": Configuration("published", spacing=0.4, most=24, widths=(3, 4, 4), channels=2),
+    "published": Configuration("published", spacing=0.6, most=16, widths=(3, 4, 4), channels=2),
     "periodic": replace(CONFIGURATIONS["periodic"], spacing=0.4, most=12, channels=8, widths=(6, 2)),
 }
 RECIPE = training.Recipe(epochs=3, batch=2, learning_rate=1e-3, rate=0.01, seed=3)
@@ -146,9 +146,10 @@ def test_parts_of_crystals_stand_for_the_whole() -> None:
     assert training._part([volume], RECIPE, random)[0] is volume
     samples = [training._Sample(v, None, 1.0, 1.0) for v in (volume, np.ones((8, 20, 6), np.float32), volume[:, :6])]
     assert sorted(sorted(b) for b in training._batches(samples, recipe, random)) == [[0, 1], [2]]
-    volumes, _ = training._stack(samples[:2], SMALL["published"], recipe, random)
+    larger = replace(SMALL["published"], spacing=0.4, most=24)
+    volumes, _ = training._stack(samples[:2], larger, recipe, random)
     assert volumes.shape[2:] == (24, 24, 24)  # 6 or 8 points, up to a whole latent voxel, and two voxels of nothing
-    whole, _ = training._stack(samples[:1], SMALL["published"], recipe, None)
+    whole, _ = training._stack(samples[:1], larger, recipe, None)
     assert sorted(whole.shape[2:]) == [24, 24, 24], "as many as the volume has at most"
     assert (whole != 0).sum() == volume.size - 1, "validation sees all of it"
 

@@ -1,0 +1,232 @@
+"""One material of a catalog, and the names of what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from .density import Crystal, Density
+from .errors import CodecError, OfflineError, StoreError
+from .store.reader import Location, Store
+
+if TYPE_CHECKING:
+    from .catalog import Catalog
+    from .store.latents import LatentReader
+
+T = TypeVar("T")
+
+#: Columns in the order in which a reader wants them; all others follow.
+FIRST_COLUMNS = (
+    *("material_id", "formula", "elements", "space_group", "n_atoms", "cell", "volume", "n_electrons"),
+    *("grid", "channels", "tolerance", "nmae", "channel_nmae", "max_error", "min_density", "text_bytes"),
+    *("stored_bytes", "code", "functional", "energy_cutoff", "structure_source", "licence"),
+)
+
+
+class Record:
+    """One material of a catalog; nothing is read before it is asked for.
+
+    Columns are attributes of `metadata`; the ones every record has are properties as well.
+    """
+
+    def __init__(self, catalog: Catalog, material_id: str) -> None:
+        self.catalog = catalog
+        self.material_id = material_id
+        self._density: tuple[Store, Density] | None = None
+
+    def __repr__(self) -> str:
+        return f"<chgdb.Record {self.material_id} in {self.catalog.path}>"
+
+    def _read(self, read: Callable[[Store, Location], T]) -> T:
+        locate = self.catalog.locate
+        try:
+            return self.catalog.consistent(lambda store: read(store, locate(store, self.material_id)))
+        except OfflineError as error:
+            raise OfflineError(f"{self.material_id}: {error}") from error
+
+    def _value(self, name: str) -> Any:
+        return self._read(lambda store, location: _plain(store.value(known_column(store, name), location.row)))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Every column's value, by column name. What is not known is NaN, "" or (true-false columns) -1."""
+
+        def values(store: Store, location: Location) -> dict[str, Any]:
+            names = column_names(store)
+            store.prefetch_columns(names, location.row)
+            return {name: _plain(store.value(name, location.row)) for name in names}
+
+        return self._read(values)
+
+    @property
+    def payload(self) -> bytes:
+        """The encoded density.
+
+        Raises
+        ------
+        ChecksumError
+            Where the stored bytes are damaged.
+        """
+        return self._read(lambda store, location: store.record_bytes(self.material_id, location))[0]
+
+    @property
+    def extras(self) -> bytes:
+        """What its file held beside the density, packed by `formats.pack_extras`.
+
+        Raises
+        ------
+        ChecksumError
+        """
+        return self._read(lambda store, location: store.record_bytes(self.material_id, location))[1]
+
+    @property
+    def crystal(self) -> Crystal:
+        """The structure, exact, from the payload."""
+        from .codecs import header
+
+        return header(self.payload).crystal
+
+    def decode(self, grid: tuple[int, int, int] | None = None) -> Density:
+        """Decode on the native grid, or straight from the coefficients on another; extras are put back.
+
+        Returns
+        -------
+        Density
+
+        Raises
+        ------
+        ChecksumError
+            Where the stored bytes are damaged.
+        CodecError
+            Where they cannot be decoded.
+        """
+        return self._read(lambda store, location: self._decoded(store, location, grid))
+
+    def _decoded(self, store: Store, location: Location, grid: tuple[int, int, int] | None) -> Density:
+        from .codecs import decode, header
+
+        payload, extras = store.record_bytes(self.material_id, location)
+        try:
+            identifier = header(payload).prior_id
+            density = decode(payload, prior=store.prior(identifier) if identifier else None, grid=grid)
+            if extras:
+                from .formats import unpack_extras
+
+                density = replace(density, extras=unpack_extras(extras))
+        except CodecError as error:
+            raise type(error)(f"{self.material_id} in {store.location}: {error}") from error
+        return density
+
+    @property
+    def density(self) -> Density:
+        """Decoded on the native grid; kept after the first use."""
+        store = self.catalog.store
+        if self._density is None or self._density[0] is not store:
+            self._density = store, self.decode()
+        return self._density[1]
+
+    @property
+    def latent(self) -> np.ndarray:
+        """Latent tensor, float32 (channel, z, y, x).
+
+        Raises
+        ------
+        StoreError
+            Where it has none.
+        ChecksumError
+        """
+        return self.latent_integers * np.float32(self._read(lambda store, location: latents_of(store).step))
+
+    @property
+    def latent_bytes(self) -> int:
+        """Size of the compressed latent in the store, 0 where it has none."""
+
+        def length(store: Store, location: Location) -> int:
+            place = latents_of(store).place(location.row)
+            return 0 if place is None else place[1]
+
+        return self._read(length)
+
+    @property
+    def latent_integers(self) -> np.ndarray:
+        """Latent tensor in steps of its quantisation, as the autoencoder decodes it: int16 (channel, z, y, x)."""
+        values = self._read(lambda store, location: latents_of(store).values(location.row))
+        if values is None:
+            raise StoreError(f"{self.material_id} in {self.catalog.path} has no latent")
+        return values
+
+    @property
+    def formula(self) -> str:
+        """Reduced formula."""
+        return self._value("formula")
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Grid points along each lattice vector."""
+        nx, ny, nz = self._value("grid")
+        return nx, ny, nz
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return tuple(self._value("channels").split())
+
+    @property
+    def n_electrons(self) -> float:
+        """Integral of the total density over the cell."""
+        return self._value("n_electrons")
+
+    @property
+    def tolerance(self) -> float:
+        """Largest NMAE that was allowed for each channel; 0 if lossless."""
+        return self._value("tolerance")
+
+    @property
+    def nmae(self) -> float:
+        """NMAE of its worst channel, measured when it was encoded."""
+        return self._value("nmae")
+
+    @property
+    def max_error(self) -> float:
+        """Largest absolute error, e/Å^3, measured when it was encoded."""
+        return self._value("max_error")
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the payload and the extras."""
+        return self._read(lambda store, location: location.length)
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of the density blocks as VASP writes them."""
+        return self._value("text_bytes")
+
+
+def latents_of(store: Store) -> LatentReader:
+    if store.latents is None:
+        raise StoreError(f"{store.location} has no latents: add them with chgdb build {store.location} --latents")
+    return store.latents
+
+
+def column_names(store: Store) -> list[str]:
+    """Columns, chgdb's own first."""
+    order = {name: position for position, name in enumerate(FIRST_COLUMNS)}
+    return sorted(store.columns, key=lambda name: order.get(name, len(order)))
+
+
+def known_column(store: Store, name: str) -> str:
+    names = column_names(store)
+    if name not in names:
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, names, 3)
+        hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+        raise StoreError(f"{store.location} has no column {name!r}{hint}; there are {', '.join(names)}")
+    return name
+
+
+def _plain(value: Any) -> Any:
+    """Python numbers, strings and nested lists."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
