@@ -391,7 +391,9 @@ class _Run:
             empty = 0 if number % _NOTHING else _NOTHING
             loss = self._loss([self.samples["train"][k] for k in members], stacked, noise=True, empty=empty)["loss"]
             if not torch.isfinite(loss):
-                raise TrainingError(f"the loss is {float(loss)} in epoch {self.epoch + 1}: use a smaller learning rate")
+                raise TrainingError(
+                    f"the loss is {float(loss.detach())} in epoch {self.epoch + 1}: use a smaller learning rate"
+                )
             for optimiser in self.optimisers:
                 optimiser.zero_grad(set_to_none=True)
             loss.backward()

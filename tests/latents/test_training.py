@@ -26,6 +26,7 @@ SMALL = {
     "published": Configuration("published", spacing=0.6, most=16, widths=(3, 4, 4), channels=2),
     "periodic": replace(CONFIGURATIONS["periodic"], spacing=0.4, most=12, channels=8, widths=(6, 2)),
 }
+LARGER = replace(SMALL["published"], spacing=0.4, most=24)
 RECIPE = training.Recipe(epochs=3, batch=2, learning_rate=1e-3, rate=0.01, seed=3)
 PARTS = ["train"] * 8 + ["validation"] * 2 + ["test"] * 2
 
@@ -146,17 +147,16 @@ def test_parts_of_crystals_stand_for_the_whole() -> None:
     assert training._part([volume], RECIPE, random)[0] is volume
     samples = [training._Sample(v, None, 1.0, 1.0) for v in (volume, np.ones((8, 20, 6), np.float32), volume[:, :6])]
     assert sorted(sorted(b) for b in training._batches(samples, recipe, random)) == [[0, 1], [2]]
-    larger = replace(SMALL["published"], spacing=0.4, most=24)
-    volumes, _ = training._stack(samples[:2], larger, recipe, random)
+    volumes, _ = training._stack(samples[:2], LARGER, recipe, random)
     assert volumes.shape[2:] == (24, 24, 24)  # 6 or 8 points, up to a whole latent voxel, and two voxels of nothing
-    whole, _ = training._stack(samples[:1], larger, recipe, None)
+    whole, _ = training._stack(samples[:1], LARGER, recipe, None)
     assert sorted(whole.shape[2:]) == [24, 24, 24], "as many as the volume has at most"
     assert (whole != 0).sum() == volume.size - 1, "validation sees all of it"
 
 
 def test_training_on_parts(tmp_path: Path) -> None:
     recipe = replace(RECIPE, epochs=12, learning_rate=3e-3, part=8)
-    training.train(SMALL["published"], recipe, *materials(), tmp_path)
+    training.train(LARGER, recipe, *materials(), tmp_path)
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert min(line["validation"] for line in log[4:]) < log[0]["validation"]
     assert all(line["train"] > 0 and line["validation"] > 0 for line in log)
