@@ -7,6 +7,7 @@ functions. The numbers alone do not tell. What says nothing is taken for the tot
 from __future__ import annotations
 
 import re
+from functools import cache
 
 _LONGEST = 200  # characters of a comment that are looked at
 #: Quantity -> what programs call it, as regular expressions of whole words; underscores are blanks. See `quantity_of`.
@@ -61,21 +62,16 @@ _OTHERS = {
     ),
 }  # fmt: skip
 _WORD = r"(?<![A-Za-z0-9])(?:{})(?![A-Za-z0-9])"
-_KNOWN = [(what, re.compile(_WORD.format("|".join(names)), re.IGNORECASE)) for what, names in _OTHERS.items()]
 #: What a total density is called; "density" alone, too, where nothing of the above stands before it.
-_TOTAL = re.compile(
-    _WORD.format(
-        r"((pseudo-?|all-electron|valence|core|total|full|scf|electron(ic)?|number|charge|ground-state) )*"
-        r"dens(ity|ities)?(?! (gradient|difference|laplacian|deformation|hessian|of states|functional|matrix))"
-        r"|rho|chgcar|chg|e/bohr\^?3|(electronic )?charge|property: dt"
-    ),
-    re.IGNORECASE,
+_TOTAL = _WORD.format(
+    r"((pseudo-?|all-electron|valence|core|total|full|scf|electron(ic)?|number|charge|ground-state) )*"
+    r"dens(ity|ities)?(?! (gradient|difference|laplacian|deformation|hessian|of states|functional|matrix))"
+    r"|rho|chgcar|chg|e/bohr\^?3|(electronic )?charge|property: dt"
 )
 #: What looks like a quantity and is none.
-_NOT_MEANT = re.compile(
+_NOT_MEANT = (
     r"\b(alpha|spin[ -]?up|up) ?(\+|and|plus) ?(beta|spin[ -]?down|down)\b|\bpseudo[ -]?potentials?\b"
-    r"|\borbital[ -]free\b|\bspin[ -]orbit\w*|\bdensity[ -]functional\b",
-    re.IGNORECASE,
+    r"|\borbital[ -]free\b|\bspin[ -]orbit\w*|\bdensity[ -]functional\b"
 )
 #: Words of a file's name that tell a quantity by themselves, as Multiwfn, CP2K and others name what they write.
 _NAMES = {
@@ -88,9 +84,6 @@ _NAMES = {
     "an energy density": r"taucar|lagkin|hamkin",
     "a derivative of the density": r"laplacian",
 }
-_IN_NAMES = [
-    (what, re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z])", re.IGNORECASE)) for what, words in _NAMES.items()
-]
 #: VASP's files in the layout of a CHGCAR whose values are no density. POT in capitals only: it is a word.
 _VASP = re.compile(
     r"(?<![A-Za-z])(?:(?P<potential>LOCPOT|locpot|POT(?![A-Za-z]))|(?P<elf>ELFCAR|elfcar)|(?P<tau>TAUCAR|taucar)|"
@@ -102,6 +95,13 @@ _VASP_WORDS = {
     "tau": "an energy density",
     "difference": "a difference of densities",
 }
+
+
+@cache
+def _patterns() -> list[tuple[str, re.Pattern[str]]]:
+    """Quantity, "" for a total density, and what it is called: made at the first cube, as it takes a moment."""
+    others = [(what, _WORD.format("|".join(names))) for what, names in _OTHERS.items()]
+    return [(what, re.compile(pattern, re.IGNORECASE)) for what, pattern in [*others, ("", _TOTAL)]]
 
 
 def quantity_of(comments: list[str]) -> str | None:
@@ -116,12 +116,10 @@ def quantity_of(comments: list[str]) -> str | None:
     True
     """
     for comment in reversed(comments):
-        line = _NOT_MEANT.sub(" ", re.sub(r"[_\s]+", " ", comment[:_LONGEST]))
-        found = [(match.start(), -len(match[0]), what) for what, known in _KNOWN if (match := known.search(line))]
+        line = re.sub(_NOT_MEANT, " ", re.sub(r"[_\s]+", " ", comment[:_LONGEST]), flags=re.IGNORECASE)
+        found = [(match.start(), -len(match[0]), what) for what, known in _patterns() if (match := known.search(line))]
         if any(what == "a spin density" for *_, what in found):
             return "a spin density"
-        if match := _TOTAL.search(line):
-            found.append((match.start(), -len(match[0]), ""))
         if found:
             return min(found)[2]
     return None
@@ -133,7 +131,14 @@ def quantity_of_name(name: str) -> str | None:
     >>> quantity_of_name("water-v_hartree-1_0.cube"), quantity_of_name("Self.cube")
     ('a potential', None)
     """
-    return next((what for what, known in _IN_NAMES if known.search(name)), None)
+    return next(
+        (
+            what
+            for what, words in _NAMES.items()
+            if re.search(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z])", name, re.IGNORECASE)
+        ),
+        None,
+    )
 
 
 def vasp_quantity(name: str) -> str | None:
