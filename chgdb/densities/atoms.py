@@ -44,6 +44,7 @@ def valence(model: DensityModel, densities: Sequence[Density]) -> dict[int, floa
 
     Of what potentials have (outer electrons, with and without the shells below), the choice nearest to the model's
     that gives every count; where none does, the counts alone decide, and elements that come only together share.
+    Raises `DensityModelError` where no valence of each element gives all counts: its densities have several potentials.
     """
     numbers = sorted({int(z) for d in densities for z in d.crystal.numbers})
     amounts = np.array([[np.count_nonzero(d.crystal.numbers == z) for z in numbers] for d in densities], float)
@@ -58,20 +59,33 @@ def valence(model: DensityModel, densities: Sequence[Density]) -> dict[int, floa
                 if best is None or distance < best[0]:
                     best = distance, chosen
     if best is None:
-        change = np.linalg.lstsq(amounts, counts - amounts @ own, rcond=None)[0]
-        best = 0.0, (own + change).tolist()
+        change, _, rank, _ = np.linalg.lstsq(amounts, counts - amounts @ own, rcond=None)
+        found = own + change
+        _check(numbers, found, np.abs(amounts @ found - counts).max(), rank == len(numbers))
+        best = 0.0, found.tolist()
     return {z: float(n) for z, n in zip(numbers, best[1], strict=True)}
+
+
+def _check(numbers: Sequence[int], found: np.ndarray, left: float, decided: bool) -> None:
+    """Raises `DensityModelError` for electrons that no potentials, one for each element, have."""
+    odd = [SYMBOLS[z] for z, n in zip(numbers, found, strict=True) if not _WHOLE < n <= z + _WHOLE]
+    if left > 0.1 or (decided and (odd or (np.abs(found - np.rint(found)) > 0.1).any())):
+        names = ", ".join(odd or [SYMBOLS[z] for z in numbers])
+        raise DensityModelError(
+            f"no numbers of valence electrons of {names} give the electron counts of these densities: "
+            "they have several potentials of one element, or are no valence densities; give those of one kind"
+        )
 
 
 def _choices(number: int, own: float) -> set[float]:
     """Valence electrons that potentials of an element have."""
     known = tables()
     s, p, d, f = (float(known[f"N{shell}Valence"][number]) for shell in "spdf")
+    group = int(known["Column"][number])
+    if group > 12:  # with the d shell of the period before, where it is shallow
+        return {own, s + p, *([s + p + 10] if d and group < 15 else [])}
     outer = s + p + d
-    found = {own, s + p, outer, outer + 6, outer + 8, outer + f}
-    if p and d == 10:
-        found |= {s + p, s + p + d}
-    return {n for n in found if n > 0}
+    return {n for n in (own, outer, outer + 6, outer + 8, outer + f) if n > 0}
 
 
 def unsettled(valence: dict[int, float]) -> Iterable[str]:

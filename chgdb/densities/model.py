@@ -82,6 +82,10 @@ class DensityModel:
         unknown = np.setdiff1d(crystal.numbers, self.known)
         if len(unknown):
             names = ", ".join(SYMBOLS[z] for z in unknown)
+            if self.facts.get("own_atoms"):
+                raise DensityModelError(
+                    f"{crystal.formula}: the densities that the atoms are of have no {names}: add one"
+                )
             raise DensityModelError(
                 f"{crystal.formula}: the density model knows no {names}: none of its training densities has it "
                 f"(it knows {len(self.known)} elements)"
@@ -110,7 +114,8 @@ class DensityModel:
             replace(m, weights={k: v[rows] if k in tables else v for k, v in m.weights.items()}) for m in self.members
         )
         kept = {int(z): float(valence[int(z)]) for z in numbers}
-        return replace(self, known=numbers, valence=kept, prior=prior, members=members, calibration=None)
+        facts = {**self.facts, "own_atoms": True}
+        return replace(self, known=numbers, valence=kept, prior=prior, members=members, calibration=None, facts=facts)
 
     def save(self, path: str | os.PathLike[str]) -> DensityModel:
         """Write the model's file, whole; returns the model with its identifier. Weights are kept in half precision."""
