@@ -27,7 +27,7 @@ SMALL = {
     "periodic": replace(CONFIGURATIONS["periodic"], spacing=0.4, most=12, channels=8, widths=(6, 2)),
 }
 LARGER = replace(SMALL["published"], spacing=0.4, most=24)
-RECIPE = training.Recipe(epochs=3, batch=2, learning_rate=1e-3, rate=0.01, seed=3)
+RECIPE = training.Recipe(epochs=3, batch=2, learning_rate=1e-3, rate=0.01, seed=3, precision="float32")
 PARTS = ["train"] * 8 + ["validation"] * 2 + ["test"] * 2
 
 
@@ -155,7 +155,7 @@ def test_parts_of_crystals_stand_for_the_whole() -> None:
 
 
 def test_training_on_parts(tmp_path: Path) -> None:
-    recipe = replace(RECIPE, epochs=12, learning_rate=3e-3, part=8)
+    recipe = replace(RECIPE, epochs=12, learning_rate=3e-3, part=8, precision="auto")
     training.train(LARGER, recipe, *materials(), tmp_path)
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert min(line["validation"] for line in log[4:]) < log[0]["validation"]
