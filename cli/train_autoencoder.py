@@ -75,7 +75,7 @@ def autoencoder(
         model = training.train(
             CONFIGURATIONS[name], recipe, *materials, output, start=start, device=device, report=report
         )
-    facts = {"model": model.identifier, "path": str(output), **model.facts["training"]}
+    facts = {"model": model.identifier, "path": str(output), **model.description["training"]}
     if as_json:
         print_json(facts)
     else:

@@ -23,7 +23,7 @@ from ..density import Crystal, Density
 from ..errors import CodecError, require
 from ..promolecule import Prior
 from ..store.transaction import writing
-from .description import AUTOENCODER, MODEL, MODEL_FORMAT, WEIGHTS, read_facts, read_weights, rounding_of
+from .description import AUTOENCODER, MODEL, MODEL_FORMAT, WEIGHTS, read_description, read_weights, rounding_of
 from .levels import stored_levels
 from .volumes import Configuration, context, from_volume, to_volume
 
@@ -53,11 +53,11 @@ class Autoencoder:
     prior: Prior | None
     step: float
     checksum: str
-    facts: dict[str, Any] = field(default_factory=dict)  # model.json, as it stands
+    description: dict[str, Any] = field(default_factory=dict)  # model.json, as it stands
 
     @property
     def rounding(self) -> int:
-        return rounding_of(self.facts)
+        return rounding_of(self.description)
 
     @property
     def identifier(self) -> str:
@@ -82,9 +82,9 @@ class Autoencoder:
         tensors = require("safetensors.torch", "ml", _PURPOSE)
         from . import network
 
-        place, facts = read_facts(folder)
-        configuration = Configuration.from_json(facts["configuration"])
-        data, checksum = read_weights(place, facts)
+        place, description = read_description(folder)
+        configuration = Configuration.from_json(description["configuration"])
+        data, checksum = read_weights(place, description)
         try:
             weights = {name: value.float() for name, value in tensors.load(data).items()}
         except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
@@ -102,7 +102,7 @@ class Autoencoder:
             raise CodecError(f"{place / WEIGHTS}: does not fit the configuration in {MODEL} ({reason})") from None
         built.eval()
         prior = Prior.from_arrays(arrays) if arrays else None
-        return cls(configuration, built, prior, float(facts["step"]), checksum, facts)
+        return cls(configuration, built, prior, float(description["step"]), checksum, description)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write model.json and weights.safetensors; the checksum becomes that of the file written.
@@ -123,7 +123,7 @@ class Autoencoder:
             state["prior.coefficients"] = torch.tensor(np.asarray(self.prior.coefficients), dtype=torch.float32)
         data = tensors.save(state)
         self.checksum = hashlib.sha256(data).hexdigest()
-        self.facts = self.facts | {
+        self.description = self.description | {
             "format": MODEL_FORMAT,
             "variant": self.configuration.name,
             "configuration": self.configuration.to_json(),
@@ -132,7 +132,7 @@ class Autoencoder:
         }
         with writing(folder, AUTOENCODER) as transaction, transaction.version() as place:
             write_flushed(place / WEIGHTS, data)
-            write_flushed(place / MODEL, (json.dumps(self.facts, indent=1) + "\n").encode())
+            write_flushed(place / MODEL, (json.dumps(self.description, indent=1) + "\n").encode())
         self.__dict__.pop("_padded", None)
 
     def encode(self, density: Density, refine: int = 0, report: Callable[[], None] = lambda: None) -> np.ndarray:

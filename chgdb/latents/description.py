@@ -28,10 +28,10 @@ def _is_one(folder: Path) -> bool:
     """Whether a folder is of an autoencoder, trained or in training."""
     for name, entry in ((MODEL, "weights_sha256"), ("checkpoint.json", "mark"), ("split.json", "rule")):
         try:
-            facts = json.loads((folder / name).read_bytes())
+            description = json.loads((folder / name).read_bytes())
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
             continue
-        if isinstance(facts, dict) and entry in facts:
+        if isinstance(description, dict) and entry in description:
             return True
     return False
 
@@ -40,12 +40,12 @@ def _is_one(folder: Path) -> bool:
 AUTOENCODER = Kind("an autoencoder", _is_one, lambda folder: lambda key: key in (MODEL, WEIGHTS))
 
 
-def rounding_of(facts: dict[str, Any]) -> int:
+def rounding_of(description: dict[str, Any]) -> int:
     """Multiples of so many steps a model's latents are; descriptions from before there was a choice do not say."""
-    return facts.get("rounding", 1)
+    return description.get("rounding", 1)
 
 
-def read_weights(place: Path, facts: dict[str, Any]) -> tuple[bytes, str]:
+def read_weights(place: Path, description: dict[str, Any]) -> tuple[bytes, str]:
     """weights.safetensors and its checksum. Raises `ChecksumError` where they are not those that model.json names."""
     path = place / WEIGHTS
     try:
@@ -53,15 +53,15 @@ def read_weights(place: Path, facts: dict[str, Any]) -> tuple[bytes, str]:
     except OSError as error:
         raise CodecError(f"{path}: cannot be read ({error.strerror}): get the model again") from None
     checksum = hashlib.sha256(data).hexdigest()
-    if checksum != facts["weights_sha256"]:
+    if checksum != description["weights_sha256"]:
         raise ChecksumError(f"{path}: not the weights that {MODEL} names: get the model again")
     return data, checksum
 
 
-def read_facts(folder: str | os.PathLike[str] | None = None) -> tuple[Path, dict[str, Any]]:
+def read_description(folder: str | os.PathLike[str] | None = None) -> tuple[Path, dict[str, Any]]:
     """(folder, model.json) of a model, given as in `Autoencoder.load`. Raises `CodecError` as it does."""
     place = _place(folder)
-    return place, _facts(place)
+    return place, _description(place)
 
 
 def _place(folder: str | os.PathLike[str] | None) -> Path:
@@ -76,11 +76,11 @@ def _place(folder: str | os.PathLike[str] | None) -> Path:
     return place
 
 
-def _facts(place: Path) -> dict[str, Any]:
+def _description(place: Path) -> dict[str, Any]:
     path = place / MODEL
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        version = facts["format"]
+        description = json.loads(path.read_text(encoding="utf-8"))
+        version = description["format"]
     except (ValueError, KeyError, TypeError, RecursionError, OSError):
         raise CodecError(f"{path}: not the description of an autoencoder: get the model again") from None
     if version != MODEL_FORMAT:
@@ -88,9 +88,14 @@ def _facts(place: Path) -> dict[str, Any]:
             f"{path}: a model of format {version}, this version of chgdb reads {MODEL_FORMAT}: install the "
             f"{'newer' if isinstance(version, int) and version > MODEL_FORMAT else 'matching'} chgdb"
         )
-    missing = {"configuration", "step", "weights_sha256"} - set(facts)
-    rounding = rounding_of(facts)
+    missing = {"configuration", "step", "weights_sha256"} - set(description)
+    rounding = rounding_of(description)
     whole = isinstance(rounding, int) and 1 <= rounding <= _MOST_ROUNDING
-    if missing or not isinstance(facts["step"], int | float) or not 1e-9 <= facts["step"] <= 1e9 or not whole:
+    if (
+        missing
+        or not isinstance(description["step"], int | float)
+        or not 1e-9 <= description["step"] <= 1e9
+        or not whole
+    ):
         raise CodecError(f"{path}: the description of the autoencoder is damaged: get the model again")
-    return facts
+    return description

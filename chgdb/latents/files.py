@@ -27,7 +27,7 @@ from ..store.arrays import array_info, decode_chunk
 from ..store.files import FolderFiles, need_assertions
 from ..store.latents import DIMENSIONS, MISSING, MODEL_ATTRIBUTES, OFFSET, ORDER, Latents
 from ..store.transaction import Kind, root_attributes, writing
-from .stores import Coded, check_same, facts_of
+from .stores import Coded, attributes_of, check_same
 
 if TYPE_CHECKING:
     from .autoencoder import Autoencoder
@@ -145,7 +145,7 @@ def _write_group(folder: Path, coded: Coded, model: Autoencoder, density: Densit
             filters=[TransposeCodec(order=[axis - 1 for axis in ORDER[1:]])],
             compressors=[BloscCodec(typesize=2, cname="zstd", clevel=9, shuffle="shuffle"), Crc32cCodec()],
             dimension_names=list(DIMENSIONS[1:]),
-            attributes=Latents(model.latent_shape, float(model.step), facts_of(model)).all_attributes,
+            attributes=Latents(model.latent_shape, float(model.step), attributes_of(model)).all_attributes,
         )  # fmt: skip
         array[...] = (coded.integers.astype(np.int32) + OFFSET).astype(np.int16)
         for name, values, dimensions, units in (

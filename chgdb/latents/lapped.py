@@ -16,7 +16,7 @@ import numpy as np
 from ..density import Density
 from ..errors import CodecError, fitting, require
 from ..promolecule import Prior
-from .description import MODEL, WEIGHTS, read_facts, read_weights, rounding_of
+from .description import MODEL, WEIGHTS, read_description, read_weights, rounding_of
 from .levels import stored_levels
 from .volumes import Configuration, to_volume
 
@@ -39,11 +39,11 @@ class LappedEncoder:
         Raises `CodecError` where there is no such model, `ChecksumError` where the weights are not its own.
         """
         tensors = require("safetensors.numpy", "ml", "the autoencoder codec")
-        place, facts = read_facts(folder)
-        configuration = Configuration.from_json(facts["configuration"])
+        place, description = read_description(folder)
+        configuration = Configuration.from_json(description["configuration"])
         if configuration.network != "lapped" or configuration.boundary != "periodic":
             return None
-        data, checksum = read_weights(place, facts)
+        data, checksum = read_weights(place, description)
         with fitting(place / WEIGHTS, CodecError):
             arrays = tensors.load(data)
         names = ("analysis.weight", "into.weight", "out.weight")
@@ -55,7 +55,7 @@ class LappedEncoder:
             parts["numbers"] = parts["numbers"].astype(np.int64)
         prior = Prior.from_arrays(parts) if parts else None
         identifier = f"{configuration.name}-{checksum[:8]}"
-        return cls(configuration, weights, prior, float(facts["step"]), identifier, rounding_of(facts))
+        return cls(configuration, weights, prior, float(description["step"]), identifier, rounding_of(description))
 
     def encode(self, density: Density) -> np.ndarray:
         """The latent of a density's total channel: (channel, z, y, x) int16; see `Autoencoder.encode`."""

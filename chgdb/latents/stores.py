@@ -82,7 +82,7 @@ def load_model(model: str | os.PathLike[str] | None = None) -> Autoencoder:
     return Autoencoder.load(model)
 
 
-def facts_of(model: Autoencoder) -> dict[str, Any]:
+def attributes_of(model: Autoencoder) -> dict[str, Any]:
     """What a store or a file of a latent says of the model that made it."""
     from .description import MODEL_FORMAT
 
@@ -91,7 +91,7 @@ def facts_of(model: Autoencoder) -> dict[str, Any]:
 
 def check_same(model: Autoencoder, facts: dict[str, Any], what: str) -> None:
     """Raises `CodecError` where a latent is not of this model: another network, other weights, another version."""
-    own = facts_of(model)
+    own = attributes_of(model)
     for name in MODEL_ATTRIBUTES:
         if facts.get(name) != own[name]:
             raise CodecError(
@@ -360,7 +360,9 @@ class _Pass:
 
     def _is_current(self, store: Store) -> bool:
         reader = store.latents
-        return reader is not None and reader.model == facts_of(self.model) and reader.shape == self.model.latent_shape
+        return (
+            reader is not None and reader.model == attributes_of(self.model) and reader.shape == self.model.latent_shape
+        )
 
     def _kept(self, store: Store) -> list[bytes | None]:
         """Chunks of each row that are of this model and whole."""
@@ -395,7 +397,7 @@ class _Pass:
                  for row, i in enumerate(ids)], float,
             )  # fmt: skip
         chunks = [done[i].payload if i in done else kept[row] for row, i in enumerate(ids)]
-        latents = Latents(self.model.latent_shape, float(self.model.step), facts_of(self.model), chunks)
+        latents = Latents(self.model.latent_shape, float(self.model.step), attributes_of(self.model), chunks)
         table.set_latents(latents, columns)
         with self.transaction.version() as folder:
             write_table(folder, table)

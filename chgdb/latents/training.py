@@ -192,11 +192,11 @@ def train(
         run.network.eval().cpu()
         model = Autoencoder(configuration, run.network, prior, 1.0, "")
         model.step = _step(model, samples["validation"])
-        model.facts = {
+        model.description = {
             "format": MODEL_FORMAT,
             "training": {
                 "recipe": asdict(recipe),
-                "start": first and {"model": first.identifier, "training": first.facts.get("training")},
+                "start": first and {"model": first.identifier, "training": first.description.get("training")},
                 "epochs": run.epoch,
                 "seconds": round(run.seconds),
                 "best_validation_loss": run.best,

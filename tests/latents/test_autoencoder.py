@@ -15,7 +15,7 @@ from fields import total
 
 from chgdb import Crystal, Density
 from chgdb.codecs import measure
-from chgdb.errors import ChecksumError, CodecError
+from chgdb.errors import ChecksumError, CodecError, DensityError
 from chgdb.latents import network
 from chgdb.latents.autoencoder import Autoencoder
 from chgdb.latents.levels import LARGEST
@@ -132,14 +132,14 @@ def test_a_latent_of_another_kind_is_refused(saved: Path, densities: list[Densit
 def test_a_grid_too_large_for_memory_is_refused(saved: Path, densities: list[Density]) -> None:
     made = Autoencoder.load(saved)
     density = densities[0]
-    with pytest.raises(CodecError, match="does not fit into memory"):
+    with pytest.raises(DensityError, match=r"takes \d+ GB to work on, .*: use a coarser one"):
         made.decode(made.encode(density), density.crystal, (90_000, 90_000, 90_000), density.n_electrons)
 
 
 @pytest.mark.parametrize("refine", [0, 2])
 def test_rounded_latents_are_multiples_and_mean_the_same(saved: Path, densities: list[Density], refine: int) -> None:
     plain, coarse = Autoencoder.load(saved), Autoencoder.load(saved)
-    coarse.facts = coarse.facts | {"rounding": 5}
+    coarse.description = coarse.description | {"rounding": 5}
     fine, rough = (m.encode(densities[0], refine).astype(int) for m in (plain, coarse))
     assert np.count_nonzero(rough) > 20
     assert not (rough % 5).any()

@@ -75,7 +75,7 @@ def test_golden_latents_decode_to_the_same_densities(golden: dict[str, np.ndarra
 
 def test_the_same_densities_give_the_golden_latents(golden: dict[str, np.ndarray]) -> None:
     as_stored = model_of(golden)
-    model = replace(as_stored, facts=as_stored.facts | {"rounding": 1})  # golden latents are of every step
+    model = replace(as_stored, description=as_stored.description | {"rounding": 1})  # golden latents are of every step
     for material_id in materials(golden):
         density = codecs.decode(golden[f"{material_id}/payload"].tobytes())
         rounded = latents.encode(as_stored, density).integers.astype(int)

@@ -117,7 +117,7 @@ def test_a_training_starts_from_another_model(tmp_path: Path) -> None:
     second = training.train(SMALL["periodic"], slow, *materials(), tmp_path / "second", start=tmp_path / "first")
     for name, value in weights(first).items():
         torch.testing.assert_close(weights(second)[name], value, rtol=1e-2, atol=1e-4)
-    assert second.facts["training"]["start"]["model"] == first.identifier
+    assert second.description["training"]["start"]["model"] == first.identifier
     with pytest.raises(training.TrainingError, match="another configuration"):
         training.train(SMALL["published"], RECIPE, *materials(), tmp_path / "third", start=tmp_path / "first")
 
@@ -192,15 +192,15 @@ def test_precision_that_suits_the_device() -> None:
 
 def test_minutes_end_it_and_more_of_them_go_on(tmp_path: Path) -> None:
     model = training.train(SMALL["periodic"], replace(RECIPE, minutes=1e-9), *materials(), tmp_path)
-    assert model.facts["training"]["epochs"] == 0 or model.facts["training"]["epochs"] == 1
+    assert model.description["training"]["epochs"] == 0 or model.description["training"]["epochs"] == 1
     model = training.train(SMALL["periodic"], RECIPE, *materials(), tmp_path)
-    assert model.facts["training"]["epochs"] == 3
+    assert model.description["training"]["epochs"] == 3
 
 
 def test_patience_ends_it(tmp_path: Path) -> None:
     recipe = replace(RECIPE, epochs=30, learning_rate=1e-12, patience=2, rate=0.0)
     model = training.train(SMALL["published"], recipe, *materials(), tmp_path)
-    assert model.facts["training"]["epochs"] < 30
+    assert model.description["training"]["epochs"] < 30
 
 
 @pytest.mark.parametrize(
