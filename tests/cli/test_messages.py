@@ -20,7 +20,9 @@ CLI = Path(chgdb_cli.__file__).parent
 PACKAGE = Path(chgdb.__file__).parent
 OPTION = re.compile(r"(?<![\w.-])(--[a-z][a-z-]+|-[a-z](?![\w-]))")
 NAMED = re.compile(r"chgdb ((?:train )?[a-z]+)([^;:|\n]*)")
-OTHERS = re.compile(r"(pip install|(zstd|gzip|bzip2|xz|lz4|tar|unzip|uncompress|curl) -)[^;]*")
+OTHERS = re.compile(
+    r"(pip install|(zstd|gzip|bzip2|xz|lz4|tar|unzip|uncompress|curl) -)[^;]*|\b(?:gzip|lz4|lzip|lzop|xz) -d"
+)
 
 #: Options that messages of the package name without a command, by file, with the commands that show the message.
 READERS = {"convert", "diff", "plot", "predict", "build", "verify", "encode", "decode"}
