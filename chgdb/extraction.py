@@ -8,13 +8,21 @@ from pathlib import Path
 
 from .catalog import Catalog
 from .errors import StoreError
+from .store.lineage import extended
 from .store.table import from_store
 from .store.transaction import writing
 from .store.writer import write_table
 from .urls import is_url, public
 
 
-def extract(catalog: Catalog, ids: Iterable[str], out: str | os.PathLike[str], *, replace: bool = False) -> None:
+def extract(
+    catalog: Catalog,
+    ids: Iterable[str],
+    out: str | os.PathLike[str],
+    *,
+    replace: bool = False,
+    predictions: bool = False,
+) -> None:
     """Write a store with these materials only: the same payloads, extras, columns and priors.
 
     Parameters
@@ -25,6 +33,8 @@ def extract(catalog: Catalog, ids: Iterable[str], out: str | os.PathLike[str], *
         Material ids.
     replace : bool
         Put it in the place of a store that is there already, which may be the catalog's own.
+    predictions : bool
+        Keep what is predicted of them, too.
 
     Raises
     ------
@@ -37,10 +47,15 @@ def extract(catalog: Catalog, ids: Iterable[str], out: str | os.PathLike[str], *
     if os.path.lexists(target) and not replace:
         raise StoreError(f"{target} exists already; choose another folder")
     wanted = list(dict.fromkeys(ids))
+    if not wanted:
+        raise StoreError(f"{target}: a store of no materials is none")
     for material_id in wanted:
         catalog[material_id]
-    table = catalog.consistent(lambda store: from_store(store, wanted))
-    table.attributes["extracted_from"] = public(catalog.path) if is_url(catalog.path) else catalog.path
+    table = catalog.consistent(lambda store: from_store(store, wanted, keep_views=predictions))
+    source = public(catalog.path) if is_url(catalog.path) else catalog.path
+    facts = {"path": source, "n_materials": len(catalog)}
+    table.attributes = extended(table.attributes, "subset", source=facts, n_materials=len(wanted))
+    table.attributes["extracted_from"] = source
     with writing(target) as transaction:
         if transaction.exists and not replace:
             raise StoreError(f"{target} exists already; choose another folder")

@@ -24,6 +24,7 @@ import numpy as np
 
 from .errors import StoreError
 from .plugins import models_folder
+from .store.format import VIEW
 from .targets import TARGETS
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 #: The view of predicted properties.
 PROPERTIES = "properties"
 #: Where views lie in a store, and what the names of their arrays end in.
-GROUP = "view"
+GROUP = VIEW
 OUT_OF_FOLD, STD = "_out_of_fold", "_std"
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chgdb.parallel.progress import reporting
 from chgdb_cli.arguments import (
     CatalogOption,
     ForceOption,
@@ -21,6 +23,17 @@ from chgdb_cli.arguments import (
     open_store,
     target_grid,
 )
+from chgdb_cli.criteria import (
+    Criteria,
+    FormulaOption,
+    OccurOption,
+    OnlyOption,
+    PredictedOption,
+    SpaceGroupOption,
+    WhereOption,
+    chosen,
+)
+from chgdb_cli.curation import extracted, state
 from chgdb_cli.encode import ModelOption, treatment
 from chgdb_cli.output import grid as grid_text
 from chgdb_cli.output import percent, print_json, show, size
@@ -50,16 +63,28 @@ Examples:
   chgdb fetch mp-149 mp-66 --decode -o densities   writes densities/mp-149/CHGCAR and so on
   chgdb fetch mp-149 --decode --spacing 0.05       on a grid with points at most 0.05 Å apart
   chgdb fetch mp-149 --decode --codec autoencoder  from the latent tensor instead of the record
-  chgdb fetch mp-149                               writes ./mp-149.zarr, the record as it is stored""",
+  chgdb fetch --elements O --where band_gap:3.. --decode -o oxides
+  chgdb fetch mp-149                               writes ./mp-149.zarr, the record as it is stored
+  chgdb fetch mp-149 mp-66 -o two.zarr             both records, as one store""",
     )(fetch)
 
 
 def fetch(
-    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Material ids.", autocompletion=complete_id)],
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="Material ids.", autocompletion=complete_id)
+    ] = None,
+    elements: OccurOption = None,
+    only: OnlyOption = None,
+    formula: FormulaOption = None,
+    space_group: SpaceGroupOption = None,
+    where: WhereOption = None,
+    predicted: PredictedOption = None,
     decode: Annotated[bool, typer.Option("--decode", help="Decode to a file that other programs read.")] = False,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="PATH", help="File to write; a folder where there are several ids."),
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="File to write; of several ids a folder, or NAME.zarr for one store."
+        ),
     ] = None,
     format: Annotated[
         Format | None, typer.Option("--format", help="With --decode. [default: by the suffix of PATH, else chgcar]")
@@ -84,7 +109,8 @@ def fetch(
     """Write densities of a catalog to files, and state their error.
 
     With --decode a CHGCAR, cube or npz file that VASP, VESTA, pymatgen and ASE read; without it the compressed record
-    as a store of its own. Existing files are not overwritten, unless they hold the same already.
+    as a store of its own, or those of several as one store. Materials are named, or found by criteria as those of
+    chgdb search. Existing files are not overwritten, unless they hold the same already.
     """
     points = check_resampling(grid, spacing)
     latent = codec is Codec.autoencoder
@@ -94,22 +120,30 @@ def fetch(
         raise typer.BadParameter(
             "--model, --no-rescale and --no-symmetry need --codec autoencoder", param_hint="--codec"
         )
-    ids = list(dict.fromkeys(ids))
+    criteria = Criteria.of(elements, only, formula, space_group, where, predicted)
     opened = open_store(catalog)
-    opened.prefetch(ids)
-    records = [opened[material_id] for material_id in ids]
+    wanted = chosen(opened, ids, criteria)
+    several = len(wanted) > 1 or bool(criteria)  # what meets criteria is put into a folder, however many there are
+    opened.prefetch(wanted)
+    if several and not decode and output is not None and output.rstrip("/").endswith(".zarr"):
+        check_free(output, force)
+        state(output, extracted(opened, wanted, output, force), "", as_json)
+        return
+    records = [opened[material_id] for material_id in wanted]
     facts = []
-    for record in records:
-        path = _target(record.material_id, output, decode, format, several=len(records) > 1)
-        if latent:
-            facts.append(_decode_latent(record, path, format, points, spacing, force, rescale, symmetry, model))
-        elif decode:
-            facts.append(_decode(record, path, format, points, spacing, force))
-        else:
-            check_free(path, force)
-            facts.append(_extract(record, path, force))
+    with reporting(several and sys.stderr.isatty(), "Fetching", 0, len(records)) as step:
+        for record in records:
+            path = _target(record.material_id, output, decode, format, several)
+            if latent:
+                facts.append(_decode_latent(record, path, format, points, spacing, force, rescale, symmetry, model))
+            elif decode:
+                facts.append(_decode(record, path, format, points, spacing, force))
+            else:
+                check_free(path, force)
+                facts.append(_extract(record, path, force))
+            step(record.material_id)
     if as_json:
-        print_json(facts if len(facts) > 1 else facts[0])
+        print_json(facts if several else facts[0])
     else:
         show("\n\n".join(_latent_statement(fact) if latent else _statement(fact) for fact in facts))
 

@@ -10,6 +10,15 @@ import typer
 
 from chgdb.text import shown_text
 from chgdb_cli.arguments import CatalogOption, JsonOption, complete_id, open_store
+from chgdb_cli.criteria import (
+    Criteria,
+    FormulaOption,
+    OccurOption,
+    OnlyOption,
+    PredictedOption,
+    SpaceGroupOption,
+    WhereOption,
+)
 from chgdb_cli.output import grid, percent, print_card, print_json, print_table, size, unit
 
 if TYPE_CHECKING:
@@ -48,32 +57,12 @@ Examples:
 
 
 def search(
-    elements: Annotated[
-        str | None, typer.Option("--elements", metavar="El,El", help="All of these elements occur.")
-    ] = None,
-    only: Annotated[
-        str | None, typer.Option("--only", metavar="El,El", help="These elements occur and no others.")
-    ] = None,
-    formula: Annotated[
-        str | None, typer.Option("--formula", metavar="FORMULA", help="The same reduced formula, in any order.")
-    ] = None,
-    space_group: Annotated[
-        int | None, typer.Option("--space-group", metavar="NUMBER", min=1, max=230, help="Number of the space group.")
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where", metavar="COLUMN:RANGE", help="Such as band_gap:1..3, volume:..50, code:GPAW; may be repeated."
-        ),
-    ] = None,
-    predicted: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--predicted",
-            metavar="PROPERTY:RANGE",
-            help="Such as bulk_modulus:200.., in what a model predicts; may be repeated.",
-        ),
-    ] = None,
+    elements: OccurOption = None,
+    only: OnlyOption = None,
+    formula: FormulaOption = None,
+    space_group: SpaceGroupOption = None,
+    where: WhereOption = None,
+    predicted: PredictedOption = None,
     sort: Annotated[
         str | None, typer.Option("--sort", metavar="COLUMN", help="Ascending by this column; -COLUMN descending.")
     ] = None,
@@ -83,16 +72,10 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """List the materials of a catalog that meet all criteria."""
-    criteria, predictions = _criteria(where, "--where"), _criteria(predicted, "--predicted")
-    if space_group is not None:
-        criteria.append(("space_group", space_group))
+    criteria = Criteria.of(elements, only, formula, space_group, where, predicted)
     opened = open_store(catalog)
-    found = opened.search(
-        elements=elements, chemical_system=only, formula=formula, predicted=predictions, where=criteria
-    )
-    properties = list(dict.fromkeys(name for name, _ in predictions))
-    if predictions:
-        _warn_of_stale_view(opened)
+    found = criteria.find(opened)
+    properties = list(dict.fromkeys(name for name, _ in criteria.predicted))
     rows = _rows(opened, found, sort)
     shown = rows if ids or limit == 0 else rows[:limit]
     if ids:
@@ -101,31 +84,8 @@ def search(
     elif as_json:
         print_json(_facts(opened, shown, properties))
     else:
-        asked = [name for name, _ in criteria] + ([] if sort is None else [sort.lstrip("-").replace("-", "_")])
+        asked = [name for name, _ in criteria.where] + ([] if sort is None else [sort.lstrip("-").replace("-", "_")])
         _print_found(opened, shown, len(rows), list(dict.fromkeys([*_SHOWN, *asked])), properties)
-
-
-def _warn_of_stale_view(catalog: Catalog) -> None:
-    from chgdb.views import PROPERTIES, View
-    from chgdb_cli.output import message
-
-    stale = View(catalog, PROPERTIES).stale
-    if stale:
-        message(f"note: {stale}")
-
-
-def _criteria(texts: list[str] | None, option: str) -> list[tuple[str, Any]]:
-    """What --where or --predicted say."""
-    from chgdb.criteria import parse
-    from chgdb.errors import CriterionError
-
-    try:
-        found = [parse(text) for text in texts or []]
-    except CriterionError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None
-    if option == "--where" and any(name == "predicted" for name, _ in found):
-        raise typer.BadParameter("what is predicted is asked for as --predicted bulk_modulus:200..", param_hint=option)
-    return found
 
 
 def _rows(catalog: Catalog, found: list[str], sort: str | None) -> list[int]:

@@ -34,7 +34,7 @@ chgdb.inputs chgdb.features chgdb.densities chgdb.samples chgdb.datasets
 chgdb.ingest chgdb.extraction chgdb.verification chgdb.publish chgdb.latents
 chgdb.models
 chgdb.views chgdb.prediction chgdb.estimation
-chgdb.building
+chgdb.building chgdb.curation
 chgdb.testing chgdb.cache chgdb.codecs.atoms chgdb.web
 chgdb_cli chgdb_catalog.batches chgdb_catalog.structures chgdb_catalog.labels chgdb_catalog.columns chgdb_catalog.dft
 chgdb_catalog.gpaw

@@ -29,12 +29,10 @@ from ..store.latents import MODEL_ATTRIBUTES, Latents, compress, decompress, wit
 from ..store.reader import Store
 from ..store.table import Finished, from_store
 from ..store.transaction import Transaction, writing
-from ..store.writer import seal, write_table
+from ..store.writer import write_table
 
 if TYPE_CHECKING:
     from .autoencoder import Autoencoder
-
-_VIEWS = "view/"
 
 
 @dataclass(frozen=True)
@@ -388,7 +386,7 @@ class _Pass:
 
     def _commit(self, store: Store, ids: list[str], kept: list[bytes | None], done: dict[str, Finished]) -> None:
         """Write the next version of the store and swap it in."""
-        table = from_store(store, keep_latents=False)
+        table = from_store(store, keep_latents=False, keep_views=True)
         columns = {}
         for name in (NMAE, SPACING):
             old = store.column(name) if name in store.arrays else np.full(len(ids), np.nan)
@@ -401,23 +399,3 @@ class _Pass:
         table.set_latents(latents, columns)
         with self.transaction.version() as folder:
             write_table(folder, table)
-            _carry_views(store, folder)
-
-
-def _carry_views(store: Store, folder: Path) -> None:
-    """Copy the predicted views of a store into its next version: they depend on nothing that latents change."""
-    import json
-
-    keys = [key for key in store.checksums if key.startswith(_VIEWS)]
-    if not keys:
-        return
-    for key in keys:
-        target = folder / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(store.read(key))
-    root = json.loads((folder / "zarr.json").read_bytes())
-    old = json.loads(store.read("zarr.json"))["consolidated_metadata"]["metadata"]
-    members = root["consolidated_metadata"]["metadata"]
-    members |= {name: value for name, value in old.items() if name == "view" or name.startswith(_VIEWS)}
-    (folder / "zarr.json").write_text(json.dumps(root, separators=(",", ":")), encoding="utf-8")
-    seal(folder)

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import StoreError
 from .files import FolderFiles
 from .format import COLUMNS
+from .lineage import LINEAGE, extended
 from .parity import PARITY
 from .reader import Store
 from .table import column_type, column_values, fill_in, merged_types, stored_types
@@ -23,6 +24,7 @@ def set_columns(
     values: Mapping[str, Mapping[str, Any]],
     attributes: Mapping[str, Mapping[str, str]],
     replace: bool = False,
+    lineage: Mapping[str, Any] | None = None,
 ) -> tuple[str, ...]:
     """Put values into the columns of a store; the ids of the materials for which that changed anything.
 
@@ -36,6 +38,8 @@ def set_columns(
         `units` and `long_name` of the columns.
     replace
         Whether other values than the store has may take their place.
+    lineage
+        What the store's lineage is to say of it, if anything is changed.
 
     Raises
     ------
@@ -60,7 +64,7 @@ def set_columns(
         for row, value in zip(given, filled, strict=True):
             if np.array_equal(value, old[row]):
                 continue
-            if not replace and not _is_missing(old[row], kind.missing):
+            if not replace and not is_missing(old[row], kind.missing):
                 raise StoreError(
                     f"{name} of {ids[row]} is {old[row]} in {transaction.path} and {value} in what is added: ask to "
                     "replace it (--replace), or leave it out"
@@ -77,15 +81,18 @@ def set_columns(
                 place = folder / key
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(store.read(key))
-        _write(folder, columns, types)
+        _write(folder, columns, types, lineage)
     return tuple(ids[row] for row in sorted(changed))
 
 
-def _is_missing(value: Any, missing: Any) -> bool:
+def is_missing(value: Any, missing: Any) -> bool:
+    """Whether a value stands for one that is not known."""
     return bool(value == missing or value != value)
 
 
-def _write(folder: Any, columns: Mapping[str, np.ndarray], types: Mapping[str, Any]) -> None:
+def _write(
+    folder: Any, columns: Mapping[str, np.ndarray], types: Mapping[str, Any], lineage: Mapping[str, Any] | None
+) -> None:
     import zarr
 
     with consolidated(folder):
@@ -93,4 +100,6 @@ def _write(folder: Any, columns: Mapping[str, np.ndarray], types: Mapping[str, A
         for name, column in columns.items():
             shutil.rmtree(folder / name, ignore_errors=True)
             write_column(root, name, column, types[name])
+        if lineage is not None:
+            root.attrs[LINEAGE] = extended(dict(root.attrs), "add columns", **lineage)[LINEAGE]
     seal(folder)

@@ -21,6 +21,8 @@ PARITY = "parity.bin"
 PAYLOAD = "payload"
 LOOKUP = "index/lookup"
 LATENT = "latent"
+#: The group of views (`predicted`).
+VIEW = "view"
 #: One row of the index; `hash` is ascending.
 LOOKUP_DTYPE = np.dtype([("hash", "<u8"), ("offset", "<u8"), ("row", "<u4"), ("length", "<u4")])
 #: What stating a record's error takes beside the index, row by row, so that it is one read instead of one a column.

@@ -72,6 +72,10 @@ class Latents:
             **self.attributes,
         }
 
+    def fits(self, other: Latents) -> bool:
+        """Whether both are by the same autoencoder, so that one array can hold them."""
+        return self.shape == other.shape and self.all_attributes == other.all_attributes
+
     def take(self, rows: Sequence[int]) -> Latents:
         """The same for some of the rows, -1 standing for a row without a latent."""
         chunks = [None if row < 0 else self.chunks[row] for row in rows]

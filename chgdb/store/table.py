@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..errors import StoreError
 from .format import COLUMNS, LATENT_COLUMNS, MEASURED, NAN, RESERVED, ColumnType
 from .latents import LatentReader, Latents
 from .reader import Store
+from .viewed import ViewRows, joined_views, stored_views
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -38,6 +39,7 @@ class Table:
     records: payload and extras of a row, concatenated, and the length of the extras.
     priors: identifier -> arrays of the prior. attributes: root attributes of the caller's (title, licence...).
     latents: of the rows, if any has one; then there are the columns `LATENT_COLUMNS` too.
+    views: name -> predictions of all rows.
     """
 
     types: dict[str, ColumnType]
@@ -48,9 +50,27 @@ class Table:
     priors: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     latents: Latents | None = None
+    views: dict[str, ViewRows] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def take(self, rows: Sequence[int]) -> Table:
+        """Table of some of the rows."""
+        chosen = np.array(rows, np.int64)
+        atoms = _atoms_of(self.columns["n_atoms"], chosen)
+        table = replace(
+            self,
+            types=dict(self.types),
+            columns={name: values[chosen] for name, values in self.columns.items()},
+            numbers=self.numbers[atoms],
+            positions=self.positions[atoms],
+            records=[self.records[row] for row in rows],
+            latents=None if self.latents is None else self.latents.take(rows),
+            views={name: view.take(chosen) for name, view in self.views.items()},
+        )
+        table._tidy()
+        return table
 
     def set_latents(self, latents: Latents, columns: Mapping[str, np.ndarray]) -> None:
         """Put other latents in the place of those there are, with the values of `LATENT_COLUMNS`."""
@@ -58,6 +78,11 @@ class Table:
         for name, kind in LATENT_COLUMNS.items():
             self.types[name] = kind
             self.columns[name] = columns[name].astype(kind.dtype)
+        self._tidy()
+
+    def drop_latents(self) -> None:
+        """Have no latents, nor their columns."""
+        self.latents = None
         self._tidy()
 
     def _tidy(self) -> None:
@@ -103,9 +128,17 @@ def from_finished(finished: Sequence[Finished], attributes: Mapping[str, Mapping
     )
 
 
-def from_store(store: Store, ids: Iterable[str] | None = None, *, keep_latents: bool = True) -> Table:
-    """Table of a whole store, or of some of its materials. Raises `ChecksumError` where anything of it is damaged
-    beyond repair."""
+def from_store(
+    store: Store,
+    ids: Iterable[str] | None = None,
+    *,
+    keep_latents: bool = True,
+    keep_views: bool = False,
+    step: Callable[[str], None] = lambda material_id: None,
+) -> Table:
+    """Table of a whole store, or of some of its materials; step is called with each id.
+
+    Raises `ChecksumError` where anything of it is damaged beyond repair."""
     types = stored_types(store)
     columns = {name: store.column(name) for name in types}
     records, rows = [], []
@@ -116,11 +149,10 @@ def from_store(store: Store, ids: Iterable[str] | None = None, *, keep_latents: 
         payload, extras = store.record_bytes(material_id, location)
         records.append((payload + extras, len(extras)))
         rows.append(location.row)
+        step(str(material_id))
     numbers, positions = store.column("atom_number"), store.column("atom_position")
     if ids is not None:
-        counts = columns["n_atoms"].astype(np.int64)
-        starts = np.cumsum(counts) - counts
-        atoms = np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in rows])
+        atoms = _atoms_of(columns["n_atoms"], rows)
         numbers, positions = numbers[atoms], positions[atoms]
         columns = {name: values[rows] for name, values in columns.items()}
     used = {header(record).prior_id for record, _ in records} if ids is not None else set(store.prior_ids)
@@ -130,9 +162,17 @@ def from_store(store: Store, ids: Iterable[str] | None = None, *, keep_latents: 
         priors[identifier] = {n.removeprefix(prefix): store.column(n) for n in store.arrays if n.startswith(prefix)}
     attributes = own_attributes(store)
     latents = _stored_latents(store, rows) if keep_latents else None
-    table = Table(types, columns, numbers, positions, records, priors, attributes, latents)
+    views = stored_views(store, rows) if keep_views else {}
+    table = Table(types, columns, numbers, positions, records, priors, attributes, latents, views)
     table._tidy()
     return table
+
+
+def _atoms_of(n_atoms: np.ndarray, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Rows of the atoms of some materials."""
+    counts = n_atoms.astype(np.int64)
+    starts = np.cumsum(counts) - counts
+    return np.concatenate([np.empty(0, np.int64), *(np.arange(starts[i], starts[i] + counts[i]) for i in rows)])
 
 
 def stored_types(store: Store) -> dict[str, ColumnType]:
@@ -181,6 +221,7 @@ def _stored_latents(store: Store, rows: Sequence[int]) -> Latents | None:
 def merge(old: Table, new: Table) -> Table:
     """Rows of `old`, each replaced where `new` has the same id, then the other rows of `new`.
 
+    Latents of both must be by the same autoencoder. Views are kept where both have them, by the same model.
     Raises `StoreError` where a column has another type or unit in the two.
     """
     types = merged_types(old.types, new.types)
@@ -199,12 +240,13 @@ def merge(old: Table, new: Table) -> Table:
         columns[name] = np.concatenate(parts)[order]
     records = [*old.records, *new.records]
     numbers, positions = np.concatenate([old.numbers, new.numbers]), np.concatenate([old.positions, new.positions])
-    counts = np.concatenate([old.columns["n_atoms"], new.columns["n_atoms"]]).astype(np.int64)
-    starts = np.cumsum(counts) - counts
-    atoms = np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in order])
+    atoms = _atoms_of(np.concatenate([old.columns["n_atoms"], new.columns["n_atoms"]]), order)
     latents = None
-    if old.latents is not None:  # a new or replaced record has none yet
-        latents = old.latents.take([int(i) if i < len(old) else -1 for i in order])
+    if old.latents is not None or new.latents is not None:
+        like = old.latents or new.latents
+        assert like is not None
+        parts_of = [[None] * len(t) if t.latents is None else t.latents.chunks for t in (old, new)]
+        latents = replace(like, chunks=[*parts_of[0], *parts_of[1]]).take([int(i) for i in order])
     table = Table(
         types,
         columns,
@@ -214,6 +256,7 @@ def merge(old: Table, new: Table) -> Table:
         old.priors | new.priors,
         old.attributes | new.attributes,
         latents,
+        joined_views(old.views, new.views, order),
     )
     table._tidy()
     return table

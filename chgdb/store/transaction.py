@@ -30,6 +30,7 @@ from pathlib import Path
 
 from .. import atomic
 from ..errors import ChgdbError, StoreError
+from ..urls import is_url, public
 from .format import PARITY, ROOT
 from .head import CHECKSUMS, HEAD, RELEASE, parse_checksums, unpack
 
@@ -264,8 +265,11 @@ def writing(path: str | os.PathLike[str], kind: Kind = STORE, advice: str = "") 
     Raises
     ------
     StoreError
-        Where something else is there, another command is writing to it, or the disk fails.
+        Where the path is a URL, something else is there, another command is writing to it, or the disk fails.
     """
+    if is_url(os.fspath(path)):
+        where = public(os.fspath(path))
+        raise StoreError(f"{where}: {kind.name} is written to a folder; chgdb publish puts one elsewhere")
     made: list[Path] = []
     try:
         target = atomic.resolve(path)

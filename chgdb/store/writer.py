@@ -38,6 +38,7 @@ from .format import (
     PARITY,
     PAYLOAD,
     SHARD_BYTES,
+    VIEW,
     ColumnType,
     id_hash,
 )
@@ -47,6 +48,7 @@ from .parity import PARITY_BYTES, add_parity, is_protected
 
 if TYPE_CHECKING:
     from .table import Table
+    from .viewed import ViewRows
 
 _LEVEL = 19  # of Zstandard
 
@@ -67,6 +69,7 @@ def write_table(folder: Path, table: Table) -> None:
         write_facts(root, facts_table(columns, records))
         for identifier, arrays in table.priors.items():
             write_prior(root, identifier, arrays)
+        write_views(root, table.views)
     seal(folder)
 
 
@@ -116,6 +119,17 @@ def derived_columns(table: Table, payload: int = 0, atoms: int = 0) -> tuple[lis
 def write_prior(root: Any, identifier: int, arrays: Mapping[str, np.ndarray]) -> None:
     for name, values in arrays.items():
         _write_plain(root, f"prior/{identifier:08x}/{name}", np.asarray(values))
+
+
+def write_views(root: Any, views: Mapping[str, ViewRows]) -> None:
+    """The groups and arrays of views."""
+    if views:
+        root.create_group(VIEW)
+    for name, view in views.items():
+        root.create_group(f"{VIEW}/{name}", attributes=view.attributes)
+        for key, values in view.arrays.items():
+            missing, attributes = view.details[key]
+            write_array(root, f"{VIEW}/{name}/{key}", values, ["material"], missing, attributes, CHUNK_ROWS)
 
 
 def write_column(root: Any, name: str, values: np.ndarray, kind: ColumnType) -> None:

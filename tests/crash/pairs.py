@@ -54,7 +54,7 @@ DELAY = 0.25
 #: What a command that does nothing says, and rightly.
 _REFUSALS = (
     "another command is writing to it", "exists already", "something else than a", "there is no such store",
-    "is a store; name another folder",
+    "is a store; name another folder", "there is no store",
 )  # fmt: skip
 
 
@@ -122,6 +122,11 @@ class Pairs:
         record = ("--catalog", str(self.source), "-o", "{target}")
         yield Writer("fetch", ("fetch", IDS[0], *record), lambda t: _ids(t) != [] and IDS[0] in _ids(t))
         yield Writer("fetch --force", ("fetch", IDS[1], *record, "--force"), lambda t: IDS[1] in _ids(t), True)
+        both = ("merge", "{target}", str(self.source), str(self.published), "--force", "-q")
+        yield Writer("merge", both, lambda t: {*IDS[:2], *IDS[6:8]} <= set(_ids(t)), True)
+        table = self.folder / "mass.csv"
+        table.write_text("".join(["material_id,mass\n", *(f"{i},{n}\n" for n, i in enumerate(IDS))]))
+        yield Writer("add-columns", ("add-columns", "{target}", str(table)), _has_mass)
         yield Writer("build", self._build(), lambda t: IDS[4] in _ids(t))
         yield Writer("build --predict", self._build("--predict"), _has_view)
         yield Writer("publish", ("publish", str(self.published), "{target}", "-q"), self._is_published, True)
@@ -200,7 +205,7 @@ class Pairs:
             lines = end.err.splitlines()
             if end.code and not (end.code == 1 and len(lines) == 1 and any(text in lines[0] for text in _REFUSALS)):
                 yield f"{writer.name} ended with {end.code}: {end.err!r}"
-        if not any(well) and not all(writer.name in ("fetch", "encode latent.zarr") for writer in pair):
+        if not any(well) and not all(writer.name in ("fetch", "encode latent.zarr", "add-columns") for writer in pair):
             yield f"neither has ended well: {[end.err for end in ended]}"
         for k, writer in enumerate(pair):
             other = pair[1 - k]
@@ -220,6 +225,10 @@ class Pairs:
 def _drops(writer: Writer, other: Writer) -> bool:
     """Whether a build takes what another one has computed out of a store: predictions, of materials before."""
     return other.name == "build --predict" and writer.name.startswith("build")
+
+
+def _has_mass(target: Path) -> bool:
+    return bool(_ids(target)) and "mass" in chgdb.open(target.absolute()).columns
 
 
 def _has_view(target: Path) -> bool:

@@ -43,6 +43,13 @@ def test_pairs_of_quick_commands(pairs: Pairs) -> None:
     check(pairs, chosen[::3], 1, "quick")
 
 
+def test_pairs_of_commands_that_change_stores(pairs: Pairs) -> None:
+    chosen = [pair for pair in pairs.pairs() if {pair[0].name, pair[1].name} <= {"merge", "add-columns", "build"}]
+    chosen = [pair for pair in chosen if pair[2] and {pair[0].name, pair[1].name} != {"build"}]
+    assert len(chosen) == 5
+    check(pairs, chosen, 1, "changes")
+
+
 def test_pairs_of_single_files(pairs: Pairs) -> None:
     check(pairs, [pair for pair in pairs.pairs() if pair[0].of == "file" and pair[2]], 1, "files")
 

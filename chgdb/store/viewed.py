@@ -1,0 +1,63 @@
+"""Views as part of a table: arrays of predictions, a row a material, which go where their materials go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .format import ROOT, VIEW
+
+if TYPE_CHECKING:
+    from .reader import Store
+
+
+@dataclass
+class ViewRows:
+    """A view of some materials.
+
+    attributes: of its group. arrays: name -> values (n,). details: name -> (value where nothing is known, attributes).
+    """
+
+    attributes: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    details: dict[str, tuple[Any, dict[str, Any]]]
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> ViewRows:
+        """The same for some of the rows."""
+        return ViewRows(self.attributes, {name: values[rows] for name, values in self.arrays.items()}, self.details)
+
+    def fits(self, other: ViewRows) -> bool:
+        """Whether both are by the same model, so that the rows of one can stand below those of the other."""
+        return self.attributes == other.attributes and self.arrays.keys() == other.arrays.keys()
+
+
+def stored_views(store: Store, rows: Sequence[int]) -> dict[str, ViewRows]:
+    """The views of a store, of these rows. Raises `ChecksumError` where one is damaged beyond repair."""
+    found: dict[str, ViewRows] = {}
+    for key in store.arrays:
+        group, _, rest = key.partition("/")
+        view, _, name = rest.partition("/")
+        if group != VIEW or not name:
+            continue
+        if view not in found:
+            found[view] = ViewRows(json.loads(store.read(f"{VIEW}/{view}/{ROOT}")).get("attributes", {}), {}, {})
+        info = store.arrays[key]
+        missing = {"string": "", "int8": 0}.get("string" if info.dtype is None else info.dtype.name, float("nan"))
+        found[view].arrays[name] = store.column(key)[rows]
+        found[view].details[name] = missing, dict(info.attributes)
+    return found
+
+
+def joined_views(old: Mapping[str, ViewRows], new: Mapping[str, ViewRows], order: np.ndarray) -> dict[str, ViewRows]:
+    """Views of the rows of two tables, one after the other, in an order. One that only one table has, or that is by
+    another model in the other, is none of all rows, and is left out."""
+    both = {}
+    for name, view in old.items():
+        if name in new and view.fits(new[name]):
+            arrays = {key: np.concatenate([values, new[name].arrays[key]]) for key, values in view.arrays.items()}
+            both[name] = ViewRows(view.attributes, arrays, view.details).take(order)
+    return both
