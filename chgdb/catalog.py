@@ -98,6 +98,15 @@ class Catalog:
     def __repr__(self) -> str:
         return f"<chgdb.Catalog {self.path}: {len(self)} materials>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows; nothing is read for it."""
+        from .cards import card
+
+        facts = self.attributes
+        rows = [("Materials", f"{len(self):,}"), ("Columns", ", ".join(self.columns)), ("Store", self.path)]
+        rows += [(name.capitalize(), str(facts[name])) for name in ("licence", "generator") if name in facts]
+        return card(str(facts.get("title", "Catalog")), rows)
+
     @property
     def path(self) -> str:
         """The store's folder or URL."""

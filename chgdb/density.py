@@ -195,6 +195,44 @@ class Density:
             raise DensityError(f"channels have different grids: {sorted(shapes)}")
         object.__setattr__(self, "channels", checked)
 
+    def __repr__(self) -> str:
+        grid = "x".join(map(str, self.grid))
+        return f"<chgdb.Density {self.crystal.formula}: {', '.join(self.channels)} on {grid}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from .cards import angles, card
+
+        rows = [
+            ("Atoms", f"{len(self.crystal)} in a cell of {self.crystal.volume:.4f} Å³"),
+            ("Cell", angles(self.crystal.cell.tolist())),
+            ("Grid", " x ".join(map(str, self.grid))),
+            ("Channels", ", ".join(self.channels)),
+            ("Electrons", f"{self.n_electrons:.6f}"),
+            ("Values", f"{self.total.min():.4g} to {self.total.max():.4g} e/Å³"),
+        ]
+        return card(f"Density of {self.crystal.formula}", rows)
+
+    def view(self) -> Any:
+        """Crystal, isosurfaces, slices and profiles in a notebook.
+
+        Returns
+        -------
+        chgdb.web.widget.Viewer
+            A widget, shown by the last line of a cell.
+
+        Raises
+        ------
+        MissingExtraError
+            Where anywidget is not installed.
+
+        Examples
+        --------
+        >>> chgdb.open()["mp-149"].density.view()     # doctest: +SKIP
+        """
+        require("anywidget", "notebook", "Density.view")
+        return require("chgdb.web.widget", "notebook", "Density.view").view(self)
+
     @property
     def total(self) -> np.ndarray:
         """The total density, (nx, ny, nz) in e/Å^3."""

@@ -40,6 +40,24 @@ class Record:
     def __repr__(self) -> str:
         return f"<chgdb.Record {self.material_id} in {self.catalog.path}>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from .cards import angles, card
+
+        facts = self.metadata
+        rows = [
+            ("Space group", str(facts["space_group"] or "unknown")),
+            ("Cell", angles(facts["cell"])),
+            ("Atoms", str(facts["n_atoms"])),
+            ("Grid", " x ".join(map(str, facts["grid"]))),
+            ("Channels", ", ".join(facts["channels"].split())),
+            ("Electrons", f"{facts['n_electrons']:.6f}"),
+            ("NMAE", f"{100 * facts['nmae']:.3g} % (tolerance {100 * facts['tolerance']:.3g} %)"),
+            ("Largest error", f"{facts['max_error']:.2g} e/Å³"),
+            ("Stored", f"{facts['stored_bytes']:,} bytes"),
+        ]
+        return card(f"{facts['formula']} ({self.material_id})", rows)
+
     def _read(self, read: Callable[[Store, Location], T]) -> T:
         locate = self.catalog.locate
         try:

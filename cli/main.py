@@ -15,7 +15,21 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from chgdb.urls import without_secrets
-from chgdb_cli import curation, encode, estimate, fetch, files, lookup, output, plot, predict, remote, stores, train
+from chgdb_cli import (
+    curation,
+    encode,
+    estimate,
+    fetch,
+    files,
+    lookup,
+    output,
+    plot,
+    predict,
+    remote,
+    stores,
+    train,
+    web,
+)
 from chgdb_cli.output import message
 
 # Without typer's rich formatting: importing it would take longer than printing the help.
@@ -26,7 +40,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for group in (fetch, encode, estimate, predict, lookup, stores, curation, remote, files, plot, train):
+for group in (fetch, encode, estimate, predict, lookup, stores, curation, remote, files, plot, train, web):
     group.register(app)
 
 

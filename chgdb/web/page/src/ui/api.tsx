@@ -1,0 +1,83 @@
+// The REST API, described from its own openapi.json: no network, no other page.
+import { useEffect, useState } from 'preact/hooks'
+import { answer } from '../store/rest'
+
+interface Parameter {
+  name: string
+  in: string
+  required?: boolean
+  description?: string
+  schema?: Record<string, any>
+}
+interface Operation {
+  summary?: string
+  description?: string
+  parameters?: Parameter[]
+  requestBody?: unknown
+  responses: Record<string, { description?: string }>
+}
+
+export function ApiScreen({ api }: { api: string }) {
+  const [operations, setOperations] = useState<[string, string, Operation][]>()
+  const [problem, setProblem] = useState('')
+  useEffect(() => {
+    answer(new URL(`${api}openapi.json`, document.baseURI).href)
+      .then((r) => r.json())
+      .then(
+        ({ paths }) =>
+          setOperations(
+            Object.entries<Record<string, Operation>>(paths).flatMap(([path, methods]) =>
+              Object.entries(methods).map(([method, o]): [string, string, Operation] => [
+                method.toUpperCase(),
+                path,
+                o,
+              ]),
+            ),
+          ),
+        (error) => setProblem(error.message),
+      )
+  }, [api])
+  return (
+    <main id="main" tabIndex={-1}>
+      <h1>REST API</h1>
+      <p>
+        Its description as <a href={`${api}openapi.json`}>OpenAPI</a>; structures also as{' '}
+        <a href={`${api}optimade/v1/structures`}>OPTIMADE</a>, with its filter language. Errors are JSON with one line,{' '}
+        <code>detail</code>.
+      </p>
+      {problem && (
+        <p class="error" role="alert">
+          {problem}
+        </p>
+      )}
+      {operations?.map(([method, path, o]) => (
+        <section key={method + path} class="panel operation">
+          <h2>
+            <code>
+              {method} {path}
+            </code>
+          </h2>
+          <p>
+            {o.summary}. {o.description}
+          </p>
+          {o.requestBody !== undefined && <p>The body of the request is the file itself.</p>}
+          {o.parameters && (
+            <dl>
+              {o.parameters.map((p) => (
+                <div key={p.name}>
+                  <dt>
+                    <code>{p.name}</code>
+                  </dt>
+                  <dd>
+                    {p.required ? 'required' : `by default ${JSON.stringify(p.schema?.default ?? null)}`}
+                    {p.description ? `; ${p.description}` : ''}
+                  </dd>
+                </div>
+              ))}
+            </dl>
+          )}
+        </section>
+      ))}
+    </main>
+  )
+}

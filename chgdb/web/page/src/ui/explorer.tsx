@@ -1,0 +1,62 @@
+// Everything about one density that needs no catalog: picture, slice, profile.
+import type { ComponentChildren } from 'preact'
+import { useEffect, useState } from 'preact/hooks'
+import type { Session } from '../session'
+import type { Meta, Range } from '../worker'
+import { Controls } from './controls'
+import { Picture } from './picture'
+import { ProfilePanel } from './profile'
+import { SlicePanel } from './slice'
+import { START, type ViewState } from './state'
+
+interface Props {
+  session: Session
+  meta: Meta
+  /** Name of what is shown, and the line that states its error. */
+  title: string
+  error: string
+  initial?: ViewState
+  onState?: (state: ViewState, start: number) => void
+  children?: ComponentChildren
+}
+
+/** The range of a field, and the isovalue to begin with. */
+export function useRange(session: Session, meta: Meta, kind: string): Range | undefined {
+  const [range, setRange] = useState<Range & { kind: string }>()
+  useEffect(() => {
+    let gone = false
+    if (!meta.kinds.includes(kind)) return
+    session.ask('range', { kind }).then(
+      (r) => !gone && setRange({ ...r, kind }),
+      () => undefined, // the picture states what is wrong with the field
+    )
+    return () => {
+      gone = true
+    }
+  }, [session, meta, kind])
+  return range?.kind === kind ? range : undefined
+}
+
+export function Explorer({ session, meta, title, error, initial, onState, children }: Props) {
+  const [state, setState] = useState(initial ?? START)
+  const kind = meta.kinds.includes(state.kind) ? state.kind : (meta.kinds[0] ?? '')
+  const range = useRange(session, meta, kind)
+  const shown = { ...state, kind, level: state.level || range?.start || 0 }
+  const change = (part: Partial<ViewState>) => setState((s) => ({ ...s, kind, ...part }))
+  useEffect(() => {
+    if (range) onState?.(shown, range.start)
+  }, [state, range])
+  return (
+    <div class="explorer">
+      <div class="left">
+        <Picture session={session} meta={meta} state={shown} title={title} error={error} />
+        <Controls meta={meta} range={range} state={shown} change={change} />
+        {children}
+      </div>
+      <div class="right">
+        {meta.kinds.length > 0 && <SlicePanel session={session} meta={meta} state={shown} change={change} />}
+        {meta.kinds.length > 0 && <ProfilePanel session={session} meta={meta} kind={kind} name={title.split(' ')[0]} />}
+      </div>
+    </div>
+  )
+}

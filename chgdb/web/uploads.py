@@ -1,0 +1,249 @@
+"""Routes that take a user's file or work long: predict, pack, the reconstruction from a latent."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import math
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+from fastapi import APIRouter, HTTPException, Query, Request
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+import chgdb
+from chgdb import Catalog, formats
+from chgdb.errors import ChgdbError, DensityError
+from chgdb.grids import spacing_grid
+from chgdb.web.api import MAX_POINTS, PROBLEMS, MaterialId, Problem, Problems, problem
+
+T = TypeVar("T")
+#: Jobs that may wait while one runs; more are told to come back.
+WAITING = 4
+#: Models that are offered, where what they need is installed.
+MODELS = {"invariant": (), "lightgbm": ("torch", "lightgbm", "matminer"), "attention": ("torch", "matminer")}
+
+#: Å between the points of an estimated density.
+SPACING = 0.1
+
+_UPLOAD: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+_PROBLEMS: Problems = PROBLEMS | {
+    403: {"model": Problem, "description": "a request from another site"},
+    413: {"model": Problem, "description": "the file is too large"},
+    422: {"description": "the file is no density that can be used"},
+    503: {"model": Problem, "description": "too many jobs are waiting"},
+}
+
+FormatName = Annotated[str | None, Query(max_length=40, description="of the file; guessed from it unless given")]
+
+
+class Predicted(BaseModel):
+    value: float
+    std: float
+    unit: str
+
+
+class Predictions(BaseModel):
+    """90 % of true values lie within 1.645 standard deviations."""
+
+    formula: str
+    model: str
+    properties: dict[str, Predicted]
+    unlike_training: list[str]
+
+
+class Structure(BaseModel):
+    """A crystal: rows of `cell` are lattice vectors in Å, positions are fractional."""
+
+    cell: Annotated[list[Annotated[list[float], Field(min_length=3, max_length=3)]], Field(min_length=3, max_length=3)]
+    numbers: Annotated[list[Annotated[int, Field(ge=1, le=118)]], Field(min_length=1, max_length=1000)]
+    positions: list[Annotated[list[float], Field(min_length=3, max_length=3)]]
+
+
+class Packed(BaseModel):
+    """Where the file went, and its error."""
+
+    store: str
+    material_id: str
+    nmae: float
+    stored_bytes: int
+    notes: list[str]
+
+
+class Queue:
+    """One long job at a time, and a few that wait for it."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(1)
+        self._waiting = 0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Its result. Raises `HTTPException` 503 where too many wait already."""
+        if self._waiting > WAITING:
+            raise HTTPException(503, "too many jobs are waiting: try again in a minute", {"retry-after": "60"})
+        self._waiting += 1
+        try:
+            async with self._free:
+                return await run_in_threadpool(work)
+        finally:
+            self._waiting -= 1
+
+
+def offered() -> list[str]:
+    """Models whose packages are installed."""
+    return [name for name, needs in MODELS.items() if all(map(importlib.util.find_spec, needs))]
+
+
+def has_latents(catalog: Catalog) -> bool:
+    """Whether latents can be decoded: the store has them, and torch is installed."""
+    return catalog.latent_model is not None and importlib.util.find_spec("torch") is not None
+
+
+def router(catalog: Catalog, pack_into: Path | None) -> APIRouter:
+    """Routes beside those that read. pack_into: the store that files are packed into; None for none."""
+    api = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
+    queue = Queue()
+
+    @api.post("/predict", openapi_extra=_UPLOAD, summary="Properties of a density in a file")
+    async def predict(
+        request: Request,
+        model: Annotated[str, Query(max_length=40)] = "invariant",
+        format: FormatName = None,
+    ) -> Predictions:
+        """Body: a CHGCAR, cube or another format that chgdb reads, also compressed."""
+        if model not in offered():
+            raise HTTPException(400, f"no model {model!r} here; there are {', '.join(offered())}")
+        _check_format(format)
+        async with _received(request) as path:
+            try:
+                found = await queue.run(lambda: chgdb.predict(path, model=model, format=format))
+            except ChgdbError as error:
+                raise _unusable(error, path) from None
+        return Predictions(
+            formula=found.formula,
+            model=found.model,
+            properties={
+                name: Predicted(value=one.value, std=one.std, unit=one.unit) for name, one in found.properties.items()
+            },
+            unlike_training=list(found.unlike_training),
+        )
+
+    @api.post("/pack", openapi_extra=_UPLOAD, summary="Pack a density into a store of this machine")
+    async def pack(
+        request: Request,
+        material_id: Annotated[str, Query(max_length=200, description="its id there")],
+        tolerance: Annotated[float, Query(ge=0, le=0.1, description="largest NMAE; 0 for lossless")] = 1e-4,
+        format: FormatName = None,
+    ) -> Packed:
+        """Body: as of predict. The answer says which store it is now in."""
+        if pack_into is None:
+            raise HTTPException(400, "this server packs into no store: start it with chgdb web --pack PATH")
+        _check_format(format)
+        async with _received(request) as path:
+            try:
+                return await queue.run(lambda: _pack(path, pack_into, material_id, tolerance))
+            except ChgdbError as error:
+                raise _unusable(error, path) from None
+
+    binary: Problems = {200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
+
+    @api.post("/estimate", response_class=Response, responses=binary, summary="The density of a structure, without DFT")
+    async def estimate(structure: Structure) -> Response:
+        """Doubles, little-endian, x fastest; the grid, and how good it is to be expected, in the headers
+        x-chgdb-grid and x-chgdb-summary."""
+
+        def estimated() -> Any:
+            parts = (np.array(part) for part in (structure.cell, structure.positions, structure.numbers))
+            crystal = chgdb.Crystal(*parts)
+            points = spacing_grid(crystal.cell, SPACING)
+            if math.prod(points) > MAX_POINTS:
+                raise DensityError(f"a grid of {'x'.join(map(str, points))} points is too large for a page")
+            return chgdb.estimate(crystal, grid=points)
+
+        try:
+            found = await queue.run(estimated)
+        except ChgdbError as error:
+            raise HTTPException(422, str(error)) from None
+        body = np.ascontiguousarray(found.density.total.transpose(2, 1, 0), "<f8").tobytes()
+        headers = {"x-chgdb-grid": "x".join(map(str, found.density.grid)), "x-chgdb-summary": found.summary}
+        return Response(body, media_type="application/octet-stream", headers=headers)
+
+    @api.get(
+        "/materials/{material_id}/latent", response_class=Response, responses=binary, summary="What a latent decodes to"
+    )
+    async def latent(material_id: MaterialId) -> Response:
+        """Doubles, little-endian, x fastest, on the record's grid; its NMAE in the header x-chgdb-nmae."""
+        try:
+            record = catalog[material_id]
+        except ChgdbError as error:
+            raise problem(error, catalog) from None
+        if not has_latents(catalog):
+            raise HTTPException(400, "latents are decoded where the store has some and torch is installed here")
+
+        def decoded() -> np.ndarray:
+            from chgdb.latents.stores import decode_record
+
+            return decode_record(record).total
+
+        try:
+            values = await queue.run(decoded)
+            nmae = record.metadata["latent_nmae"]
+        except ChgdbError as error:
+            raise problem(error, catalog) from None
+        body = np.ascontiguousarray(values.transpose(2, 1, 0), "<f8").tobytes()
+        return Response(body, media_type="application/octet-stream", headers={"x-chgdb-nmae": f"{nmae:.9g}"})
+
+    return api
+
+
+@asynccontextmanager
+async def _received(request: Request) -> AsyncIterator[Path]:
+    """The body in a file of a folder of its own, under a name of ours. The guard counts its bytes."""
+    with tempfile.TemporaryDirectory(prefix="chgdb-web-") as folder:
+        path = Path(folder) / "upload"
+        with path.open("wb") as file:
+            async for chunk in request.stream():
+                file.write(chunk)
+        if path.stat().st_size == 0:
+            raise HTTPException(422, "the request has no file in its body")
+        yield path
+
+
+def _check_format(name: str | None) -> None:
+    known = formats.formats()
+    if name is not None and name not in known:
+        raise HTTPException(400, f"no format {name!r}; there are {', '.join(sorted(known))}")
+
+
+def _unusable(error: ChgdbError, path: Path) -> HTTPException:
+    """The line that the command line would print, without the name of our copy."""
+    text = str(error).replace(str(path), "the file").replace(str(path.parent), "")
+    return HTTPException(422, text)
+
+
+def _pack(path: Path, store: Path, material_id: str, tolerance: float) -> Packed:
+    from chgdb.errors import StoreError
+    from chgdb.inputs import check_id
+
+    check_id(material_id)
+    if not tolerance >= 0:
+        raise StoreError(f"{tolerance} is no tolerance: give 1e-4 for an NMAE of 0.01 %, 0 for lossless")
+    report = chgdb.build(store, path, ids={str(path): material_id}, tolerance=tolerance, workers=1)
+    if report.refused:
+        raise StoreError(report.refused[0][1])
+    record = chgdb.open(store)[material_id]
+    return Packed(
+        store=str(store.absolute()), material_id=material_id, nmae=record.nmae, stored_bytes=record.stored_bytes,
+        notes=list(report.notes),
+    )  # fmt: skip

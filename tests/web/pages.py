@@ -1,0 +1,122 @@
+"""The page's own modules, driven without its screens."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Locator, Page
+
+#: A picture of the whole grid is there.
+DRAWN = "[data-drawn*=whole]"
+OpenPage = Callable[..., Page]
+
+
+def numbers(text: str) -> np.ndarray:
+    """Doubles that the page gave as base64."""
+    return np.frombuffer(base64.b64decode(text))
+
+
+#: Functions for `page.evaluate`: the page's own modules, driven without its screens.
+HELPERS = """
+const text = (values) => {
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+  let out = ''
+  for (let i = 0; i < bytes.length; i += 32768) out += String.fromCharCode(...bytes.subarray(i, i + 32768))
+  return btoa(out)
+}
+const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0))
+const { Session, StoreSource } = await import('/app.js')
+"""
+
+
+def in_page(page: Page, code: str, argument: Any = None) -> Any:
+    """Result of JavaScript with the helpers above; `argument` is its `arg`."""
+    return page.evaluate(f"async (arg) => {{ {HELPERS} {code} }}", argument)
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[str]:
+    """Address of a `chgdb web` of its own, without the slash at its end."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "chgdb_cli.main", "web", "--port", "0", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            found = re.search(r"http://\S+", line)
+            assert found, f"chgdb web printed {line!r}"
+            yield found[0].rstrip("/")
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+NGINX = """\
+daemon off;
+master_process off;
+error_log {folder}/error.log;
+pid {folder}/pid;
+events {{ worker_connections 256; }}
+http {{
+    types {{ text/html html; text/css css; text/javascript js; application/json json; }}
+    default_type application/octet-stream;
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{ listen 127.0.0.1:{port}; root {root}; }}
+}}
+"""
+
+
+@contextmanager
+def nginx(root: Path, folder: Path, port: int) -> Iterator[str]:
+    """Address of an nginx that serves a folder as it is; skips the test where there is none."""
+    program = shutil.which("nginx") or ("/usr/sbin/nginx" if os.path.exists("/usr/sbin/nginx") else None)
+    if program is None:
+        pytest.skip("needs nginx (Debian: nginx-light)")
+    settings = folder / "nginx.conf"
+    settings.write_text(NGINX.format(folder=folder, root=root, port=port))
+    with subprocess.Popen([program, "-c", str(settings), "-e", str(folder / "error.log")]) as process:
+        try:
+            for _ in range(200):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def appears(page: Page, selector: str, seconds: float = 60) -> Locator:
+    """Wait for an element, without the frames that Playwright counts: a busy machine has few of them."""
+    found = page.locator(selector)
+    end = time.monotonic() + seconds
+    while found.count() == 0:
+        if time.monotonic() > end:
+            raise AssertionError(f"{selector} did not appear in {seconds} s: {page.inner_text('body')[:400]}")
+        page.wait_for_timeout(50)
+    return found.first

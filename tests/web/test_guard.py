@@ -1,0 +1,156 @@
+"""Who is answered, how much is taken, and what leads nowhere."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from pages import OpenPage, serving
+
+
+def ask(site: str, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None):
+    """Status, headers and body of one request, sent as it stands."""
+    place = urlsplit(site)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
+    try:
+        connection.putrequest(method, path, skip_host=bool(headers and "Host" in headers))
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil.example", ""]
+)
+def test_other_names_are_refused(site: str, host: str) -> None:
+    for path in ("/", "/api/v1/materials", "/store/zarr.json", "/config.json"):
+        status, _, body = ask(site, "GET", path, {"Host": host})
+        assert status == 421
+        assert b"mp-149" not in body
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
+    ],
+    ids=str,
+)
+def test_other_sites_are_refused(site: str, headers: dict[str, str]) -> None:
+    for method, path in (("GET", "/api/v1/store"), ("GET", "/store/head.bin"), ("POST", "/api/v1/predict")):
+        status, answered, _ = ask(site, method, path, headers, b"x" if method == "POST" else None)
+        assert status == 403
+        assert "access-control-allow-origin" not in {name.lower() for name in answered}
+
+
+def test_a_link_to_the_page_works(site: str) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert ask(site, "GET", "/", headers)[0] == 200
+
+
+def test_policies(site: str) -> None:
+    for path in ("/", "/app.js", "/worker.js", "/api/v1/store", "/store/zarr.json"):
+        _, headers, _ = ask(site, "GET", path)
+        policy = {name.lower(): value for name, value in headers.items()}["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy  # no eval, nothing inline
+        assert "http" not in policy
+
+
+def test_a_script_in_the_page_does_not_run(site: str, open_page: OpenPage) -> None:
+    page = open_page(site + "/#/", "table.materials tbody tr")
+    ran = page.evaluate(
+        "() => { const s = document.createElement('script'); s.textContent = 'window.owned = 1';"
+        " document.body.append(s); return window.owned ?? 0 }"
+    )
+    assert ran == 0
+    open_page.problems.clear()  # the browser tells of the refusal
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/store/../pyproject.toml", "/store/..%2f..%2fpyproject.toml", "/store/%2e%2e/%2e%2e/pyproject.toml"),
+        *("/../../../../etc/passwd", "/store//etc/passwd", "/store/..\\..\\pyproject.toml", "/static/../guard.py"),
+        *("/api/v1/materials/..%2F..%2Fetc%2Fpasswd/record", "/app.js/../../server.py"),
+    ],
+)
+def test_no_path_leads_out(site: str, path: str) -> None:
+    status, _, body = ask(site, "GET", path)
+    assert status in (400, 404, 405)
+    assert b"root:" not in body
+    assert b"build-backend" not in body
+
+
+def test_large_bodies_are_refused(tmp_path) -> None:
+    with serving("--limit", "1", "--pack", str(tmp_path / "x.zarr")) as address:
+        place = urlsplit(address)
+        status, _, body = ask(address, "POST", "/api/v1/predict", {"Content-Length": str(1 << 40)})
+        assert status == 413
+        assert b"1 MiB" in body
+        with socket.create_connection((place.hostname or "", place.port or 0), timeout=30) as raw:  # without a length
+            raw.sendall(
+                f"POST /api/v1/predict HTTP/1.1\r\nHost: {place.netloc}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+            )
+            chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+            sent = 0
+            try:
+                for _ in range(64):
+                    raw.sendall(chunk)
+                    sent += 0x10000
+            except OSError:
+                pass  # the server has answered, and closed
+            try:
+                answer = raw.recv(200)
+            except OSError:
+                answer = b""
+        assert answer.startswith(b"HTTP/1.1 413") or (not answer and sent < 64 * 0x10000)
+
+
+def test_a_bomb_stays_small(site: str) -> None:
+    import gzip
+
+    bomb = gzip.compress(b"\0" * (300 << 20), 9)
+    status, _, body = ask(site, "POST", "/api/v1/predict", body=bomb)
+    assert status == 422
+    assert len(body) < 2000
+
+
+def test_only_the_loopback_is_bound(site: str) -> None:
+    port = urlsplit(site).port
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:] if Path("/proc/net/tcp").exists() else []
+    listening = [line.split()[1] for line in lines if line.split()[3] == "0A"]
+    ours = [place for place in listening if place.endswith(f":{port:04X}")]
+    if lines:
+        assert ours == [f"0100007F:{port:04X}"]
+
+
+def test_a_port_that_is_taken_is_one_line(site: str) -> None:
+    port = str(urlsplit(site).port)
+    command = [sys.executable, "-m", "chgdb_cli.main", "web", "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "--port" in done.stderr
+
+
+def test_other_commands_import_nothing_of_it() -> None:
+    code = "import sys, chgdb_cli.main; print([m for m in sys.modules if m.split('.')[0] in ('fastapi', 'uvicorn')"
+    code += " or m.startswith('chgdb.web')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]"

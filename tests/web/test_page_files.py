@@ -1,0 +1,168 @@
+"""A user's file on the page, and two densities side by side."""
+
+from __future__ import annotations
+
+import gzip
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pages import DRAWN, OpenPage, appears
+from playwright.sync_api import Page
+
+import chgdb
+
+
+def choose(page: Page, path: Path, place: str = "input[type=file]") -> None:
+    page.locator(place).first.set_input_files(path)
+
+
+@pytest.fixture
+def page(site: str, open_page: OpenPage) -> Page:
+    return open_page(site + "/#/file", "input[type=file]")
+
+
+@pytest.mark.parametrize("kind", ["CHGCAR", "CHGCAR.gz", "density.cube"])
+def test_densities(page: Page, catalog: chgdb.Catalog, tmp_path: Path, kind: str) -> None:
+    density = catalog["mp-6930"].density
+    path = tmp_path / kind
+    chgdb.write(path, density)
+    choose(page, path)
+    appears(page, DRAWN)
+    shown = page.get_by_role("region", name="Crystal and grid").inner_text()
+    assert f"{chgdb.read(path).n_electrons:.5f}" in shown
+    assert " × ".join(map(str, density.grid)) in shown
+    assert "SiO2" in page.inner_text("main h2") or "O2Si" in page.inner_text("main h2")
+
+
+def test_structures(page: Page, catalog: chgdb.Catalog, tmp_path: Path) -> None:
+    from pymatgen.io.cif import CifWriter
+    from pymatgen.io.vasp import Poscar
+
+    structure = catalog["mp-6930"].crystal.to_pymatgen()
+    (tmp_path / "POSCAR").write_text(Poscar(structure).get_str())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pymatgen uses spglib as it was
+        (tmp_path / "quartz.cif").write_text(str(CifWriter(structure, symprec=1e-3)))
+    for name in ("POSCAR", "quartz.cif"):
+        choose(page, tmp_path / name)
+        appears(page, f'main[data-file="{name}"]')
+        shown = page.get_by_role("region", name="Crystal and grid").inner_text()
+        assert "9 in the cell" in shown
+        assert f"{structure.volume:.4f}" in shown
+        assert page.locator("canvas.slice").count() == 0
+
+
+def test_an_estimated_density(page: Page, catalog: chgdb.Catalog, tmp_path: Path) -> None:
+    from pymatgen.io.vasp import Poscar
+
+    crystal = catalog["mp-22862"].crystal
+    (tmp_path / "POSCAR").write_text(Poscar(crystal.to_pymatgen()).get_str())
+    expected = chgdb.estimate(crystal, spacing=0.1)
+    choose(page, tmp_path / "POSCAR")
+    page.get_by_role("button", name="Estimate the density").click()
+    appears(page, DRAWN)
+    assert expected.summary[:40] in page.inner_text("figcaption")
+    shown = page.get_by_role("region", name="Crystal and grid").inner_text()
+    assert " × ".join(map(str, expected.density.grid)) in shown
+    assert f"{expected.density.n_electrons:.4f}" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("CHGCAR", "a\n1.0\n1 0 0\n0 1 0\n0 0 x\n", "lattice vector 3"),
+        ("CHGCAR", "a\n1.0\n4 0 0\n0 4 0\n0 0 4\n1\nDirect\n0 0 0\n", "names no elements"),
+        ("CHGCAR", "a\n1.0\n4 0 0\n0 4 0\n0 0 4\nSi\n1\nDirect\n0 0 0\n\n2 2 2\n1 2 3\n", "ends after 3"),
+        ("CHGCAR", "a\n1.0\n4 0 0\n0 4 0\n0 0 4\nSi\n1\nDirect\n0 0 0\n\n2 2 2\n1 2 nan 4 5 6 7 8\n", "nan"),
+        ("CHGCAR", "a\n1.0\n4 0 0\n0 4 0\n0 0 4\nSi\n1\nDirect\n0 0 0\n\n99999 99999 99999\n1\n", "too large"),
+        ("some.cif", "data_x\n_cell_length_a 4\n", "cell is missing"),
+        ("note.txt", "hello", "note.txt"),
+    ],
+)
+def test_bad_files_are_one_line(page: Page, tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    choose(page, tmp_path / name)
+    appears(page, ".error")
+    assert words in page.inner_text(".error")
+    assert name in page.inner_text(".error")
+    assert page.locator("canvas").count() == 0
+
+
+def test_a_bomb_is_refused(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "CHGCAR.gz").write_bytes(gzip.compress(b"\0" * (200 << 20), 9))
+    choose(page, tmp_path / "CHGCAR.gz")
+    appears(page, ".error")
+    assert "unfolds to more than" in page.inner_text(".error")
+
+
+def test_a_large_file_does_not_freeze_the_page(page: Page, tmp_path: Path) -> None:
+    """60 MB of text: read in a worker, while the page answers."""
+    rng = np.random.default_rng(0)
+    n = 150
+    values = " ".join(f"{v:.11E}" for v in rng.random(1000))
+    head = f"big\n1.0\n9 0 0\n0 9 0\n0 0 9\nSi\n1\nDirect\n0 0 0\n\n{n} {n} {n}\n"
+    path = tmp_path / "CHGCAR"
+    path.write_text(head + (values + "\n") * (n**3 // 1000))
+    assert path.stat().st_size > 55_000_000
+    page.evaluate(
+        "() => { window.longest = 0; new PerformanceObserver((l) => { for (const e of l.getEntries())"
+        " window.longest = Math.max(window.longest, e.duration) }).observe({ type: 'longtask' }) }"
+    )
+    began = time.perf_counter()
+    choose(page, path)
+    appears(page, DRAWN)
+    longest = page.evaluate("() => window.longest")
+    print(f"60 MB drawn whole after {time.perf_counter() - began:.2f} s, longest task {longest:.0f} ms")
+    assert longest < 1000  # 200 ms on a machine that has nothing else to do
+
+
+@pytest.mark.parametrize("model", ["invariant", "attention"])
+def test_predictions(page: Page, catalog: chgdb.Catalog, tmp_path: Path, model: str) -> None:
+    path = tmp_path / "CHGCAR"
+    chgdb.write(path, catalog["mp-22862"].density)
+    expected = chgdb.predict(path, model=model)
+    choose(page, path)
+    appears(page, DRAWN)
+    page.select_option("select[name=model]", model)
+    page.get_by_role("button", name="Predict").click()
+    appears(page, "[data-predicted]")
+    for name, one in expected.properties.items():
+        row = page.locator(f"[data-predicted={name}]")
+        assert float(row.get_attribute("data-value") or "nan") == pytest.approx(one.value, rel=1e-6)
+        assert float(row.get_attribute("data-std") or "nan") == pytest.approx(one.std, rel=1e-6)
+        assert one.rounded()[0] in row.inner_text()
+
+
+def test_packing(page: Page, catalog: chgdb.Catalog, tmp_path: Path) -> None:
+    path = tmp_path / "CHGCAR"
+    chgdb.write(path, catalog["mp-149"].density)
+    choose(page, path)
+    appears(page, DRAWN)
+    page.fill("input[name=id]", "mine")
+    page.get_by_role("button", name="Pack into the store").click()
+    said = appears(page, "text=mine is in").inner_text()
+    store = said.split(" is in ")[1].split(": NMAE")[0]
+    assert chgdb.open(store)["mine"].formula == "Si"
+
+
+def test_compare(site: str, open_page: OpenPage, catalog: chgdb.Catalog, tmp_path: Path) -> None:
+    page = open_page(site + "/#/compare?a=mp-149", f"[data-side=a] {DRAWN}")
+    density = catalog["mp-149"].density
+    other = chgdb.Density(density.crystal, {"total": density.total * 1.01})
+    chgdb.write(tmp_path / "CHGCAR", other)
+    choose(page, tmp_path / "CHGCAR", "[data-side=b] input[type=file]")
+    appears(page, f"[data-side=b] {DRAWN}")
+    drawn = [page.get_attribute(f"[data-side={side}] figure", "data-drawn") for side in "ab"]
+    assert drawn[0].split("|")[1] == drawn[1].split("|")[1]  # one isovalue
+    page.get_by_role("button", name="Difference of the two").click()
+    appears(page, "text=NMAE of the first")
+    said = page.inner_text("main")
+    assert "0.99 %" in said  # 0.01 / 1.01
+    appears(page, '[data-side=a] [data-drawn^="difference of the two"]')
+    # Two cells that differ have none.
+    page.goto(site + "/#/compare?a=mp-149&b=mp-32")
+    appears(page, "text=there is no difference to show")
+    assert page.get_by_role("button", name="Difference of the two").is_disabled()

@@ -1,0 +1,291 @@
+"""Catalog and material screens as users see them, and what they download."""
+
+from __future__ import annotations
+
+import csv
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+from pages import DRAWN, OpenPage, appears, in_page
+from playwright.sync_api import Page
+
+import chgdb
+from chgdb.predicted import View
+
+Downloaded = Callable[[Page, str], Path]
+
+#: Criteria in the address, and the same ones as `chgdb search` takes them.
+FILTERS = [
+    ({"elements": "Li,O"}, {"elements": "Li,O"}),
+    ({"elements": "Ga,As", "mode": "only"}, {"chemical_system": "Ga,As"}),
+    ({"q": "O2Si"}, {"formula": "SiO2"}),
+    ({"where": "band_gap:1..3"}, {"band_gap": (1, 3)}),
+    ({"where": "space_group:225..225", "elements": "N"}, {"space_group": 225, "elements": "N"}),
+    ({"where": "code:gpaw"}, {"code": "gpaw"}),
+    ({"where": "spin_polarised:yes"}, {"where": [("spin_polarised", "yes")]}),
+    ({"where": "view/properties/bulk_modulus:250.."}, {"predicted": {"bulk_modulus": (250, None)}}),
+    ({"where": "volume:..20", "elements": "Fe,Ni", "mode": "any"}, None),
+    ({"without": "O,F,N", "where": "n_atoms:2..2"}, None),
+]
+
+
+@pytest.mark.parametrize(("state", "criteria"), FILTERS, ids=lambda x: str(x)[:40])
+def test_filters_find_what_search_finds(
+    site: str, open_page: OpenPage, catalog: chgdb.Catalog, downloaded: Downloaded, state: dict, criteria: dict | None
+) -> None:
+    page = open_page(f"{site}/#/?{urlencode(state)}", "main[data-found]")
+    if criteria is not None:
+        expected = catalog.search(**criteria)
+    elif "without" in state:
+        found = catalog.search(n_atoms=2)
+        excluded = {i for symbol in "OFN" for i in catalog.search(elements=[symbol])}
+        expected = [i for i in found if i not in excluded]
+    else:
+        either = {i for symbol in ("Fe", "Ni") for i in catalog.search(elements=[symbol])}
+        expected = [i for i in catalog.search(volume=(None, 20)) if i in either]
+    assert expected
+    assert page.get_attribute("main", "data-found") == str(len(expected))
+    saved = downloaded(page, f"CSV of all {len(expected)}")
+    rows = list(csv.DictReader(saved.read_text(encoding="utf-8").splitlines()))
+    assert [row["material_id"] for row in rows] == expected
+    nmae = dict(zip(catalog.ids, catalog.column("nmae"), strict=True))
+    assert all(float(row["nmae"]) == pytest.approx(nmae[row["material_id"]]) for row in rows)
+
+
+def test_the_catalog_by_keyboard(site: str, open_page: OpenPage, catalog: chgdb.Catalog) -> None:
+    page = open_page(site + "/", "table.materials tbody tr")
+    page.get_by_role("button", name=re.compile("^O, ")).focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")  # fluorine
+    page.keyboard.press("Space")
+    appears(page, f'main[data-found="{len(catalog.search(elements="O,F"))}"]')
+    assert "elements=O%2CF" in page.url
+    page.keyboard.press("Space")  # and now none of it
+    excluded = set(catalog.search(elements="O")) - set(catalog.search(elements="F"))
+    appears(page, f'main[data-found="{len(excluded)}"]')
+    page.get_by_role("button", name="band gap (PBE) (eV)").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    appears(page, 'th[aria-sort="descending"]')
+    first = page.locator("table.materials tbody a").first
+    gaps = dict(zip(catalog.ids, catalog.column("band_gap"), strict=True))
+    assert first.inner_text() == max(excluded, key=lambda i: -1 if np.isnan(gaps[i]) else gaps[i])
+    first.focus()
+    page.keyboard.press("Enter")
+    appears(page, DRAWN)
+    page.go_back()
+    appears(page, 'th[aria-sort="descending"]')  # the state was in the address
+
+
+def test_a_material_shows_its_error_and_values(site: str, open_page: OpenPage, catalog: chgdb.Catalog) -> None:
+    page = open_page(site + "/#/material/mp-6930", DRAWN)
+    record = catalog["mp-6930"]
+    shown = page.inner_text("figcaption")
+    assert f"{100 * record.nmae:.3g} %" in shown
+    stated = re.search(r"largest error ([\d.e-]+)", shown)
+    assert stated is not None
+    assert float(stated[1]) == pytest.approx(record.max_error, rel=0.05)
+    appears(page, '[data-property="bulk_modulus"]')
+    row = page.inner_text('[data-property="bulk_modulus"]')
+    known = record.metadata["bulk_modulus"]
+    assert f"{known:.4g}" in row
+    assert "GPa" in row
+    view = View(catalog, "properties")
+    place = catalog.ids.index("mp-6930")
+    value, std = float(view["bulk_modulus"][place]), float(view["bulk_modulus_std"][place])
+    digits = max(0, 1 - int(np.floor(np.log10(std))))
+    assert f"{value - 1.645 * std:.{digits}f} to {value + 1.645 * std:.{digits}f}" in row
+    assert "out of fold" in row
+    crystal = page.get_by_role("region", name="Crystal and grid").inner_text()
+    assert f"{record.n_electrons:.6f}" in crystal
+    assert " × ".join(map(str, record.grid)) in crystal
+
+
+def test_controls_change_the_picture_and_the_address(site: str, open_page: OpenPage) -> None:
+    page = open_page(site + "/#/material/mp-6930", DRAWN)
+    first = page.get_attribute("figure", "data-drawn")
+    page.select_option("select[name=kind]", "difference")
+    appears(page, '[data-drawn^="difference"][data-drawn*=whole]')
+    page.wait_for_function("() => location.hash.includes('show=difference')", polling=100)
+    page.fill("input[name=level]", "0.05")
+    page.keyboard.press("Tab")
+    appears(page, '[data-drawn^="difference|0.05|whole"]')
+    both = int(page.get_attribute("figure", "data-drawn").split("|")[-1])
+    page.select_option("select[name=sign]", "negative")
+    page.wait_for_function(
+        "n => Number(document.querySelector('figure').dataset.drawn.split('|')[3]) < n", arg=both, polling=100
+    )
+    page.focus("input[name=iso]")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "n => document.querySelector('figure').dataset.drawn.split('|')[1] > n", arg="0.05", polling=100
+    )
+    page.fill("input[name=h]", "0")
+    page.keyboard.press("Tab")
+    page.wait_for_function("() => location.hash.includes('hkl=0%2C1%2C0')", polling=100)
+    page.fill("input[name=repeat-a]", "2")
+    page.keyboard.press("Tab")
+    page.wait_for_function("() => location.hash.includes('repeat=2x1x1')", polling=100)
+    link = page.url
+    other = open_page(link, DRAWN)
+    assert other.input_value("select[name=kind]") == "difference"
+    assert other.input_value("input[name=h]") == "0"
+    assert first
+
+
+def test_downloads_are_read_back(
+    site: str, open_page: OpenPage, catalog: chgdb.Catalog, downloaded: Downloaded
+) -> None:
+    import warnings
+
+    import ase.io
+    from ase.calculators.vasp import VaspChargeDensity
+    from ase.io.cube import read_cube
+    from pymatgen.core import Structure
+    from pymatgen.io.vasp import Chgcar, Poscar
+
+    # With a magnetisation, so that both channels have to be there.
+    material_id = next(i for i, c in zip(catalog.ids, catalog.column("channels"), strict=True) if " " in c)
+    density = catalog[material_id].density
+    volume = density.crystal.volume
+    page = open_page(f"{site}/#/material/{material_id}", DRAWN)
+    appears(page, '[data-property="bulk_modulus"]')
+    saved = downloaded(page, "CHGCAR")
+    ours = chgdb.read(saved, format="chgcar")
+    for name, values in density.channels.items():
+        np.testing.assert_allclose(ours.channels[name], values, atol=1e-9 * np.abs(values).max())
+    assert ours.crystal.numbers.tolist() == density.crystal.numbers.tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        chgcar = Chgcar.from_file(saved)
+        structure = Structure.from_file(downloaded(page, "CIF"))
+        poscar = Poscar.from_file(downloaded(page, "POSCAR"))
+    np.testing.assert_allclose(chgcar.data["total"] / volume, density.total, atol=1e-9 * density.total.max())
+    np.testing.assert_allclose(
+        chgcar.data["diff"] / volume, density.channels["magnetization"], atol=1e-9 * density.total.max()
+    )
+    assert structure.composition.reduced_formula == poscar.structure.composition.reduced_formula
+    assert structure.volume == pytest.approx(volume, rel=1e-8)
+    np.testing.assert_allclose(VaspChargeDensity(str(saved)).chg[-1], density.total, atol=1e-9 * density.total.max())
+    with downloaded(page, "cube").open() as stream:
+        cube = read_cube(stream)
+    bohr = 0.529177210903
+    np.testing.assert_allclose(cube["data"] / bohr**3, density.total, rtol=1e-7, atol=1e-10)
+    np.testing.assert_allclose(np.array(cube["atoms"].cell), density.crystal.cell, atol=1e-6)
+    xsf = downloaded(page, "XSF").read_text().split("\n")
+    first = next(i for i, line in enumerate(xsf) if line.startswith("BEGIN_DATAGRID_3D_total"))
+    shape = tuple(int(n) for n in xsf[first + 1].split())
+    values = np.array(" ".join(xsf[first + 6 : xsf.index("END_DATAGRID_3D", first)]).split(), float)
+    grid = values.reshape(shape[::-1]).transpose(2, 1, 0)
+    np.testing.assert_allclose(grid[:-1, :-1, :-1], density.total, rtol=1e-9, atol=1e-10)
+    np.testing.assert_array_equal(grid[-1], grid[0])  # a general grid repeats its first points
+    assert len(ase.io.read(saved.with_suffix(".xsf").with_name(f"{material_id}.xsf"), format="xsf")) == len(
+        density.crystal
+    )
+    again = chgdb.read(downloaded(page, "npz"))
+    for name, values in density.channels.items():
+        np.testing.assert_allclose(again.channels[name], values, rtol=0, atol=1e-12)
+    picture = downloaded(page, "PNG")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_html_file_opens_from_a_disk(
+    site: str, open_page: OpenPage, catalog: chgdb.Catalog, downloaded: Downloaded
+) -> None:
+    page = open_page(site + "/#/material/mp-149", DRAWN)
+    appears(page, '[data-property="bulk_modulus"]')
+    saved = downloaded(page, "One HTML file")
+    assert saved.stat().st_size < 800_000
+    alone = open_page(saved.as_uri(), DRAWN)
+    assert f"{catalog['mp-149'].n_electrons:.6f}" in alone.inner_text("main")
+    assert f"{100 * catalog['mp-149'].nmae:.3g} %" in alone.inner_text("figcaption")
+    poscar = downloaded(alone, "POSCAR")
+    assert poscar.read_text().startswith("Si mp-149")
+
+
+def test_a_flipped_byte_is_no_picture(site: str, open_page: OpenPage, browser) -> None:
+    page = open_page("about:blank")
+
+    def spoil(route) -> None:
+        response = route.fetch()
+        body = bytearray(response.body())
+        body[len(body) // 2] ^= 16
+        route.fulfill(response=response, body=bytes(body))
+
+    page.route("**/payload/**", spoil)
+    page.goto(site + "/#/material/mp-149")
+    appears(page, ".error")
+    message = page.inner_text(".error")
+    assert "mp-149" in message
+    assert "damaged" in message or "not the one" in message
+    assert page.locator("canvas").count() == 0
+
+
+@pytest.mark.parametrize("column", ["nmae/c/0", "index/facts/c/0/0", "head.bin"])
+def test_flipped_bytes_elsewhere(site: str, open_page: OpenPage, column: str) -> None:
+    page = open_page("about:blank")
+
+    def spoil(route) -> None:
+        response = route.fetch()
+        body = bytearray(response.body())
+        body[len(body) // 2] ^= 1
+        route.fulfill(response=response, body=bytes(body))
+
+    page.route(f"**/{column}", spoil)
+    page.goto(site + ("/" if column.startswith("nmae") else "/#/material/mp-149"))
+    appears(page, ".error")
+    assert page.locator("canvas").count() == 0 or column.startswith("nmae")
+
+
+def test_a_server_without_ranges_is_used(site: str, open_page: OpenPage) -> None:
+    page = open_page("about:blank")
+
+    def whole(route) -> None:
+        headers = {k: v for k, v in route.request.headers.items() if k != "range"}
+        route.fulfill(response=route.fetch(headers=headers))
+
+    page.route("**/payload/**", whole)
+    page.goto(site + "/#/material/mp-149")
+    appears(page, DRAWN)
+
+
+def test_ids_are_text(site: str, open_page: OpenPage) -> None:
+    page = open_page("about:blank")
+    nasty = "<img src=x onerror=document.title='owned'>"
+    page.goto(f"{site}/#/material/{nasty.replace('/', '%2F').replace(' ', '%20')}")
+    appears(page, ".error")
+    assert nasty in page.inner_text("h1")
+    assert page.locator("h1 img").count() == 0
+    assert page.title() != "owned"
+
+
+def test_without_webgl(site: str, browser, open_page: OpenPage) -> None:
+    page = open_page("about:blank")
+    page.add_init_script("HTMLCanvasElement.prototype.getContext = (old => function (kind, ...rest) { "
+                         "return kind.startsWith('webgl') ? null : old.call(this, kind, ...rest) })"
+                         "(HTMLCanvasElement.prototype.getContext)")  # fmt: skip
+    page.goto(site + "/#/material/mp-149")
+    appears(page, "text=no WebGL")
+    appears(page, "canvas.slice")
+    appears(page, "text=on this plane")
+    open_page.problems[:] = [p for p in open_page.problems if "WebGL" not in p]  # type: ignore[attr-defined]
+
+
+def test_the_first_picture_takes_little(site: str, open_page: OpenPage) -> None:
+    page = open_page("about:blank")
+    sizes: dict[str, int] = {}
+    page.on("requestfinished", lambda r: sizes.update({r.url: r.sizes()["responseBodySize"]}))
+    began = time.perf_counter()
+    page.goto(site + "/#/material/mp-6930")
+    appears(page, DRAWN)
+    seconds = time.perf_counter() - began
+    # What only the table of properties takes comes after the picture.
+    first = {u: n for u, n in sizes.items() if not re.search(r"/store/(?!head|index|payload|prior)", u)}
+    print(f"first picture after {seconds:.2f} s, {sum(first.values())} bytes in {len(first)} requests")
+    assert sum(first.values()) < 400_000
+    assert in_page(page, "return 1") == 1
