@@ -20,9 +20,8 @@ CLI = Path(chgdb_cli.__file__).parent
 PACKAGE = Path(chgdb.__file__).parent
 OPTION = re.compile(r"(?<![\w.-])(--[a-z][a-z-]+|-[a-z](?![\w-]))")
 NAMED = re.compile(r"chgdb ((?:train )?[a-z]+)([^;:|\n]*)")
-OTHERS = re.compile(
-    r"(pip install|(zstd|gzip|bzip2|xz|lz4|tar|unzip|uncompress|curl) -)[^;]*|\b(?:gzip|lz4|lzip|lzop|xz) -d"
-)
+_OTHERS = "zstd|gzip|bzip2|xz|lz4|lzip|lzop|pigz|tar|unzip|uncompress|curl|iconv|brotli"
+OTHERS = re.compile(rf"(pip install|({_OTHERS}) -)[^;]*")
 
 #: Options that messages of the package name without a command, by file, with the commands that show the message.
 READERS = {"convert", "diff", "plot", "predict", "build", "verify", "encode", "decode"}
@@ -72,7 +71,7 @@ def messages(path: Path) -> Iterator[tuple[str, ast.AST]]:
 def advice(path: Path) -> Iterator[tuple[str, str, int]]:
     """(message, option, line) of the messages of a module that name an option of no command that they name."""
     for text, node in messages(path):
-        if " " not in text:  # the declaration of an option
+        if " " not in text or "(?" in text:  # the declaration of an option; a pattern
             continue
         plain = OTHERS.sub("", NAMED.sub(" ", text)) if "Examples:" not in text else ""
         for option in OPTION.findall(plain):
