@@ -26,6 +26,7 @@ OTHERS = re.compile(rf"(pip install|({_OTHERS}) -)[^;]*")
 #: Options that messages of the package name without a command, by file, with the commands that show the message.
 READERS = {"convert", "diff", "plot", "predict", "build", "verify", "encode", "decode"}
 OF_PACKAGE = {
+    "web/server.py": {"--port": {"web"}},
     "formats/chgcar.py": {"--elements": READERS},
     "store/columns.py": {"--replace": {"build"}},
     "inputs/ids.py": {"-o": {"fetch"}, "--ids": {"build"}, "--id-from": {"build"}},
