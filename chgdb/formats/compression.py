@@ -85,7 +85,7 @@ class ZstdReader(io.RawIOBase):
         while not self._text:
             frame = self._next()
             if frame is None:
-                return b""
+                return b""  # the end; an empty frame is none
             self._text = memoryview(frame)
         end = len(self._text) if size is None or size < 0 else size
         part, self._text = bytes(self._text[:end]), self._text[end:]
@@ -106,6 +106,8 @@ class ZstdReader(io.RawIOBase):
         parts, largest = self._frame(magic)
         if self._most is not None and largest > self._most:
             raise OSError(f"a frame unfolds to up to {largest} bytes; decompress the file with zstd -d first")
+        if not largest:
+            return b""
         try:
             return bytes(Zstd().decode(b"".join(parts)))
         except RuntimeError as error:

@@ -23,6 +23,7 @@ class _Kind(NamedTuple):
 _NOT_READ = "which is not read: "
 _UNPACK = "unpack it first ({}) and name the density in it"
 _AS_CUBE = _NOT_READ + "write the density to a cube file instead"
+_TAR = f"a tar archive: {_UNPACK.format('tar -xf')}"
 _KINDS = (
     _Kind((b"\x1f\x9d", b"\x1f\xa0"), f"compressed by compress (.Z), {_NOT_READ}run uncompress (or gzip -d) on it"),
     _Kind((b"\x1f\x1e",), f"compressed by pack (.z), {_NOT_READ}run gzip -d on it"),
@@ -36,13 +37,15 @@ _KINDS = (
     _Kind((b"7z\xbc\xaf\x27\x1c",), f"a 7-Zip archive: {_UNPACK.format('7z x')}"),
     _Kind((b"Rar!\x1a\x07",), f"a RAR archive: {_UNPACK.format('unrar x')}"),
     _Kind((b"MSCF",), f"a cabinet archive: {_UNPACK.format('cabextract')}"),
-    _Kind((b"ustar",), f"a tar archive: {_UNPACK.format('tar -xf')}", 257),
+    _Kind((b"ustar",), _TAR, 257),
     _Kind((b"\x89HDF\r\n\x1a\n",), f"an HDF5 file, as VASP's vaspwave.h5, {_NOT_READ}name the CHGCAR, or write a cube"),
     _Kind((b"CDF\x01", b"CDF\x02", b"CDF\x05"), f"a NetCDF file, {_AS_CUBE}"),
     _Kind((b"\x93NUMPY",), "an array of numpy's (.npy) without a crystal: of numpy's files only chgdb's .npz are read"),
     _Kind((b"%PDF-",), "a PDF, which holds no density"),
     _Kind((b"SQLite format 3\x00",), "an SQLite database, which holds no density that is read"),
     _Kind((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"), "a picture, which holds no density"),
+    _Kind((b"\x00\x05\x16\x07",), "what macOS keeps beside a file (a name that begins with ._): name the file itself"),
+    _Kind((b"L\x00\x00\x00\x01\x14\x02\x00", b"book\x00\x00\x00\x00mark"), "a shortcut: name the file it leads to"),
     _Kind((b"\x7fELF", b"MZ\x90\x00", b"\xcf\xfa\xed\xfe"), "a program, which holds no density"),
 )
 _XML = rb"(<!--.*?-->\s*|<\?xml[^>]*\?>\s*)*<"
@@ -78,6 +81,37 @@ _TEXTS = (
         f"an XSF file, {_AS_CUBE}",
     ),
     (rb"vasp\.\d[^\n]*\s+executed on", "an OUTCAR, which holds no density: name the CHGCAR beside it"),
+    (rb"n\s+E\s+dE\s+d eps", "an OSZICAR, which holds no density: name the CHGCAR beside it"),
+    (rb"procar lm decomposed", "a PROCAR, which holds no density: name the CHGCAR beside it"),
+    (
+        rb"(\s*\d+){4}[ \t\r]*\n(\s+[\d.+-]+(e[+-]\d+)?){1,6}[ \t\r]*\n\s*[\d.e+-]+[ \t\r]*\n\s*car\b",
+        "a DOSCAR or EIGENVAL, which holds no density: name the CHGCAR beside it",
+    ),
+    (
+        rb"[^\n]*\n\s*\d+[^\n]*\n\s*(auto\w*|gamma\w*|monk[\w-]*|[gm]|reciprocal|line-?mode)[ \t\r]*\n",
+        "a KPOINTS file, which holds no density: name the CHGCAR beside it",
+    ),
+    (
+        rb"([ \t]*[#!][^\n]*\n|\s)*(system|encut|ismear|istart|icharg|prec|algo|ediffg?|nsw|ibrion|isif|lcharg|lwave"
+        rb"|ispin|lreal|ncore|npar|kpar|sigma|nelmi?n?|isym)[ \t]*=",
+        "an INCAR, which holds no density: name the CHGCAR beside it",
+    ),
+    (rb"<<<<<<< ", "a merge conflict of git, unsolved: check out one of its versions (git checkout --theirs)"),
+    (rb"# xet version", "a pointer of Xet to a file that was not fetched: run git xet pull in its repository"),
+    (rb"http/\d[\d.]* \d{3}\b", "an answer of a server with its headers: download the file itself"),
+    (
+        rb"(\d{3}:? )?(not found|forbidden|unauthorized|access denied|bad gateway|service unavailable)\b[^\n]*\s*\Z",
+        "an answer of a server that says what went wrong: download the file itself",
+    ),
+    (rb"begin_info\s", "a BXSF file of Fermi surfaces, which holds no density"),
+    (
+        rb"\d+[ \t\r]*\n[^\n]*\n[ \t]*[a-z]{1,3}\d*(\s+[+-]?\d*\.?\d+(e[+-]?\d+)?){3}",
+        "an XYZ file, which holds a structure and no density",
+    ),
+    (
+        rb"(header|cryst1|remark|title|compnd|model|hetatm|atom) .*\n(atom  |hetatm|cryst1|remark|origx|scale)",
+        "a PDB file, which holds a structure and no density",
+    ),
     (
         rb"[a-z_]+\s+[a-z][a-z]?\w*\s[^\n]*\n\s*\d+\.\d+\s*\n\s*parameters from psctr",
         "a POTCAR, which holds no density",
@@ -87,11 +121,14 @@ _TEXTS = (
         "a table of colours for films (LUT), not a cube file of a density",
     ),
     (rb"# vtk datafile", f"a VTK file, {_AS_CUBE}"),
-    (rb"object \d+ class gridpositions|#[^\n]*opendx", f"an OpenDX file, {_AS_CUBE}"),
+    (_REMARKS + rb"object \d+ class gridpositions|#[^\n]*opendx", f"an OpenDX file, {_AS_CUBE}"),
     (rb"#?jvxl", "a JVXL file of Jmol's, which holds an isosurface and no density"),
     (rb"%!ps", "a PostScript file, which holds no density"),
 )
 _PATTERNS = [(re.compile(pattern, re.IGNORECASE | re.DOTALL), what) for pattern, what in _TEXTS]
+_ONE_LINE = 1000  # bytes
+#: A path and nothing else.
+_LINK = re.compile(rb"(\.{0,2}/|[\w.-]+/)[^\x00-\x1f]{1,4000}\s*\Z")
 #: Names of files whose content has no beginning to tell it by.
 _BROTLI = re.compile(r"\.(br|brotli)$", re.IGNORECASE)
 
@@ -120,16 +157,37 @@ def what_it_is(head: bytes, name: str = "") -> str | None:
     for pattern, what in _PATTERNS:
         if pattern.match(plain):
             return what
+    if _LINK.match(plain):
+        target = plain.decode("utf-8", "replace").strip()
+        return f"the text of a symbolic link to {target}, as git writes where there are no links: name that file"
+    if b"\r" in head and b"\n" not in head and len(head.split(b"\r")) > 3:
+        return "text whose lines end in carriage returns alone, as on old Macs: run tr '\\r' '\\n' on it"
+    if _BROTLI.search(name):
+        return "compressed by Brotli, which is not read: run brotli -d on it"
+    if head and not plain:
+        return "nothing but blanks"
+    if b"\x00" not in head and len(plain.rstrip()) < _ONE_LINE and b"\n" not in plain.rstrip():
+        return f"a single line of text and no density: {plain.rstrip()[:40].decode('utf-8', 'replace')!r}"
     if b"\x00" in head:
-        if _BROTLI.search(name):
-            return "compressed by Brotli, which is not read: run brotli -d on it"
         return "a binary file of a kind that is not read"
     return None
 
 
 def by_signature(head: bytes) -> str | None:
     """As `what_it_is`, by the bytes that such files always begin with: no text does."""
+    if _is_old_tar(head):
+        return _TAR
     return next((k.what for k in _KINDS if any(head.startswith(magic, k.offset) for magic in k.magic)), None)
+
+
+def _is_old_tar(head: bytes) -> bool:
+    """Whether the first 512 bytes have the checksum of the header of a tar archive: the oldest have no other mark."""
+    if len(head) < 512 or not head[0]:
+        return False
+    digits = head[148:156].strip(b" \x00")
+    if not re.fullmatch(rb"[0-7]{3,6}", digits):
+        return False
+    return int(digits, 8) == sum(head[:148]) + 8 * 32 + sum(head[156:512])
 
 
 def _encoding(head: bytes) -> str | None:

@@ -1,7 +1,7 @@
 """Gaussian cube files: one scalar field, here the total density in e/bohr^3, with lengths in bohr.
 
 Which field a cube holds is said, if anywhere, by its comments, mostly the second (see `quantities`); one that is named
-and is no total density is refused.
+and is no total density is refused. Values are per cubic bohr, unless a comment says per cubic angstrom.
 
 Two comment lines; number of atoms and origin; per axis the number of voxels and the voxel's vector; per atom the
 atomic number, a charge and the position; then the values, z fastest. See https://paulbourke.net/dataformats/cube.
@@ -22,7 +22,7 @@ from ..density import Crystal, Density
 from ..errors import DensityError
 from ..fortran import fields, parse_number
 from .numbers import FIELD, check_lengths, put_numbers, read_values
-from .quantities import quantity_of, quantity_of_name
+from .quantities import is_per_angstrom, quantity_of, quantity_of_name
 from .streams import Reader, bare_name, text_to_bytes
 
 NAMES = ("*.cube", "*.cub", "*.CUBE", "*.CUB")
@@ -54,7 +54,8 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     Raises `FormatError` for several data sets in one file, and for orbitals and whatever else is named as no density.
     """
     comments = [reader.readline() for _ in range(2)]
-    quantity = _quantity(reader, comments)
+    titles = [comment.decode("utf-8", "replace").strip() for comment in comments]
+    quantity = _quantity(reader, titles)
     n_atoms, rest = _row(reader, "the number of atoms and the origin", 3)
     origin = np.array(rest[:3])
     if rest[3:] not in ([], [1.0]):
@@ -80,7 +81,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
         raise reader.error(str(error)) from None
     if n_atoms < 0:
         _check_data_sets(reader, quantity)
-    values = read_values(reader, grid[0] * grid[1] * grid[2], BOHR**3)
+    values = read_values(reader, grid[0] * grid[1] * grid[2], 1.0 if is_per_angstrom(titles) else BOHR**3)
     while line := reader.readline():
         if line.strip():
             raise reader.error("more values than the grid has points")
@@ -109,12 +110,11 @@ def _row(reader: Reader, expected: str, reals: int) -> tuple[int, list[float]]:
     return int(tokens[0]), values
 
 
-def _quantity(reader: Reader, comments: list[bytes]) -> str | None:
+def _quantity(reader: Reader, lines: list[str]) -> str | None:
     """As `quantities.quantity_of`, the file's name included. Raises `FormatError` where it is no total density."""
-    lines = [comment.decode("utf-8", "replace").strip() for comment in comments]
-    found, where = quantity_of(lines), f"by its comment {max(lines, key=_tells)!r}"
+    found, where = quantity_of(lines), f"by its comment {max(reversed(lines), key=_tells)!r}"
     if found is None:
-        found, where = quantity_of_name(bare_name(reader.name)), "by its name"
+        found, where = quantity_of_name(bare_name(reader.name), lines), "by its name"
     if found:
         raise reader.error(f"holds {found}, {where}, and not the total density", 2)
     return found

@@ -14,51 +14,68 @@ _LONGEST = 200  # characters of a comment that are looked at
 _OTHERS = {
     "a spin density": (
         r"spin[ -]*((up|down|scf|mp2|ci|cc|difference|polari[sz]ation) )*dens\w*",
-        r"(spin )?magneti[sz]ation( dens\w*)?", r"(alpha|up) ?- ?(beta|down)", r"property: ds",
+        r"(spin )?magneti[sz]ation( dens\w*)?", r"(alpha|up) ?- ?(beta|down|dn)", r"property: ds", r"spinpol",
+        r"rho ?\(?(alpha|up)\)? ?- ?rho ?\(?(beta|down|dn)\)?",
     ),
     "the density of one spin": (
         r"(alpha|beta|spin[ -]?(up|down|alpha|beta)|(up|down)[ -]spin|majority|minority)"
-        r"( (spin|scf|mp2|ci|cc|electron|charge))* dens\w*", r"property: d[ab]",
+        r"( (spin|scf|mp2|ci|cc|electron|charge))* dens\w*", r"property: d[ab]", r"spin[ -](up|down|alpha|beta)",
+        r"((electron|charge) )*dens\w* (from|of) (the )?(alpha|beta|spin[ -]?(up|down))( \w+)*",
+        r"rho ?\(?(alpha|beta|up|down|dn)\)?",
     ),
     "a difference of densities": (
-        r"((electron|charge|density) )*(density|charge) (difference|deformation)",
+        r"((electron|charge|density) )*(density|charge) (difference|deformation|response|perturbation)",
+        r"((electron|charge) )*dens\w* (from|of) (the )?(transition|attachment|detachment|particle|hole)( \w+)*",
+        r"abs2diff",
         r"(difference|deformation|bonding|delta)[ -]((electron|charge) )*(dens\w*|charge)",
-        r"(transition|attachment|detachment|electron-hole|hole|response|induced|fukui) (charge )?dens\w*",
+        r"(transition|attachment|detachment|electron-hole|hole|particle|response|induced|fukui) (charge )?dens\w*",
         r"chgdiff|drho|delta ?rho|fukui( function)?|(property: )?dual( descriptor)?",
     ),
     "a potential": (
         r"(\w*static |hartree |coulomb )?potentials?(?! (energy|surface))",
-        r"v[ -]?(hartree|h|xc|tot|eff|ext|bare|loc)",
+        r"v[ -]?(hartree|h|xc|tot|eff|ext|bare|loc|ks)|(?<=\.)VT", r"(\w*static|ext\w*|local|hartree|xc|total) pot",
         r"esp|mep|totesp|nucesp|locpot|property: esp",
     ),
     "the density of an orbital or of states in a window": (
-        r"(homo|lumo|somo|orbital) (charge )?dens\w*", r"i?ldos|local dos|((integrated|local) )*density of states|stm",
+        r"(homo|lumo|somo|orbital|band|eigenstate) (charge )?dens\w*",
+        r"i?ldos|local dos|((integrated|local) )*density of states|stm",
+        r"((electron|charge|partial|total|scf) )*dens\w* (of|at|in) "
+        r"(the )?(homo|lumo|somo|energy|bands?( \d+)?|orbitals?|eigenstate|(?-i:MO)|state)",
+        r"partial density|\|psi.*\|( ?\^ ?2|²)?", r"state: *\d+, *abs2",
     ),
     "an orbital": (
         r"((molecular|natural|kohn-sham|canonical|locali[sz]ed|atomic|bloch|crystal) )*orbitals?",
-        r"(?-i:MO)[ =#:]+\d+|mo (coeff\w*|values?)|mo ?= ?\w+|movalue", r"(homo|lumo|somo)( ?[+-] ?\d+)?",
-        r"nto|nbo|wannier( functions?)?|property: psi",
+        r"(?-i:MO)[ =#:]+\d+[ab]?|mo\.\d+|mo (coeff\w*|values?|number \d+)|mo ?= ?\w+|movalue|type: mo",
+        r"(homo|lumo|somo)( ?[+-] ?\d+)?", r"nto|nbo|(?-i:QRO|UNO)( \d+)?|wannier( functions?)?|property: (psi|phi)",
     ),
-    "a wave function": (r"(pseudo[ -]?)?wave ?-?functions?|wave with eigenvalue|plotted wave|wfn",),
+    "a wave function": (
+        r"(pseudo[ -]?)?wave ?-?functions?|wave with eigenvalue|plotted wave|(?-i:WFN|wfn?c?)|(?<=\.)WF",
+        r"(?-i:psi)( ?\(?\d+\)?)?",
+        r"state: *\d+, *(real|imag\w*)",
+    ),
     "a localisation function": (
         r"elf[ab]?( s\d)?|elfcar|eli|eli-d|(electron )?locali[sz]ation function",
         r"lol[ab]?|locali[sz]ed[ -]orbital[ -]locator", r"property: (elf|lol)\w?",
     ),
     "a reduced density gradient": (
         r"rdg|nci|dori|iri|igmh?|reduced density gradient|non-?covalent interactions?",
-        r"sign ?\(? ?(lambda|λ) ?_?2 ?\)? ?\*? ?rho|signlambda2rho",
+        r"sign ?\(? ?(lambda|λ|l) ?_?2 ?\)? ?\*? ?rho|signlambda2rho",
     ),
     "a derivative of the density": (
         r"laplacian|lapl", r"(norm of )?(the )?((electron|charge) )*density (gradient|laplacian|hessian)",
-        r"gradient of (the )?((electron|charge) )*density",
+        r"gradient of (the )?((electron|charge) )*density", r"\|? ?(grad(ient)?|nabla|∇)[ (]*rho\)?( ?\|)?",
     ),
     "an energy density": (
         r"((positive|lagrangian|hamiltonian) )?kinetic[ -]energy( dens\w*)?|tau|taucar|lagkin|hamkin",
-        r"((potential|total|xc) )?energy dens\w*",
+        r"((potential|total|xc|exchange-correlation) )?energy dens\w*|(?-i:EXC)|local (energy|stress)",
+        r"(average )?local ioni[sz]ation energy|alie",
     ),
     "a current or a field": (
         r"((probability|paramagnetic|charge) )*current dens\w*", r"(electric|magnetic)[ -]field|efield",
         r"(shielding|force) dens\w*",
+    ),
+    "the charge of electrons and nuclei": (
+        r"(?<=\.)TOCH", r"electron(s|ic)? ?(\+|and) ?(nucle\w*|ion\w*|core)( charges?)?",
     ),
 }  # fmt: skip
 _WORD = r"(?<![A-Za-z0-9])(?:{})(?![A-Za-z0-9])"
@@ -70,19 +87,37 @@ _TOTAL = _WORD.format(
 )
 #: What looks like a quantity and is none.
 _NOT_MEANT = (
-    r"\b(alpha|spin[ -]?up|up) ?(\+|and|plus) ?(beta|spin[ -]?down|down)\b|\bpseudo[ -]?potentials?\b"
-    r"|\borbital[ -]free\b|\bspin[ -]orbit\w*|\bdensity[ -]functional\b"
+    r"\b(rho ?\(?)?(alpha|spin[ -]?up|up)\)? ?(\+|and|plus) ?(rho ?\(?)?(beta|spin[ -]?down|down|dn)\b\)?"
+    r"|\bpseudo[ -]?potentials?\b|\borbital[ -]free\b|\bspin[ -]orbit\w*|\bdensity[ -]functional\b"
+)
+_PER_ANGSTROM = (
+    r"\b(e|electrons?) ?(/|per) ?(cubic (A|Å|angstrom|ångström)|(A|Å|ang|(a|å)ngstr(o|ö)ms?)( ?(\^|\*\*)? ?3|³))(?!\w)"
+    r"|\b(e|electrons?)[ *.](A|Å|Ang|Angstrom)(\^|\*\*)?\(?[-−]3"
 )
 #: Words of a file's name that tell a quantity by themselves, as Multiwfn, CP2K and others name what they write.
+#: Capitals matter in the short ones, which are formulas otherwise: VH, WF6, PSi, Mo12.
 _NAMES = {
-    "a potential": r"locpot|v_?hartree|totesp|nucesp|esp|mep|hartree|potential",
-    "a localisation function": r"elfcar|elf(_s\d)?|lol|eli-?d",
-    "a spin density": r"spin[_-]?dens(ity)?",
-    "an orbital": r"homo|lumo|somo|movalue|orbital|wannier",
-    "a wave function": r"wfn",
-    "a reduced density gradient": r"rdg|signlambda2rho|sl2r",
+    "a potential": r"locpot|v_?hartree|totesp|nucesp|esp|mep|hartree|potential|pot"
+    r"|(?-i:v_?(h|t|xc|ks|ext|tot|eff|loc))",
+    "a localisation function": r"elfcar|elf(_(s\d|rs))?|lol|eli-?d",
+    "a spin density": r"spin[_-]?dens(ity)?|spinpol",
+    "a difference of densities": r"(chg|charge|rho|dens(ity)?)[_-]?diff(erence)?|(delta|diff(erence)?|deformation)[_-]?"
+    r"(rho|dens(ity)?|charge|chg)|drho|(trans|transition)[_-]?dens(ity)?|abs2diff",
+    "the density of an orbital or of states in a window": r"i?ldos|stm|(eigenstate|band|orbital)[_-]dens(ity)?",
+    "an orbital": r"homo|lumo|somo|movalue|orbital|eigenstate|wannier|(?-i:mo[._-]?|MO[._-])\d+",
+    "a wave function": r"wfn|wavefunctions?|(?-i:wfc?|[pP]si)(?![A-Za-z])",
+    "a reduced density gradient": r"rdg|signlambda2rho|sl2r|dori",
     "an energy density": r"taucar|lagkin|hamkin",
     "a derivative of the density": r"laplacian",
+}
+#: Names of Multiwfn's files beside those: its comments tell nothing, and everywhere else they may be names of anything.
+_MULTIWFN = {
+    "a derivative of the density": r"gradient",
+    "a reduced density gradient": r"iri|igmh?|dg(_\w+)?|delta_g\w*",
+    "a difference of densities": r"hole|electron|c?hole|cele|cdd|transdens",
+    "an orbital": r"(orb|h)\d+",
+    "an energy density": r"alie|lea|avglocion",
+    "another function of the density": r"fermihole|infoentro|source|edr\w*|userfunc|vdwpot",
 }
 #: VASP's files in the layout of a CHGCAR whose values are no density. POT in capitals only: it is a word.
 _VASP = re.compile(
@@ -115,6 +150,13 @@ def quantity_of(comments: list[str]) -> str | None:
     >>> quantity_of(["Cube file from ASE", "OUTER LOOP: X, MIDDLE LOOP: Y, INNER LOOP: Z"]) is None
     True
     """
+    title, rest = comments[0].strip().lower(), " ".join(comments[1:]).strip().lower()
+    if title.endswith("generated by pymatgen"):
+        return "values as pymatgen had them, of a CHGCAR ρ·V and of a cube e/bohr^3"
+    if rest == "total density" and title == "-quickstep-":
+        return "the charge of electrons and nuclei"
+    if rest == "total scf density" and "pwscf" in title:  # pp.x writes it over whatever it plots
+        return None
     for comment in reversed(comments):
         line = re.sub(_NOT_MEANT, " ", re.sub(r"[_\s]+", " ", comment[:_LONGEST]), flags=re.IGNORECASE)
         found = [(match.start(), -len(match[0]), what) for what, known in _patterns() if (match := known.search(line))]
@@ -125,18 +167,27 @@ def quantity_of(comments: list[str]) -> str | None:
     return None
 
 
-def quantity_of_name(name: str) -> str | None:
+def is_per_angstrom(comments: list[str]) -> bool:
+    """Whether comments say that values are per cubic angstrom; those of a cube are per cubic bohr otherwise.
+
+    >>> is_per_angstrom(["NaCl", "density (e/A^3)"]), is_per_angstrom(["NaCl", "density in e/bohr^3"])
+    (True, False)
+    """
+    return any(re.search(_PER_ANGSTROM, comment[:_LONGEST], re.IGNORECASE) for comment in comments)
+
+
+def quantity_of_name(name: str, comments: list[str] | None = None) -> str | None:
     """The quantity that a cube file's name tells by itself; None where it tells none.
+
+    comments: of the file, which say whose names these are.
 
     >>> quantity_of_name("water-v_hartree-1_0.cube"), quantity_of_name("Self.cube")
     ('a potential', None)
     """
+    of_multiwfn = any("multiwfn" in comment.lower() for comment in comments or [])
+    known = [*_NAMES.items(), *(_MULTIWFN.items() if of_multiwfn else [])]
     return next(
-        (
-            what
-            for what, words in _NAMES.items()
-            if re.search(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z])", name, re.IGNORECASE)
-        ),
+        (what for what, words in known if re.search(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z])", name, re.IGNORECASE)),
         None,
     )
 

@@ -38,6 +38,15 @@ def tarred() -> bytes:
     return stream.getvalue()
 
 
+def old_tar() -> bytes:
+    """As tar of Unix V7 writes it: a checksum in the header and no "ustar"."""
+    data = bytearray(tarred())
+    data[257:265] = bytes(8)
+    data[148:156] = b" " * 8
+    data[148:156] = f"{sum(data[:512]):06o}\0 ".encode()
+    return bytes(data)
+
+
 def npy() -> bytes:
     stream = io.BytesIO()
     np.save(stream, np.zeros((3, 4, 5)))
@@ -83,7 +92,7 @@ KINDS = {
     "an HDF5 file": [b"\x89HDF\r\n\x1a\n" + bytes(100)],
     "a NetCDF file": [b"CDF\x01" + bytes(100), b"CDF\x02" + bytes(100)],
     "a zip archive.*unzip": [zipped("CHGCAR"), zipped("runs/mp-1/CHGCAR")],
-    "a tar archive.*tar -xf": [tarred()],
+    "a tar archive.*tar -xf": [tarred(), old_tar()],
     "a 7-Zip archive": [b"7z\xbc\xaf\x27\x1c\x00\x04" + bytes(50)],
     "a RAR archive": [b"Rar!\x1a\x07\x01\x00" + bytes(50), b"Rar!\x1a\x07\x00" + bytes(50)],
     "compress .*uncompress": [b"\x1f\x9d\x90t\xca" + bytes(range(200))],
@@ -99,6 +108,29 @@ KINDS = {
     "a VTK file": [b"# vtk DataFile Version 3.0\nrho\nASCII\n"],
     "an SQLite database": [b"SQLite format 3\x00" + bytes(50)],
     "a program": [b"\x7fELF\x02\x01\x01" + bytes(50)],
+    "the text of a symbolic link to .*, as git writes.*: name that file": [
+        b"../../annex/obj1/SHA256-1", b"/scratch/me/run 1/CHGCAR\n", b"runs/mp-2/CHGCAR.gz", b"./CHGCAR",
+    ],
+    "a pointer of Xet": [b"# xet version 0\nfilesize = 12\nhash = 'abc'\n"],
+    "an answer of a server": [
+        b"404: Not Found", b"Forbidden\n", b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + TEXT,
+    ],
+    "carriage returns alone": [TEXT.replace(b"\n", b"\r")],
+    "an OSZICAR": [b"       N       E             dE             d eps       ncg\nDAV:   1     0.1E+03\n"],
+    "an INCAR": [b"ENCUT = 520\nISMEAR = 0\n", b"# static\nSYSTEM=SiC\nLCHARG = T\n", b"Prec = A\nALGO = N\nNSW = 3\n"],
+    "a KPOINTS file": [b"auto\n0\nGamma\n4 4 4\n0 0 0\n", b"k\n 0\nMonkhorst-Pack\n 4 4 4\n", b"x\n40\nLine-mode\nr\n"],
+    "a DOSCAR or EIGENVAL": [
+        b"   2   2   1   0\n  0.16E+02  0.3E-09  0.3E-09  0.3E-09  0.5E-15\n  1.0E-004\n  CAR \n SiC\n",
+    ],
+    "a PROCAR": [b"PROCAR lm decomposed\n# of k-points:   10\n"],
+    "an XYZ file": [b"2\n\nSi 0.0 0.0 0.0\nC 1.0 1.0 1.0\n", b'1\nLattice="4 0 0 0 4 0 0 0 4"\nSi 0 0 1e-3 1\n'],
+    "a PDB file": [b"HEADER    PROTEIN\nCRYST1   50.0   50.0   50.0  90.00  90.00  90.00 P 1\n"],
+    "a BXSF file": [b"BEGIN_INFO\n  Fermi Energy: 4.0\nEND_INFO\n"],
+    "an OpenDX file": [b"# Data from APBS\n#\nobject 1 class gridpositions counts 4 4 4\n"],
+    "a merge conflict of git": [b"<<<<<<< HEAD\n" + TEXT],
+    "what macOS keeps beside a file": [b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(40)],
+    "nothing but blanks": [b"\n", b"   \n \n", b" " * 9000],
+    "a single line of text and no density: 'hello world'": [b"hello world", b"hello world\n"],
     "a binary file": [bytes(range(256)) * 20, bytes(5000)],
     "the file is empty": [b""],
 }  # fmt: skip
@@ -138,6 +170,22 @@ def test_of_the_programs_themselves(tmp_path, command):
     else:
         with pytest.raises(FormatError, match=r"which is not read|a 7-Zip archive"):
             chgdb.read(packed)
+
+
+def test_nothing_compressed(tmp_path):
+    import bz2
+    import gzip
+    import lzma
+
+    import numcodecs
+
+    for packed in (gzip.compress(b""), bz2.compress(b""), lzma.compress(b""), numcodecs.Zstd().encode(b"")):
+        (tmp_path / "CHGCAR.gz").write_bytes(packed)
+        with pytest.raises(FormatError, match="the file is empty"):
+            chgdb.read(tmp_path / "CHGCAR.gz")
+    (tmp_path / "CHGCAR.br").write_bytes(b"\x8b" + bytes(range(1, 120)))
+    with pytest.raises(FormatError, match="Brotli"):
+        chgdb.read(tmp_path / "CHGCAR.br")
 
 
 def test_compressed_twice(tmp_path):
