@@ -142,13 +142,12 @@ def plain(value: Any) -> Any:
 def router(catalog: Catalog) -> APIRouter:
     """All routes of a catalog that only read it."""
     api = APIRouter(prefix="/api/v1", responses=PROBLEMS)
-    rows: dict[str, int] = {}
 
     def row_of(material_id: str) -> int:
-        if rows.get(material_id) is None:
-            rows.clear()  # the store may have been replaced
-            rows.update((found, row) for row, found in enumerate(catalog.ids))
-        return rows[material_id]
+        found = catalog.consistent(lambda store: store.find(material_id))
+        if found is None:
+            raise UnknownMaterialError(f"the store has no material {material_id!r}")
+        return found.row
 
     def record(material_id: str) -> Record:
         try:

@@ -75,6 +75,7 @@ class Structures:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
+        self.store = catalog.store
         self.parser = LarkParser(version=(1, 2, 0))
         place = Path(catalog.path)
         moment = place.stat().st_mtime if place.exists() else 0.0
@@ -328,10 +329,18 @@ def _anonymous(counts: dict[str, int]) -> str:
 
 def routes(catalog: Catalog) -> list[Route]:
     """All of OPTIMADE's routes for a catalog."""
-    structures = Structures(catalog)
+    kept = [Structures(catalog)]
+
+    def current() -> Structures:
+        """Of the store as it is now: it may have been replaced since the last request."""
+        catalog.consistent(lambda store: None)
+        if kept[0].store is not catalog.store:
+            kept[0] = Structures(catalog)
+        return kept[0]
 
     def answered(handle: Callable[[Request], dict[str, Any]]) -> Callable[[Request], JSONResponse]:
         def endpoint(request: Request) -> JSONResponse:
+            structures = current()
             try:
                 return JSONResponse(handle(request), media_type="application/vnd.api+json")
             except Refused as refused:
@@ -348,6 +357,7 @@ def routes(catalog: Catalog) -> list[Route]:
 
     def many(request: Request) -> dict[str, Any]:
         _check(request)
+        structures = current()
         query = request.query_params
         rows = structures.found(query.get("filter"))
         rows = _sorted(structures, rows, query.get("sort"))
@@ -369,6 +379,7 @@ def routes(catalog: Catalog) -> list[Route]:
 
     def one(request: Request) -> dict[str, Any]:
         _check(request)
+        structures = current()
         fields = _fields(structures, request.query_params.get("response_fields"))
         material_id = request.path_params["material_id"]
         known = structures.columns["id"]
@@ -378,6 +389,7 @@ def routes(catalog: Catalog) -> list[Route]:
 
     def info(request: Request) -> dict[str, Any]:
         _check(request)
+        structures = current()
         base = str(request.base_url).rstrip("/") + BASE
         attributes = {
             "api_version": VERSION,
@@ -392,6 +404,7 @@ def routes(catalog: Catalog) -> list[Route]:
 
     def described(request: Request) -> dict[str, Any]:
         _check(request)
+        structures = current()
         properties = {
             name: {"type": kind, "description": text, "sortable": sortable, **({"unit": unit} if unit else {})}
             for name, (kind, text, unit, sortable) in _DEFINED.items()
@@ -410,6 +423,7 @@ def routes(catalog: Catalog) -> list[Route]:
 
     def links(request: Request) -> dict[str, Any]:
         _check(request)
+        structures = current()
         base = str(request.base_url).rstrip("/") + BASE
         title = str(catalog.attributes.get("title", "chgdb"))
         attributes = {

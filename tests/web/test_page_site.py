@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import DRAWN, OpenPage, appears, free_port, nginx
+from pages import DRAWN, OpenPage, appears, free_port, nginx, serving
 
 import chgdb
 from chgdb.web.site import export
@@ -111,3 +111,26 @@ def test_the_widget_draws(static: str, open_page: OpenPage, catalog: chgdb.Catal
     page.evaluate("() => window.cleanUp()")
     assert page.locator("#cell figure").count() == 0
     assert np.frombuffer(widget.values).size == density.total.size
+
+
+def test_a_zipped_store_by_the_server(open_page: OpenPage, tmp_path: Path) -> None:
+    """What a page cannot read by itself it asks the REST server for; decoded is it in the browser all the same."""
+    path = Path(__file__).resolve().parents[1] / "golden" / "store-v2.zip"
+    catalog = chgdb.open(path)
+    with serving(str(path), "--pack", str(tmp_path / "packed.zarr")) as address:
+        page = open_page(f"{address}/", "table.materials tbody tr")
+        assert page.get_attribute("main", "data-found") == str(len(catalog))
+        for record in catalog:
+            page.goto(f"{address}/#/material/{record.material_id}")
+            appears(page, f"main[data-id='{record.material_id}'] {DRAWN}")
+            assert f"{record.n_electrons:.6f}" in page.inner_text("main")
+
+
+def test_a_latent_is_shown(site: str, open_page: OpenPage, catalog: chgdb.Catalog) -> None:
+    pytest.importorskip("torch", reason="needs pip install 'chgdb[ml]'")
+    page = open_page(f"{site}/#/material/mp-22862", DRAWN)
+    page.get_by_role("button", name="Show the reconstruction").click()
+    said = appears(page, "text=Latent: NMAE").inner_text()
+    assert f"{100 * catalog['mp-22862'].metadata['latent_nmae']:.3g} %" in said
+    page.select_option("select[name=kind]", "latent error")
+    appears(page, '[data-drawn^="latent error"][data-drawn*=whole]')
