@@ -138,10 +138,14 @@ def _targets(sources: Sequence[str], output: str | None, output_format: str | No
             raise typer.BadParameter("several densities go into a folder: end its name with /", param_hint="--output")
         check_free(output, force)
         return [Path(output)]
-    names = [Path(source).name + _ENDINGS[output_format or "chgcar"] for source in sources]
-    if len(set(names)) < len(names):
-        parents = [Path(source).parent.name for source in sources]
-        names = [f"{parent}-{name}" if parent else name for parent, name in zip(parents, names, strict=True)]
+    ending = _ENDINGS[output_format or "chgcar"]
+    stems = [_stem(source) for source in sources]
+    if len(set(stems)) < len(stems):
+        parents = [Path(source).resolve().parent.name for source in sources]
+        stems = [
+            stem if stems.count(stem) == 1 else f"{parent}-{stem}" for parent, stem in zip(parents, stems, strict=True)
+        ]
+    names = [stem + ending for stem in stems]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise typer.BadParameter(f"two densities would be called {twice[0]}: name the structures apart")
@@ -149,6 +153,21 @@ def _targets(sources: Sequence[str], output: str | None, output_format: str | No
     for target in targets:
         check_free(target, force)
     return list(targets)
+
+
+def _stem(source: str) -> str:
+    """What a density is called by its structure's file; by its folder where the file is just a POSCAR.
+
+    >>> _stem("structures/NaCl.cif"), _stem("runs/NaCl/POSCAR.gz"), _stem("POSCAR_relaxed"), _stem("mp-149")
+    ('NaCl', 'NaCl', 'relaxed', 'mp-149')
+    """
+    from chgdb.formats.streams import bare_name
+
+    name = bare_name(source)
+    for prefix in ("POSCAR", "CONTCAR", "CHGCAR"):
+        if name.upper().startswith(prefix):
+            return name[len(prefix) :].strip("._-") or Path(source).resolve().parent.name or "structure"
+    return Path(name).stem
 
 
 def _write(target: Path, density: Density, output_format: str | None) -> None:

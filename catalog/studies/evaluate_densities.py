@@ -3,6 +3,7 @@
     python catalog/studies/evaluate_densities.py test       errors on formulas never seen, by class
     python catalog/studies/evaluate_densities.py targets    difference against total density, same network and steps
     python catalog/studies/evaluate_densities.py size       time and memory of a large cell
+    python catalog/studies/evaluate_densities.py prior      bytes of records with the difference taken off
     python catalog/studies/evaluate_densities.py potentials ../shared/vasp    atoms of VASP's potentials
         -> docs/science/data/densities.json    every number
         -> docs/science/densities.md           its tables, between their markers
@@ -31,11 +32,12 @@ if not __package__:
 
 from chgdb import estimate
 from chgdb.catalog import Catalog, open_catalog
+from chgdb.codecs import DEFAULT_TOLERANCE, encode
 from chgdb.densities.atoms import fit_atoms
 from chgdb.densities.evaluation import Result, evaluate, usable
 from chgdb.densities.guess import guess
 from chgdb.densities.model import load
-from chgdb.density import Crystal
+from chgdb.density import Crystal, Density
 from chgdb.elements import SYMBOLS
 from chgdb.errors import ChgdbError
 from chgdb.formats import read
@@ -239,6 +241,32 @@ def size(
     }})  # fmt: skip
 
 
+@app.command()
+def prior(
+    catalog: CatalogOption = None, most: Annotated[int, typer.Option(min=1, help="Materials of the test part.")] = 80
+) -> None:
+    """Bytes of records, with and without the guessed difference taken off before they are coded."""
+    opened, chosen = open_catalog(catalog), load()
+    ids = [i for i, part in zip(opened.ids, parts(opened), strict=True) if part == "test"]
+    ids = [ids[k] for k in np.random.default_rng(0).permutation(len(ids))[: 2 * most]]
+    ids = list(usable(chosen, opened, ids))[:most]
+    sizes = {tolerance: [0, 0] for tolerance in (1e-2, 1e-3, 5e-4, 1e-4)}
+    for material_id in ids:
+        density = opened[material_id].density
+        density = Density(density.crystal, {"total": density.total})
+        difference = guess(chosen, density.crystal, density.grid).total
+        atoms = superposition(chosen.prior, density.crystal, density.grid)
+        difference = difference - difference.mean() - atoms
+        less = Density(density.crystal, {"total": density.total - difference})
+        for tolerance, count in sizes.items():
+            count[0] += len(encode(density, tolerance, prior=chosen.prior).payload)
+            count[1] += len(encode(less, tolerance, prior=chosen.prior).payload)
+    record({"prior": {
+        "materials": len(ids), "default_tolerance": DEFAULT_TOLERANCE,
+        "bytes": {f"{100 * t:g} %": {"without": a, "with": b, "ratio": b / a} for t, (a, b) in sizes.items()},
+    }})  # fmt: skip
+
+
 #: Files whose atoms are fitted, and the file that they are tried on.
 _VASP = (
     (("Si2_spin",), "Si8_strained_spin"), (("Si8_strained_spin",), "Si2_spin"), (("Li_nospin",), "Li_spin"),
@@ -281,7 +309,7 @@ def record(new: dict[str, Any]) -> None:
     write_atomically(DATA, (json.dumps(_rounded(data), indent=1) + "\n").encode())
     text = PAGE.read_text(encoding="utf-8")
     for name, make in _TABLES.items():
-        if name in data:
+        if _SOURCES.get(name, name) in data:
             text = _between(text, name, make(data))
     write_atomically(PAGE, text.encode())
     shown = {k: v for part in new.values() for k, v in part.items() if isinstance(v, dict | float) and k != "training"}
@@ -300,7 +328,7 @@ def _between(text: str, name: str, table: str) -> str:
     pattern = rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
     if not re.search(pattern, text, re.S):
         raise ChgdbError(f"{PAGE}: no place for the table {name}")
-    return re.sub(pattern, lambda m: f"{m[1]}\n{table}\n{m[2]}", text, flags=re.S)
+    return re.sub(pattern, lambda m: f"{m[1]}\n{table}\n\n{m[2]}", text, flags=re.S)
 
 
 def _test_table(data: dict[str, Any]) -> str:
@@ -337,6 +365,18 @@ def _test_table(data: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _members_table(data: dict[str, Any]) -> str:
+    lines = ["| member | parameters | carried | dropout | epochs | minutes | training, % | validation, % |",
+             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    for index, member in enumerate(data["test"]["training"]["members"]):
+        sizes, recipe = member["configuration"], member["recipe"]
+        errors = [f"{100 * member[k]:.2f}" if member.get(k) else "" for k in ("training", "validation")]
+        cells = [str(index + 1), f"{member['parameters']:,}", str(sizes["carried"]), f"{recipe['dropout']:g}"]
+        cells += [str(member["epochs"]), f"{member['seconds'] / 60:.0f}", *errors]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _targets_table(data: dict[str, Any]) -> str:
     t = data["targets"]
     lines = ["| target | mean | median | 95 % | CPU s |", "| --- | ---: | ---: | ---: | ---: |"]
@@ -357,6 +397,15 @@ def _size_table(data: dict[str, Any]) -> str:
     return f"{s['atoms']} atoms on a grid of {s['grid']}³: {s['cpu_s']:.0f} s of one core, {memory}."
 
 
+def _prior_table(data: dict[str, Any]) -> str:
+    found = data["prior"]
+    lines = ["| tolerance | bytes, atoms alone | bytes, estimate | ratio |", "| --- | ---: | ---: | ---: |"]
+    lines += [f"| {name} | {s['without']:,} | {s['with']:,} | {s['ratio']:.3f} |" for name, s in found["bytes"].items()]
+    lines += ["", f"Sums over {found['materials']} materials of the test part; the default tolerance is "
+              f"{100 * found['default_tolerance']:g} %."]  # fmt: skip
+    return "\n".join(lines)
+
+
 def _potentials_table(data: dict[str, Any]) -> str:
     lines = [
         "| atoms of | tried on | valence found | electrons | catalog's atoms | own atoms alone | estimate, own atoms |",
@@ -373,7 +422,11 @@ def _potentials_table(data: dict[str, Any]) -> str:
 
 _TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "test": _test_table, "targets": _targets_table, "size": _size_table, "potentials": _potentials_table,
+    "prior": _prior_table, "members": _members_table,
 }  # fmt: skip
+
+
+_SOURCES = {"members": "test"}  # table -> the numbers that it is made of, where they have another name
 
 
 def main() -> None:

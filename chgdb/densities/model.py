@@ -1,7 +1,8 @@
 """The density model: networks of difference densities, form factors, what they were trained on; and its file.
 
-The file is one safetensors file. Its header holds, as JSON under `chgdb`, the version of the format, the sizes of the
-networks, calibration, domain, and how they were trained; a SHA-256 over the tensors and that text is beside it.
+The file is one safetensors file. Its header holds one text, `chgdb`: a SHA-256 in hex over the tensors and what follows
+it, a blank, and as JSON the version of the format, the sizes of the networks, calibration, domain, and how they were
+trained.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from .inference import coefficients
 FORMAT_VERSION = 1
 #: The model that comes with the catalog.
 FILE = "model.safetensors"
-_HEADER, _CHECKSUM = "chgdb", "sha256"
+_HEADER = "chgdb"  # one entry alone: safetensors writes several in any order
 
 
 class DensityModelError(DensityError):
@@ -134,7 +135,7 @@ class DensityModel:
         }
         text = json.dumps(header, sort_keys=True, allow_nan=False)
         tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-        data = save(tensors, {_HEADER: text, _CHECKSUM: _digest(tensors, text)})
+        data = save(tensors, {_HEADER: f"{_digest(tensors, text)} {text}"})
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         atomic.write(target, data)
@@ -184,10 +185,10 @@ def _read(target: Path) -> DensityModel:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError, ValueError) as error:
         raise ChecksumError(f"{target}: not the file of a density model, or damaged ({error})") from None
-    if _HEADER not in metadata or _CHECKSUM not in metadata:
+    if _HEADER not in metadata:
         raise DensityModelError(f"{target}: no density model: its header does not say so")
-    text = metadata[_HEADER]
-    if _digest(tensors, text) != metadata[_CHECKSUM]:
+    checksum, _, text = metadata[_HEADER].partition(" ")
+    if _digest(tensors, text) != checksum:
         raise ChecksumError(f"{target}: the density model is damaged: get a fresh copy")
     with fitting(target, DensityModelError):
         header = json.loads(text)
@@ -195,7 +196,7 @@ def _read(target: Path) -> DensityModel:
             raise DensityModelError(
                 f"{target}: a density model of format {header['format']}, this version of chgdb reads {FORMAT_VERSION}"
             )
-        model = _model(tensors, header, metadata[_CHECKSUM])
+        model = _model(tensors, header, checksum)
         model.coefficients(trial := Crystal(4 * np.eye(3), np.zeros((1, 3)), model.known[:1]), graph(trial))
         return model
 

@@ -190,6 +190,7 @@ class Member:
             parameters, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
         )
         self.epoch, self.steps, self.seconds = 0, 0, 0.0
+        self.training: float | None = None
         self.validation: float | None = None
 
     def averaged(self) -> Network:
@@ -203,7 +204,8 @@ class Member:
         tensors |= {f"mean.{k}": v for k, v in self.mean.items()}
         for index, entry in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{k}": torch.as_tensor(v) for k, v in entry.items()}
-        state = {"epoch": self.epoch, "steps": self.steps, "seconds": self.seconds, "validation": self.validation}
+        names = ("epoch", "steps", "seconds", "training", "validation")
+        state = {name: getattr(self, name) for name in names}
         data = save(
             {k: v.detach().contiguous() for k, v in tensors.items()}, {"state": json.dumps(state | {"mark": mark})}
         )
@@ -235,7 +237,7 @@ class Member:
         }
         self.optimiser.load_state_dict(found)
         self.epoch, self.steps, self.seconds = state["epoch"], state["steps"], state["seconds"]
-        self.validation = state["validation"]
+        self.training, self.validation = state["training"], state["validation"]
 
     def step(self, tasks: Sequence[Task], share: float) -> np.ndarray:
         """One step on some tasks at a share of the whole training; their errors before it."""
@@ -291,6 +293,7 @@ def train(
         "configuration": configuration.to_dict(),
         "epochs": member.epoch,
         "steps": member.steps,
+        "training": member.training,
         "validation": member.validation,
         "seconds": round(member.seconds),
         "parameters": sum(p.numel() for p in network.parameters()),
@@ -347,6 +350,7 @@ def _loop(
         member.epoch += 1
         member.seconds = time.monotonic() - began
         train = float(np.mean(found or [math.nan]))
+        member.training = train if found else member.training
         over, validation = share(0.0) >= 1, math.nan
         if tasks["validation"] and (over or time.monotonic() - looked > _LOOK_EVERY):
             validation = member.validation = float(measure(member.averaged(), tasks["validation"]).mean())

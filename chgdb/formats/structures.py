@@ -17,14 +17,15 @@ import numpy as np
 
 from ..density import Crystal
 from ..errors import ChgdbError, FormatError, require
+from . import chgcar
 from .names import STRUCTURES
-from .streams import Reader, bare_name
+from .streams import Reader, bare_name, open_reader
 
 if TYPE_CHECKING:
     import ase
 
-#: Names whose structure is read, which a CHGCAR has as well.
-POSCAR = (*STRUCTURES, "*.VASP")
+#: Names that POSCARs have, and CHGCARs as well.
+_EITHER = ("*.VASP",)
 #: Name -> ASE's name of the format; other names are left to nobody, so that a density is never read as a structure.
 _ASE = {
     "*.xyz": "extxyz", "*.extxyz": "extxyz", "*.cell": "castep-cell", "*.res": "res", "*.xsf": "xsf",
@@ -32,11 +33,26 @@ _ASE = {
 }  # fmt: skip
 _CIF = ("*.cif", "*.mcif")
 _MOST = 64 << 20  # bytes of a structure
+_HEAD = 4096  # bytes that the grid of a density lies within
 
 
 def is_poscar(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is named like a POSCAR."""
-    return any(fnmatchcase(bare_name(path).upper(), pattern) for pattern in POSCAR)
+    """Whether a file is named like a POSCAR, or is one of those that are named like a CHGCAR, too."""
+    name = bare_name(path).upper()
+    if any(fnmatchcase(name, pattern) for pattern in STRUCTURES):
+        return True
+    return any(fnmatchcase(name, pattern) for pattern in _EITHER) and not _has_density(path)
+
+
+def _has_density(path: str | os.PathLike[str]) -> bool:
+    """Whether the three numbers of a grid follow the structure of a file."""
+    with open_reader(path) as reader:
+        try:
+            chgcar.read_structure(reader)
+        except FormatError:
+            return False  # whoever reads it says so
+        tokens = reader.take(_HEAD).split(maxsplit=3)
+    return len(tokens) > 3 and all(token.isdigit() for token in tokens[:3])
 
 
 def is_other(path: str | os.PathLike[str]) -> bool:

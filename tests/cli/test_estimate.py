@@ -48,8 +48,7 @@ def test_several_into_a_folder(run_chgdb: Chgdb, poscar: Path, tmp_path: Path) -
                       "--spacing", "0.4")  # fmt: skip
     assert found.code == 0
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert len(names) == 2
-    assert all(name.endswith("POSCAR.npz") for name in names)
+    assert names == sorted(["b.npz", f"{tmp_path.name}.npz"])
     assert len({chgdb.read(path).crystal.volume for path in (tmp_path / "out").iterdir()}) == 2
 
 
@@ -59,7 +58,7 @@ def test_one_bad_structure_does_not_lose_the_others(run_chgdb: Chgdb, poscar: Pa
     assert found.code == 1
     assert "knows no U" in found.err
     assert "1 of 2 structures gave no density" in found.err
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["POSCAR.CHGCAR"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{tmp_path.name}.CHGCAR"]
 
 
 def test_nothing_is_overwritten(run_chgdb: Chgdb, poscar: Path, tmp_path: Path) -> None:

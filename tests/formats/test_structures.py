@@ -8,8 +8,8 @@ import warnings
 import numpy as np
 import pytest
 
-from chgdb import ChgdbError, Crystal
-from chgdb.formats import read_structure
+from chgdb import ChgdbError, Crystal, Density
+from chgdb.formats import read_structure, write
 
 pytest.importorskip("ase")
 pytest.importorskip("pymatgen")
@@ -118,6 +118,14 @@ def test_what_is_no_structure_is_one_line(name, text, words, tmp_path):
     assert words in str(caught.value)
     assert str(tmp_path / name) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_vasp_file_with_a_density_keeps_it(tmp_path):
+    density = Density(CRYSTAL, {"total": np.ones((4, 5, 6))})
+    write(tmp_path / "x.vasp", density, format="chgcar")
+    found = read_structure(tmp_path / "x.vasp")
+    assert isinstance(found, Density)
+    assert found.grid == (4, 5, 6)
 
 
 def test_a_name_that_is_no_structure_is_left_to_the_densities(tmp_path):

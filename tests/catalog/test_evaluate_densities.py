@@ -1,0 +1,69 @@
+"""The study of estimated densities: its classes, sums and tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import chgdb
+from chgdb.densities.evaluation import Result, evaluate, usable
+from chgdb.densities.model import load
+from chgdb_catalog.studies import evaluate_densities as study
+
+IDS = ["mp-149", "mp-22862", "mp-30", "mp-134"]
+
+
+@pytest.fixture(scope="module")
+def results() -> list[Result]:
+    return evaluate(load(), chgdb.open(), IDS)
+
+
+def test_errors_are_those_of_the_estimate(results):
+    density = chgdb.open()[IDS[1]].density
+    guess = chgdb.estimate(density.crystal, grid=density.grid).density
+    assert results[1].nmae == pytest.approx(np.abs(guess.total - density.total).sum() / np.abs(density.total).sum())
+    assert all(result.nmae < result.superposition for result in results)
+
+
+def test_elements_that_the_model_lacks_are_left_out():
+    catalog = chgdb.open()
+    few = load().with_atoms(load().prior, {int(z): 1.0 for z in load().prior.numbers})
+    known = few.known[few.known != 14]
+    assert list(usable(type(few)(**{**vars(few), "known": known}), catalog, IDS)) == IDS[1:]
+
+
+def test_what_the_tables_show(results):
+    measured = study.measured(results, chgdb.open())
+    assert measured["estimate"]["n"] == len(IDS)
+    assert measured["estimate"]["mean"] == pytest.approx(100 * np.mean([r.nmae for r in results]))
+    assert measured["classes"]["all"]["n"] == len(IDS)
+    assert measured["classes"]["halides"]["n"] == 1
+    assert measured["worst"][0]["nmae"] == pytest.approx(100 * max(r.nmae for r in results))
+    data = {"test": {**measured, "model": "m", "members": 1, "latents": {}}}
+    assert "| halides | 1 |" in study._test_table(data)
+
+
+def test_classes():
+    assert study.classes([11, 17], 225, 0.0) == {
+        "all", "halides", "not magnetic", "2 elements", "1 to 4 atoms", "cubic",
+    }  # fmt: skip
+    assert {"metals only", "with Cr to Ni", "magnetic", "1 element"} < study.classes([26], 229, 2.2)
+    assert {"hydrides", "oxides", "3 elements", "10 atoms and more", "triclinic"} < study.classes(
+        [1, 8, 20] * 5, 2, 0.0
+    )
+
+
+def test_tables_go_between_their_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- size -->\nold\n<!-- end of size -->\nafter\n")
+    monkeypatch.setattr(study, "PAGE", page)
+    monkeypatch.setattr(study, "DATA", tmp_path / "data.json")
+    study.record({"size": {"atoms": 1000, "grid": 240, "cpu_s": 24.0, "memory_MB": 452.0}})
+    text = page.read_text()
+    assert text.startswith("before\n<!-- size -->\n")
+    assert "old" not in text
+    assert "1000 atoms on a grid of 240³: 24 s of one core, 0.5 GB at most." in text
+    with pytest.raises(chgdb.ChgdbError, match="no place for the table"):
+        study._between("nothing", "size", "")
