@@ -13,12 +13,14 @@ from .criteria import matches, symbols
 from .errors import ChgdbError, StoreError, UnknownMaterialError
 from .plugins import offered
 from .predicted import GROUP, PROPERTIES, STD, View, view
-from .record import Record, column_names, known_column, latents_of
+from .record import INTERNAL_COLUMNS, Record, column_names, known_column, latents_of
 from .store.files import Files, locate
 from .store.reader import Location, Store
+from .targets import TARGETS
 from .urls import is_url
 
 if TYPE_CHECKING:
+    import pandas
     import xarray
 
     from .promolecule import Prior
@@ -418,6 +420,49 @@ class Catalog:
 
         dataset = xarray.open_zarr(self.store.files.zarr_store(), consolidated=True)
         return dataset.set_index(material="material_id")
+
+    def to_pandas(self, *, predictions: bool = True) -> pandas.DataFrame:
+        """All columns with one value a material, as a table indexed by id.
+
+        Columns of true and false have pandas' type "boolean", with NA where a value is not known. Units are in the
+        table's `attrs["units"]`.
+
+        Parameters
+        ----------
+        predictions : bool
+            With what is predicted, where the store has it: `predicted_bulk_modulus`, `predicted_bulk_modulus_std`, ...
+
+        Returns
+        -------
+        pandas.DataFrame
+
+        Examples
+        --------
+        >>> table = catalog.to_pandas()                                        # doctest: +SKIP
+        >>> table[table.band_gap > 3].groupby("space_group").size()            # doctest: +SKIP
+        """
+        import pandas
+
+        def read(store: Store) -> pandas.DataFrame:
+            names = [n for n in column_names(store) if len(store.arrays[n].shape) == 1 and n not in INTERNAL_COLUMNS]
+            arrays = {name: name for name in names}  # of the table -> of the store
+            place = f"{GROUP}/{PROPERTIES}/"
+            for name in TARGETS if predictions else ():
+                if place + name in store.arrays:
+                    arrays |= {f"predicted_{key}": place + key for key in (name, name + STD)}
+            store.prefetch_columns(list(arrays.values()))
+            values = {name: store.column(array) for name, array in arrays.items()}
+            index = pandas.Index(values.pop("material_id"), name="material_id")
+            columns: dict[str, Any] = {
+                name: pandas.array(np.where(v < 0, None, v == 1), dtype="boolean") if v.dtype == np.int8 else v.copy()
+                for name, v in values.items()
+            }
+            table = pandas.DataFrame(columns, index=index)
+            units = {name: store.arrays[array].attributes.get("units", "") for name, array in arrays.items()}
+            table.attrs["units"] = {name: unit for name, unit in units.items() if unit}
+            return table
+
+        return self.consistent(read)
 
 
 def _close_matches(store: Store, material_id: str, count: int = 3) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .density import Crystal, Density
 from .errors import DensityError
+from .formulas import common_formula
 from .plugins import models_folder
 from .targets import SERVED, TARGETS
 
@@ -58,10 +59,13 @@ class Predicted:
         --------
         >>> Predicted(97.8321, 8.4412, "GPa").rounded(), Predicted(-0.001, 0.2, "eV").rounded()
         (('97.8', '8.4'), ('0.00', '0.20'))
+        >>> Predicted(415.3, 163.2, "GPa").rounded()
+        ('415', '160')
         """
         digits = 3 if not self.std > 0 else max(0, 1 - math.floor(math.log10(self.std)))
         # Adding zero makes a negative zero positive.
-        return f"{round(self.value, digits) + 0.0:.{digits}f}", f"{self.std:.{digits}f}"
+        std = float(f"{self.std:.2g}") if self.std > 0 else self.std
+        return f"{round(self.value, digits) + 0.0:.{digits}f}", f"{std:.{digits}f}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +114,7 @@ class Prediction(Mapping[str, Predicted]):
     def __str__(self) -> str:
         rows = self.table()
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = [f"{self.formula}  {self.source}".rstrip()]
+        lines = [f"{common_formula(self.formula)}  {self.source}".rstrip()]
         lines += [
             f"  {label:<{widths[0]}}  {v:>{widths[1]}} ± {s:<{widths[2]}}  {u}".rstrip() for label, v, s, u in rows
         ]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Columns that only the decoder of a store needs.
+INTERNAL_COLUMNS = ("payload_offset", "extras_length", "atom_offset")
 #: Columns in the order in which a reader wants them; all others follow.
 FIRST_COLUMNS = (
     *("material_id", "formula", "elements", "space_group", "n_atoms", "cell", "volume", "n_electrons"),

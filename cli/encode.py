@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chgdb.formulas import common_formula
 from chgdb_cli.arguments import (
     CatalogOption,
     ElementsOption,
@@ -108,7 +109,10 @@ def encode(
     if as_json:
         print_json(facts)
         return
-    show(f"{output}: {density.crystal.formula}, latent {grid_text(coded.integers.shape)} of {loaded.identifier}")
+    show(
+        f"{output}: {common_formula(density.crystal.formula)}, latent {grid_text(coded.integers.shape)} of "
+        f"{loaded.identifier}"
+    )
     show(
         f"NMAE {percent(coded.nmae)} on its grid {grid_text(density.grid)}, "
         f"symmetric and rescaled to {density.n_electrons:.6f} electrons"
@@ -170,8 +174,8 @@ def decode(
         print_json(facts)
         return
     show(
-        f"{output}: {density.crystal.formula}, grid {grid_text(density.grid)}, {density.n_electrons:.6f} electrons "
-        f"{treatment(facts)}"
+        f"{output}: {common_formula(density.crystal.formula)}, grid {grid_text(density.grid)}, "
+        f"{density.n_electrons:.6f} electrons {treatment(facts)}"
     )
     known = "" if facts["nmae"] is None else f"; NMAE {percent(facts['nmae'])} measured when it was encoded"
     show(f"decoded by {facts['model']}{known}")

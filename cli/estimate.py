@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chgdb.formulas import common_formula
 from chgdb_cli.arguments import (
     CatalogOption,
     ElementsOption,
@@ -219,5 +220,5 @@ def _print(source: str, target: Path | None, found: Estimate) -> None:
     density = found.density
     place = source if target is None else str(target)
     valence = ", ".join(f"{symbol} {count:g}" for symbol, count in found.valence.items())
-    print(f"{place}: {density.crystal.formula}, {found.summary}")
+    print(f"{place}: {common_formula(density.crystal.formula)}, {found.summary}")
     print(f"  grid {grid_text(density.grid)}, {density.n_electrons:.6f} electrons (valence {valence}), {found.model}")

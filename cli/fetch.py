@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chgdb.formulas import common_formula
 from chgdb.parallel.progress import reporting
 from chgdb_cli.arguments import (
     CatalogOption,
@@ -267,8 +268,8 @@ def _latent_statement(facts: dict[str, Any]) -> str:
         else f" (measured symmetric and rescaled, on the native grid {grid_text(facts['native_grid'])})"
     )
     return (
-        f"{facts['path']}: {facts['formula']} ({facts['material_id']}), grid {grid_text(facts['grid'])}, "
-        f"{facts['n_electrons']:.6f} electrons {treatment(facts)}{_without(facts)}\n"
+        f"{facts['path']}: {common_formula(facts['formula'])} ({facts['material_id']}), "
+        f"grid {grid_text(facts['grid'])}, {facts['n_electrons']:.6f} electrons {treatment(facts)}{_without(facts)}\n"
         f"NMAE {percent(facts['nmae'])} to the stored density{how}; latent of {facts['model']}, "
         f"stored in {size(facts['stored_bytes'])}"
     )
@@ -323,7 +324,7 @@ def _statement(facts: dict[str, Any]) -> str:
         error = f"NMAE {percent(facts['nmae'])} (tolerance {percent(facts['tolerance'])})"
         error += f", largest error {facts['max_error']:.2g} e/Å^3{where}"
     return (
-        f"{facts['path']}: {facts['formula']} ({facts['material_id']}), grid {grid_text(facts['grid'])}, "
-        f"{facts['n_electrons']:.6f} electrons{_without(facts)}\n"
+        f"{facts['path']}: {common_formula(facts['formula'])} ({facts['material_id']}), "
+        f"grid {grid_text(facts['grid'])}, {facts['n_electrons']:.6f} electrons{_without(facts)}\n"
         f"{error}; stored in {size(facts['stored_bytes'])}"
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from chgdb.errors import FormatError, require
 from chgdb.formats.streams import open_writer
+from chgdb.formulas import common_formula
 from chgdb.grids import resample
 from chgdb.text import shown_text
 
@@ -43,7 +44,7 @@ def draw(
     label = "ρ (e/Å³)" if channel == "total" else f"{channel.replace('_', ' ')} (μB/Å³)"
     _draw_slice(slice_axes, density, axis, fraction % 1.0, channel, label)
     _draw_profile(profile_axes, density, axis, fraction % 1.0, channel, label)
-    formula = density.crystal.formula
+    formula = common_formula(density.crystal.formula)
     # Names of files and elements are text, also where they look like formulas of TeX.
     figure.suptitle(shown_text(f"{formula} ({title})" if title != formula else title), parse_math=False)
     _save(figure, path, dpi)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chgdb.formulas import common_formula
 from chgdb_cli.arguments import (
     CatalogOption,
     ElementsOption,
@@ -98,7 +99,7 @@ def convert(
     values = density.channels[written[0]]
     integral = float(values.mean(dtype=float)) * density.crystal.volume
     show(
-        f"{target}: {density.crystal.formula}, {', '.join(written)}, grid {grid_text(density.grid)}, "
+        f"{target}: {common_formula(density.crystal.formula)}, {', '.join(written)}, grid {grid_text(density.grid)}, "
         f"{integral:.6f} {'electrons' if written[0] == 'total' else 'μB'}"
     )
 
@@ -129,7 +130,7 @@ def diff(
             f"the cells differ by up to {result.cell_difference:.3g} Å: compared at the same fractional coordinates"
         )
     if first.crystal.formula != second.crystal.formula:
-        message(f"{first.crystal.formula} is compared with {second.crystal.formula}")
+        message(f"{common_formula(first.crystal.formula)} is compared with {common_formula(second.crystal.formula)}")
     if result.atom_distance > CLOSE:
         message(_elsewhere(result))
     if tuple(first.channels) != tuple(second.channels):

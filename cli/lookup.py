@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chgdb.formulas import common_formula
 from chgdb.text import shown_text
 from chgdb_cli.arguments import CatalogOption, JsonOption, complete_id, open_store
 from chgdb_cli.criteria import (
@@ -19,15 +21,13 @@ from chgdb_cli.criteria import (
     SpaceGroupOption,
     WhereOption,
 )
-from chgdb_cli.output import grid, percent, print_card, print_json, print_table, size, unit
+from chgdb_cli.output import grid, message, percent, print_card, print_json, print_table, size, unit
 
 if TYPE_CHECKING:
     import numpy as np
 
     from chgdb import Catalog, Record
 
-#: Columns that only the decoder of a store needs.
-_INTERNAL = ("payload_offset", "extras_length", "atom_offset")
 _PROVENANCE = ("code", "functional", "energy_cutoff", "structure_source", "licence")
 _SHOWN = ("material_id", "formula", "space_group", "n_atoms", "n_electrons", "nmae", "stored_bytes")
 
@@ -42,6 +42,8 @@ Examples:
   chgdb search --only Ga,As                            these elements and no others
   chgdb search --space-group 225 --where volume:..50 --sort volume
   chgdb search --predicted bulk_modulus:200.. --predicted band_gap:3..
+  chgdb search --elements O --columns formula,band_gap,predicted_band_gap --sort -predicted_band_gap
+  chgdb search --elements O --csv --limit 0 > oxides.csv
   chgdb search --elements Fe --ids | xargs chgdb fetch --decode -o iron
   chgdb search --where code:GPAW --json --limit 0      all of them, every column""",
     )(search)
@@ -64,41 +66,69 @@ def search(
     where: WhereOption = None,
     predicted: PredictedOption = None,
     sort: Annotated[
-        str | None, typer.Option("--sort", metavar="COLUMN", help="Ascending by this column; -COLUMN descending.")
+        str | None,
+        typer.Option(
+            "--sort",
+            metavar="COLUMN",
+            help="Ascending by this column, or predicted_PROPERTY; -COLUMN descending.",
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="COL,COL", help="Show these; predicted_PROPERTY is what a model predicts."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Show at most so many; 0 for all.")] = 20,
     ids: Annotated[bool, typer.Option("--ids", help="Print ids only, one a line, and all of them.")] = False,
     catalog: CatalogOption = None,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV: every column, unless --columns names some.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the materials of a catalog that meet all criteria."""
+    if as_csv + as_json + ids > 1:
+        raise typer.BadParameter("give one of --csv, --json and --ids", param_hint="--csv")
     criteria = Criteria.of(elements, only, formula, space_group, where, predicted)
     opened = open_store(catalog)
     found = criteria.find(opened)
-    properties = list(dict.fromkeys(name for name, _ in criteria.predicted))
-    rows = _rows(opened, found, sort)
+    key = None if sort is None else sort.removeprefix("-").replace("-", "_")
+    rows = _rows(opened, found, key, sort is not None and sort.startswith("-"))
     shown = rows if ids or limit == 0 else rows[:limit]
+    predictions = [f"predicted_{name}" for name, _ in criteria.predicted]
+    asked = [*(name for name, _ in criteria.where), *([] if key is None else [key]), *predictions]
     if ids:
         names = opened.column("material_id")
         print("".join(f"{shown_text(names[row])}\n" for row in shown), end="")
-    elif as_json:
-        print_json(_facts(opened, shown, properties))
+        return
+    if columns is not None:
+        wanted = [name.strip().replace("-", "_") for name in columns.split(",") if name.strip()]
+    elif as_json or as_csv:
+        wanted = [*_public(opened), *asked]
     else:
-        asked = [name for name, _ in criteria.where] + ([] if sort is None else [sort.lstrip("-").replace("-", "_")])
-        _print_found(opened, shown, len(rows), list(dict.fromkeys([*_SHOWN, *asked])), properties)
+        wanted = [*_SHOWN, *asked]
+    values = _values(opened, list(dict.fromkeys(["material_id", *wanted])))
+    if as_json:
+        print_json([{name: _plain(column[row]) for name, column in values.items()} for row in shown])
+    elif as_csv:
+        _print_csv(values, shown)
+    else:
+        _print_found(opened, values, shown)
+    if not as_json or len(shown) < len(rows):
+        more = "" if len(shown) == len(rows) else f"; {len(shown)} shown, --limit 0 shows all"
+        message(f"{len(rows)} of {len(opened)} materials{more}")
 
 
-def _rows(catalog: Catalog, found: list[str], sort: str | None) -> list[int]:
-    """Row numbers of ids, sorted; materials without a value come last."""
+def _rows(catalog: Catalog, found: list[str], key: str | None, descending: bool) -> list[int]:
+    """Row numbers of ids, sorted by a column; materials without a value come last."""
     row_of = {material_id: row for row, material_id in enumerate(catalog.ids)}
     rows = [row_of[material_id] for material_id in found]
-    if sort is None:
+    if key is None:
         return rows
-    values = catalog.column(sort.lstrip("-").replace("-", "_"))
+    values = _values(catalog, [key])[key]
     if values.ndim > 1:
-        raise typer.BadParameter(f"{sort.lstrip('-')} holds several values a material", param_hint="--sort")
+        raise typer.BadParameter(f"{key} holds several values a material", param_hint="--sort")
     known = [row for row in rows if values[row] == values[row]]
-    known.sort(key=lambda row: values[row], reverse=sort.startswith("-"))
+    known.sort(key=lambda row: values[row], reverse=descending)
     return known + [row for row in rows if values[row] != values[row]]
 
 
@@ -106,40 +136,78 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _facts(catalog: Catalog, rows: list[int], predicted: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """Every column's value of some rows, and predictions with their std as `predicted_...`."""
-    columns = {name: catalog.column(name) for name in catalog.columns if name not in _INTERNAL}
-    columns |= {f"predicted_{name}": values for name, values in _predictions(catalog, predicted).items()}
-    return [{name: _plain(values[row]) for name, values in columns.items()} for row in rows]
+def _public(catalog: Catalog) -> dict[str, dict[str, Any]]:
+    """Columns that are of interest to a user, and their attributes."""
+    from chgdb.record import INTERNAL_COLUMNS
+
+    return {name: attributes for name, attributes in catalog.columns.items() if name not in INTERNAL_COLUMNS}
 
 
-def _predictions(catalog: Catalog, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Predicted values and standard deviations."""
-    if not names:
-        return {}
+def _values(catalog: Catalog, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Columns by name. `predicted_NAME` is what is predicted of NAME, followed by its standard deviation."""
     from chgdb.views import PROPERTIES, View
 
-    view = View(catalog, PROPERTIES)
-    return {key: view[key].astype(float) for name in names for key in (name, f"{name}_std")}
+    own, values = catalog.columns, {}
+    for name in names:
+        if name in own or not name.startswith(_PREDICTED):
+            values[name] = catalog.column(name)
+            continue
+        view, key = View(catalog, PROPERTIES), name.removeprefix(_PREDICTED)
+        values[name] = view[key].astype(float)
+        if f"{key}_std" in view:
+            values[f"{name}_std"] = view[f"{key}_std"].astype(float)
+    return values
 
 
-def _print_found(
-    catalog: Catalog, rows: list[int], total: int, names: list[str], predicted: Iterable[str] = ()
-) -> None:
-    from chgdb_cli.output import message
+_PREDICTED = "predicted_"
 
-    columns = {name: catalog.column(name) for name in names}
-    headers = [(_heading(catalog, name), columns[name].dtype != object) for name in names]
-    table = [[_cell(name, columns[name], row) for name in names] for row in rows]
-    values = _predictions(catalog, predicted)
-    for name in predicted:
-        headers.append((f"predicted {name.replace('_', ' ')}", True))
+
+def _print_csv(values: dict[str, np.ndarray], rows: list[int]) -> None:
+    """Comma-separated values, a line a material; what is not known is empty, and vectors are numbers with blanks."""
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(values)
+    clean = shown_text if sys.stdout.isatty() else str
+    for row in rows:
+        writer.writerow([clean(_csv_cell(column[row])) for column in values.values()])
+
+
+def _csv_cell(value: Any) -> str:
+    if getattr(value, "ndim", 0):
+        return " ".join(_csv_cell(item) for item in value.reshape(-1))
+    if isinstance(value, str):
+        return value
+    if value.dtype.name == "int8":
+        return {1: "true", 0: "false"}.get(int(value), "")
+    if value.dtype.name == "float32":
+        return "" if math.isnan(value) else f"{value:.7g}"
+    return "" if value != value else str(value)
+
+
+def _print_found(catalog: Catalog, values: dict[str, np.ndarray], rows: list[int]) -> None:
+    """A table of some rows; a prediction and its standard deviation are one column."""
+    headers = []
+    table: list[list[str]] = [[] for _ in rows]
+    for name, column in values.items():
+        spread = values.get(f"{name}_std")
+        if name.endswith("_std") and name.removesuffix("_std") in values and name not in catalog.columns:
+            continue
+        headers.append((_heading(catalog, name), column.dtype != object))
         for line, row in zip(table, rows, strict=True):
-            line.append(f"{values[name][row]:.4g} ± {values[f'{name}_std'][row]:.2g}")
+            if spread is not None and name not in catalog.columns:
+                line.append(_measured(column[row], spread[row]))
+            else:
+                line.append(_cell(name, column, row))
     if rows:
         print_table(headers, table)
-    more = "" if len(rows) == total else f"; {len(rows)} shown, --limit 0 shows all"
-    message(f"{total} of {len(catalog)} materials{more}")
+
+
+def _measured(value: float, std: float) -> str:
+    """A value with its standard deviation, with as many digits as mean anything."""
+    from chgdb.prediction import Predicted
+
+    return "–" if math.isnan(value) else " ± ".join(Predicted(float(value), float(std), "").rounded())
 
 
 _HEADINGS = {
@@ -154,7 +222,13 @@ _HEADINGS = {
 def _heading(catalog: Catalog, name: str) -> str:
     if name in _HEADINGS:
         return _HEADINGS[name]
-    units = unit(catalog.columns[name].get("units", ""))
+    if name not in catalog.columns:
+        from chgdb.targets import TARGETS
+
+        target = TARGETS.get(name.removeprefix(_PREDICTED))
+        units = unit(target.units) if target else ""
+    else:
+        units = unit(catalog.columns[name].get("units", ""))
     return name.replace("_", " ") + (f" ({units})" if units else "")
 
 
@@ -164,6 +238,8 @@ def _cell(name: str, values: np.ndarray, row: int) -> str:
         return percent(value)
     if name == "stored_bytes":
         return size(value)
+    if name == "formula":
+        return common_formula(value)
     if values.dtype == "int8":
         return _YES_NO.get(value, "–")
     return _text(value)
@@ -189,19 +265,74 @@ def info(
     """Show what is known of a material, or of a whole catalog."""
     opened = open_store(catalog)
     if material_id is None:
-        facts = opened.info()
+        facts = opened.info() | _predicted_names(opened)
         if as_json:
-            print_json(facts | {"columns": {n: a for n, a in opened.columns.items() if n not in _INTERNAL}})
+            print_json(facts | {"attributes": opened.attributes, "columns": _public(opened)})
         else:
             _print_catalog(opened, facts)
         return
-    record = opened[material_id]
-    metadata = {name: value for name, value in record.metadata.items() if name not in _INTERNAL}
+    record, columns = opened[material_id], _public(opened)
+    metadata = {name: value for name, value in record.metadata.items() if name in columns}
+    predictions = _predictions(record)
     if as_json:
-        units = {name: a["units"] for name, a in opened.columns.items() if name in metadata and a.get("units")}
-        print_json(metadata | {"catalog": opened.path, "units": units})
+        print_json(metadata | _derived(metadata) | predictions | _described(opened, columns))
     else:
-        _print_material(record, metadata, opened.columns)
+        _print_material(record, metadata, columns, predictions)
+
+
+def _derived(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What follows from the columns of a material."""
+    from chgdb.symmetry import symbol
+
+    lengths, angles = _lengths_and_angles(metadata["cell"])
+    number = metadata["space_group"]
+    return {
+        "common_formula": common_formula(metadata["formula"]),
+        "space_group_symbol": symbol(number) if number else None,
+        "cell_lengths": lengths,
+        "cell_angles": angles,
+        "compression": metadata["text_bytes"] / max(1, metadata["stored_bytes"]),
+    }
+
+
+def _described(catalog: Catalog, columns: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Where the values of a material are from, and what they are."""
+    units = {name: attributes["units"] for name, attributes in columns.items() if attributes.get("units")}
+    return {"catalog": catalog.path, "units": units, "columns": dict(columns)}
+
+
+def _predicted_names(catalog: Catalog) -> dict[str, Any]:
+    """Which properties are predicted in a catalog, and by which model."""
+    from chgdb.views import PROPERTIES, View, names
+
+    if not names(catalog):
+        return {}
+    view = View(catalog, PROPERTIES)
+    return {"predictions": {"model": view.model, "properties": list(view.targets)}}
+
+
+def _predictions(record: Record) -> dict[str, Any]:
+    """What is predicted of a material, where its catalog has it."""
+    from chgdb.views import PROPERTIES, View, names
+
+    if not names(record.catalog):
+        return {}
+    view, row = View(record.catalog, PROPERTIES), record.catalog.ids.index(record.material_id)
+    return {
+        "predictions": {
+            "model": view.model,
+            "unlike_training": bool(view["unlike_training"][row]),
+            "properties": {
+                name: {
+                    "value": float(view[name][row]),
+                    "std": float(view[f"{name}_std"][row]),
+                    "units": view.attributes(name)["units"],
+                    "out_of_fold": bool(view[f"{name}_out_of_fold"][row]),
+                }
+                for name in view.targets
+            },
+        }
+    }
 
 
 def _print_catalog(catalog: Catalog, facts: Mapping[str, Any]) -> None:
@@ -220,20 +351,23 @@ def _print_catalog(catalog: Catalog, facts: Mapping[str, Any]) -> None:
         about.append(("Latents", f"{said}; NMAE {percent(facts['median_latent_nmae'])} (median)"))
     about.append(("Store format", str(facts["format_version"])))
     about += [(key.capitalize(), str(facts[key])) for key in ("licence", "generator") if facts.get(key)]
-    from chgdb.views import PROPERTIES, View, names
-
-    if names(catalog):
-        view = View(catalog, PROPERTIES)
-        about.append(("Predictions", f"{', '.join(view.targets)}; by {view.model}"))
+    if "predictions" in facts:
+        about.append(
+            ("Predictions", f"{', '.join(facts['predictions']['properties'])}; by {facts['predictions']['model']}")
+        )
     columns = []
-    for name, attributes in catalog.columns.items():
-        if name not in _INTERNAL:
-            units = unit(attributes.get("units", ""))
-            columns.append((name, attributes.get("long_name", "") + (f" ({units})" if units else "")))
+    for name, attributes in _public(catalog).items():
+        units = unit(attributes.get("units", ""))
+        columns.append((name, attributes.get("long_name", "") + (f" ({units})" if units else "")))
     print_card(str(facts.get("title") or "chgdb store"), [("", about), ("Columns", columns)])
 
 
-def _print_material(record: Record, metadata: Mapping[str, Any], columns: Mapping[str, Mapping[str, Any]]) -> None:
+def _print_material(
+    record: Record,
+    metadata: Mapping[str, Any],
+    columns: Mapping[str, Mapping[str, Any]],
+    predictions: Mapping[str, Any],
+) -> None:
     from chgdb.symmetry import symbol
 
     number = metadata["space_group"]
@@ -276,33 +410,32 @@ def _print_material(record: Record, metadata: Mapping[str, Any], columns: Mappin
         provenance.append(("Source CRC-32C", f"{metadata['source_crc32c']:08x}"))
     provenance.append(("Catalog", record.catalog.path))
     print_card(
-        f"{metadata['formula']} ({record.material_id})",
+        f"{common_formula(metadata['formula'])} ({record.material_id})",
         [
             ("", structure),
             ("Density", density),
             ("Error", accuracy),
             ("Properties (columns of chgdb search --where)", properties),
-            *_predicted(record),
+            *_predicted(predictions),
             ("Notes", notes),
             ("Provenance", provenance),
         ],
     )
 
 
-def _predicted(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The section of predictions, where the catalog has them."""
-    from chgdb.views import PROPERTIES, View, names
-
-    if not names(record.catalog):
+def _predicted(predictions: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The section of predictions, where there are any."""
+    if not predictions:
         return []
-    view, row = View(record.catalog, PROPERTIES), record.catalog.ids.index(record.material_id)
+    found = predictions["predictions"]
     lines = []
-    for name in view.targets:
-        held_out = "by a model that had not seen its formula" if view[f"{name}_out_of_fold"][row] else ""
-        units = unit(view.attributes(name)["units"])
-        text = f"{view[name][row]:.4g} ± {view[f'{name}_std'][row]:.2g} {units}"
+    for name, fact in found["properties"].items():
+        held_out = "by a model that had not seen its formula" if fact["out_of_fold"] else ""
+        text = f"{_measured(fact['value'], fact['std'])} {unit(fact['units'])}"
         lines.append((name, f"{text:<20}  {held_out}".rstrip()))
-    return [(f"Predicted by {view.model} (columns of chgdb search --predicted)", lines)]
+    if found["unlike_training"]:
+        lines.append(("", "unlike the training set: the intervals are those of all of it"))
+    return [(f"Predicted by {found['model']} (columns of chgdb search --predicted)", lines)]
 
 
 _YES_NO = {1: "yes", 0: "no"}
@@ -318,13 +451,18 @@ def _explained(value: Any, attributes: Mapping[str, Any]) -> str:
     return f"{text:<20}  {meaning.removesuffix(_TRUE_FALSE)}"
 
 
-def _cell_text(cell: list[list[float]]) -> str:
-    """Lengths and angles of three lattice vectors."""
+def _lengths_and_angles(cell: list[list[float]]) -> tuple[list[float], list[float]]:
+    """Lengths of three lattice vectors in Å, and the angles opposite of them in degrees."""
     lengths = [math.hypot(*vector) for vector in cell]
     angles = []
     for i, j in ((1, 2), (0, 2), (0, 1)):
         cosine = sum(x * y for x, y in zip(cell[i], cell[j], strict=True)) / (lengths[i] * lengths[j])
         angles.append(math.degrees(math.acos(max(-1.0, min(1.0, cosine)))))
+    return lengths, angles
+
+
+def _cell_text(cell: list[list[float]]) -> str:
+    lengths, angles = _lengths_and_angles(cell)
     return (
         "a, b, c = " + ", ".join(f"{x:.4f}" for x in lengths) + " Å; α, β, γ = "
         + ", ".join(f"{x:.2f}" for x in angles) + "°"

@@ -19,7 +19,7 @@ PACKAGES = {"chgdb": ROOT / "chgdb", "chgdb_catalog": ROOT / "catalog", "chgdb_c
 #: From the ground up: a module imports from its own line and those above it. The longest name counts.
 LAYERS = """
 chgdb chgdb_catalog chgdb.text chgdb.urls chgdb.errors chgdb.limits chgdb.checksums chgdb.cards
-chgdb.elements chgdb.grids chgdb.fortran chgdb.augmentation chgdb.plugins chgdb.targets chgdb.splits
+chgdb.elements chgdb.formulas chgdb.grids chgdb.fortran chgdb.augmentation chgdb.plugins chgdb.targets chgdb.splits
 chgdb.parallel chgdb.atomic
 chgdb.remote.transport chgdb.remote.proxies
 chgdb.remote.http chgdb.remote.fsspec chgdb.remote.obstore chgdb.remote.connect

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 class ViewRows:
     """A view of some materials.
 
-    attributes: of its group. arrays: name -> values (n,). details: name -> (value where nothing is known, attributes).
+    attributes: of its group. arrays: name -> values (n, ...). details: name -> (dimensions, value where
+    nothing is known, attributes).
     """
 
     attributes: dict[str, Any]
     arrays: dict[str, np.ndarray]
-    details: dict[str, tuple[Any, dict[str, Any]]]
+    details: dict[str, tuple[list[str], Any, dict[str, Any]]]
 
     def take(self, rows: Sequence[int] | np.ndarray) -> ViewRows:
         """The same for some of the rows."""
@@ -46,9 +47,8 @@ def stored_views(store: Store, rows: Sequence[int]) -> dict[str, ViewRows]:
         if view not in found:
             found[view] = ViewRows(json.loads(store.read(f"{VIEW}/{view}/{ROOT}")).get("attributes", {}), {}, {})
         info = store.arrays[key]
-        missing = {"string": "", "int8": 0}.get("string" if info.dtype is None else info.dtype.name, float("nan"))
         found[view].arrays[name] = store.column(key)[rows]
-        found[view].details[name] = missing, dict(info.attributes)
+        found[view].details[name] = list(info.dimensions), info.fill_value[()], dict(info.attributes)
     return found
 
 

@@ -128,8 +128,8 @@ def write_views(root: Any, views: Mapping[str, ViewRows]) -> None:
     for name, view in views.items():
         root.create_group(f"{VIEW}/{name}", attributes=view.attributes)
         for key, values in view.arrays.items():
-            missing, attributes = view.details[key]
-            write_array(root, f"{VIEW}/{name}/{key}", values, ["material"], missing, attributes, CHUNK_ROWS)
+            dimensions, missing, attributes = view.details[key]
+            write_array(root, f"{VIEW}/{name}/{key}", values, dimensions, missing, attributes, CHUNK_ROWS)
 
 
 def write_column(root: Any, name: str, values: np.ndarray, kind: ColumnType) -> None:
