@@ -192,8 +192,8 @@ def format_of_name(name: str) -> str | None:
 
     The longest suffix decides before the beginning: what a suffix of another kind of file follows is none.
 
-    >>> [format_of_name(n) for n in ("CHGCAR.relax2", "CHGCAR.cube", "CHG.npz", "CHGCAR.png", "CHGCAR.tar")]
-    ['chgcar', 'cube', 'npz', None, None]
+    >>> [format_of_name(n) for n in ("CHGCAR.relax2", "CHGCAR.cube", "POSCAR.CHGCAR", "POSCAR.vasp", "CHGCAR.png")]
+    ['chgcar', 'cube', 'chgcar', None, None]
     """
     own = matching(name, {known: module.NAMES for known, module in REGISTRY.own()})
     return own or matching(name, {known: module.NAMES for known, module in REGISTRY.others()})

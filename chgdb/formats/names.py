@@ -44,11 +44,14 @@ def matching(name: str, patterns: Mapping[str, tuple[str, ...]]) -> str | None:
         for pattern in of_key
         if (fnmatchcase(name.lower(), pattern.lower()) if pattern.startswith("*.") else fnmatchcase(name, pattern))
     ]
-    if is_structure(name) or vasp_quantity(name):
+    best = max(found, default=None)
+    # POSCAR.vasp is a structure, POSCAR.CHGCAR what the structure POSCAR became.
+    named = best is not None and best[0] and not fnmatchcase(name.lower(), "*.vasp")
+    if vasp_quantity(name) or (is_structure(name) and not named):
         return None
     if not any(ends for ends, *_ in found) and _suffix(name) in _FOREIGN:
         return None
-    return max(found)[2] if found else None
+    return best[2] if best else None
 
 
 def cannot_be_written(name: str) -> str | None:

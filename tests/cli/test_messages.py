@@ -19,12 +19,12 @@ from chgdb_cli.main import app
 CLI = Path(chgdb_cli.__file__).parent
 PACKAGE = Path(chgdb.__file__).parent
 OPTION = re.compile(r"(?<![\w.-])(--[a-z][a-z-]+|-[a-z](?![\w-]))")
-NAMED = re.compile(r"chgdb ((?:train )?[a-z]+)([^;:|\n]*)")
-_OTHERS = "zstd|gzip|bzip2|xz|lz4|lzip|lzop|pigz|tar|unzip|uncompress|curl|iconv|brotli"
+NAMED = re.compile(r"chgdb ((?:train )?[a-z-]+)([^;:|\n]*)")
+_OTHERS = r"git \w+|zstd|gzip|bzip2|xz|lz4|lzip|lzop|pigz|tar|unzip|uncompress|curl|iconv|brotli"
 OTHERS = re.compile(rf"(pip install|({_OTHERS}) -)[^;]*")
 
 #: Options that messages of the package name without a command, by file, with the commands that show the message.
-READERS = {"convert", "diff", "plot", "predict", "build", "verify", "encode", "decode"}
+READERS = {"convert", "diff", "plot", "predict", "build", "verify", "encode", "decode", "estimate"}
 OF_PACKAGE = {
     "web/server.py": {"--port": {"web"}},
     "formats/chgcar.py": {"--elements": READERS},

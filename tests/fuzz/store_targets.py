@@ -254,7 +254,8 @@ def _cache(data: bytes) -> None:
     from chgdb.remote.files import RemoteFiles
 
     files = RemoteFiles.__new__(RemoteFiles)  # what an earlier look at a server left is read before the server is asked
-    files.location, files._cache, files._lock = "memory://fuzz", cache, threading.RLock()
+    files.location = files._heads = "memory://fuzz"
+    files._cache, files._lock = cache, threading.RLock()
     files._kept_head()
     cache.get("heads", "memory://fuzz")
 
