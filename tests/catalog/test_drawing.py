@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from hashlib import sha256
 from itertools import islice
@@ -14,7 +15,7 @@ import chgdb
 from chgdb import splits
 from chgdb.densities.graph import neighbours
 from chgdb.elements import canonical_formula
-from chgdb_catalog import drawing
+from chgdb_catalog import drawing, labels
 from chgdb_catalog.dft import compute
 from chgdb_catalog.structures import crystal as crystal_of
 
@@ -86,3 +87,32 @@ def test_a_list_of_hashes_that_is_none(text, tmp_path: Path):
 
 def test_the_list_of_hashes(shared: Path):
     assert len(drawing.kept_back(shared / "kept-back.txt")) > 50
+
+
+def test_the_densities_that_have_been_computed(shared: Path):
+    """None of a formula kept back or one that a model is stopped or tested with, in the paper's split or ours."""
+    store, catalog = chgdb.open(drawing.STORE), chgdb.open()
+    forbidden = drawing.kept_back(shared / "kept-back.txt")
+    known = labels.claims(shared / "labels" / "labels.csv")
+    parts = dict(zip(map(canonical_formula, catalog.column("formula")), catalog.column("split"), strict=True))
+    assert len(store) >= 100
+    for record in store:
+        assert drawing.allowed(drawing.pymatgen_formula(record.crystal), forbidden, known)
+        assert parts.get(canonical_formula(record.crystal.formula), "train") == "train"
+        assert record.metadata["split"] == "train"
+        assert record.metadata["parent"] in catalog
+        matrices = json.loads(record.metadata["density_matrices"])
+        assert len(matrices) == len(record.crystal)
+        for text in matrices:
+            packed = np.frombuffer(base64.b64decode(text), "<f4")
+            waves = (np.sqrt(8 * len(packed) + 1) - 1) / 2
+            assert waves == round(waves) > 0  # n (n + 1) / 2 numbers, of one spin
+            assert np.isfinite(packed).all()
+
+
+def test_the_wheel_has_none_of_them():
+    import tomllib
+
+    data = tomllib.loads((Path(drawing.__file__).parents[1] / "pyproject.toml").read_text())
+    patterns = data["tool"]["setuptools"]["package-data"]["chgdb_catalog"]
+    assert not any(drawing.STORE.match(pattern.removesuffix("/**")) for pattern in patterns)
