@@ -20,6 +20,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO
 
+from .urls import is_url_as_path
+
 #: What the names of staged files and folders have in common, as a regular expression.
 TOKEN = "[0-9a-f]{16}"
 _PART = ".part"
@@ -43,7 +45,10 @@ def stem(name: str) -> str:
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
-    """What a path leads to through all symbolic links; it need not exist. Raises `OSError` for a circle of links."""
+    """What a path leads to through all symbolic links; it need not exist. Raises `OSError` for a circle of links, and
+    for a URL, of which a folder `https:` would be made."""
+    if is_url_as_path(path):
+        raise OSError(errno.EINVAL, "a URL, where only folders of this machine are written to", os.fspath(path))
     target = os.path.realpath(path)
     if os.path.islink(target):
         raise OSError(errno.ELOOP, "a symbolic link that leads to itself", os.fspath(path))

@@ -12,6 +12,8 @@ import numpy as np
 from .elements import atomic_number, canonical_formula
 from .errors import CriterionError
 
+#: Relative difference of a number from what tables show of it, six digits.
+_SHOWN = 5e-6
 #: Words for what a column of true and false holds.
 _TRUTH = {"yes": 1, "true": 1, "1": 1, "no": 0, "false": 0, "0": 0, "unknown": -1}
 #: Columns that hold several words, of which a criterion names some.
@@ -59,7 +61,7 @@ def matches(values: np.ndarray, wanted: Any, name: str) -> np.ndarray:
     if isinstance(wanted, str):
         wanted = _as_number(wanted, values, name)
     if isinstance(wanted, float):
-        return np.isclose(values, wanted, rtol=1e-9, atol=0)
+        return np.isclose(values, wanted, rtol=_SHOWN, atol=0)
     return np.asarray(values == wanted, bool)
 
 

@@ -16,6 +16,7 @@ from .errors import DensityError
 from .formulas import common_formula
 from .plugins import models_folder
 from .targets import SERVED, TARGETS
+from .urls import public
 
 if TYPE_CHECKING:
     from .catalog import Record
@@ -212,7 +213,7 @@ def _density(
     if isinstance(given, str | os.PathLike):
         from .formats import read
 
-        return os.fspath(given), read(given, format=format, elements=elements)
+        return public(os.fspath(given)), read(given, format=format, elements=elements)
     density = getattr(given, "density", None)
     if not isinstance(density, Density):
         raise TypeError(f"properties are predicted of a density, a record or a file, not of {type(given).__name__}")

@@ -16,7 +16,9 @@ _ODD_LOGIN = re.compile(r"(?<=://)(?!\[)[^/?#\s:@]*:(?=[^\s/?#])(?!\d*(?:[/?#\s]
 _BLANK_LOGIN = re.compile(r"(?<=://)[^/?#\s:@]+:(?!\s)[^/?#\s]*\s[^/?#]*@")
 #: The login in a text, whatever quotes are in it; what comes before the @ of these schemes is no login.
 _LOGIN_IN_TEXT = re.compile(r"(?<!github)(?<!abfs)(?<!abfss)(?<!wasb)(?<!wasbs)://[^/?#\s]*@")
-_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s\"'<>]*")
+#: A URL of which a `Path` has left one slash of the two; as text only where it is one beyond doubt.
+_ONE_SLASH = re.compile(r"(?<![\w+.-])(https?:|[A-Za-z][A-Za-z0-9+.-]+:(?=/[^\s/]*@))/(?!/)", re.IGNORECASE)
+_IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+://[^\s\"'<>]*?)([:;,.]*(?=[\s\"'<>]|$))")
 #: Schemes whose part before the @ names a container or a repository, unless it holds a colon.
 _CONTAINERS = ("abfs", "abfss", "wasb", "wasbs")
 
@@ -64,6 +66,16 @@ def is_url(text: object) -> bool:
         return True
 
 
+def is_url_as_path(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a URL, also one that `Path` has made of it: with one slash, in no folder that is there.
+
+    >>> is_url_as_path("s3://bucket/x"), is_url_as_path("s3:/bucket/x"), is_url_as_path("C:/x")
+    (True, True, False)
+    """
+    text = os.fsdecode(path)
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) is not None and not os.path.isdir(text.partition("/")[0])
+
+
 def url_path(url: str) -> str:
     """The path of a URL, of the first link of a chain that has one; blanks and the like as they are, not as %20.
 
@@ -75,6 +87,15 @@ def url_path(url: str) -> str:
         return next((link.partition("://")[2] for link in found if "://" in link), found[-1])
     path = public(url).partition("://")[2].partition("/")[2]
     return unquote(path) if scheme(url) in ("http", "https") else path
+
+
+def file_name(source: str) -> str:
+    """The name of the file at a path or URL, without the parameters of a URL.
+
+    >>> file_name("runs/Si/CHGCAR"), file_name("https://example.org/runs/NaCl.cube?key=1")
+    ('CHGCAR', 'NaCl.cube')
+    """
+    return os.path.basename(url_path(source) if is_url(source) else source)
 
 
 def public(url: str) -> str:
@@ -102,12 +123,15 @@ def without_secrets(text: str) -> str:
     """A text in which every URL is as `public` shows it.
 
     >>> without_secrets("no answer of ftp://me:secret@host/x?key=1, 3 times")
-    'no answer of ftp://host/x 3 times'
+    'no answer of ftp://host/x, 3 times'
+    >>> without_secrets("https:/me:secret@host/x is a file")
+    'https://host/x is a file'
     """
-    if "://" not in text:
+    if ":/" not in text:
         return text
+    text = _ONE_SLASH.sub(r"\1//", text)
     text = _LOGIN_IN_TEXT.sub("://", _BLANK_LOGIN.sub("", text))
-    return _IN_TEXT.sub(lambda match: public(match[0]), text)
+    return _IN_TEXT.sub(lambda match: public(match[1]) + match[2], text)
 
 
 def _spellings(piece: str) -> tuple[str, ...]:

@@ -107,7 +107,11 @@ def target_grid(
 
 
 def check_free(path: str | os.PathLike[str], force: bool) -> None:
-    """Raises `StoreError` where something exists under this name; nothing is overwritten unless asked for."""
+    """Raises `StoreError` where something exists under this name; nothing is overwritten unless asked for. Raises
+    `OSError` where nothing can be written under it."""
+    from chgdb.atomic import resolve
+
+    resolve(path)
     if os.path.lexists(path) and not force:
         from chgdb.errors import StoreError
 

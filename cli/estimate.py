@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chgdb.formulas import common_formula
+from chgdb.urls import is_url, url_path
 from chgdb_cli.arguments import (
     CatalogOption,
     ElementsOption,
@@ -22,7 +23,7 @@ from chgdb_cli.arguments import (
     parse_elements,
 )
 from chgdb_cli.output import grid as grid_text
-from chgdb_cli.output import message, print_json
+from chgdb_cli.output import message, print_json, show
 
 if TYPE_CHECKING:
     from chgdb import Crystal, Density, Estimate
@@ -142,7 +143,7 @@ def _targets(sources: Sequence[str], output: str | None, output_format: str | No
     ending = _ENDINGS[output_format or "chgcar"]
     stems = [_stem(source) for source in sources]
     if len(set(stems)) < len(stems):
-        parents = [Path(source).resolve().parent.name for source in sources]
+        parents = [Path(url_path(source) if is_url(source) else source).resolve().parent.name for source in sources]
         stems = [
             stem if stems.count(stem) == 1 else f"{parent}-{stem}" for parent, stem in zip(parents, stems, strict=True)
         ]
@@ -161,9 +162,12 @@ def _stem(source: str) -> str:
 
     >>> _stem("structures/NaCl.cif"), _stem("runs/NaCl/POSCAR.gz"), _stem("POSCAR_relaxed"), _stem("mp-149")
     ('NaCl', 'NaCl', 'relaxed', 'mp-149')
+    >>> _stem("https://me:secret@example.org/KCl/POSCAR?signature=abc")
+    'KCl'
     """
     from chgdb.formats.streams import bare_name
 
+    source = url_path(source) if is_url(source) else source  # no password of a URL becomes a name
     name = bare_name(source)
     for prefix in ("POSCAR", "CONTCAR", "CHGCAR"):
         if name.upper().startswith(prefix):
@@ -220,5 +224,5 @@ def _print(source: str, target: Path | None, found: Estimate) -> None:
     density = found.density
     place = source if target is None else str(target)
     valence = ", ".join(f"{symbol} {count:g}" for symbol, count in found.valence.items())
-    print(f"{place}: {common_formula(density.crystal.formula)}, {found.summary}")
-    print(f"  grid {grid_text(density.grid)}, {density.n_electrons:.6f} electrons (valence {valence}), {found.model}")
+    show(f"{place}: {common_formula(density.crystal.formula)}, {found.summary}")
+    show(f"  grid {grid_text(density.grid)}, {density.n_electrons:.6f} electrons (valence {valence}), {found.model}")

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -144,7 +145,8 @@ def _exit_code(arguments: list[str] | None = None) -> int:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # wrong usage, as typer reports it
             if hasattr(error, "message"):
                 error.message = without_secrets(str(error.message))
-            error.show()
+            with suppress(OSError):  # the reader of standard error has gone
+                error.show()
             return int(error.exit_code)
         if os.environ.get("CHGDB_DEBUG") == "1":
             raise

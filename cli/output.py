@@ -13,6 +13,11 @@ from chgdb.text import shown_text
 from chgdb.urls import without_secrets
 
 
+def _text(text: str) -> str:
+    """A line as text and nothing else, without the secrets of URLs in it."""
+    return shown_text(without_secrets(text))
+
+
 def message(text: str) -> None:
     """One line on standard error, without the secrets of URLs in it."""
     with suppress(OSError):  # the reader of standard error has gone: there is nobody to say it to
@@ -21,11 +26,11 @@ def message(text: str) -> None:
 
 def show(text: str) -> None:
     """Lines on standard output, in which names from files are text and nothing else."""
-    print("\n".join(map(shown_text, text.split("\n"))))
+    print("\n".join(map(_text, text.split("\n"))))
 
 
 def print_json(facts: Any) -> None:
-    """Facts as JSON; what is not a number (a value that is not known) becomes null."""
+    """Facts as JSON, without the secrets of URLs; what is not a number (a value that is not known) becomes null."""
     text = json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False)
     # JSON itself only escapes what is below the blank: a terminal obeys more, and half a character is none.
     print("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
@@ -38,20 +43,22 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, str):
+        return without_secrets(value)
     return value
 
 
 def print_card(title: str, sections: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> None:
     """A title and sections of aligned names and values; titles are bold on a terminal. Empty sections are left out."""
     width = max((len(name) for _, rows in sections for name, _ in rows), default=0)
-    print(_bold(shown_text(title)))
+    print(_bold(_text(title)))
     for heading, rows in sections:
         if not rows:
             continue
         if heading:
-            print("\n" + _bold(shown_text(heading)))
+            print("\n" + _bold(_text(heading)))
         for name, value in rows:
-            print(f"  {shown_text(name):<{width}}  {shown_text(value)}")
+            print(f"  {shown_text(name):<{width}}  {_text(value)}")
 
 
 def _bold(text: str) -> str:
@@ -68,7 +75,7 @@ def print_table(headers: Iterable[tuple[str, bool]], rows: Iterable[Sequence[str
     from rich.console import Console
 
     titles = [(shown_text(text), numeric) for text, numeric in headers]
-    cells = [[shown_text(cell) for cell in row] for row in rows]
+    cells = [[_text(cell) for cell in row] for row in rows]
     longest = [max([cell_len(row[i]) for row in cells], default=0) for i in range(len(titles))]
     widths = [max(width, cell_len(text)) for width, (text, _) in zip(longest, titles, strict=True)]
     if sys.stdout.isatty():

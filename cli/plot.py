@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from chgdb.urls import file_name
 from chgdb_cli.arguments import CatalogOption, ElementsOption, ForceOption, check_free, complete_id, load
+from chgdb_cli.output import show
 
 
 class Axis(enum.StrEnum):
@@ -62,22 +64,22 @@ def plot(
     check_free(path, force)
     if os.path.basename(source) == "log.jsonl":
         draw_training({os.path.basename(os.path.dirname(os.path.abspath(source))): source}, path)
-        print(path)
+        show(path)
         return
     density = load(source, catalog, elements)
     if channel not in density.channels:
         raise typer.BadParameter(f"{source} has {', '.join(density.channels)}", param_hint="--channel")
-    draw(density, path, axis="abc".index(axis.value), fraction=at, channel=channel, title=os.path.basename(source))
-    print(path)
+    draw(density, path, axis="abc".index(axis.value), fraction=at, channel=channel, title=file_name(source))
+    show(path)
 
 
 def _name(source: str) -> str:
     """Name of the picture, in the current folder.
 
-    >>> _name("mp-149"), _name("runs/Si/CHGCAR.gz"), _name("NaCl.cube")
+    >>> _name("mp-149"), _name("runs/Si/CHGCAR.gz"), _name("https://me:secret@example.org/NaCl.cube?signature=abc")
     ('mp-149.png', 'CHGCAR.png', 'NaCl.png')
     """
-    name = os.path.basename(source)
+    name = file_name(source)
     for suffix in (".gz", ".bz2", ".xz", ".zst", ".cube", ".npz", ".json", ".jsonl", ".vasp"):
         name = name.removesuffix(suffix)
     return name + ".png"

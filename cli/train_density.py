@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chgdb_cli.arguments import CatalogOption, JsonOption, QuietOption, open_store
-from chgdb_cli.output import message, percent, print_json
+from chgdb_cli.output import message, percent, print_json, show
 
 if TYPE_CHECKING:
     from chgdb.densities.training import Progress
@@ -87,11 +87,11 @@ def density(
     if as_json:
         print_json(facts)
         return
-    print(
+    show(
         f"{model.identifier} in {output}: {len(recipes)} members, {facts['members'][0]['materials']['train']} materials"
     )
     if facts["members"][-1].get("validation") is not None:
-        print(f"  NMAE of the last member on the validation part {percent(facts['members'][-1]['validation'])}")
+        show(f"  NMAE of the last member on the validation part {percent(facts['members'][-1]['validation'])}")
     if model.calibration is None:
         message("too few materials in the validation part: estimates of this model state no error")
 

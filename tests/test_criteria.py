@@ -53,6 +53,7 @@ def test_columns_with_a_meaning_of_their_own() -> None:
     assert matches(elements, "O", "elements").tolist() == [True, False, True]
     assert matches(np.array(["total magnetization", "total"], object), "magnetization", "channels").tolist() == [1, 0]
     assert matches(np.array([0, 2, 225], np.int16), (None, 10), "space_group").tolist() == [False, True, False]
+    assert matches(np.array([163.57349, 163.5762]), "163.573", "volume").tolist() == [True, False]  # as tables show it
     assert symbols("Na, Cl") == symbols("Na-Cl") == symbols(["Na", "Cl"]) == {"Na", "Cl"}
 
 

@@ -13,6 +13,7 @@ import math
 import os
 import random
 import re
+import stat
 import sys
 import time
 import warnings
@@ -31,6 +32,8 @@ _DEFAULT_LIMIT = 1_000_000_000
 _LOOKS = 512  # the cache is looked through once in so many parts of its limit written
 #: Age in seconds after which a use is noted.
 _NOTED = 60
+#: Names of its files, also of those that are being written.
+_OWN = re.compile(rf"[0-9a-f]{{32}}(\.{atomic.TOKEN}\.part)?")
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -218,14 +221,17 @@ class Cache:
         return [self.folder / n for n in names if n == "heads" or re.fullmatch("[0-9a-f]{32}", n)]
 
     def _entries(self, group: str | None = None) -> Iterator[tuple[Path, os.stat_result]]:
+        """Files of the cache, or of a group: only such as it makes itself, whatever else lies in a folder `heads`."""
         for folder in self._groups() if group is None else [self.folder / group]:
             try:
                 names = os.listdir(folder)
             except OSError:
                 continue
-            for name in names:
+            for name in filter(_OWN.fullmatch, names):
                 with suppress(OSError):
-                    yield folder / name, (folder / name).stat()
+                    status = (folder / name).lstat()
+                    if stat.S_ISREG(status.st_mode):
+                        yield folder / name, status
 
 
 def _remove(path: Path) -> None:

@@ -41,6 +41,7 @@ def connect(url: str, options: Mapping[str, Any] | None = None) -> Transport:
         Where the package is not installed that reads such URLs.
     """
     kind = scheme(url)
+    url = kind + url[len(kind) :]  # back ends know theirs in small letters
     if kind not in BACKENDS and kind not in _COMMON and (found := _offered(kind)) is not None:
         return found(url, dict(options or {}))
     if kind in _BUCKETS and not url.partition("://")[2].strip("/"):

@@ -266,10 +266,11 @@ class HttpTransport:
         slow = next((cause for cause in _causes(error) if isinstance(cause, SlowError)), None)
         if slow is not None:
             return str(slow)
-        if isinstance(error, ReadTimeoutError | Timeout | TimeoutError):
-            return f"nothing for {timeout():g} s"
         if isinstance(error, NameResolutionError):
             return "its name is not known"
+        refused = isinstance(error, NewConnectionError)  # which is a kind of urllib3's timeout
+        if isinstance(error, ReadTimeoutError | Timeout | TimeoutError) and not refused:
+            return f"nothing for {timeout():g} s"
         if isinstance(error, NewConnectionError | ProtocolError | SSLError):
             inner = next(
                 (cause for cause in (*error.args[::-1], error.__cause__) if isinstance(cause, Exception)), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,3 +184,23 @@ def test_inputs_from_a_pipe(run_chgdb: Chgdb, runs: Path) -> None:
         writer.join()
         assert result.code == 0, result.err
         os.unlink("pipe")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["convert", "CHGCAR", "{}.cube"], ["plot", "CHGCAR", "-o", "{}.pdf"], ["build", "{}.zarr", "CHGCAR"]),
+        *(["fetch", "si", "--decode", "-o", "{}"], ["fetch", "si", "-o", "{}.zarr"], ["pull", "{store}", "{}"]),
+        ["encode", "CHGCAR", "-o", "{}.npy"],
+    ],
+)
+def test_nothing_is_written_to_a_folder_named_like_a_url(arguments: list[str], store: str, run_chgdb: Chgdb) -> None:
+    chgdb.write("CHGCAR", DENSITIES["iron"]())
+    before = sorted(os.listdir())
+    for url in ("s3://bucket/x", "ftp://me:s3cret@[::1]:9/x?key=s3cret"):
+        done = run_chgdb(*(argument.format(url, store=store) for argument in arguments))
+        assert done.code == 1
+        assert one_line(done.err)
+        assert "a URL, where only folders of this machine are written to" in done.err
+        assert "s3cret" not in done.err
+    assert sorted(os.listdir()) == before

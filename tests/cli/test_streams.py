@@ -39,6 +39,13 @@ def test_a_closed_standard_output_is_said_where_something_was_to_be_printed(tmp_
     assert done.stderr.splitlines()[-1] == "chgdb: standard output cannot be written: Bad file descriptor"
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_streams_without_room(tmp_path: Path) -> None:
+    done = _shell("$CHGDB info mp-13 >/dev/full", tmp_path)
+    assert (done.returncode, done.stderr) == (1, "chgdb: No space left on device\n")
+    assert _shell("$CHGDB search --nothing 2>/dev/full", tmp_path).returncode == 2
+
+
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_place_for_files(tmp_path: Path, closed: str) -> None:
     """The file that is written would else get the number of standard output, and what is printed with it."""

@@ -88,10 +88,18 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path):
 def test_clearing_leaves_alone_what_is_not_the_caches(tmp_path: Path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_bytes(b"x")
-    cache = Cache(tmp_path, 1_000_000)
+    (tmp_path / "heads").mkdir()
+    (tmp_path / "heads" / "of_state.txt").write_bytes(b"x")
+    (tmp_path / "heads" / ("a" * 32)).mkdir()
+    (tmp_path / VERSION).mkdir()
+    (tmp_path / VERSION / "notes.part").write_bytes(b"x" * 9000)
+    cache = Cache(tmp_path, 16_000)
     cache.put(VERSION, "a", b"1")
-    assert cache.clear().files == 1
-    assert [path.name for path in files_in(tmp_path)] == ["cat.jpg"]
+    cache.put("heads", "a", b"1")
+    assert cache.shrink() == cache.info().size == 8192
+    assert cache.clear().files == 2
+    assert {path.name for path in files_in(tmp_path)} == {"of_state.txt", "notes.part", "cat.jpg"}
+    assert (tmp_path / "heads" / ("a" * 32)).is_dir()
 
 
 def test_a_cache_that_cannot_be_written_costs_a_warning(nginx: Nginx, tmp_path: Path, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import fsspec
@@ -62,3 +64,27 @@ def test_convert_and_diff_take_urls(nginx: Nginx, files: Path, tmp_path: Path, m
     assert _exit_code(["convert", f"{nginx.url}/nothing/CHGCAR", "other.cube"]) == 1
     captured = capsys.readouterr()
     assert captured.err == f"chgdb: {nginx.url}/nothing/CHGCAR: there is no such file\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("predict {}", "predict {} --json", "predict {} --csv", "diff {} {} --json", "diff {} mp-149 --json"),
+        *("plot {}", "encode {} -o latent.npy --json", "convert {} Si.cube", "estimate {} -o made/"),
+        *("build my.zarr {} --json", "info nothing --catalog {}"),
+    ],
+)
+def test_no_command_shows_the_secrets_of_a_url(command: str, nginx: Nginx, files: Path, tmp_path: Path) -> None:
+    if command.startswith("encode"):
+        pytest.importorskip("torch")
+    url = nginx.url.replace("://", "://us3r:p4ssword@") + "/runs/Si/CHGCAR.gz?signature=s1gned#fr4gment"
+    (files / "Si").mkdir()
+    chgdb.write(files / "Si" / "CHGCAR.gz", chgdb.open()["mp-149"].density)
+    done = subprocess.run(
+        [sys.executable, "-m", "chgdb_cli.start", *(word.format(url) for word in command.split())],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == (1 if command.startswith("info") else 0), done.stderr
+    names = " ".join(path.name for path in tmp_path.rglob("*"))
+    for secret in ("us3r", "p4ssword", "s1gned", "fr4gment"):
+        assert secret not in done.stdout + done.stderr + names
