@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .density import CLOSE as CLOSE
 from .density import Crystal, Density
 from .errors import CodecError, DensityError
 from .grids import absolute_sum, shifted, slices
 
 #: Cells whose metric tensors differ by more than this fraction hold different crystals.
 _LARGEST_STRAIN = 0.1
-#: Atoms closer than this are at the same place, Å; a relaxation moves them by less. How many shifts are tried.
-CLOSE, _CANDIDATES = 0.1, 200
+_CANDIDATES = 200  # shifts that are tried
 _AT_ONCE = 1 << 22  # values whose difference is formed at once
 
 
@@ -187,6 +187,13 @@ def atoms_apart(a: Crystal, b: Crystal) -> tuple[float, tuple[float, float, floa
             x, y, z = (float(f) for f in np.round(offset + mean, 6) + 0.0)
             return apart, (x, y, z)
     return apart, None
+
+
+def unmatched(a: Crystal, b: Crystal) -> float:
+    """Farthest distance in Å of an atom of b from the next one of a of its element; infinite where a has none."""
+    if not set(b.numbers.tolist()) <= set(a.numbers.tolist()):
+        return float("inf")
+    return _farthest(a, b, np.zeros(3))[0] if len(b) else 0.0
 
 
 def _farthest(a: Crystal, b: Crystal, offset: np.ndarray) -> tuple[float, np.ndarray]:

@@ -7,14 +7,18 @@ Values may be negative: a pseudo-density is, near some cores, and a magnetisatio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import channels as fields
+from .channels import CHANNELS as CHANNELS
 from .elements import SYMBOLS, atomic_number, reduced_formula
 from .errors import DensityError, require
+from .grids import resample
 
 if TYPE_CHECKING:
     import ase
@@ -22,14 +26,10 @@ if TYPE_CHECKING:
     import pymatgen.io.vasp
     import xarray
 
-#: Channels of a density by how many blocks the file has, in the file's order.
-CHANNELS: dict[int, tuple[str, ...]] = {
-    1: ("total",),
-    2: ("total", "magnetization"),
-    4: ("total", "magnetization_x", "magnetization_y", "magnetization_z"),
-}
-
-
+#: Atoms closer than this are at the same place, Å; a relaxation moves them by less.
+CLOSE = 0.1
+#: Cells are the same up to this part of the squares of their lengths: VASP prints six decimals.
+_SAME_CELL = 1e-4
 _BE = ("is", "are")
 
 
@@ -211,7 +211,8 @@ class Density:
             ("Electrons", f"{self.n_electrons:.6f}"),
             ("Values", f"{self.total.min():.4g} to {self.total.max():.4g} e/Å³"),
         ]
-        return card(f"Density of {self.crystal.formula}", rows)
+        quantity = self.quantity.capitalize() if isinstance(self, ScalarField) else "Density"
+        return card(f"{quantity} of {self.crystal.formula}", rows)
 
     def view(self) -> Any:
         """Crystal, isosurfaces, slices and profiles in a notebook.
@@ -239,6 +240,98 @@ class Density:
         return self.channels["total"]
 
     @property
+    def spin_up(self) -> np.ndarray:
+        """The density of spin-up electrons, (nx, ny, nz) in e/Å^3: half of the total plus the magnetisation.
+
+        Half of the total without spin polarisation. Raises `DensityError` where spins are noncollinear.
+        """
+        return self.channel("spin_up")
+
+    @property
+    def spin_down(self) -> np.ndarray:
+        """The density of spin-down electrons, as `spin_up`."""
+        return self.channel("spin_down")
+
+    @property
+    def magnetization(self) -> np.ndarray:
+        """The magnetisation density in μB/Å^3: (nx, ny, nz), spin up minus spin down, or (3, nx, ny, nz), a vector in
+        Cartesian coordinates, where spins are noncollinear; zero without spin polarisation."""
+        if len(self.channels) == 4:
+            return np.stack([self.channels[f"magnetization_{axis}"] for axis in "xyz"])
+        return self.channels.get("magnetization", np.zeros(self.grid))
+
+    @property
+    def magnetization_norm(self) -> np.ndarray:
+        """The length of the magnetisation density, (nx, ny, nz) in μB/Å^3, never negative."""
+        return self.channel("magnetization_norm")
+
+    def channel(self, name: str) -> np.ndarray:
+        """One scalar field of the density.
+
+        Parameters
+        ----------
+        name : str
+            A key of `channels`, or spin_up, spin_down or magnetization_norm.
+
+        Returns
+        -------
+        np.ndarray
+            (nx, ny, nz) in e/Å^3 or μB/Å^3.
+
+        Raises
+        ------
+        DensityError
+            Where the density has no such field.
+        """
+        return fields.scalar(self.channels, name)
+
+    def only(self, name: str) -> Density:
+        """One scalar field as a value of its own, as `chgdb convert --channel` writes it.
+
+        Parameters
+        ----------
+        name : str
+            As for `channel`.
+
+        Returns
+        -------
+        Density
+            A `ScalarField`, unless it is the total density.
+
+        Raises
+        ------
+        DensityError
+            Where the density has no such field.
+        """
+        values, kept = self.channel(name), _without_augmentation(self.extras)
+        if name == "total" or isinstance(self, ScalarField):
+            if name == "total" and "total" in self.extras.get("after", {}):
+                kept["after"] = {"total": self.extras["after"]["total"]}
+            return replace(self, channels={"total": values}, extras=kept)
+        return ScalarField(self.crystal, {"total": values}, kept, fields.QUANTITIES[name])
+
+    def __add__(self, other: object) -> Density:
+        return combine([(1.0, self), (1.0, other)]) if isinstance(other, Density) else NotImplemented
+
+    def __radd__(self, other: object) -> Density:  # of sum(), which begins with 0
+        return self if isinstance(other, Real) and other == 0 else NotImplemented
+
+    def __sub__(self, other: object) -> Density:
+        return combine([(1.0, self), (-1.0, other)]) if isinstance(other, Density) else NotImplemented
+
+    def __neg__(self) -> Density:
+        return combine([(-1.0, self)])
+
+    def __mul__(self, factor: object) -> Density:
+        return combine([(float(factor), self)]) if isinstance(factor, Real) else NotImplemented
+
+    __rmul__ = __mul__
+    __array_ufunc__ = None  # numpy leaves `np.float64(2) * density` to the density
+
+    def __truediv__(self, divisor: object) -> Density:
+        return combine([(1.0 / float(divisor), self)]) if isinstance(divisor, Real) else NotImplemented
+
+    @property
     def grid(self) -> tuple[int, int, int]:
         """Grid points along each lattice vector."""
         nx, ny, nz = self.total.shape
@@ -254,8 +347,6 @@ class Density:
 
         `extras` are kept: they belong to the atoms, not to the grid.
         """
-        from .grids import resample
-
         return replace(self, channels={name: resample(values, grid) for name, values in self.channels.items()})
 
     def to_xarray(self) -> xarray.Dataset:
@@ -341,6 +432,113 @@ class Density:
         if comment:
             extras["comment"] = str(comment)
         return cls(crystal, channels, extras)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ScalarField(Density):
+    """Values on the grid of a crystal that are no total density of it: a difference, a spin density.
+
+    Everything that works on values takes one, as files, pictures and comparisons do. What needs a density (codecs,
+    predictions, estimates) refuses it.
+
+    Attributes
+    ----------
+    quantity : str
+        What the values are, such as "density difference"; one of `channels.QUANTITIES`.
+    """
+
+    quantity: str = fields.DIFFERENCE
+
+    def __repr__(self) -> str:
+        grid = "x".join(map(str, self.grid))
+        return f"<chgdb.ScalarField {self.crystal.formula}: {self.quantity}, {', '.join(self.channels)} on {grid}>"
+
+
+def check_density(density: Density, purpose: str) -> None:
+    """Raises `DensityError` for a `ScalarField`. purpose: what needs a density, as the end of a sentence."""
+    if isinstance(density, ScalarField):
+        raise DensityError(f"a {density.quantity} of {density.crystal.formula} is not the density of it: {purpose}")
+
+
+def combine(terms: Sequence[tuple[float, Density]]) -> Density:
+    """A linear combination of densities of one cell: `a - b`, `2 * a` and `sum(densities)` are short for it.
+
+    Parameters
+    ----------
+    terms : Sequence[tuple[float, Density]]
+        (weight, density). Where grids differ, all are interpolated to the finest along each axis, by Fourier series.
+        A density without spin counts as one whose magnetisation is zero.
+
+    Returns
+    -------
+    Density
+        A `ScalarField` where a weight is negative or a term is one. Its atoms are those of all terms with a positive
+        weight, each place once, the first term's first. Augmentation occupancies are left out.
+
+    Raises
+    ------
+    DensityError
+        Where cells differ, spins are collinear here and noncollinear there, or a weight is not a finite number.
+
+    Examples
+    --------
+    >>> crystal = Crystal(np.eye(3) * 4, [[0, 0, 0]], [14])
+    >>> flat = Density(crystal, {"total": np.full((4, 4, 4), 0.5)})
+    >>> float((3 * flat - flat).total.max())
+    1.0
+    """
+    if not terms:
+        raise DensityError("no densities to combine: give at least one")
+    first = terms[0][1]
+    for weight, density in terms:
+        if not np.isfinite(weight):
+            raise DensityError(f"a weight of {weight} is not a finite number")
+        _check_same_cell(first.crystal, density.crystal)
+    nx, ny, nz = (max(lengths) for lengths in zip(*(density.grid for _, density in terms), strict=True))
+    values = fields.linear([(weight, density.channels) for weight, density in terms], (nx, ny, nz))
+    crystal = first.crystal
+    for weight, density in terms:
+        if weight > 0:
+            crystal = density.crystal if terms[0][0] <= 0 and crystal is first.crystal else _joined(crystal, density)
+    extras = _without_augmentation(first.extras)
+    if crystal is not first.crystal:
+        extras = {key: value for key, value in extras.items() if key in ("comment", "line_end")}
+    quantities = {density.quantity if isinstance(density, ScalarField) else "" for _, density in terms}
+    signed = any(weight < 0 for weight, _ in terms)
+    if quantities == {""} and not signed:
+        return Density(crystal, values, extras)
+    same = quantities.pop() if len(quantities) == 1 else ""
+    return ScalarField(crystal, values, extras, same or (fields.DIFFERENCE if signed else fields.SUM))
+
+
+def _check_same_cell(a: Crystal, b: Crystal) -> None:
+    first, second = (crystal.cell @ crystal.cell.T for crystal in (a, b))  # metric tensors: the same after a rotation
+    scale = np.sqrt(np.outer(np.diag(first), np.diag(first)))
+    if np.abs((second - first) / scale).max() > _SAME_CELL:
+        lengths = [", ".join(f"{x:.4f}" for x in np.linalg.norm(crystal.cell, axis=1)) for crystal in (a, b)]
+        raise DensityError(
+            f"{a.formula} and {b.formula} have different cells (lattice vectors of {lengths[0]} and {lengths[1]} Å): "
+            "only densities of the same cell can be added or subtracted; compute both in one"
+        )
+
+
+def _joined(crystal: Crystal, density: Density) -> Crystal:
+    """The crystal with the atoms of another one that are at other places."""
+    other = density.crystal
+    if other == crystal or not len(other):
+        return crystal
+    apart = (other.positions[:, None] - crystal.positions[None] + 0.5) % 1.0 - 0.5
+    near = np.linalg.norm(apart @ crystal.cell, axis=-1) < CLOSE
+    new = ~(near & (other.numbers[:, None] == crystal.numbers[None])).any(axis=1)
+    if not new.any():
+        return crystal
+    positions = np.vstack([crystal.positions, other.positions[new]])
+    return Crystal(crystal.cell, positions, np.concatenate([crystal.numbers, other.numbers[new]]))
+
+
+def _without_augmentation(extras: Mapping[str, Any]) -> dict[str, Any]:
+    """Extras that still hold of other values for the same atoms."""
+    return {key: value for key, value in extras.items() if key not in ("after", "steps")}
 
 
 def _frozen(values: Any, dtype: type, name: str) -> np.ndarray:

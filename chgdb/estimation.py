@@ -12,7 +12,7 @@ import numpy as np
 from .densities import model as models
 from .densities.guess import guess
 from .densities.model import DensityModel, DensityModelError
-from .density import Crystal, Density
+from .density import Crystal, Density, check_density
 from .elements import SYMBOLS
 from .grids import spacing_grid
 
@@ -90,8 +90,8 @@ def estimate(
     Raises
     ------
     DensityError
-        (or a subclass) for a structure that has no density: no atoms, atoms on top of each other, partial
-        occupancy.
+        (or a subclass) for a `ScalarField`, and for a structure that has no density: no atoms, atoms on top of each
+        other, partial occupancy.
     DensityModelError
         For an element that the model does not know.
 
@@ -116,6 +116,7 @@ def as_crystal(structure: Any) -> Crystal:
     if isinstance(structure, Crystal):
         return structure
     if isinstance(structure, Density):
+        check_density(structure, "give its structure, the attribute crystal, to estimate a density for it")
         return structure.crystal
     if hasattr(structure, "get_scaled_positions"):
         from .formats.structures import from_ase

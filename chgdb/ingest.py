@@ -25,7 +25,7 @@ from . import __version__, atomic
 from .catalog import open_catalog
 from .checksums import crc32c, crc32c_of
 from .codecs import DEFAULT_TOLERANCE, encode, header
-from .density import Density
+from .density import Density, ScalarField
 from .errors import ChecksumError, ChgdbError, FormatError, RemoteError, StoreError
 from .formats import pack_extras, read, text_bytes
 from .formats.npz import parse_npz
@@ -136,6 +136,8 @@ class Encoder:
                 if task.searched and holds_no_density(source, data):
                     return NoDensity(task.source)
                 raise
+            if task.searched and isinstance(density, ScalarField):
+                return NoDensity(task.source)  # a difference beside the densities that it was made of
         else:
             density, given = self.load(task.source)
             checksum = crc32c_of(plane.tobytes() for plane in density.total)

@@ -152,9 +152,10 @@ def load(source: str, catalog: str | None, elements: str | None = None) -> Densi
 
 def remark(source: str, density: Density) -> None:
     """Say on standard error what cannot be right: programs write potentials under the name of a density."""
+    from chgdb.density import ScalarField
     from chgdb_cli.output import message
 
-    if not density.n_electrons > 0:
+    if not density.n_electrons > 0 and not isinstance(density, ScalarField):
         message(f"{source}: {density.n_electrons:.6g} electrons: the values are no total density")
 
 

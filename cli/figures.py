@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chgdb.channels import DIFFERENCE, QUANTITIES, SIGNED
+from chgdb.density import ScalarField
 from chgdb.errors import FormatError, require
 from chgdb.formats.streams import open_writer
 from chgdb.formulas import common_formula
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from chgdb import Density
+    from chgdb.profiles import Profile
 
 _EXTENT = 7.0  # Å: smaller cells are drawn repeated until the picture is about so wide
 _RESOLUTION = 0.04  # Å between points of the picture
@@ -41,12 +45,48 @@ def draw(
     if fraction is None:
         fraction = _through_an_atom(density, axis)
     slice_axes, profile_axes = figure.subplots(1, 2, width_ratios=(1.25, 1))
-    label = "ρ (e/Å³)" if channel == "total" else f"{channel.replace('_', ' ')} (μB/Å³)"
-    _draw_slice(slice_axes, density, axis, fraction % 1.0, channel, label)
-    _draw_profile(profile_axes, density, axis, fraction % 1.0, channel, label)
+    quantity, label = _quantity(density, channel)
+    density = replace(density, channels={"total": density.channel(channel)})
+    _draw_slice(slice_axes, density, axis, fraction % 1.0, quantity in SIGNED, label)
+    _draw_profile(profile_axes, density, axis, fraction % 1.0, quantity in SIGNED, label)
     formula = common_formula(density.crystal.formula)
     # Names of files and elements are text, also where they look like formulas of TeX.
     figure.suptitle(shown_text(f"{formula} ({title})" if title != formula else title), parse_math=False)
+    _save(figure, path, dpi)
+
+
+def _quantity(density: Density, channel: str) -> tuple[str, str]:
+    """(what a field is, what stands at its axis)."""
+    quantity = density.quantity if isinstance(density, ScalarField) else QUANTITIES[channel]
+    symbol = {QUANTITIES["total"]: "ρ", DIFFERENCE: "Δρ"}.get(quantity, quantity)
+    return quantity, f"{symbol} ({'μB' if 'magnetization' in quantity + channel else 'e'}/Å³)"
+
+
+def draw_profile(density: Density, found: Profile, path: str, *, channel: str, title: str, dpi: int = 160) -> None:
+    """Draw the average over planes, the macroscopic one where there is one, and the integral, along a lattice vector.
+
+    Raises `MissingExtraError` without matplotlib.
+    """
+    figures = require("matplotlib.figure", "plot", "chgdb profile")
+    figure = figures.Figure(figsize=(7, 5), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    length = float(np.linalg.norm(density.crystal.cell[found.axis]))
+    close = lambda values, step=0.0: np.append(values, values[0] + step)  # noqa: E731 - to the end of the cell
+    x = np.append(found.distance, length)
+    upper.plot(x, close(found.average), color="#31688e", label="average over planes")
+    if found.macroscopic is not None:
+        upper.plot(x, close(found.macroscopic), color="#b5367a", label=f"macroscopic, {found.window:g} Å")
+        upper.legend(fontsize=8)
+    upper.set_ylabel(_quantity(density, channel)[1])
+    whole = float(found.average.mean()) * density.crystal.volume
+    lower.plot(x, close(found.cumulative, whole), color="black", linewidth=1)
+    lower.set_ylabel("integral")
+    lower.set_xlabel(f"along {'abc'[found.axis]} (Å)")
+    for axes in (upper, lower):
+        axes.axhline(0, color="grey", linewidth=0.6)
+        axes.grid(alpha=0.3)
+    upper.set_xlim(0, length)
+    figure.suptitle(shown_text(f"{density.crystal.formula} ({title})"), parse_math=False)
     _save(figure, path, dpi)
 
 
@@ -120,20 +160,20 @@ def _plane_values(values: np.ndarray, axis: int, fraction: float) -> np.ndarray:
     return (1 - share) * lower + share * upper
 
 
-def _draw_slice(axes: Axes, density: Density, axis: int, fraction: float, channel: str, label: str) -> None:
+def _draw_slice(axes: Axes, density: Density, axis: int, fraction: float, signed: bool, label: str) -> None:
     """The plane of the two other lattice vectors, undistorted: the first along x, the second at its true angle."""
     first, second = (i for i in range(3) if i != axis)
     cell = density.crystal.cell
     lengths = np.linalg.norm(cell, axis=1)
     cosine = float(cell[first] @ cell[second] / (lengths[first] * lengths[second]))
     frame = np.array([[lengths[first], 0], lengths[second] * np.array([cosine, np.sqrt(1 - cosine**2)])])
-    plane = _plane_values(density.channels[channel], axis, fraction)
+    plane = _plane_values(density.total, axis, fraction)
     plane = _smooth(plane, tuple(int(np.ceil(lengths[i] / _RESOLUTION)) for i in (first, second)))
     repeats = [max(1, int(np.ceil(_EXTENT / lengths[i] - 0.3))) for i in (first, second)]
     plane = np.pad(np.tile(plane, repeats), ((0, 1), (0, 1)), mode="wrap")
     u, v = np.meshgrid(*(np.linspace(0, r, n) for r, n in zip(repeats, plane.shape, strict=True)), indexing="ij")
     x, y = u * frame[0, 0] + v * frame[1, 0], v * frame[1, 1]
-    low, high, colours = _range(plane, channel)
+    low, high, colours = _range(plane, signed)
     mesh = axes.pcolormesh(x, y, plane, cmap=colours, vmin=low, vmax=high, shading="gouraud", rasterized=True)
     axes.contour(x, y, plane, levels=np.linspace(low, high, 12)[1:-1], colors="white", linewidths=0.4, alpha=0.5)
     beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
@@ -148,9 +188,9 @@ def _draw_slice(axes: Axes, density: Density, axis: int, fraction: float, channe
     axes.set_title(f"slice at {'abc'[axis]} = {fraction:.3f}", fontsize="medium")
 
 
-def _range(plane: np.ndarray, channel: str) -> tuple[float, float, str]:
-    """Colour limits and map: from zero for a density, symmetric about it for a magnetisation."""
-    if channel != "total":
+def _range(plane: np.ndarray, signed: bool) -> tuple[float, float, str]:
+    """Colour limits and map: from zero for a density, symmetric about it for a magnetisation or a difference."""
+    if signed:
         most = float(np.abs(plane).max()) or 1.0
         return -most, most, "RdBu_r"
     # All-electron cores are a thousand times denser than bonds: the colours stop short of them.
@@ -180,14 +220,14 @@ def _mark_atoms(
                 axes.annotate(shown_text(symbol), (x, y), ha="center", va="center", fontsize=6.5, parse_math=False)
 
 
-def _draw_profile(axes: Axes, density: Density, axis: int, fraction: float, channel: str, label: str) -> None:
+def _draw_profile(axes: Axes, density: Density, axis: int, fraction: float, signed: bool, label: str) -> None:
     """Average over the planes of the two other lattice vectors, along the third; atoms as ticks on top."""
     others = tuple(i for i in range(3) if i != axis)
-    average = density.channels[channel].mean(axis=others)
+    average = density.total.mean(axis=others)
     length = float(np.linalg.norm(density.crystal.cell[axis]))
     average = _smooth(average, (int(np.ceil(length / _RESOLUTION)),))
     axes.plot(np.linspace(0, length, len(average) + 1), np.append(average, average[0]), color="#31688e")
-    if channel == "total":
+    if not signed:
         axes.set_ylim(bottom=min(0.0, 1.1 * float(average.min())))
     else:
         axes.axhline(0, color="grey", linewidth=0.6)

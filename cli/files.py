@@ -42,6 +42,7 @@ Examples:
   chgdb convert mp-149.json.gz CHGCAR              the Materials Project's JSON
   chgdb convert CHGCAR.gz CHGCAR_fine --spacing 0.05
   chgdb convert CHGCAR spin.cube --channel magnetization
+  chgdb convert CHGCAR CHGCAR_up --channel spin_up
   chgdb convert https://example.org/CHGCAR.gz Si.cube
   chgdb convert old/CHGCAR CHGCAR --elements Na,Cl VASP 4 files do not name their elements""",
     )(convert)
@@ -69,7 +70,11 @@ def convert(
     ] = None,
     channel: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Of a cube, which holds one field: magnetization, ... [default: total]"),
+        typer.Option(
+            metavar="NAME",
+            help="One field alone: total, spin_up, spin_down, magnetization or magnetization_x, _y, _z, _norm. "
+            "[default: all that the format holds]",
+        ),
     ] = None,
     elements: ElementsOption = None,
     force: ForceOption = False,
@@ -78,6 +83,7 @@ def convert(
 
     Names ending in .gz, .bz2, .xz or .zst are compressed.
     """
+    from chgdb.density import ScalarField
     from chgdb.formats import left_out, read, write
 
     points = check_resampling(grid, spacing)
@@ -88,19 +94,20 @@ def convert(
     points = target_grid(density.crystal.cell, points, spacing)
     if points is not None:
         density = density.resample(points)
+    if channel is not None:
+        density = density.only(channel)
     missing = left_out(target, density, format=output_format)
-    write(target, density, format=output_format, channel=channel)
+    write(target, density, format=output_format)
     written = [channel] if channel else [name for name in density.channels if name not in missing]
-    if missing and not channel:
+    if missing:
         message(
             f"{target}: without {', '.join(missing)}, as a cube holds one field; --channel {missing[0]} writes that "
             "to a cube of its own"
         )
-    values = density.channels[written[0]]
-    integral = float(values.mean(dtype=float)) * density.crystal.volume
+    quantity = density.quantity if isinstance(density, ScalarField) else ""
     show(
         f"{target}: {common_formula(density.crystal.formula)}, {', '.join(written)}, grid {grid_text(density.grid)}, "
-        f"{integral:.6f} {'electrons' if written[0] == 'total' else 'μB'}"
+        f"{density.n_electrons + 0.0:.6f} {'μB' if 'magnetization' in quantity else 'electrons'}"
     )
 
 

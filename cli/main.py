@@ -17,6 +17,7 @@ import typer
 
 from chgdb.urls import without_secrets
 from chgdb_cli import (
+    combine,
     curation,
     encode,
     estimate,
@@ -26,6 +27,7 @@ from chgdb_cli import (
     output,
     plot,
     predict,
+    profile,
     remote,
     stores,
     train,
@@ -41,8 +43,12 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for group in (fetch, encode, estimate, predict, lookup, stores, curation, remote, files, plot, train, web):
+# fmt: off
+for group in (
+    fetch, encode, estimate, predict, lookup, stores, curation, remote, files, combine, profile, plot, train, web,
+):
     group.register(app)
+# fmt: on
 
 
 def _print_version(wanted: bool) -> None:

@@ -42,7 +42,10 @@ def plot(
     at: Annotated[
         float | None, typer.Option(metavar="FRACTION", help="Where the slice lies along it. [default: through an atom]")
     ] = None,
-    channel: Annotated[str, typer.Option(help="total, magnetization or magnetization_x, _y, _z.")] = "total",
+    channel: Annotated[
+        str,
+        typer.Option(help="total, spin_up, spin_down, magnetization, or magnetization_x, _y, _z, _norm."),
+    ] = "total",
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="PATH", help="Picture; its suffix tells the format.")
     ] = None,
@@ -56,6 +59,7 @@ def plot(
 
     Needs matplotlib: pip install 'chgdb[plot]'.
     """
+    from chgdb.channels import available
     from chgdb_cli.figures import draw, draw_training
 
     if at is not None and not math.isfinite(at):
@@ -67,8 +71,9 @@ def plot(
         show(path)
         return
     density = load(source, catalog, elements)
-    if channel not in density.channels:
-        raise typer.BadParameter(f"{source} has {', '.join(density.channels)}", param_hint="--channel")
+    names = available(density.channels)
+    if channel not in names:
+        raise typer.BadParameter(f"{source} has {', '.join(names)}", param_hint="--channel")
     draw(density, path, axis="abc".index(axis.value), fraction=at, channel=channel, title=file_name(source))
     show(path)
 
@@ -80,6 +85,6 @@ def _name(source: str) -> str:
     ('mp-149.png', 'CHGCAR.png', 'NaCl.png')
     """
     name = file_name(source)
-    for suffix in (".gz", ".bz2", ".xz", ".zst", ".cube", ".npz", ".json", ".jsonl", ".vasp"):
+    for suffix in (".gz", ".bz2", ".xz", ".zst", ".cube", ".npz", ".json", ".jsonl", ".vasp", ".CHGCAR"):
         name = name.removesuffix(suffix)
     return name + ".png"

@@ -20,11 +20,12 @@ PACKAGES = {"chgdb": ROOT / "chgdb", "chgdb_catalog": ROOT / "catalog", "chgdb_c
 LAYERS = """
 chgdb chgdb_catalog chgdb.text chgdb.urls chgdb.errors chgdb.limits chgdb.checksums chgdb.cards
 chgdb.elements chgdb.formulas chgdb.grids chgdb.fortran chgdb.augmentation chgdb.plugins chgdb.targets chgdb.splits
+chgdb.channels
 chgdb.parallel chgdb.atomic
 chgdb.remote.transport chgdb.remote.proxies
 chgdb.remote.http chgdb.remote.fsspec chgdb.remote.obstore chgdb.remote.connect
 chgdb.density
-chgdb.symmetry chgdb.comparison chgdb.promolecule
+chgdb.symmetry chgdb.comparison chgdb.promolecule chgdb.profiles
 chgdb.formats
 chgdb.codecs
 chgdb.store

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..comparison import Quality, measure
-from ..density import Crystal, Density
+from ..density import Crystal, Density, check_density
 from ..errors import CodecError
 from ..grids import check_memory
 from ..limits import most_values
@@ -89,10 +89,13 @@ def encode(
 
     Raises
     ------
+    DensityError
+        For a `ScalarField`: records are of total densities.
     CodecError
         Where the tolerance is not a number from 0 to 1, the codec does not exist, or the decoded values miss the
         tolerance.
     """
+    check_density(density, "a store holds total densities; pack those that it was made of")
     if not 0 <= tolerance < 1:
         raise CodecError(f"tolerance {tolerance!r} is not a fraction from 0 to 1; 1e-4 means 0.01 %")
     largest = max(float(max(values.max(), -values.min())) for values in density.channels.values())

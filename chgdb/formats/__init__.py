@@ -27,6 +27,7 @@ from .chgcar import text_bytes
 from .content import by_signature, what_it_is
 from .extras import pack_extras, unpack_extras
 from .names import cannot_be_written, has_suffix, matching
+from .quantities import as_labelled, labelled
 from .streams import Reader, bare_name, open_reader, open_writer
 
 __all__ = [
@@ -75,6 +76,7 @@ def read(
     Returns
     -------
     Density
+        A `ScalarField` where the file's comment says that it is one, as `write` has written it.
 
     Raises
     ------
@@ -86,7 +88,7 @@ def read(
     >>> density = read("CHGCAR.gz")                   # doctest: +SKIP
     """
     with open_reader(path, data) as reader:
-        return _reading(reader, bare_name(path), format).read(reader, elements=elements)
+        return as_labelled(_reading(reader, bare_name(path), format).read(reader, elements=elements))
 
 
 def _reading(reader: Reader, name: str, format: str | None) -> ModuleType:
@@ -178,7 +180,7 @@ def write(
             raise FormatError(f"{os.fspath(path)}: there is no channel {channel!r}; {', '.join(density.channels)}")
         options["channel"] = channel
     with open_writer(path) as stream:
-        module.write(stream, density, **options)
+        module.write(stream, labelled(density), **options)
 
 
 def left_out(path: str | os.PathLike[str], density: Density, *, format: str | None = None) -> list[str]:

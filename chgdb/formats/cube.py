@@ -18,11 +18,11 @@ from typing import IO
 
 import numpy as np
 
-from ..density import Crystal, Density
+from ..density import Crystal, Density, ScalarField
 from ..errors import DensityError
 from ..fortran import fields, parse_number
 from .numbers import FIELD, check_lengths, put_numbers, read_values
-from .quantities import is_per_angstrom, quantity_of, quantity_of_name
+from .quantities import is_per_angstrom, our_quantity, quantity_of, quantity_of_name
 from .streams import Reader, bare_name, text_to_bytes
 
 NAMES = ("*.cube", "*.cub", "*.CUBE", "*.CUB")
@@ -112,6 +112,8 @@ def _row(reader: Reader, expected: str, reals: int) -> tuple[int, list[float]]:
 
 def _quantity(reader: Reader, lines: list[str]) -> str | None:
     """As `quantities.quantity_of`, the file's name included. Raises `FormatError` where it is no total density."""
+    if our_quantity(lines[0]) is not None:
+        return our_quantity(lines[0])
     found, where = quantity_of(lines), f"by its comment {max(reversed(lines), key=_tells)!r}"
     if found is None:
         found, where = quantity_of_name(bare_name(reader.name), lines), "by its name"
@@ -149,6 +151,8 @@ def write(stream: IO[bytes], density: Density, channel: str = "total") -> None:
     crystal = density.crystal
     comment = str(density.extras.get("comment", "")).splitlines() or [""]
     what = "Total electronic charge density, e/bohr^3"
+    if isinstance(density, ScalarField):
+        what = f"{density.quantity.capitalize()}, per bohr^3"
     if channel != "total":
         what = f"{channel.replace('_', ' ').replace('magnetization', 'Magnetization density')}, mu_B/bohr^3"
     lines = [comment[0].strip() or crystal.formula, f"{what}; z fastest"]

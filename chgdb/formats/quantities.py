@@ -7,7 +7,11 @@ functions. The numbers alone do not tell. What says nothing is taken for the tot
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
+
+from ..channels import DIFFERENCE, QUANTITIES, SUM
+from ..density import Density, ScalarField
 
 _LONGEST = 200  # characters of a comment that are looked at
 #: Quantity -> what programs call it, as regular expressions of whole words; underscores are blanks. See `quantity_of`.
@@ -137,6 +141,36 @@ def _patterns() -> list[tuple[str, re.Pattern[str]]]:
     """Quantity, "" for a total density, and what it is called: made at the first cube, as it takes a moment."""
     others = [(what, _WORD.format("|".join(names))) for what, names in _OTHERS.items()]
     return [(what, re.compile(pattern, re.IGNORECASE)) for what, pattern in [*others, ("", _TOTAL)]]
+
+
+#: How a comment begins that `labelled` has written, in lower case -> the quantity.
+_OURS = {f"{quantity}:": quantity for quantity in (DIFFERENCE, SUM, *QUANTITIES.values()) if "total" not in quantity}
+
+
+def our_quantity(comment: str) -> str | None:
+    """The quantity of a `ScalarField` that the comment of a file of ours names; None for all other comments.
+
+    >>> our_quantity("density difference: AB - A - B"), our_quantity("density difference of AB")
+    ('density difference', None)
+    """
+    return next((quantity for start, quantity in _OURS.items() if comment.lower().startswith(start)), None)
+
+
+def labelled(density: Density) -> Density:
+    """A density whose comment says, in a file, what its values are where they are no total density."""
+    comment = str(density.extras.get("comment", ""))
+    if not isinstance(density, ScalarField) or our_quantity(comment) == density.quantity:
+        return density
+    named = f"{density.quantity}: {comment.strip() or density.crystal.formula}"
+    return replace(density, extras={**density.extras, "comment": named})
+
+
+def as_labelled(density: Density) -> Density:
+    """The `ScalarField` of a file whose comment says that it holds one; any other density as it is."""
+    quantity = our_quantity(str(density.extras.get("comment", "")))
+    if quantity is None or isinstance(density, ScalarField):
+        return density
+    return ScalarField(density.crystal, density.channels, density.extras, quantity)
 
 
 def quantity_of(comments: list[str]) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..density import Crystal, Density
+from ..density import Crystal, Density, check_density
 from ..elements import SYMBOLS
 from ..errors import DensityError
 
@@ -73,11 +73,12 @@ def check_atoms(crystal: Crystal) -> None:
 
 
 def check_units(density: Density) -> None:
-    """Raises `DensityError` where the total is far from any electron count that the atoms could have.
+    """Raises `DensityError` for a `ScalarField`, and for a total far from any electron count that the atoms could have.
 
     Between a third of the fewest valence electrons of any usual potential and all electrons with a fifth to spare:
     a CHGCAR whose values were not multiplied by the volume, or a density per Bohr^3, is far outside.
     """
+    check_density(density, "properties are predicted from a total density")
     check_atoms(density.crystal)
     numbers = density.crystal.numbers
     fewest, most = sum(_fewest_valence(int(z)) for z in numbers), int(numbers.sum())
