@@ -82,6 +82,11 @@ class Crystal:
         for name, value in (("cell", cell), ("positions", positions), ("numbers", numbers)):
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        lengths = " x ".join(f"{length:.3f}" for length in np.linalg.norm(self.cell, axis=1))
+        atoms = f"{len(self)} atom" + "s" * (len(self) != 1)
+        return f"<chgdb.Crystal {self.formula}: {atoms}, lattice vectors of {lengths} Å>"
+
     def __len__(self) -> int:
         return int(self.numbers.size)
 

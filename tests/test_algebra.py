@@ -179,3 +179,10 @@ def test_what_needs_a_density_refuses_the_others(tmp_path: Path) -> None:
     named = chgdb.build(tmp_path / "b.zarr", [tmp_path / "field.CHGCAR"], workers=1)
     assert named.added == ()
     assert "spin-up density" in named.refused[0][1]
+
+
+def test_a_crystal_is_said_in_one_line() -> None:
+    assert repr(QUARTZ.crystal) == "<chgdb.Crystal SiO2: 9 atoms, lattice vectors of 4.910 x 4.910 x 5.400 Å>"
+    alone = Crystal(np.diag([2.0, 3.0, 4.5]), [[0, 0, 0]], [26])
+    assert repr(alone) == "<chgdb.Crystal Fe: 1 atom, lattice vectors of 2.000 x 3.000 x 4.500 Å>"
+    assert "0 atoms" in repr(Crystal(alone.cell, [], []))
