@@ -127,7 +127,7 @@ def _text(terms: Sequence[tuple[float, str]]) -> str:
     >>> _text([(1.0, "runs/AB.CHGCAR"), (-0.5, "mp-149")])
     'AB.CHGCAR - 0.5 x mp-149'
     """
-    parts = []
+    parts: list[str] = []
     for weight, source in terms:
         sign = "-" if weight < 0 else "+" if parts else ""
         factor = "" if abs(weight) == 1 else f"{abs(weight):g} x "

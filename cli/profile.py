@@ -195,7 +195,7 @@ def spheres(
         raise typer.BadParameter(f"no radius is given for {missing}", param_hint="--radius")
     each = [sizes[symbol] if isinstance(sizes, dict) else sizes for symbol in symbols]
     places = centres or density.crystal.positions.tolist()
-    found = in_spheres(density, each, places, channel=channel) if places else []
+    found: Sequence[float] = list(in_spheres(density, each, places, channel=channel)) if places else []
     columns: dict[str, Sequence[Any]] = {
         "atom": list(range(1, len(each) + 1)),
         "element": symbols,
