@@ -93,13 +93,16 @@ def test_an_interrupt_is_130(runs: Path, tmp_path: Path) -> None:
         command, cwd=tmp_path, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    for _ in range(3000):  # not a minute of the clock, which may stand still for this process alone
-        if (tmp_path / ".many.zarr.journal").exists():
-            break
-        time.sleep(0.02)
-    assert (tmp_path / ".many.zarr.journal").exists()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        for _ in range(15000):  # not minutes of the clock, which may stand still for this process alone
+            if (tmp_path / ".many.zarr.journal").exists():
+                break
+            time.sleep(0.02)
+        assert (tmp_path / ".many.zarr.journal").exists()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert errors == "chgdb: interrupted\n"
 
