@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -34,7 +34,7 @@ SIGNED = {DIFFERENCE, SUM, *(what for name, what in QUANTITIES.items() if name.s
 }
 
 
-def available(channels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+def available(channels: Collection[str]) -> tuple[str, ...]:
     """Names that `scalar` knows for these channels."""
     derived = {1: ("spin_up", "spin_down"), 2: ("spin_up", "spin_down", "magnetization_norm")}
     return (*channels, *derived.get(len(channels), ("magnetization_norm",)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,12 +15,68 @@ if TYPE_CHECKING:
     from chgdb import Catalog, Crystal, Density
 
 
-def complete_id(incomplete: str) -> Iterable[str]:
+def complete_id(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     """Ids of the catalog, for the completion of a shell."""
+    return _beginning(incomplete, lambda catalog: catalog.ids, ctx)
+
+
+def complete_criterion(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Columns that --where can ask for, as far as the colon."""
+
+    def columns(catalog: Catalog) -> Iterable[str]:
+        from chgdb.record import INTERNAL_COLUMNS
+
+        arrays = catalog.store.arrays
+        return [f"{n}:" for n in catalog.columns if len(arrays[n].shape) == 1 and n not in INTERNAL_COLUMNS]
+
+    return _beginning(incomplete, columns, ctx)
+
+
+def complete_prediction(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Properties that --predicted can ask for, as far as the colon."""
+    from chgdb.predicted import View
+
+    return _beginning(incomplete, lambda catalog: [f"{n}:" for n in View(catalog, "properties").targets], ctx)
+
+
+def complete_channel(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Channels of the material that the command line names; all that there can be where it names a file."""
+    from chgdb.channels import QUANTITIES, available
+
+    source = _first(ctx, "source")
+    if source is not None and not os.path.lexists(source):
+        return _beginning(incomplete, lambda catalog: available(catalog[source].channels), ctx)
+    return [name for name in QUANTITIES if name.startswith(incomplete)]
+
+
+def complete_catalog(incomplete: str) -> Iterable[str]:
+    """Installed catalogs, and stores and folders that a path leads to."""
+    import glob
+
+    from chgdb.plugins import offered
+
+    paths = sorted(glob.glob(glob.escape(incomplete) + "*"))
+    stores = [path for path in paths if path.endswith(".zip") or os.path.isfile(os.path.join(path, "zarr.json"))]
+    folders = [path + os.sep for path in paths if os.path.isdir(path) and path not in stores]
+    return [*(name for name in offered("chgdb.catalogs") if name.startswith(incomplete)), *stores, *folders]
+
+
+def _first(ctx: typer.Context, name: str) -> str | None:
+    """First argument of a command, if it is called so. Where an option still lacks its value, click has left arguments
+    where they are."""
+    arguments = [parameter.name for parameter in ctx.command.params if parameter.param_type_name == "argument"]
+    if arguments[:1] != [name]:
+        return None
+    return ctx.params.get(name) or next(iter(ctx.args), None)
+
+
+def _beginning(incomplete: str, words: Callable[[Catalog], Iterable[str]], ctx: typer.Context) -> list[str]:
+    """Words of the catalog that the command line names so far which begin as what is typed."""
     from chgdb.errors import ChgdbError
 
+    named = ctx.params.get("catalog") or _first(ctx, "store") or os.environ.get("CHGDB_CATALOG")
     try:
-        return [i for i in open_store(os.environ.get("CHGDB_CATALOG")).ids if i.startswith(incomplete)]
+        return [word for word in words(open_store(named)) if word.startswith(incomplete)]
     except ChgdbError:
         return []  # a shell has nowhere to show an error while a line is typed
 
@@ -31,6 +87,7 @@ CatalogOption = Annotated[
         "--catalog",
         metavar="STORE",
         envvar="CHGDB_CATALOG",
+        autocompletion=complete_catalog,
         help="Folder, .zip, URL or installed name of a store. [default: the embedded catalog]",
     ),
 ]

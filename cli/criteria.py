@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chgdb_cli.arguments import complete_criterion, complete_prediction
+
 if TYPE_CHECKING:
     from chgdb import Catalog
 
@@ -21,13 +23,17 @@ SpaceGroupOption = Annotated[
 WhereOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--where", metavar="COLUMN:RANGE", help="Such as band_gap:1..3, volume:..50, code:GPAW; may be repeated."
+        "--where",
+        autocompletion=complete_criterion,
+        metavar="COLUMN:RANGE",
+        help="Such as band_gap:1..3, volume:..50, code:GPAW; may be repeated.",
     ),
 ]
 PredictedOption = Annotated[
     list[str] | None,
     typer.Option(
         "--predicted",
+        autocompletion=complete_prediction,
         metavar="PROPERTY:RANGE",
         help="Such as bulk_modulus:200.., in what a model predicts; may be repeated.",
     ),

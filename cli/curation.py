@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chgdb_cli.arguments import ForceOption, JsonOption, QuietOption, open_store
+from chgdb_cli.arguments import ForceOption, JsonOption, QuietOption, complete_id, open_store
 from chgdb_cli.criteria import (
     Criteria,
     FormulaOption,
@@ -109,7 +109,9 @@ def merge(
 def subset(
     store: Annotated[str, typer.Argument(metavar="STORE", help="Folder, .zip, URL or name of the store.")],
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Folder of the new store.")],
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Material ids.")] = None,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="Material ids.", autocompletion=complete_id)
+    ] = None,
     elements: OccurOption = None,
     only: OnlyOption = None,
     formula: FormulaOption = None,
@@ -139,7 +141,7 @@ def extracted(catalog: Catalog, ids: list[str], out: str, force: bool) -> dict[s
 
 def remove(
     store: _Store,
-    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Material ids.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Material ids.", autocompletion=complete_id)],
     as_json: JsonOption = False,
 ) -> None:
     """Take materials out of a store. The others, their latents and predictions stay as they are."""
@@ -151,7 +153,7 @@ def remove(
 
 def rename(
     store: _Store,
-    old: Annotated[str, typer.Argument(metavar="OLD", help="Id of a material.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="Id of a material.", autocompletion=complete_id)],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Its id from now on.")],
     as_json: JsonOption = False,
 ) -> None:

@@ -165,8 +165,18 @@ def _exit_code(arguments: list[str] | None = None) -> int:
         # Where the interrupt came while `exec` ran a text (dataclasses do, when imported), `python -m` would die of the
         # signal after all, whatever the exit code; the next text makes it forget.
         exec("")
-        message("chgdb: interrupted")
+        message(f"chgdb: interrupted{_advice(sys.argv[1:] if arguments is None else arguments)}")
     return result if isinstance(result, int) else 0
+
+
+#: Commands that keep what they have done when they are interrupted.
+_GO_ON = ("build", "fetch", "publish", "pull")
+
+
+def _advice(arguments: list[str]) -> str:
+    """What to do after an interrupt, by the command."""
+    command = next((argument for argument in arguments if not argument.startswith("-")), "")
+    return ": run it again to go on" if command in _GO_ON else ""
 
 
 def _gone() -> int:

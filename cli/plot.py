@@ -10,7 +10,15 @@ from typing import Annotated
 import typer
 
 from chgdb.urls import file_name
-from chgdb_cli.arguments import CatalogOption, ElementsOption, ForceOption, check_free, complete_id, load
+from chgdb_cli.arguments import (
+    CatalogOption,
+    ElementsOption,
+    ForceOption,
+    check_free,
+    complete_channel,
+    complete_id,
+    load,
+)
 from chgdb_cli.output import show
 
 
@@ -44,7 +52,10 @@ def plot(
     ] = None,
     channel: Annotated[
         str,
-        typer.Option(help="total, spin_up, spin_down, magnetization, or magnetization_x, _y, _z, _norm."),
+        typer.Option(
+            autocompletion=complete_channel,
+            help="total, spin_up, spin_down, magnetization, or magnetization_x, _y, _z, _norm.",
+        ),
     ] = "total",
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="PATH", help="Picture; its suffix tells the format.")

@@ -104,7 +104,7 @@ def test_an_interrupt_is_130(runs: Path, tmp_path: Path) -> None:
     finally:
         process.kill()
     assert process.returncode == 130
-    assert errors == "chgdb: interrupted\n"
+    assert errors == "chgdb: interrupted: run it again to go on\n"
 
 
 def test_an_interrupt_is_130_wherever_it_comes(tmp_path: Path) -> None:
@@ -120,9 +120,23 @@ def test_an_interrupt_is_130_wherever_it_comes(tmp_path: Path) -> None:
     assert done.stderr == "chgdb: interrupted\n"
 
 
-def test_completion_knows_commands_and_ids(program: Program) -> None:
+def test_completion_knows_commands_ids_columns_and_stores(program: Program, store: str, tmp_path: Path) -> None:
     """As bash asks for it."""
-    for words, expected in (("chgdb fe", ["fetch"]), ("chgdb fetch s", ["salt", "si"])):
+    (tmp_path / "new.zarr").symlink_to(store)
+    for words, expected in (
+        ("chgdb fe", ["fetch"]),
+        ("chgdb fetch s", ["salt", "si"]),
+        ("chgdb search --where ba", ["band_gap:"]),
+        ("chgdb search --catalog new.zarr --where ce", []),  # several values a material
+        ("chgdb remove new.zarr i", ["iron"]),
+        ("chgdb subset new.zarr --where not", ["note:"]),
+        ("chgdb search --catalog new.zarr --where vol", ["volume:"]),
+        ("chgdb search --catalog ne", ["new.zarr"]),
+        ("chgdb search --catalog em", ["embedded"]),
+        ("chgdb plot iron --channel spin", ["spin_up", "spin_down"]),
+        ("chgdb plot si --channel m", []),
+        ("chgdb search --catalog none.zarr --where ba", []),
+    ):
         asked = {"_CHGDB_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
         assert program(env=asked).stdout.split() == expected
 
