@@ -197,8 +197,8 @@ def _with_atoms(model: DensityModel, sources: Sequence[str], quiet: bool) -> tup
     prior, valence = fit_atoms(model, densities)
     electrons = ", ".join(f"{SYMBOLS[z]} {n:g}" for z, n in valence.items())
     note = f"atoms of {len(densities)} densities: valence {electrons}"
-    if open_sums := list(unsettled(valence)):
-        note += f"; of {', '.join(open_sums)} only the sum is known: add densities that tell them apart"
+    if open_sums := unsettled(densities):
+        note += f"; of {', '.join(open_sums)} only sums are known, and the usual numbers were taken"
     return model.with_atoms(prior, valence), note
 
 

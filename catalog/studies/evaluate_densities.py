@@ -4,6 +4,7 @@
     python catalog/studies/evaluate_densities.py targets    difference against total density, same network and steps
     python catalog/studies/evaluate_densities.py size       time and memory of a large cell
     python catalog/studies/evaluate_densities.py prior      bytes of records with the difference taken off
+    python catalog/studies/evaluate_densities.py setups     atoms of GPAW's second setups, on crystals not fitted
     python catalog/studies/evaluate_densities.py potentials ../shared/vasp    atoms of VASP's potentials
         -> docs/science/data/densities.json    every number
         -> docs/science/densities.md           its tables, between their markers
@@ -44,6 +45,7 @@ from chgdb.formats import read
 from chgdb.promolecule import superposition
 from chgdb.samples import parts
 from chgdb_catalog.batches import write_atomically
+from chgdb_catalog.studies.potentials import load as second_setups
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "science"
 DATA, PAGE, LATENTS = DOCS / "data" / "densities.json", DOCS / "densities.md", DOCS / "data" / "latents-catalog.json"
@@ -297,6 +299,36 @@ def potentials(folder: Annotated[Path, typer.Argument(help="With VASP's NAME.CHG
 
 
 @app.command()
+def setups(folds: Annotated[int, typer.Option(min=2, help="Parts, each tried with atoms of the others.")] = 5) -> None:
+    """Atoms fitted to densities with GPAW's second setups, tried on crystals that were not fitted."""
+    model, found = load(), list(second_setups().items())
+    order = np.random.default_rng(0).permutation(len(found))
+    rows, skipped = [], 0
+    for fold in range(folds):
+        tried = [found[k] for k in order[fold::folds]]
+        others = [density for k, (_, density) in enumerate(found) if k not in set(order[fold::folds].tolist())]
+        own = model.with_atoms(*fit_atoms(model, others))
+        for material_id, density in tried:
+            if not set(density.crystal.numbers.tolist()) <= set(own.known.tolist()):
+                skipped += 1
+                continue
+            scale = float(np.abs(density.total).sum())
+            as_is, guessed = (guess(m, density.crystal, density.grid).total for m in (model, own))
+            alone = superposition(own.prior, density.crystal, density.grid) + guessed.mean()
+            rows.append({
+                "id": material_id, "formula": density.crystal.formula,
+                "electrons": [density.n_electrons, own.electrons(density.crystal)],
+                **{name: 100 * float(np.abs(other - density.total).sum()) / scale
+                   for name, other in (("as_is", as_is), ("atoms_alone", alone), ("estimate", guessed))},
+            })  # fmt: skip
+    exact = [abs(a - b) < 1e-3 * a for a, b in (row["electrons"] for row in rows)]
+    facts: dict[str, Any] = {"rows": rows, "skipped": skipped, "electrons_right": float(np.mean(exact))}
+    for name in ("as_is", "atoms_alone", "estimate"):
+        facts[name] = summary([row[name] / 100 for row in rows])
+    record({"setups": facts})
+
+
+@app.command()
 def tables() -> None:
     """Write the tables again from the numbers that there are."""
     record({})
@@ -397,6 +429,17 @@ def _size_table(data: dict[str, Any]) -> str:
     return f"{s['atoms']} atoms on a grid of {s['grid']}³: {s['cpu_s']:.0f} s of one core, {memory}."
 
 
+def _setups_table(data: dict[str, Any]) -> str:
+    s = data["setups"]
+    lines = ["| density | mean | median | 95 % |", "| --- | ---: | ---: | ---: |"]
+    for name, title in (("as_is", "estimate with the catalog's atoms"), ("atoms_alone", "own atoms alone"),
+                        ("estimate", "estimate with own atoms")):  # fmt: skip
+        lines.append(f"| {title} | {s[name]['mean']:.2f} | {s[name]['median']:.2f} | {s[name]['p95']:.2f} |")
+    right = f"the electron count is right for {100 * s['electrons_right']:.0f} % of them"
+    lines += ["", f"{len(s['rows'])} crystals, none with atoms that were fitted to it; {right}."]
+    return "\n".join(lines)
+
+
 def _prior_table(data: dict[str, Any]) -> str:
     found = data["prior"]
     lines = ["| tolerance | bytes, atoms alone | bytes, estimate | ratio |", "| --- | ---: | ---: | ---: |"]
@@ -422,7 +465,7 @@ def _potentials_table(data: dict[str, Any]) -> str:
 
 _TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "test": _test_table, "targets": _targets_table, "size": _size_table, "potentials": _potentials_table,
-    "prior": _prior_table, "members": _members_table,
+    "prior": _prior_table, "members": _members_table, "setups": _setups_table,
 }  # fmt: skip
 
 

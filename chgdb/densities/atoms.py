@@ -6,8 +6,8 @@ differences stay, and the form factors are corrected by what is left of the user
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import product
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from .model import DensityModel, DensityModelError
 from .samples import beyond, sum_of
 
 _WHOLE = 1e-3  # how near to a whole number an electron count must be, in parts of it
-_MOST_CHOICES = 1 << 16
+_MOST_TRIES = 100_000
 
 
 def fit_atoms(model: DensityModel, densities: Sequence[Density]) -> tuple[Prior, dict[int, float]]:
@@ -50,20 +50,52 @@ def valence(model: DensityModel, densities: Sequence[Density]) -> dict[int, floa
     amounts = np.array([[np.count_nonzero(d.crystal.numbers == z) for z in numbers] for d in densities], float)
     counts = np.array([d.n_electrons for d in densities])
     own = np.array([model.valence[z] for z in numbers])
-    choices = [_choices(z, v) for z, v in zip(numbers, own, strict=True)]
-    best: tuple[float, Sequence[float]] | None = None
-    if np.prod([float(len(c)) for c in choices]) <= _MOST_CHOICES:
-        for chosen in product(*choices):
-            if (np.abs(amounts @ chosen - counts) <= _WHOLE * counts).all():
-                distance = float(np.abs(np.array(chosen) - own).sum())
-                if best is None or distance < best[0]:
-                    best = distance, chosen
-    if best is None:
+    choices = [sorted(_choices(z, n), key=partial(_apart, n)) for z, n in zip(numbers, own, strict=True)]
+    # Where d shells of two elements come into question (Ga and As), it is that of the earlier group, the shallower one.
+    first = np.argsort(-tables()["Column"][numbers], kind="stable")
+    found = _consistent(amounts[:, first], counts, [choices[k] for k in first])
+    if found is not None:
+        found = found[np.argsort(first)]
+    if found is None:
         change, _, rank, _ = np.linalg.lstsq(amounts, counts - amounts @ own, rcond=None)
         found = own + change
         _check(numbers, found, np.abs(amounts @ found - counts).max(), rank == len(numbers))
-        best = 0.0, found.tolist()
-    return {z: float(n) for z, n in zip(numbers, best[1], strict=True)}
+    return {z: float(n) for z, n in zip(numbers, found, strict=True)}
+
+
+def _apart(own: float, other: float) -> tuple[float, float]:
+    return abs(other - own), other
+
+
+def _consistent(amounts: np.ndarray, counts: np.ndarray, choices: Sequence[Sequence[float]]) -> np.ndarray | None:
+    """One choice for each element that gives all counts, the earlier ones preferred; None where there is none.
+
+    A search by depth: elements are taken in the order in which they complete a density, whose count then decides.
+    """
+    order: list[int] = []
+    for row in sorted(amounts.tolist(), key=np.count_nonzero):
+        order += [k for k, amount in enumerate(row) if amount and k not in order]
+    places = {k: depth for depth, k in enumerate(order)}
+    complete: dict[int, list[int]] = {}
+    for density, row in enumerate(amounts):
+        complete.setdefault(max(places[int(k)] for k in np.flatnonzero(row)), []).append(density)
+    found, tries = np.zeros(len(order)), 0
+
+    def search(depth: int) -> bool:
+        nonlocal tries
+        if depth == len(order):
+            return True
+        for choice in choices[order[depth]]:
+            tries += 1
+            found[order[depth]] = choice
+            done = complete.get(depth, [])
+            fits = (np.abs(amounts[done] @ found - counts[done]) <= _WHOLE * counts[done]).all()
+            if tries <= _MOST_TRIES and fits and search(depth + 1):
+                return True
+        found[order[depth]] = 0.0
+        return False
+
+    return found if search(0) else None
 
 
 def _check(numbers: Sequence[int], found: np.ndarray, left: float, decided: bool) -> None:
@@ -82,12 +114,17 @@ def _choices(number: int, own: float) -> set[float]:
     known = tables()
     s, p, d, f = (float(known[f"N{shell}Valence"][number]) for shell in "spdf")
     group = int(known["Column"][number])
-    if group > 12:  # with the d shell of the period before, where it is shallow
-        return {own, s + p, *([s + p + 10] if d and group < 15 else [])}
+    if group > 12:  # with the d shell of the period before
+        return {own, s + p, *([s + p + 10] if d else [])}
     outer = s + p + d
     return {n for n in (own, outer, outer + 6, outer + 8, outer + f) if n > 0}
 
 
-def unsettled(valence: dict[int, float]) -> Iterable[str]:
-    """Symbols of elements whose valence is no whole number: only sums with others were known."""
-    return [SYMBOLS[z] for z, n in valence.items() if abs(n - round(n)) > _WHOLE]
+def unsettled(densities: Sequence[Density]) -> list[str]:
+    """Symbols of elements of whose valence electrons the counts of these densities leave something open: only sums with
+    others are known, and `valence` took what potentials usually have."""
+    numbers = sorted({int(z) for d in densities for z in d.crystal.numbers})
+    amounts = np.array([[np.count_nonzero(d.crystal.numbers == z) for z in numbers] for d in densities], float)
+    _, values, rows = np.linalg.svd(amounts)
+    free = rows[int((values > 1e-9 * values.max()).sum()) :]
+    return [SYMBOLS[z] for z, column in zip(numbers, free.T, strict=True) if (np.abs(column) > 1e-9).any()]

@@ -39,7 +39,18 @@ def cell(*numbers: int) -> Crystal:
 def test_valence_electrons_are_found(model, densities, expected):
     found = valence(model, [flat(cell(*numbers), count) for numbers, count in densities])
     assert found == expected
-    assert not list(unsettled(found))
+
+
+def test_valence_electrons_of_many_elements_at_once(model):
+    """More choices than could be tried one by one; each density decides for its own elements."""
+    metals = [3, 11, 19, 37, 12, 20, 38, 22, 23, 40, 41, 42, 73, 74, 31, 49, 13, 30]
+    outer = [1, 1, 1, 1, 2, 2, 2, 4, 5, 4, 5, 6, 5, 6, 3, 3, 3, 12]
+    densities = [flat(cell(z, 8), n + 6) for z, n in zip(metals, outer, strict=True)]
+    densities += [
+        flat(cell(a, b, 16), m + n + 6) for a, b, m, n in zip(metals, metals[1:], outer, outer[1:], strict=False)
+    ]
+    found = valence(model, densities)
+    assert found == {8: 6, 16: 6, **dict(zip(metals, outer, strict=True))}
 
 
 def test_several_potentials_of_one_element_are_refused(model):
@@ -47,6 +58,12 @@ def test_several_potentials_of_one_element_are_refused(model):
         valence(model, [flat(cell(3), 1), flat(cell(3, 1), 4)])
     with pytest.raises(ChgdbError, match="several potentials"):
         valence(model, [flat(cell(14), 4), flat(cell(14, 14), 12)])
+
+
+def test_what_counts_leave_open_is_said():
+    assert unsettled([flat(cell(11, 17), 8)]) == ["Na", "Cl"]
+    assert unsettled([flat(cell(11, 17), 8), flat(cell(11), 1)]) == []
+    assert unsettled([flat(cell(11, 17), 8), flat(cell(14), 4)]) == ["Na", "Cl"]
 
 
 def test_no_density_is_refused(model):
