@@ -17,6 +17,8 @@ interface Props {
   error: string
   initial?: ViewState
   onState?: (state: ViewState, start: number) => void
+  /** A picture is there. */
+  onDrawn?: () => void
   children?: ComponentChildren
 }
 
@@ -37,7 +39,7 @@ export function useRange(session: Session, meta: Meta, kind: string): Range | un
   return range?.kind === kind ? range : undefined
 }
 
-export function Explorer({ session, meta, title, error, initial, onState, children }: Props) {
+export function Explorer({ session, meta, title, error, initial, onState, onDrawn, children }: Props) {
   const [state, setState] = useState(initial ?? START)
   const kind = meta.kinds.includes(state.kind) ? state.kind : (meta.kinds[0] ?? '')
   const range = useRange(session, meta, kind)
@@ -49,7 +51,7 @@ export function Explorer({ session, meta, title, error, initial, onState, childr
   return (
     <div class="explorer">
       <div class="left">
-        <Picture session={session} meta={meta} state={shown} title={title} error={error} />
+        <Picture session={session} meta={meta} state={shown} title={title} error={error} onDrawn={onDrawn} />
         <Controls meta={meta} range={range} state={shown} change={change} />
         {children}
       </div>

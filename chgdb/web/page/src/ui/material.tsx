@@ -61,11 +61,17 @@ export function MaterialScreen({ source, config, route }: { source: Source; conf
   const [facts, setFacts] = useState<Record<string, number | string>>()
   const [latent, setLatent] = useState('')
   const row = loaded?.record.row
+  const [drawn, setDrawn] = useState(false)
+  useEffect(() => {
+    setDrawn(false)
+    const late = setTimeout(() => setDrawn(true), 1500)
+    return () => clearTimeout(late)
+  }, [id])
   useEffect(() => {
     setFacts(undefined)
     // After the picture: it takes a request a column.
-    if (row !== undefined) source.facts(row).then(setFacts, (error) => setLatent(error.message))
-  }, [source, id, row])
+    if (row !== undefined && drawn) source.facts(row).then(setFacts, (error) => setLatent(error.message))
+  }, [source, id, row, drawn])
   const [extended, setExtended] = useState<Meta>()
   useEffect(() => setExtended(undefined), [loaded?.meta])
   if (problem)
@@ -112,6 +118,7 @@ export function MaterialScreen({ source, config, route }: { source: Source; conf
         title={`${id} ${formula}`}
         error={errorLine(record)}
         initial={fromQuery(route.query)}
+        onDrawn={() => setDrawn(true)}
         onState={config.record ? undefined : keep}
       >
         <Downloads

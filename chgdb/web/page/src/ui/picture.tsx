@@ -16,7 +16,7 @@ export interface PictureProps {
   /** Look along with another picture. */
   camera?: CameraState
   onCamera?: (state: CameraState) => void
-  onDrawn?: (ms: number) => void
+  onDrawn?: () => void
 }
 
 export function levelsOf(state: ViewState): { level: number; colour: string }[] {
@@ -58,7 +58,6 @@ export function Picture(props: PictureProps) {
     latest(async (quick: boolean) => {
       const { session, meta, state } = newest.current
       if (!scene.current || !meta.kinds.includes(state.kind)) return
-      const began = performance.now()
       const levels = levelsOf(state)
       const ask = { kind: state.kind, levels: levels.map((l) => l.level), quick }
       try {
@@ -68,7 +67,7 @@ export function Picture(props: PictureProps) {
         setDrawn(
           `${state.kind}|${state.level}|${whole ? 'whole' : 'coarse'}|${meshes.reduce((n, m) => n + m.indices.length / 3, 0)}`,
         )
-        newest.current.onDrawn?.(performance.now() - began)
+        if (meshes.length) newest.current.onDrawn?.()
         const now = newest.current
         if (!whole && now.meta === meta && keyOf(now.state) === keyOf(state)) surfaces.current(false)
       } catch (problem) {
