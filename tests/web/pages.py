@@ -117,6 +117,6 @@ def appears(page: Page, selector: str, seconds: float = 60) -> Locator:
     end = time.monotonic() + seconds
     while found.count() == 0:
         if time.monotonic() > end:
-            raise AssertionError(f"{selector} did not appear in {seconds} s: {page.inner_text('body')[:400]}")
+            raise AssertionError(f"{selector} did not appear in {seconds} s: {page.inner_text('body')[:3000]}")
         page.wait_for_timeout(50)
     return found.first

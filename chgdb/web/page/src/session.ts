@@ -47,7 +47,8 @@ export class Session {
 
   close() {
     this.worker.terminate()
-    for (const { reject } of this.waiting.values()) reject(new Error('closed'))
+    this.failed = new Error('closed')
+    for (const { reject } of this.waiting.values()) reject(this.failed)
     this.waiting.clear()
   }
 }

@@ -38,6 +38,7 @@ export function Picture(props: PictureProps) {
   newest.current = props
   const [noWebGl, setNoWebGl] = useState(false)
   const [drawn, setDrawn] = useState('')
+  const [problem, setProblem] = useState('')
 
   useEffect(() => {
     try {
@@ -67,11 +68,13 @@ export function Picture(props: PictureProps) {
         setDrawn(
           `${state.kind}|${state.level}|${whole ? 'whole' : 'coarse'}|${meshes.reduce((n, m) => n + m.indices.length / 3, 0)}`,
         )
+        setProblem('')
         if (meshes.length) newest.current.onDrawn?.()
         const now = newest.current
         if (!whole && now.meta === meta && keyOf(now.state) === keyOf(state)) surfaces.current(false)
-      } catch (problem) {
-        if (String(problem) !== 'Error: closed') setDrawn(String(problem))
+      } catch (error) {
+        const text = error instanceof Error ? error.message : String(error)
+        if (text !== 'closed') setProblem(text)
       }
     }),
   )
@@ -91,6 +94,11 @@ export function Picture(props: PictureProps) {
         </p>
       ) : (
         <canvas ref={canvas} tabIndex={0} role="img" aria-label={description} />
+      )}
+      {problem && (
+        <p class="error" role="alert">
+          {problem}
+        </p>
       )}
       <figcaption>
         <span>{error}</span>
