@@ -76,19 +76,25 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     Of a file of several steps, as molecular dynamics write a CHG, the last one; `FileWarning` says so.
     Raises `FormatError` with file and line for anything that is not a complete, finite density.
     """
-    other = vasp_quantity(bare_name(reader.name))
-    if other:
-        raise reader.error(f"holds no charge density, by its name {other}; name a CHGCAR, CHG, AECCAR or PARCHG", 1)
+    _check_name(reader, 2)
     steps = 1
     density, more = _read_step(reader, elements)
     while more:
         del density  # before the next one takes memory
         density, more = _read_step(reader, elements)
         steps += 1
+    _check_name(reader, len(density.channels))
     if steps == 1:
         return density
     warnings.warn(f"{reader.name}: {steps} steps, of which the last one is read", FileWarning, stacklevel=3)
     return replace(density, extras={**density.extras, "steps": steps})
+
+
+def _check_name(reader: Reader, channels: int) -> None:
+    """Raises `FormatError` where the file's name says that a file with so many channels holds something else."""
+    other = vasp_quantity(bare_name(reader.name), channels)
+    if other:
+        raise reader.error(f"holds no charge density, by its name {other}; name a CHGCAR, CHG, AECCAR or PARCHG", 1)
 
 
 def _read_step(reader: Reader, elements: Sequence[str] | None) -> tuple[Density, bool]:

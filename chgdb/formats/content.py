@@ -166,8 +166,9 @@ def what_it_is(head: bytes, name: str = "") -> str | None:
         return "compressed by Brotli, which is not read: run brotli -d on it"
     if head and not plain:
         return "nothing but blanks"
-    if b"\x00" not in head and len(plain.rstrip()) < _ONE_LINE and b"\n" not in plain.rstrip():
-        return f"a single line of text and no density: {plain.rstrip()[:40].decode('utf-8', 'replace')!r}"
+    line = plain.rstrip()
+    if not name.endswith(".json") and line and len(line) < _ONE_LINE and b"\x00" not in line and b"\n" not in line:
+        return f"a single line of text and no density: {line[:40].decode('utf-8', 'replace')!r}"
     if b"\x00" in head:
         return "a binary file of a kind that is not read"
     return None

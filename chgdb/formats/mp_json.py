@@ -19,7 +19,8 @@ from .. import augmentation
 from ..density import Crystal, Density
 from ..elements import atomic_number
 from ..errors import ChgdbError, FormatError
-from .streams import Reader
+from .quantities import vasp_quantity
+from .streams import Reader, bare_name
 
 NAMES = ("*.json",)
 
@@ -66,7 +67,11 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
         raise reader.error(f"not JSON of a charge density: {error}", 1) from None
     del parts
     try:
-        return _density(_find(document))
+        chgcar = _find(document)
+        other = None if "@class" in chgcar else vasp_quantity(bare_name(reader.name).upper())
+        if other:
+            raise FormatError(f"it holds by its name {other}")
+        return _density(chgcar)
     except (ChgdbError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         message = f"{error.args[0]!r} is missing" if type(error) is KeyError else str(error)
         raise FormatError(f"{reader.name}: not a pymatgen Chgcar: {message}") from None
@@ -83,7 +88,10 @@ def _find(document: Any) -> dict[str, Any]:
             document = document[0]
         if isinstance(document, dict) and document.get("@class", "Chgcar") != "Chgcar":
             name = str(document["@class"])[:80]
-            raise FormatError(f"it is a {name} of pymatgen, {_OTHERS.get(name, 'whose values may be anything')}")
+            article = "an" if name[:1] in "AEIO" else "a"
+            raise FormatError(
+                f"it is {article} {name} of pymatgen, {_OTHERS.get(name, 'whose values may be anything')}"
+            )
         if isinstance(document, dict) and isinstance(document.get("data"), dict | list):
             if isinstance(document["data"], dict) and "total" in document["data"]:
                 return document

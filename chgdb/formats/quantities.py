@@ -126,7 +126,7 @@ _MULTIWFN = {
 #: VASP's files in the layout of a CHGCAR whose values are no density. POT in capitals only: it is a word.
 _VASP = re.compile(
     r"(?<![A-Za-z])(?:(?P<potential>LOCPOT|locpot|POT(?![A-Za-z]))|(?P<elf>ELFCAR|elfcar)|(?P<tau>TAUCAR|taucar)|"
-    r"(?P<difference>CHGDIFF|chgdiff))"
+    r"(?P<difference>CHGDIFF|chgdiff|CHG(CAR)?[._-]diff(?![A-Za-z]))|(?P<magnetisation>CHG(CAR)?[._-]mag(?![A-Za-z])))"
 )
 _VASP_WORDS = {
     "potential": "a local potential in eV",
@@ -134,6 +134,7 @@ _VASP_WORDS = {
     "tau": "an energy density",
     "difference": "a difference of densities",
 }
+_VASP_SPIN = "a spin density"
 
 
 @cache
@@ -226,11 +227,15 @@ def quantity_of_name(name: str, comments: list[str] | None = None) -> str | None
     )
 
 
-def vasp_quantity(name: str) -> str | None:
+def vasp_quantity(name: str, channels: int = 2) -> str | None:
     """What a file of VASP's in the layout of a CHGCAR holds by its name, where that is no density.
+
+    channels: of the file. The CHGCAR_mag of chgsplit.pl has one, the spin density; with more it is all of a CHGCAR.
 
     >>> vasp_quantity("mp-1_LOCPOT"), vasp_quantity("POT.gz"), vasp_quantity("POTCAR")
     ('a local potential in eV', 'a local potential in eV', None)
     """
     match = _VASP.search(name)
-    return match and _VASP_WORDS[match.lastgroup or ""]
+    if match and match["magnetisation"]:
+        return _VASP_SPIN if channels == 1 else None
+    return match and next(what for known, what in _VASP_WORDS.items() if match[known])

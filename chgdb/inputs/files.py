@@ -55,13 +55,13 @@ def find(inputs: str | Path | Iterable[str | Path]) -> Found:
         if not os.fspath(item):
             raise StoreError("one of the inputs is empty: name files, folders, patterns or URLs")
         search = _Search(found)
-        files = [file for file in search.of(item) if os.fspath(file) not in known]
+        files = [file for file in search.of(item) if _place(file) not in known]
         if not files and not search.seen:
             hint = f"; {search.archive} is an archive: unpack it first" if search.archive else ""
             raise StoreError(
                 f"{item}: no density files there (CHGCAR, AECCAR, PARCHG, cube or Materials Project JSON){hint}"
             )
-        known.update((os.fspath(file), None) for file in files)
+        known.update((_place(file), None) for file in files)
         found.files += files
         found.origins += [number] * len(files)
     return found
@@ -181,6 +181,11 @@ class _Search:
             else:
                 taken[plain] = name
         return list(taken.values())
+
+
+def _place(file: Path | str) -> str:
+    """What tells whether two inputs lead to one file: its path from the root, as the user sees it."""
+    return str(file) if is_url(file) else os.path.abspath(file)
 
 
 def _leads_upwards(link: Path) -> bool:

@@ -10,7 +10,7 @@ from ..formats import formats
 from ..formats.streams import bare_name
 
 _KINDS = "CHGCAR|CHG|AECCAR[012]|PARCHG"
-_NAME = re.compile(rf"(?:(?P<own>.+?)[._-])?(?P<kind>{_KINDS})(?:[._-](?P<part>.+))?")
+_NAME = re.compile(rf"(?:(?P<own>.+?)[._-])?(?P<kind>{_KINDS})(?:[._-](?P<part>.+)|[ -]*[ (](?P<copy>.+))?")
 _EXTENSION = re.compile(r"\.(cube|cub|json|vasp|npz)", re.IGNORECASE)
 #: Suffixes of archives and of compressions that are read by nothing here: such a file is named, not passed over.
 _PACKED = re.compile(r"\.(zst|z|lz4|lzma|lz|br|zz|zip|7z|rar|tar|tgz|tbz2?|txz)", re.IGNORECASE)
@@ -29,7 +29,8 @@ _WORDS = frozenset(
     final initial first last start end prev previous next new old bak backup orig original copy restart conv converged
     run calc job vasp dos band bands bader out output outputs result results data file
     sum total tot all full core val valence diff difference mag magnetization magnetisation spin up down dn
-    chg charge density densities den dens rho electron electronic electrons eldens ae pseudo cube grid tmp alle allb
+    chg charge density densities den dens rho electron electronic electrons eldens ae pseudo cube grid tmp
+    alle allb allk copy
     """.split()
 )
 _STEPS = frozenset(
@@ -88,7 +89,7 @@ def parse(name: str) -> Name:
     if match is None:
         part = name if _is_worded_part(name) else ""
         return Name("" if part else name, "", part, extension, derived)
-    own, kind, part = match["own"] or "", match["kind"], match["part"] or ""
+    own, kind, part = match["own"] or "", match["kind"], match["part"] or (match["copy"] or "").strip(" ()-")
     if part and not own and not is_part(part):
         own, part = part, ""
     elif own and not part and _is_worded_part(own):
@@ -124,7 +125,7 @@ def is_step(folder: str) -> bool:
 
 def _tokens(text: str) -> list[tuple[str, str]]:
     """Words with the digits that follow them; ("?", "") for anything else."""
-    matches = [_TOKEN.fullmatch(token) for token in re.split(r"[._ -]+", text)]
+    matches = [_TOKEN.fullmatch(token) for token in re.split(r"[._ ()-]+", text.strip(" ()-"))]
     return [(match[1], match[2]) if match else ("?", "") for match in matches]
 
 

@@ -61,6 +61,8 @@ def read_properties(path: str | Path) -> Properties:
     if len(table.header) == 1:
         kinds = ", ".join(DELIMITERS.values())
         raise FormatError(f"{path}: line {table.line}: one column only; cells are separated by {kinds}")
+    if not table.rows:
+        raise FormatError(f"{path}: line {table.line}: no rows below the header")
     ids: list[str] = []
     for line, cells in table.rows:
         if not cells[key]:
@@ -72,14 +74,17 @@ def read_properties(path: str | Path) -> Properties:
     own, notes = [], []
     for place, title in enumerate(table.header):
         name, units = split_units(title)
-        if place == key:
+        if place == key or not title:  # an index of pandas
             continue
         if name in MEASURED:
             own.append(name)
             continue
         if name in attributes:
             raise FormatError(f"{path}: line {table.line}: two columns would be called {name}")
-        check_column_name(name)
+        try:
+            check_column_name(name)
+        except StoreError as error:
+            raise FormatError(f"{path}: line {table.line}: the column {title!r}: {error}") from None
         attributes[name] = {"long_name": name.replace("_", " ")} | ({"units": units} if units else {})
         lines = [line for line, _ in table.rows]
         column = _column(path, name, [cells[place] for _, cells in table.rows], lines, bool(units))

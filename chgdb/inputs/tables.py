@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FormatError
+from ..formats.content import by_signature
 
 #: What separates cells, and how messages call it.
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -57,7 +58,7 @@ def read_table(path: Path) -> Table:
     while width and not header[width - 1] and not any(any(row[width - 1 :]) for _, row in found[1:]):
         width -= 1
     header = header[:width]
-    if not all(header) or len(set(header)) < width:
+    if not all(header[1:]) or not header or len(set(header)) < width:  # pandas gives an index no name
         raise FormatError(f"{path}: line {line}: expected a header with a different name for each column")
     rows = []
     for number, cells in found[1:]:
@@ -72,6 +73,9 @@ def read_table(path: Path) -> Table:
 def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
+        if by_signature(data[:512]):
+            what = "a spreadsheet" if data.startswith((b"PK", b"\xd0\xcf\x11\xe0")) else "compressed or binary"
+            raise FormatError(f"{path}: {what}, not CSV: save it as CSV, uncompressed")
         encoding = next((name for mark, name in _ENCODINGS if data.startswith(mark)), "utf-8")
         return data.decode(encoding)
     except OSError as error:

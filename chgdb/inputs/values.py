@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
 #: Cells that stand for a value that is not known.
-MISSING = frozenset("N/A n/a NA #N/A #NA <NA> null NULL Null None nan NaN NAN -nan -NaN - -- \u2013 \u2014".split()) | {
-    ""
-}
+MISSING = frozenset(
+    "N/A n/a NA N.A. n.a. #N/A #NA <NA> null NULL Null None nan NaN NAN -nan -NaN NaT - -- \u2013 \u2014 "
+    "#DIV/0! #VALUE! #REF! #NUM! #NULL! #NAME?".split()
+) | {""}
+#: Cells that stand for it among numbers, and are words among others.
+_MISSING_NUMBERS = frozenset(("none", "NONE", "?"))
 _PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _PADDED = re.compile(r"[+-]?0\d.*")
 _BARE_EXPONENT = re.compile(r"[+-]?\d+[eE]\d+")
 _LONG = re.compile(r"[+-]?\d{16,}")
 _COMMAS = re.compile(r"[+-]?\d+(,\d+)+(\.\d+)?([eE][+-]?\d+)?|[+-]?,\d+")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_POINTS_AND_COMMA = re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d+")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a plain number, neither infinite nor with underscores."""
-    return bool(_PLAIN.fullmatch(text))
+    """Whether a text is a plain number, neither infinite (1e999 is) nor with underscores."""
+    return bool(_PLAIN.fullmatch(text)) and math.isfinite(float(text))
 
 
 def known(cells: list[str]) -> list[str | None]:
@@ -46,12 +51,20 @@ def typed(cells: list[str], quantity: bool = False) -> list[Any]:
     given = [value for value in values if value is not None]
     if given and all(value.lower() in ("true", "false") for value in given):
         return [None if value is None else value.lower() == "true" for value in values]
+    numbers = [None if value in _MISSING_NUMBERS else _with_plain_sign(value) for value in values]
+    if any(numbers) and all(value is None or is_number(value.replace(",", ".")) for value in numbers):
+        values, given = numbers, [value for value in numbers if value is not None]
     if any("," in value for value in given):
         values = _without_commas(values)
         given = [value for value in values if value is not None]
     if _are_numbers(given, quantity):
         return [None if value is None else float(value) for value in values]
     return list(values)
+
+
+def _with_plain_sign(value: str | None) -> str | None:
+    """A value with the minus of a typesetter (U+2212) as the one of a keyboard."""
+    return value if value is None else value.replace("\u2212", "-")
 
 
 def _are_numbers(given: list[str], quantity: bool) -> bool:
@@ -68,6 +81,9 @@ def _are_numbers(given: list[str], quantity: bool) -> bool:
 def _without_commas(values: list[str | None]) -> list[str | None]:
     """Decimal commas as points, in a column of nothing but numbers."""
     given = [value for value in values if value is not None]
+    grouped = next((value for value in given if _POINTS_AND_COMMA.fullmatch(value)), "")
+    if grouped and all(_POINTS_AND_COMMA.fullmatch(value) or _COMMAS.fullmatch(value) for value in given):
+        raise ValueError(f"{grouped} has points between thousands and a decimal comma: write it as 1234.5")
     with_commas = [value for value in given if "," in value]
     if not all(_COMMAS.fullmatch(value) or _PLAIN.fullmatch(value) for value in given):
         return values  # text

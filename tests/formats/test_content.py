@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ import chgdb
 from chgdb.errors import FormatError
 
 TEXT = chgcar().encode()
+DATA = Path(__file__).resolve().parents[1] / "data"
 
 
 def zipped(name: str) -> bytes:
@@ -130,7 +132,6 @@ KINDS = {
     "a merge conflict of git": [b"<<<<<<< HEAD\n" + TEXT],
     "what macOS keeps beside a file": [b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(40)],
     "nothing but blanks": [b"\n", b"   \n \n", b" " * 9000],
-    "a single line of text and no density: 'hello world'": [b"hello world", b"hello world\n"],
     "a binary file": [bytes(range(256)) * 20, bytes(5000)],
     "the file is empty": [b""],
 }  # fmt: skip
@@ -170,6 +171,13 @@ def test_of_the_programs_themselves(tmp_path, command):
     else:
         with pytest.raises(FormatError, match=r"which is not read|a 7-Zip archive"):
             chgdb.read(packed)
+
+
+@pytest.mark.parametrize("name", ["CHGCAR", "x.cube", "data"])
+def test_a_single_line(tmp_path, name):
+    (tmp_path / name).write_text("hello world\n")
+    with pytest.raises(FormatError, match="a single line of text and no density: 'hello world'"):
+        chgdb.read(tmp_path / name)
 
 
 def test_nothing_compressed(tmp_path):
@@ -256,6 +264,18 @@ def test_links_to_what_was_not_fetched(tmp_path):
 
 
 def test_json_that_is_something_else(tmp_path):
+    document = json.loads((DATA / "NiO_spin.json").read_text())
+    for kind in ("Elfcar", "Locpot"):
+        (tmp_path / "x.json").write_text(json.dumps({"data": document | {"@class": kind}}))
+        with pytest.raises(FormatError, match=f"it is an? {kind} of pymatgen"):
+            chgdb.read(tmp_path / "x.json")
+    del document["@class"]
+    for name in ("LOCPOT.json", "mp-1_elfcar.json", "x.json"):
+        (tmp_path / name).write_text(json.dumps(document))
+    assert chgdb.read(tmp_path / "x.json").crystal.formula == "NiO"
+    for name in ("LOCPOT.json", "mp-1_elfcar.json"):
+        with pytest.raises(FormatError, match=r"it holds by its name an? "):
+            chgdb.read(tmp_path / name)
     (tmp_path / "x.json").write_text(json.dumps({"@class": "Structure", "lattice": {}, "sites": []}))
     with pytest.raises(FormatError, match="a Structure of pymatgen, a structure without a density"):
         chgdb.read(tmp_path / "x.json")

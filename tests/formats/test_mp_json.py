@@ -82,10 +82,10 @@ def test_older_occupancies_are_lines(tmp_path):
 )  # fmt: skip
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_classes_whose_values_are_something_else(tmp_path, name, message, wrapped):
-    with pytest.raises(FormatError, match=f"a {name} of pymatgen, {message}"):
+    with pytest.raises(FormatError, match=f"an? {name} of pymatgen, {message}"):
         read(tmp_path, document(wrapped, **{"@class": name}))
     structure = document()["poscar"]["structure"]
-    with pytest.raises(FormatError, match=f"a {name} of pymatgen, {message}"):
+    with pytest.raises(FormatError, match=f"an? {name} of pymatgen, {message}"):
         read(tmp_path, [document(wrapped, poscar=None, structure=structure, **{"@class": name})])
 
 
@@ -103,7 +103,7 @@ def test_other_classes_from_pymatgen_itself(tmp_path):
         ]  # fmt: skip
         texts = [json.dumps(other.as_dict(), default=lambda array: array.tolist()) for other in others]
     for other, text in zip(others, texts, strict=True):
-        with pytest.raises(FormatError, match=f"a {type(other).__name__} of pymatgen"):
+        with pytest.raises(FormatError, match=f"an? {type(other).__name__} of pymatgen"):
             read(tmp_path, text)
         with pytest.raises(DensityError, match="holds no ρ·V"):
             chgdb.Density.from_pymatgen(other)

@@ -223,7 +223,7 @@ def test_a_negative_number_of_atoms_means_orbitals(tmp_path, data_sets):
 @pytest.mark.parametrize(
     "name",
     ["LOCPOT", "LOCPOT.gz", "mp-1_LOCPOT", "LOCPOT_spin", "Si.ELFCAR", "ELFCAR.xz", "POT", "Si_POT", "POT.gz",
-     "locpot.vasp", "LOCPOT.static.vasp", "TAUCAR", "CHGDIFF.vasp"],
+     "locpot.vasp", "LOCPOT.static.vasp", "TAUCAR", "CHGDIFF.vasp", "CHGCAR_diff", "mp-1_CHG.diff.vasp"],
 )  # fmt: skip
 def test_vasp_files_of_other_quantities(tmp_path, name):
     (tmp_path / name).write_text(chgcar())
@@ -239,6 +239,17 @@ def test_vasp_files_of_other_quantities(tmp_path, name):
 def test_vasp_files_with_such_letters_in_their_names(tmp_path, name):
     (tmp_path / name).write_text(chgcar())
     assert chgdb.read(tmp_path / name).crystal.formula == "GaAs"
+
+
+def test_what_chgsplit_writes(tmp_path):
+    """CHGCAR_tot and CHGCAR_mag, of one block each; a CHGCAR of two that is called so is all of a density."""
+    for name in ("CHGCAR_tot", "CHGCAR_mag.gz", "CHGCAR.mag_2"):
+        (tmp_path / name).write_text(chgcar(2))
+        assert len(chgdb.read(tmp_path / name).channels) == 2
+    for name in ("CHGCAR_mag.gz", "CHGCAR.mag_2"):
+        (tmp_path / name).write_text(chgcar(1))
+        with pytest.raises(FormatError, match="by its name a spin density"):
+            chgdb.read(tmp_path / name)
 
 
 def test_what_we_write_is_what_we_read(tmp_path):

@@ -81,6 +81,12 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         (tmp_path / "b").chmod(0o700)
 
 
+def test_one_file_by_two_paths_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, "a/x/CHGCAR")
+    monkeypatch.chdir(tmp_path)
+    assert [str(path) for path in find_files(["a", tmp_path / "a", "./a/x/CHGCAR", "a/../a/x"])] == ["a/x/CHGCAR"]
+
+
 def test_inputs_that_lead_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     tree(tmp_path, "CHGCAR", "archives/runs.tar.gz")

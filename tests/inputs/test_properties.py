@@ -50,6 +50,34 @@ def test_kinds_of_columns(cells: list[str], values: list[Any]) -> None:
     assert [type(value) for value in typed(cells)] == [type(value) for value in values]
 
 
+def test_numbers_of_typesetters_and_spreadsheets() -> None:
+    assert typed(["\u22121.5", "2", "none", "?", "#DIV/0!", "n.a."]) == [-1.5, 2.0, None, None, None, None]
+    assert typed(["none", "ferromagnetic"]) == ["none", "ferromagnetic"]
+    assert typed(["\u2212OH", "2"]) == ["\u2212OH", "2"]
+    assert typed(["1e999", "1.5"]) == ["1e999", "1.5"]  # no number is infinite
+    with pytest.raises(ValueError, match="points between thousands and a decimal comma"):
+        typed(["1.234,5", "7,25"])
+
+
+def test_an_index_of_pandas(tmp_path: Path) -> None:
+    assert columns(tmp_path, ",material_id,gap\n0,mp-1,1.5\n1,mp-2,2\n") == {"gap": [1.5, 2.0]}
+    assert columns(tmp_path, ",gap\nmp-1,1.5\nmp-2,2\n") == {"gap": [1.5, 2.0]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04" + bytes(60), "a spreadsheet, not CSV"),
+        (b"\x1f\x8b\x08\x00" + bytes(60), "compressed or binary, not CSV"),
+        (b"material_id,gap\n", "line 1: no rows below the header"),
+        (b"mp-1,1\nmp-2,2\n", "line 1: the column '1': a column cannot be called"),
+    ],
+)
+def test_what_is_no_table(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(FormatError, match=f"p.csv: {message}"):
+        columns(tmp_path, content)
+
+
 def test_commas_that_may_be_either() -> None:
     for cells in (["2,500", "12"], ["1,234,567.5"]):
         with pytest.raises(ValueError, match="write it with a point"):
