@@ -31,7 +31,7 @@ from ..elements import atomic_number
 from ..errors import DensityError, FileWarning, FormatError
 from ..fortran import LONGEST, describe, fields, parse_number
 from .numbers import FIELD, PER_LINE, check_lengths, lines_of_five, read_pieces
-from .quantities import vasp_quantity
+from .quantities import our_quantity, vasp_quantity
 from .streams import Reader, bare_name, text_to_bytes
 
 NAMES = ("CHGCAR*", "*CHGCAR", "CHG", "CHG[._-]*", "*.CHG", "AECCAR*", "*.AECCAR?", "PARCHG*", "*.PARCHG", "*.vasp")
@@ -76,21 +76,23 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     Of a file of several steps, as molecular dynamics write a CHG, the last one; `FileWarning` says so.
     Raises `FormatError` with file and line for anything that is not a complete, finite density.
     """
-    _check_name(reader, 2)
+    declared = our_quantity(_text(reader.peek(2048).partition(b"\n")[0].rstrip())) is not None
+    _check_name(reader, None)
     steps = 1
     density, more = _read_step(reader, elements)
     while more:
         del density  # before the next one takes memory
         density, more = _read_step(reader, elements)
         steps += 1
-    _check_name(reader, len(density.channels))
+    if not declared:
+        _check_name(reader, len(density.channels))
     if steps == 1:
         return density
     warnings.warn(f"{reader.name}: {steps} steps, of which the last one is read", FileWarning, stacklevel=3)
     return replace(density, extras={**density.extras, "steps": steps})
 
 
-def _check_name(reader: Reader, channels: int) -> None:
+def _check_name(reader: Reader, channels: int | None) -> None:
     """Raises `FormatError` where the file's name says that a file with so many channels holds something else."""
     other = vasp_quantity(bare_name(reader.name), channels)
     if other:

@@ -126,15 +126,16 @@ _MULTIWFN = {
 #: VASP's files in the layout of a CHGCAR whose values are no density. POT in capitals only: it is a word.
 _VASP = re.compile(
     r"(?<![A-Za-z])(?:(?P<potential>LOCPOT|locpot|POT(?![A-Za-z]))|(?P<elf>ELFCAR|elfcar)|(?P<tau>TAUCAR|taucar)|"
-    r"(?P<difference>CHGDIFF|chgdiff|CHG(CAR)?[._-]diff(?![A-Za-z]))|(?P<magnetisation>CHG(CAR)?[._-]mag(?![A-Za-z])))"
+    r"(?P<difference>CHGDIFF|chgdiff)|CHG(CAR)?[._-]((?P<minus>diff)|(?P<magnetisation>mag))(?![A-Za-z]))"
 )
 _VASP_WORDS = {
     "potential": "a local potential in eV",
     "elf": "an electron localisation function",
     "tau": "an energy density",
     "difference": "a difference of densities",
+    "minus": "a difference of densities",
+    "magnetisation": "a spin density",
 }
-_VASP_SPIN = "a spin density"
 
 
 @cache
@@ -227,15 +228,16 @@ def quantity_of_name(name: str, comments: list[str] | None = None) -> str | None
     )
 
 
-def vasp_quantity(name: str, channels: int = 2) -> str | None:
+def vasp_quantity(name: str, channels: int | None = None) -> str | None:
     """What a file of VASP's in the layout of a CHGCAR holds by its name, where that is no density.
 
-    channels: of the file. The CHGCAR_mag of chgsplit.pl has one, the spin density; with more it is all of a CHGCAR.
+    channels: of a file of others, where it was read: chgdiff.pl writes CHGCAR_diff, chgsplit.pl CHGCAR_mag with the
+    spin density alone (with more channels it is all of a CHGCAR). Files of ours that are called so say what they hold.
 
     >>> vasp_quantity("mp-1_LOCPOT"), vasp_quantity("POT.gz"), vasp_quantity("POTCAR")
     ('a local potential in eV', 'a local potential in eV', None)
     """
     match = _VASP.search(name)
-    if match and match["magnetisation"]:
-        return _VASP_SPIN if channels == 1 else None
+    if match and ((match["minus"] and channels is None) or (match["magnetisation"] and channels != 1)):
+        return None
     return match and next(what for known, what in _VASP_WORDS.items() if match[known])

@@ -223,7 +223,7 @@ def test_a_negative_number_of_atoms_means_orbitals(tmp_path, data_sets):
 @pytest.mark.parametrize(
     "name",
     ["LOCPOT", "LOCPOT.gz", "mp-1_LOCPOT", "LOCPOT_spin", "Si.ELFCAR", "ELFCAR.xz", "POT", "Si_POT", "POT.gz",
-     "locpot.vasp", "LOCPOT.static.vasp", "TAUCAR", "CHGDIFF.vasp", "CHGCAR_diff", "mp-1_CHG.diff.vasp"],
+     "locpot.vasp", "LOCPOT.static.vasp", "TAUCAR", "CHGDIFF.vasp"],
 )  # fmt: skip
 def test_vasp_files_of_other_quantities(tmp_path, name):
     (tmp_path / name).write_text(chgcar())
@@ -250,6 +250,17 @@ def test_what_chgsplit_writes(tmp_path):
         (tmp_path / name).write_text(chgcar(1))
         with pytest.raises(FormatError, match="by its name a spin density"):
             chgdb.read(tmp_path / name)
+
+
+def test_what_chgdiff_writes_and_what_we_do(tmp_path):
+    for name in ("CHGCAR_diff", "mp-1_CHG.diff.vasp"):
+        (tmp_path / name).write_text(chgcar(2))
+        with pytest.raises(FormatError, match="by its name a difference"):
+            chgdb.read(tmp_path / name)
+    (tmp_path / "CHGCAR").write_text(chgcar(2))
+    density = chgdb.read(tmp_path / "CHGCAR")
+    chgdb.write(tmp_path / "CHGCAR_diff", density - density * 0.5)
+    assert isinstance(chgdb.read(tmp_path / "CHGCAR_diff"), chgdb.ScalarField)
 
 
 def test_what_we_write_is_what_we_read(tmp_path):
