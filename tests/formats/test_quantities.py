@@ -7,6 +7,7 @@ import pytest
 from vasp_text import chgcar
 
 import chgdb
+from chgdb.density import ScalarField
 from chgdb.errors import FormatError
 from chgdb.formats.quantities import quantity_of
 
@@ -260,7 +261,7 @@ def test_what_chgdiff_writes_and_what_we_do(tmp_path):
     (tmp_path / "CHGCAR").write_text(chgcar(2))
     density = chgdb.read(tmp_path / "CHGCAR")
     chgdb.write(tmp_path / "CHGCAR_diff", density - density * 0.5)
-    assert isinstance(chgdb.read(tmp_path / "CHGCAR_diff"), chgdb.ScalarField)
+    assert isinstance(chgdb.read(tmp_path / "CHGCAR_diff"), ScalarField)
 
 
 def test_what_we_write_is_what_we_read(tmp_path):
