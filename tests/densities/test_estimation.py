@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -126,3 +129,15 @@ def test_a_rare_element_is_unlike_the_training_set(model):
     assert few.remarks(bismuth, np.ones(len(GAUGES))) == ("Bi is in 3 of the materials that the model was trained on",)
     assert Domain.from_dict(few.to_dict()) == few
     assert guess(model, SALT, (8, 8, 8)).remarks == ()
+
+
+def test_it_needs_nothing_heavy():
+    code = (
+        "import sys, numpy as np, chgdb\n"
+        "salt = chgdb.Crystal(2.82 * (np.ones((3, 3)) - np.eye(3)), [[0, 0, 0], [0.5, 0.5, 0.5]], [11, 17])\n"
+        "chgdb.estimate(salt, spacing=0.5)\n"
+        "heavy = {'torch', 'pymatgen', 'ase', 'matminer', 'scipy', 'sklearn', 'lightgbm', 'matplotlib', 'rich'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
