@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from ..density import Density
+from ..density import Crystal, Density
 from ..elements import SYMBOLS
 from ..features.composition import tables
 from ..promolecule import Equations, Prior
@@ -36,19 +36,20 @@ def fit_atoms(model: DensityModel, densities: Sequence[Density]) -> tuple[Prior,
     change = equations.solve()
     prior = sum_of(model.prior, change)
     rows = np.searchsorted(prior.numbers, change.numbers)
-    return Prior(change.numbers, prior.coefficients[rows]), valence(model, densities)
+    return Prior(change.numbers, prior.coefficients[rows]), valence(
+        model, [d.crystal for d in densities], [d.n_electrons for d in densities]
+    )
 
 
-def valence(model: DensityModel, densities: Sequence[Density]) -> dict[int, float]:
-    """Valence electrons of each element, whole numbers where they are decided by the electron counts of the densities.
+def valence(model: DensityModel, crystals: Sequence[Crystal], electrons: Sequence[float]) -> dict[int, float]:
+    """Valence electrons of each element, whole numbers where they are decided by the electron counts of cells.
 
     Of what potentials have (outer electrons, with and without the shells below), the choice nearest to the model's
     that gives every count; where none does, the counts alone decide, and elements that come only together share.
     Raises `DensityModelError` where no valence of each element gives all counts: its densities have several potentials.
     """
-    numbers = sorted({int(z) for d in densities for z in d.crystal.numbers})
-    amounts = np.array([[np.count_nonzero(d.crystal.numbers == z) for z in numbers] for d in densities], float)
-    counts = np.array([d.n_electrons for d in densities])
+    numbers, amounts = _amounts(crystals)
+    counts = np.asarray(electrons, float)
     own = np.array([model.valence[z] for z in numbers])
     choices = [sorted(_choices(z, n), key=partial(_apart, n)) for z, n in zip(numbers, own, strict=True)]
     # Where d shells of two elements come into question (Ga and As), it is that of the earlier group, the shallower one.
@@ -61,6 +62,12 @@ def valence(model: DensityModel, densities: Sequence[Density]) -> dict[int, floa
         found = own + change
         _check(numbers, found, np.abs(amounts @ found - counts).max(), rank == len(numbers))
     return {z: float(n) for z, n in zip(numbers, found, strict=True)}
+
+
+def _amounts(crystals: Sequence[Crystal]) -> tuple[list[int], np.ndarray]:
+    """(elements, how many atoms of each a cell has (cells, elements))."""
+    numbers = sorted({int(z) for crystal in crystals for z in crystal.numbers})
+    return numbers, np.array([[np.count_nonzero(c.numbers == z) for z in numbers] for c in crystals], float)
 
 
 def _apart(own: float, other: float) -> tuple[float, float]:
@@ -123,8 +130,7 @@ def _choices(number: int, own: float) -> set[float]:
 def unsettled(densities: Sequence[Density]) -> list[str]:
     """Symbols of elements of whose valence electrons the counts of these densities leave something open: only sums with
     others are known, and `valence` took what potentials usually have."""
-    numbers = sorted({int(z) for d in densities for z in d.crystal.numbers})
-    amounts = np.array([[np.count_nonzero(d.crystal.numbers == z) for z in numbers] for d in densities], float)
+    numbers, amounts = _amounts([d.crystal for d in densities])
     _, values, rows = np.linalg.svd(amounts)
     free = rows[int((values > 1e-9 * values.max()).sum()) :]
     return [SYMBOLS[z] for z, column in zip(numbers, free.T, strict=True) if (np.abs(column) > 1e-9).any()]

@@ -17,7 +17,7 @@ from ..density import Crystal
 from ..parallel.processes import cores
 from ..promolecule import Prior
 from ..splits import RULE
-from . import training
+from . import atoms, training
 from .architecture import Configuration
 from .calibration import Calibration
 from .domain import Domain, gauges
@@ -52,7 +52,7 @@ def train(
     place = Path(folder)
     if start is not None and [m.configuration for m in start.members] != [c for c, _ in recipes]:
         raise training.TrainingError("a start has as many members as are trained, of the same sizes")
-    samples, prior = load([catalog, *more], workers, progress, None if start is None else start.prior)
+    samples, prior = load([catalog, *more], workers, progress, start)
     networks, facts = [], []
     for index, (configuration, recipe) in enumerate(recipes):
         first = None if start is None else to_network(start, index)
@@ -62,7 +62,8 @@ def train(
         )  # fmt: skip
         networks.append(network)
         facts.append(found)
-    return assemble(catalog, samples, prior, networks, facts, workers=workers, progress=progress).save(place / FILE)
+    model = assemble(catalog, samples, prior, networks, facts, start=start, workers=workers, progress=progress)
+    return model.save(place / FILE)
 
 
 def assemble(
@@ -72,19 +73,25 @@ def assemble(
     networks: Sequence[Network],
     facts: Sequence[dict[str, Any]],
     *,
+    start: DensityModel | None = None,
     workers: int | None = None,
     progress: bool = False,
 ) -> DensityModel:
     """A model of trained members, calibrated on the validation part where that has at least 20 materials.
 
-    samples: as of `samples.load`; those of the catalog alone calibrate.
+    samples: as of `samples.load`; those of the catalog alone calibrate. start: whose potentials are the first guess.
     """
     training_part = [s for s in samples if s.part == "train"]
     values = np.array([gauges(s.crystal, graph(s.crystal)) for s in training_part])
     known = np.array(networks[0].known)
+    crystals, counts = [s.crystal for s in samples], np.array([s.spectrum.electrons for s in samples])
+    if start is None:
+        electrons = valence(crystals, counts, known)
+    else:
+        electrons = {**start.valence, **atoms.valence(start, crystals, counts.tolist())}
     model = DensityModel(
         known=known,
-        valence=valence([s.crystal for s in samples], np.array([s.spectrum.electrons for s in samples]), known),
+        valence=electrons,
         prior=prior,
         members=tuple(Member(n.configuration, _arrays(n)) for n in networks),
         calibration=None,

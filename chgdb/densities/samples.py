@@ -18,9 +18,11 @@ from ..density import Crystal, Density
 from ..errors import ChgdbError
 from ..parallel.processes import run
 from ..parallel.progress import reporting
-from ..promolecule import Equations, Prior, superposition
+from ..promolecule import Equations, Prior
 from ..samples import parts
 from .graph import Graph, graph
+from .guess import guess
+from .model import DensityModel
 
 #: 1/Å, |G| / 2 pi.
 CUT = 2.5
@@ -100,12 +102,13 @@ def load(
     catalogs: Sequence[Catalog],
     workers: int | None = None,
     progress: bool | Callable[[int, int, str], None] = False,
-    prior: Prior | None = None,
+    start: DensityModel | None = None,
 ) -> tuple[list[Sample], Prior]:
     """(samples of all parts, form factors), in the order of the catalogs.
 
-    Form factors are fitted to the training part; where a prior is given, what the training part says beyond it is
-    added to it. Materials with an element that the training part lacks have no superposition: they are left out.
+    Form factors are fitted to the training part; where a model is given to start from, to what its guesses leave of the
+    training part, and added to its own. Materials with an element that the training part lacks have no superposition:
+    they are left out.
     Raises `ChgdbError` for a record that cannot be decoded.
     """
     tasks: list[tuple[int, str, Sequence[str]]] = []
@@ -115,20 +118,20 @@ def load(
         ids = catalog.ids
         of |= {(number, i): part for i, part in zip(ids, parts(catalog).tolist(), strict=True)}
         order += [(number, i) for i in ids]
-        for start in range(0, len(ids), _AT_ONCE):
-            tasks.append((number, catalog.path, ids[start : start + _AT_ONCE]))
+        for first in range(0, len(ids), _AT_ONCE):
+            tasks.append((number, catalog.path, ids[first : first + _AT_ONCE]))
     training = frozenset(key for key, part in of.items() if part == "train")
     read: dict[tuple[int, str], tuple[Crystal, Graph, Spectrum]] = {}
     equations = Equations()
     with reporting(progress, "reading densities", 0, len(tasks)) as done:
-        for outcome in run(partial(_read, training, prior), tasks, workers):
+        for outcome in run(partial(_read, training, start), tasks, workers):
             if outcome.result is None:
                 raise ChgdbError(f"{outcome.task[2][0]} and those after it: {outcome.reason}")
             found, part = outcome.result
             read.update(found)
             _add(equations, part)
             done(outcome.task[2][0])
-    fitted = equations.solve() if prior is None else sum_of(prior, equations.solve())
+    fitted = equations.solve() if start is None else sum_of(start.prior, equations.solve())
     samples = []
     for key in order:
         crystal, edges, values = read.pop(key)
@@ -146,7 +149,7 @@ def sum_of(prior: Prior, change: Prior) -> Prior:
 
 
 def _read(
-    training: frozenset[tuple[int, str]], prior: Prior | None, task: tuple[int, str, Sequence[str]]
+    training: frozenset[tuple[int, str]], start: DensityModel | None, task: tuple[int, str, Sequence[str]]
 ) -> tuple[dict[tuple[int, str], tuple[Crystal, Graph, Spectrum]], Equations]:
     number, path, ids = task
     catalog = open_catalog(path)
@@ -155,9 +158,9 @@ def _read(
         density = catalog[material_id].density
         group = symmetry.find(density.crystal)
         found[number, material_id] = density.crystal, graph(density.crystal, group), spectrum(density, group)
-        if (number, material_id) in training:
-            if prior is not None:
-                density = beyond(density, superposition(prior, density.crystal, density.grid))
+        if (number, material_id) in training and (start is None or start.prior.covers(density.crystal)):
+            if start is not None:
+                density = beyond(density, guess(start, density.crystal, density.grid).total)
             equations.add(density, None)
     return found, equations
 

@@ -10,9 +10,14 @@ import pytest
 
 import chgdb
 from chgdb import ChgdbError, Crystal, Density
-from chgdb.densities.atoms import fit_atoms, unsettled, valence
+from chgdb.densities.atoms import fit_atoms, unsettled
+from chgdb.densities.atoms import valence as of_cells
 from chgdb.densities.guess import guess
 from chgdb.promolecule import Prior
+
+
+def valence(model, densities: list[Density]) -> dict[int, float]:
+    return of_cells(model, [d.crystal for d in densities], [d.n_electrons for d in densities])
 
 
 def flat(crystal: Crystal, electrons: float) -> Density:
