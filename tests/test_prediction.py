@@ -70,7 +70,7 @@ def test_what_is_outside_of_the_applicability_domain_is_said(salt: Density) -> N
 def test_units_are_checked_before_anything_is_predicted(salt: Density) -> None:
     with pytest.raises(DensityError, match="is it in e/Å\\^3"):
         chgdb.predict(Density(salt.crystal, {"total": salt.total * salt.crystal.volume}))
-    with pytest.raises(DensityError, match="no structure"):
+    with pytest.raises(DensityError, match="holds no atoms"):
         chgdb.predict(Density(Crystal(np.eye(3) * 4, np.zeros((0, 3)), []), {"total": np.ones((4, 4, 4))}))
 
 
