@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from starlette.exceptions import HTTPException
 
 from chgdb.web.uploads import WAITING, Queue
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """In a thread of its own: Playwright has a loop in the main one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result(timeout=60)
 
 
 def test_one_at_a_time_and_a_few_that_wait() -> None:
@@ -27,7 +36,7 @@ def test_one_at_a_time_and_a_few_that_wait() -> None:
         queue = Queue()
         return await asyncio.gather(*(queue.run(work) for _ in range(size)), return_exceptions=True)
 
-    answers = asyncio.run(crowd(WAITING + 4))
+    answers = run(crowd(WAITING + 4))
     refused = [a for a in answers if isinstance(a, HTTPException)]
     assert most == 1
     assert answers.count("done") == WAITING + 1  # one runs while the others wait
@@ -43,4 +52,4 @@ def test_a_job_that_fails_makes_room() -> None:
                 await queue.run(lambda: 1 // 0)
         return await queue.run(lambda: "done")
 
-    assert asyncio.run(twice()) == "done"
+    assert run(twice()) == "done"

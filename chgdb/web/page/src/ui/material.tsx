@@ -12,7 +12,7 @@ import { Explorer } from './explorer'
 import { bytes, INTERVAL, percent, short, UNITS, withStd } from './numbers'
 import { oneFile } from './onefile'
 import { reconstruction } from './latent'
-import { address, remember, type Route } from './route'
+import { address, parse, remember, type Route } from './route'
 import { fromQuery, toQuery, type ViewState } from './state'
 
 export interface Loaded {
@@ -105,7 +105,11 @@ export function MaterialScreen({ source, config, route }: { source: Source; conf
       setLatent(error instanceof Error ? error.message : String(error))
     }
   }
-  const keep = (state: ViewState, start: number) => remember(address('material', id, toQuery(state, start)))
+  /** Not where the address names another screen by now. */
+  const keep = (state: ViewState, start: number) => {
+    const now = parse(location.hash)
+    if (now.screen === 'material' && now.id === id) remember(address('material', id, toQuery(state, start)))
+  }
   return (
     <main id="main" tabIndex={-1} data-id={id} data-row={record.row}>
       <h1>
