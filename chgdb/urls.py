@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from urllib.parse import quote, unquote
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_CHAIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:://(?:[^:\[]|\[[^\]]*\]|:(?!:))*)?::", re.DOTALL)
+# Patterns are texts, which `re` compiles and keeps when they are first used: few commands meet a URL.
+_SCHEME = r"([A-Za-z][A-Za-z0-9+.-]+)://"
+_CHAIN = r"(?s)[A-Za-z][A-Za-z0-9+.-]*(?:://(?:[^:\[]|\[[^\]]*\]|:(?!:))*)?::"
 #: Before the host: everything up to the last @ of the authority.
-_LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")
+_LOGIN = r"(?<=://)[^/?#\s]*@"
 #: The same where the password holds a blank, a slash, ? or #, which it should hold as %20, %2F, %3F and %23.
-_ODD_LOGIN = re.compile(r"(?<=://)(?!\[)[^/?#\s:@]*:(?=[^\s/?#])(?!\d*(?:[/?#\s]|$))[^@]*@", re.DOTALL)
-_BLANK_LOGIN = re.compile(r"(?<=://)[^/?#\s:@]+:(?!\s)[^/?#\s]*\s[^/?#]*@")
+_ODD_LOGIN = r"(?s)(?<=://)(?!\[)[^/?#\s:@]*:(?=[^\s/?#])(?!\d*(?:[/?#\s]|$))[^@]*@"
+_BLANK_LOGIN = r"(?<=://)[^/?#\s:@]+:(?!\s)[^/?#\s]*\s[^/?#]*@"
 #: The login in a text, whatever quotes are in it; what comes before the @ of these schemes is no login.
-_LOGIN_IN_TEXT = re.compile(r"(?<!github)(?<!abfs)(?<!abfss)(?<!wasb)(?<!wasbs)://[^/?#\s]*@")
+_LOGIN_IN_TEXT = r"(?<!github)(?<!abfs)(?<!abfss)(?<!wasb)(?<!wasbs)://[^/?#\s]*@"
 #: A URL of which a `Path` has left one slash of the two; as text only where it is one beyond doubt.
-_ONE_SLASH = re.compile(r"(?<![\w+.-])(https?:|[A-Za-z][A-Za-z0-9+.-]+:(?=/[^\s/]*@))/(?!/)", re.IGNORECASE)
-_IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+://[^\s\"'<>]*?)([:;,.]*(?=[\s\"'<>]|$))")
+_ONE_SLASH = r"(?i)(?<![\w+.-])(https?:|[A-Za-z][A-Za-z0-9+.-]+:(?=/[^\s/]*@))/(?!/)"
+_IN_TEXT = r"([A-Za-z][A-Za-z0-9+.-]+://[^\s\"'<>]*?)([:;,.]*(?=[\s\"'<>]|$))"
 #: Schemes whose part before the @ names a container or a repository, unless it holds a colon.
 _CONTAINERS = ("abfs", "abfss", "wasb", "wasbs")
 
@@ -29,7 +29,7 @@ def scheme(url: str) -> str:
     >>> scheme("HTTPS://example.org/x"), scheme("zip::https://example.org/x.zip")
     ('https', '')
     """
-    match = _SCHEME.match(url)
+    match = re.match(_SCHEME, url)
     return match[1].lower() if match and len(links(url)) == 1 else ""
 
 
@@ -40,7 +40,7 @@ def links(url: str) -> list[str]:
     ['zip://a.zip', 'https://[::1]/x.zip']
     """
     found = []
-    while not re.match(r"(?:https?|github)://", url, re.IGNORECASE) and (match := _CHAIN.match(url)):
+    while not re.match(r"(?:https?|github)://", url, re.IGNORECASE) and (match := re.match(_CHAIN, url)):
         found.append(match[0].removesuffix("::"))
         url = url[match.end() :]
     return [*found, url]
@@ -54,10 +54,12 @@ def is_url(text: object) -> bool:
     """
     if not isinstance(text, str):
         return False
-    if _SCHEME.match(text):
+    if re.match(_SCHEME, text):
         return True
-    if not _CHAIN.match(text):
+    if not re.match(_CHAIN, text):
         return False
+    import glob
+
     folder = os.path.dirname(text)
     try:
         there = os.path.lexists(text) or ("::" in folder and os.path.isdir(folder))
@@ -110,13 +112,13 @@ def public(url: str) -> str:
     kind = last.partition("://")[0].lower()
     if kind == "github" or (kind in _CONTAINERS and not re.match(r"\w+://[^/@]*:", last)):
         return url.partition("?")[0]
-    odd = None if _LOGIN.search(last) else _ODD_LOGIN.search(last)
+    odd = None if re.search(_LOGIN, last) else re.search(_ODD_LOGIN, last)
     if odd:
         last = last[: odd.start()] + last[odd.start() :].rpartition("@")[2]
-    last = _LOGIN.sub("", last).partition("?")[0]
+    last = re.sub(_LOGIN, "", last).partition("?")[0]
     if kind in ("http", "https"):
         last = last.partition("#")[0]
-    return _LOGIN.sub("", "::".join([*(link.partition("?")[0] for link in links(url)[:-1]), last]))
+    return re.sub(_LOGIN, "", "::".join([*(link.partition("?")[0] for link in links(url)[:-1]), last]))
 
 
 def without_secrets(text: str) -> str:
@@ -129,9 +131,9 @@ def without_secrets(text: str) -> str:
     """
     if ":/" not in text:
         return text
-    text = _ONE_SLASH.sub(r"\1//", text)
-    text = _LOGIN_IN_TEXT.sub("://", _BLANK_LOGIN.sub("", text))
-    return _IN_TEXT.sub(lambda match: public(match[1]) + match[2], text)
+    text = re.sub(_ONE_SLASH, r"\1//", text)
+    text = re.sub(_LOGIN_IN_TEXT, "://", re.sub(_BLANK_LOGIN, "", text))
+    return re.sub(_IN_TEXT, lambda match: public(match[1]) + match[2], text)
 
 
 def _spellings(piece: str) -> tuple[str, ...]:

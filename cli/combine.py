@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     app.command(
-        short_help="Sums and differences of densities.",
         epilog="""\b
 Examples:
   chgdb combine AB.CHGCAR - A.CHGCAR - B.CHGCAR -o diff.CHGCAR

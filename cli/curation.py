@@ -36,7 +36,6 @@ _Store = Annotated[str, typer.Argument(metavar="STORE", help="Folder of the stor
 
 def register(app: typer.Typer) -> None:
     app.command(
-        short_help="Several stores into one.",
         epilog="""\b
 Examples:
   chgdb merge all.zarr mine.zarr yours.zarr
@@ -45,7 +44,6 @@ Examples:
   chgdb merge all.zarr mine.zarr https://example.org/theirs.zarr --title 'our oxides'""",
     )(merge)
     app.command(
-        short_help="Some materials of a store as a store of their own.",
         epilog="""\b
 Examples:
   chgdb subset my.zarr -o two.zarr mp-149 mp-13
@@ -53,21 +51,18 @@ Examples:
   chgdb subset my.zarr -o hard.zarr --predicted bulk_modulus:200..""",
     )(subset)
     app.command(
-        short_help="Materials out of a store.",
         epilog="""\b
 Examples:
   chgdb remove my.zarr run_17
   chgdb search --catalog my.zarr --where nmae:1e-3.. --ids | xargs chgdb remove my.zarr""",
     )(remove)
     app.command(
-        short_help="Another id for a material of a store.",
         epilog="""\b
 Examples:
   chgdb rename my.zarr run_17 mp-149""",
     )(rename)
     app.command(
         "add-columns",
-        short_help="Columns of a CSV into a store.",
         epilog="""\b
 Examples:
   chgdb add-columns my.zarr gaps.csv                joined by the column material_id

@@ -42,7 +42,6 @@ ModelOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     app.command(
-        short_help="The latent tensor of a density.",
         epilog="""\b
 Examples:
   chgdb encode CHGCAR -o latent.zarr     with structure, grid and electron count: decodes on its own
@@ -51,7 +50,6 @@ Examples:
   chgdb encode CHGCAR -o latent.zarr --model published --refine 60     half the error, in seconds""",
     )(encode)
     app.command(
-        short_help="A density from a latent tensor.",
         epilog="""\b
 Examples:
   chgdb decode latent.zarr -o CHGCAR

@@ -35,7 +35,6 @@ _ENDINGS = {"chgcar": ".CHGCAR", "cube": ".cube", "npz": ".npz"}
 
 def register(app: typer.Typer) -> None:
     app.command(
-        short_help="The density of any structure, guessed in milliseconds.",
         epilog="""\b
 Examples:
   chgdb estimate POSCAR -o CHGCAR

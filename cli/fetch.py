@@ -56,7 +56,6 @@ class Codec(enum.StrEnum):
 
 def register(app: typer.Typer) -> None:
     app.command(
-        short_help="Densities of a catalog to files, with their error.",
         epilog="""\b
 Examples:
   chgdb fetch mp-149 --decode                      writes ./CHGCAR

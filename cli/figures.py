@@ -71,7 +71,7 @@ def draw_profile(density: Density, found: Profile, path: str, *, channel: str, t
     figure = figures.Figure(figsize=(7, 5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     length = float(np.linalg.norm(density.crystal.cell[found.axis]))
-    close = lambda values, step=0.0: np.append(values, values[0] + step)  # noqa: E731 - to the end of the cell
+    close = lambda closed, step=0.0: np.append(closed, closed[0] + step)  # noqa: E731 - to the end of the cell
     x = np.append(found.distance, length)
     upper.plot(x, close(found.average), color="#31688e", label="average over planes")
     if found.macroscopic is not None:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     app.command(
-        short_help="Between file formats and grids.",
         epilog="""\b
 Examples:
   chgdb convert CHGCAR NaCl.cube
@@ -47,7 +46,6 @@ Examples:
   chgdb convert old/CHGCAR CHGCAR --elements Na,Cl VASP 4 files do not name their elements""",
     )(convert)
     app.command(
-        short_help="NMAE, largest difference, electron counts.",
         epilog="""\b
 Examples:
   chgdb diff CHGCAR other/CHGCAR

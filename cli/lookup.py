@@ -34,7 +34,6 @@ _SHOWN = ("material_id", "formula", "space_group", "n_atoms", "n_electrons", "nm
 
 def register(app: typer.Typer) -> None:
     app.command(
-        short_help="Materials that meet criteria.",
         epilog="""\b
 Examples:
   chgdb search --formula SiO2
@@ -48,7 +47,6 @@ Examples:
   chgdb search --where code:GPAW --json --limit 0      all of them, every column""",
     )(search)
     app.command(
-        short_help="What is known of a material or a catalog.",
         epilog="""\b
 Examples:
   chgdb info                             the embedded catalog: size, licence, columns

@@ -15,40 +15,19 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from chgdb.urls import without_secrets
-from chgdb_cli import (
-    combine,
-    curation,
-    encode,
-    estimate,
-    fetch,
-    files,
-    lookup,
-    output,
-    plot,
-    predict,
-    profile,
-    remote,
-    stores,
-    train,
-    web,
-)
+from chgdb_cli import output
+from chgdb_cli.commands import Commands
 from chgdb_cli.output import message
 
 # Without typer's rich formatting: importing it would take longer than printing the help.
 app = typer.Typer(
     name="chgdb",
+    cls=Commands,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-# fmt: off
-for group in (
-    fetch, encode, estimate, predict, lookup, stores, curation, remote, files, combine, profile, plot, train, web,
-):
-    group.register(app)
-# fmt: on
 
 
 def _print_version(wanted: bool) -> None:
@@ -150,6 +129,8 @@ def _exit_code(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # wrong usage, as typer reports it
             if hasattr(error, "message"):
+                from chgdb.urls import without_secrets
+
                 error.message = without_secrets(str(error.message))
             with suppress(OSError):  # the reader of standard error has gone
                 error.show()

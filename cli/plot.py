@@ -30,7 +30,6 @@ class Axis(enum.StrEnum):
 
 def register(app: typer.Typer) -> None:
     app.command(
-        short_help="A slice and a profile as a picture.",
         epilog="""\b
 Examples:
   chgdb plot mp-149                                writes mp-149.png

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     app.command(
-        short_help="Elastic, thermal and energetic properties of a density.",
         epilog="""\b
 Examples:
   chgdb predict CHGCAR

@@ -38,7 +38,6 @@ OutputOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     app.command(
-        short_help="Averages over lattice planes.",
         epilog="""\b
 Examples:
   chgdb profile CHGCAR                             CSV on standard output
@@ -47,14 +46,12 @@ Examples:
   chgdb profile mp-149 --json | jq .average""",
     )(profile)
     app.command(
-        short_help="Values at points and along lines.",
         epilog="""\b
 Examples:
   chgdb values CHGCAR --at 0.125,0.125,0.125
   chgdb values CHGCAR --from 0,0,0 --to 0.25,0.25,0.25 --points 51 -o bond.csv""",
     )(values)
     app.command(
-        short_help="Integrals in spheres around atoms.",
         epilog="""\b
 Examples:
   chgdb spheres CHGCAR --radius 1.2

@@ -15,7 +15,6 @@ from chgdb_cli.output import count, print_json, print_table, show, size
 
 def register(app: typer.Typer) -> None:
     app.command(
-        short_help="Copy a store to where others read it.",
         epilog="""\b
 Examples:
   chgdb publish my.zarr s3://bucket/my            needs pip install 'chgdb[remote]'
@@ -23,7 +22,6 @@ Examples:
   chgdb fetch mp-149 --catalog s3://bucket/my     how it is read""",
     )(publish)
     app.command(
-        short_help="Bring a whole store here.",
         epilog="""\b
 Examples:
   chgdb pull https://example.org/my.zarr
@@ -33,7 +31,7 @@ Examples:
     cache.command("info", short_help="Size, limit and stores.")(info)
     cache.command("clear", short_help="Remove everything in it.")(clear)
     cache.command("path", short_help="Where it lies.")(path)
-    app.add_typer(cache, name="cache", short_help="Local copies of remote stores: info, clear, path.")
+    app.add_typer(cache, name="cache")
 
 
 def publish(

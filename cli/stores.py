@@ -28,7 +28,6 @@ class Prior(enum.StrEnum):
 
 def register(app: typer.Typer) -> None:
     app.command(
-        short_help="Pack density files into a store.",
         epilog="""\b
 Examples:
   chgdb build my.zarr runs/                        every CHGCAR below runs; ids are the folders' names
@@ -44,7 +43,6 @@ Examples:
   chgdb build my.zarr runs/ --scheduler tcp://host:8786   on the workers of a Dask cluster""",
     )(build)
     app.command(
-        short_help="Check every byte of a store.",
         epilog="""\b
 Examples:
   chgdb verify                                     the embedded catalog: every checksum

@@ -18,7 +18,6 @@ _NOT_BY_DEFAULT = ("lightgbm_512", "singletarget")
 train = typer.Typer(
     name="train",
     help="Train the models of a catalog.",
-    short_help="Train the models of a catalog.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )

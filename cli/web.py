@@ -11,7 +11,6 @@ import typer
 
 def register(app: typer.Typer) -> None:
     app.command(
-        short_help="Look at a store in a browser.",
         epilog="""\b
 Examples:
   chgdb web                                 the embedded catalog, at an address that is printed

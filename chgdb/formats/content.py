@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from functools import cache
 from typing import NamedTuple
 
 
@@ -125,12 +126,17 @@ _TEXTS = (
     (rb"#?jvxl", "a JVXL file of Jmol's, which holds an isosurface and no density"),
     (rb"%!ps", "a PostScript file, which holds no density"),
 )
-_PATTERNS = [(re.compile(pattern, re.IGNORECASE | re.DOTALL), what) for pattern, what in _TEXTS]
 _ONE_LINE = 1000  # bytes
 #: A path and nothing else.
-_LINK = re.compile(rb"(\.{0,2}/|[\w.-]+/)[^\x00-\x1f]{1,4000}\s*\Z")
+_LINK = rb"(\.{0,2}/|[\w.-]+/)[^\x00-\x1f]{1,4000}\s*\Z"
 #: Names of files whose content has no beginning to tell it by.
-_BROTLI = re.compile(r"\.(br|brotli)$", re.IGNORECASE)
+_BROTLI = r"(?i)\.(br|brotli)$"
+
+
+@cache
+def _patterns() -> list[tuple[re.Pattern[bytes], str]]:
+    """Pattern of a content, and what that is: made for the first file that is of no format, as it takes a moment."""
+    return [(re.compile(pattern, re.IGNORECASE | re.DOTALL), what) for pattern, what in _TEXTS]
 
 
 def what_it_is(head: bytes, name: str = "") -> str | None:
@@ -154,15 +160,15 @@ def what_it_is(head: bytes, name: str = "") -> str | None:
     if _is_pickle(head):
         return "a pickle of Python, which is not read: it could run any program"
     plain = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    for pattern, what in _PATTERNS:
+    for pattern, what in _patterns():
         if pattern.match(plain):
             return what
-    if _LINK.match(plain):
+    if re.match(_LINK, plain):
         target = plain.decode("utf-8", "replace").strip()
         return f"the text of a symbolic link to {target}, as git writes where there are no links: name that file"
     if b"\r" in head and b"\n" not in head and len(head.split(b"\r")) > 3:
         return "text whose lines end in carriage returns alone, as on old Macs: run tr '\\r' '\\n' on it"
-    if _BROTLI.search(name):
+    if re.search(_BROTLI, name):
         return "compressed by Brotli, which is not read: run brotli -d on it"
     if head and not plain:
         return "nothing but blanks"

@@ -124,7 +124,7 @@ _MULTIWFN = {
     "another function of the density": r"fermihole|infoentro|source|edr\w*|userfunc|vdwpot",
 }
 #: VASP's files in the layout of a CHGCAR whose values are no density. POT in capitals only: it is a word.
-_VASP = re.compile(
+_VASP = (
     r"(?<![A-Za-z])(?:(?P<potential>LOCPOT|locpot|POT(?![A-Za-z]))|(?P<elf>ELFCAR|elfcar)|(?P<tau>TAUCAR|taucar)|"
     r"(?P<difference>CHGDIFF|chgdiff)|CHG(CAR)?[._-]((?P<minus>diff)|(?P<magnetisation>mag))(?![A-Za-z]))"
 )
@@ -237,7 +237,7 @@ def vasp_quantity(name: str, channels: int | None = None) -> str | None:
     >>> vasp_quantity("mp-1_LOCPOT"), vasp_quantity("POT.gz"), vasp_quantity("POTCAR")
     ('a local potential in eV', 'a local potential in eV', None)
     """
-    match = _VASP.search(name)
+    match = re.search(_VASP, name)
     if match and ((match["minus"] and channels is None) or (match["magnetisation"] and channels != 1)):
         return None
     return match and next(what for known, what in _VASP_WORDS.items() if match[known])

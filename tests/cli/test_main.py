@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -11,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from small import Chgdb, one_line
 
 import chgdb
+from chgdb_cli.commands import COMMANDS
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
-COMMANDS = ["fetch", "search", "info", "build", "verify", "convert", "diff", "plot"]
+WITH_EXAMPLES = ["fetch", "search", "info", "build", "verify", "convert", "diff", "plot"]
 
 
 def test_help_lists_every_command(run_chgdb: Chgdb) -> None:
@@ -25,7 +28,7 @@ def test_help_lists_every_command(run_chgdb: Chgdb) -> None:
     assert all(f"\n  {command} " in result.out for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", WITH_EXAMPLES)
 def test_help_of_every_command_has_examples(run_chgdb: Chgdb, command: str) -> None:
     result = run_chgdb(command, "--help")
     assert result.code == 0
@@ -56,6 +59,31 @@ def test_commands_import_what_they_need(store: str, tmp_path: Path) -> None:
     fetched = imported(tmp_path, "fetch", "si", "--decode", "--catalog", store)
     assert "numpy" in fetched
     assert not fetched & heavy
+
+
+def test_the_table_of_commands_is_what_modules_register() -> None:
+    registered = set()
+    for module in {module for module, _ in COMMANDS.values()}:
+        added = typer.Typer()
+        importlib.import_module(f"chgdb_cli.{module}").register(added)
+        registered |= {(module, name) for name in typer.main.get_group(added).commands}
+    assert {(module, name) for name, (module, _) in COMMANDS.items()} == registered
+
+
+def test_a_command_imports_no_other(tmp_path: Path) -> None:
+    code = "import sys; from chgdb_cli.main import _exit_code; _exit_code(sys.argv[1:]); print(*sys.modules)"
+    for arguments, own in ((["--help"], set()), (["info", "--help"], {"lookup"}), (["verify", "--help"], {"stores"})):
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=True)
+        modules = {module for module, _ in COMMANDS.values()} - {"encode"}  # of which others take an option
+        names = {name.removeprefix("chgdb_cli.") for name in done.stdout.splitlines()[-1].split()}
+        assert names & modules == own, arguments
+
+
+def test_a_command_that_is_misspelt_is_suggested(run_chgdb: Chgdb) -> None:
+    result = run_chgdb("verfy")
+    assert result.code == 2
+    assert "'verify'" in result.err
 
 
 def test_a_closed_pipe_is_silent(store: str, tmp_path: Path) -> None:

@@ -9,12 +9,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import typer.main
 from small import Chgdb, one_line
 
 import chgdb
 import chgdb_cli
-from chgdb_cli.main import app
+from chgdb_cli.commands import COMMANDS, load
 
 CLI = Path(chgdb_cli.__file__).parent
 PACKAGE = Path(chgdb.__file__).parent
@@ -49,7 +48,8 @@ def options() -> dict[str, set[str]]:
             found[name] = {text for p in parameters for text in (*p.opts, *p.secondary_opts) if text.startswith("-")}
             found[name] |= {"-h", "--help"}
 
-    add(typer.main.get_command(app), "")
+    for name in COMMANDS:
+        add(load(name), name)
     return found
 
 
