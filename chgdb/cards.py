@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from html import escape
 
@@ -20,21 +21,27 @@ def card(title: str, rows: Iterable[tuple[str, str]]) -> str:
     return f"<div><strong>{escape(title)}</strong><table><tbody>{lines}</tbody></table></div>"
 
 
-def angles(cell: Iterable[Iterable[float]]) -> str:
-    """Lengths and angles of a cell, rows are lattice vectors in Å.
+def lengths_and_angles(cell: Iterable[Iterable[float]]) -> tuple[list[float], list[float]]:
+    """Lengths of three lattice vectors in Å, and the angles opposite of them in degrees; rows of `cell` are vectors.
 
-    >>> angles([[4, 0, 0], [0, 4, 0], [0, 0, 5]])
+    >>> lengths, angles = lengths_and_angles([[4, 0, 0], [0, 3, 0], [3, 0, 4]])
+    >>> lengths, [round(angle, 3) for angle in angles]
+    ([4.0, 3.0, 5.0], [90.0, 53.13, 90.0])
+    """
+    vectors = [list(row) for row in cell]
+    lengths = [math.hypot(*vector) for vector in vectors]
+    angles = []
+    for i, j in ((1, 2), (0, 2), (0, 1)):
+        cosine = sum(x * y for x, y in zip(vectors[i], vectors[j], strict=True)) / (lengths[i] * lengths[j])
+        angles.append(math.degrees(math.acos(max(-1.0, min(1.0, cosine)))))
+    return lengths, angles
+
+
+def cell_text(cell: Iterable[Iterable[float]]) -> str:
+    """Lengths and angles of a cell in one line; rows of `cell` are lattice vectors in Å.
+
+    >>> cell_text([[4, 0, 0], [0, 4, 0], [0, 0, 5]])
     '4.0000, 4.0000, 5.0000 Å; 90.00, 90.00, 90.00°'
     """
-    import math
-
-    a, b, c = (list(row) for row in cell)
-    lengths = [math.hypot(*row) for row in (a, b, c)]
-
-    def between(first: int, second: int) -> float:
-        rows = (a, b, c)
-        dot = sum(x * y for x, y in zip(rows[first], rows[second], strict=True))
-        return math.degrees(math.acos(max(-1.0, min(1.0, dot / lengths[first] / lengths[second]))))
-
-    degrees = (between(1, 2), between(0, 2), between(0, 1))
-    return f"{', '.join(f'{x:.4f}' for x in lengths)} Å; {', '.join(f'{x:.2f}' for x in degrees)}°"
+    lengths, angles = lengths_and_angles(cell)
+    return f"{', '.join(f'{x:.4f}' for x in lengths)} Å; {', '.join(f'{x:.2f}' for x in angles)}°"

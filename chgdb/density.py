@@ -206,11 +206,11 @@ class Density:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from .cards import angles, card
+        from .cards import card, cell_text
 
         rows = [
             ("Atoms", f"{len(self.crystal)} in a cell of {self.crystal.volume:.4f} Å³"),
-            ("Cell", angles(self.crystal.cell.tolist())),
+            ("Cell", cell_text(self.crystal.cell.tolist())),
             ("Grid", " x ".join(map(str, self.grid))),
             ("Channels", ", ".join(self.channels)),
             ("Electrons", f"{self.n_electrons:.6f}"),

@@ -44,12 +44,12 @@ class Record:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from .cards import angles, card
+        from .cards import card, cell_text
 
         facts = self.metadata
         rows = [
             ("Space group", str(facts["space_group"] or "unknown")),
-            ("Cell", angles(facts["cell"])),
+            ("Cell", cell_text(facts["cell"])),
             ("Atoms", str(facts["n_atoms"])),
             ("Grid", " x ".join(map(str, facts["grid"]))),
             ("Channels", ", ".join(facts["channels"].split())),

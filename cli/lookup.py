@@ -280,9 +280,10 @@ def info(
 
 def _derived(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What follows from the columns of a material."""
+    from chgdb.cards import lengths_and_angles
     from chgdb.symmetry import symbol
 
-    lengths, angles = _lengths_and_angles(metadata["cell"])
+    lengths, angles = lengths_and_angles(metadata["cell"])
     number = metadata["space_group"]
     return {
         "common_formula": common_formula(metadata["formula"]),
@@ -449,18 +450,10 @@ def _explained(value: Any, attributes: Mapping[str, Any]) -> str:
     return f"{text:<20}  {meaning.removesuffix(_TRUE_FALSE)}"
 
 
-def _lengths_and_angles(cell: list[list[float]]) -> tuple[list[float], list[float]]:
-    """Lengths of three lattice vectors in Å, and the angles opposite of them in degrees."""
-    lengths = [math.hypot(*vector) for vector in cell]
-    angles = []
-    for i, j in ((1, 2), (0, 2), (0, 1)):
-        cosine = sum(x * y for x, y in zip(cell[i], cell[j], strict=True)) / (lengths[i] * lengths[j])
-        angles.append(math.degrees(math.acos(max(-1.0, min(1.0, cosine)))))
-    return lengths, angles
-
-
 def _cell_text(cell: list[list[float]]) -> str:
-    lengths, angles = _lengths_and_angles(cell)
+    from chgdb.cards import lengths_and_angles
+
+    lengths, angles = lengths_and_angles(cell)
     return (
         "a, b, c = " + ", ".join(f"{x:.4f}" for x in lengths) + " Å; α, β, γ = "
         + ", ".join(f"{x:.2f}" for x in angles) + "°"
