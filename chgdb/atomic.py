@@ -138,6 +138,27 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         raise
 
 
+@contextmanager
+def folder_made(path: str | os.PathLike[str]) -> Iterator[None]:
+    """The folder of a file is there in the block; what had to be made for it goes again where the block fails.
+
+    Raises `OSError` where it cannot be made.
+    """
+    folder, made = resolve(path).parent, []
+    while not os.path.lexists(folder):
+        made.append(folder)
+        folder = folder.parent
+    try:
+        if made:
+            made[0].mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for empty in made:
+            with suppress(OSError):  # it was not made, or somebody has put something into it
+                empty.rmdir()
+        raise
+
+
 def write(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a whole file as `replacing` does."""
     with replacing(path) as file:

@@ -25,11 +25,15 @@ def common_formula(formula: str) -> str:
     Metals before an anion stand as in minerals and perovskites, hydrogen after them, then the others by
     electronegativity. Hydroxides end in OH, oxyhalides in the halogen, mixed halides begin with F; organic molecules
     begin with C and H, ammonia and its like with N. Formulas of metals alone, and what is no formula, are left as they
-    are.
+    are. That of no atoms is said in words.
 
     >>> [common_formula(f) for f in ("TiPbO3", "LiHO", "CaH2O2", "BiClO", "H4C", "H3N", "MgFe", "KH2PO4")]
     ['PbTiO3', 'LiOH', 'Ca(OH)2', 'BiOCl', 'CH4', 'NH3', 'MgFe', 'KH2PO4']
+    >>> common_formula("")
+    'no atoms'
     """
+    if not formula:
+        return "no atoms"
     parts = re.findall(r"([A-Z][a-z]?)(\d*)", formula)
     if "".join(symbol + number for symbol, number in parts) != formula or any(s not in SYMBOLS for s, _ in parts):
         return formula

@@ -86,7 +86,7 @@ def draw_profile(density: Density, found: Profile, path: str, *, channel: str, t
         axes.axhline(0, color="grey", linewidth=0.6)
         axes.grid(alpha=0.3)
     upper.set_xlim(0, length)
-    figure.suptitle(shown_text(f"{density.crystal.formula} ({title})"), parse_math=False)
+    figure.suptitle(shown_text(f"{common_formula(density.crystal.formula)} ({title})"), parse_math=False)
     _save(figure, path, dpi)
 
 

@@ -96,13 +96,13 @@ def convert(
         density = density.only(channel)
     missing = left_out(target, density, format=output_format)
     write(target, density, format=output_format)
-    written = [channel] if channel else [name for name in density.channels if name not in missing]
+    quantity = density.quantity if isinstance(density, ScalarField) else ""
+    written = [channel or quantity] if channel or quantity else [n for n in density.channels if n not in missing]
     if missing:
         message(
             f"{target}: without {', '.join(missing)}, as a cube holds one field; --channel {missing[0]} writes that "
             "to a cube of its own"
         )
-    quantity = density.quantity if isinstance(density, ScalarField) else ""
     show(
         f"{target}: {common_formula(density.crystal.formula)}, {', '.join(written)}, grid {grid_text(density.grid)}, "
         f"{density.n_electrons + 0.0:.6f} {'μB' if 'magnetization' in quantity else 'electrons'}"

@@ -286,7 +286,7 @@ def _derived(metadata: Mapping[str, Any]) -> dict[str, Any]:
     lengths, angles = lengths_and_angles(metadata["cell"])
     number = metadata["space_group"]
     return {
-        "common_formula": common_formula(metadata["formula"]),
+        "common_formula": common_formula(metadata["formula"]) if metadata["formula"] else "",
         "space_group_symbol": symbol(number) if number else None,
         "cell_lengths": lengths,
         "cell_angles": angles,

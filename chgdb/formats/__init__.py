@@ -20,14 +20,14 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from types import ModuleType
 
-from ..density import Crystal, Density
+from ..density import Crystal, Density, ScalarField
 from ..errors import FormatError
 from ..plugins import Registry
 from .chgcar import text_bytes
 from .content import by_signature, what_it_is
 from .extras import pack_extras, unpack_extras
 from .names import cannot_be_written, has_suffix, matching
-from .quantities import as_labelled, labelled
+from .quantities import as_labelled, labelled, vasp_quantity
 from .streams import Reader, bare_name, open_reader, open_writer
 
 __all__ = [
@@ -163,7 +163,8 @@ def write(
     Raises
     ------
     FormatError
-        For a folder, a name that tells no format, and a format that is only read.
+        For a folder, a name that tells no format, a format that is only read, and a CHGCAR with the name of another
+        quantity (CHGCAR_diff), as which it would be refused when it is read.
 
     Examples
     --------
@@ -179,6 +180,13 @@ def write(
         if channel not in density.channels:
             raise FormatError(f"{os.fspath(path)}: there is no channel {channel!r}; {', '.join(density.channels)}")
         options["channel"] = channel
+    if _name(module) == "chgcar" and not isinstance(density, ScalarField):
+        other = vasp_quantity(bare_name(path), len(density.channels))
+        if other:
+            raise FormatError(
+                f"{os.fspath(path)}: the name is one of {other}, as which this density would be refused when it is "
+                "read: choose another name, such as CHGCAR"
+            )
     with open_writer(path) as stream:
         module.write(stream, labelled(density), **options)
 

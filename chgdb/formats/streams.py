@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from ..atomic import replacing
+from ..atomic import folder_made, replacing
 from ..errors import ChgdbError, FormatError, RemoteError
 from ..limits import FIELD_VALUES, LARGEST_FRAME, VALUE_TEXT, most_unfolded
 from ..urls import is_url, public, url_path
@@ -234,13 +234,13 @@ def _size(raw: Any) -> int | None:
 def open_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a file for writing, compressed by its suffix; it appears under its name only when complete.
 
-    As `atomic.replacing`. Raises `FormatError` for a folder or a place that cannot be written.
+    As `atomic.replacing`; folders that are not there are made. Raises `FormatError` for a folder or a place that cannot be written.
     """
     name = os.fspath(path)
     if os.path.isdir(path):
         raise FormatError(f"{name}: is a folder; name the file to write, such as {name.rstrip('/')}/CHGCAR")
     try:
-        with replacing(path) as raw, compressing(raw, Path(name).suffix.lower()) as stream:
+        with folder_made(path), replacing(path) as raw, compressing(raw, Path(name).suffix.lower()) as stream:
             yield stream
     except OSError as error:
         if isinstance(error, ChgdbError):

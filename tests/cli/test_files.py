@@ -24,6 +24,21 @@ def test_convert(run_chgdb: Chgdb, runs: Path) -> None:
     assert chgdb.read("fine.npz").grid == (40, 32, 54)
 
 
+def test_convert_names_the_quantity_and_makes_the_folder(run_chgdb: Chgdb) -> None:
+    nickel = Path(__file__).parents[1] / "data" / "NiO_spin.CHGCAR"
+    assert run_chgdb("convert", nickel, "spins/CHGCAR_mag", "--channel", "magnetization").code == 0
+    result = run_chgdb("convert", "spins/CHGCAR_mag", "arrays/m.npz")
+    assert result.code == 0, result.err
+    assert "magnetization density, grid" in result.out
+    assert "μB" in result.out
+    assert "total" not in result.out
+    result = run_chgdb("convert", nickel, "new/CHGCAR_diff")
+    assert result.code == 1
+    assert one_line(result.err)
+    assert "a difference of densities" in result.err
+    assert not Path("new").exists()
+
+
 def test_convert_names_formats(run_chgdb: Chgdb, runs: Path) -> None:
     assert run_chgdb("convert", runs / "si/CHGCAR", "density.dat", "--to", "cube").code == 0
     assert run_chgdb("convert", "density.dat", "CHGCAR", "--from", "cube").code == 0

@@ -48,6 +48,7 @@ def test_convert(run_chgdb: Chgdb, ghost: Path, bare: Path) -> None:
         assert result.code == 0, result.err
         assert len(lines(result.err)) == 1
         assert missing in result.err
+        assert ("no atoms, total," in result.out) == (source == bare)
     assert chgdb.read("CHGCAR").crystal.numbers.tolist() == [11, 17, 0]
     assert len(chgdb.read("bare.cube").crystal) == 0
     refused = run_chgdb("convert", bare, "CHGCAR.gz")

@@ -16,6 +16,7 @@ import chgdb
 from chgdb import Crystal, Density
 from chgdb.errors import ChgdbError, FormatError
 from chgdb.formats import formats, pack_extras, unpack_extras
+from chgdb.formats.streams import open_writer
 
 #: Other people's decompressors, by suffix.
 UNPACK = {
@@ -96,7 +97,7 @@ def test_paths_that_cannot_be_read(tmp_path, name, message):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("", "is a folder"), ("nowhere/CHGCAR", "cannot be written: No such"), ("x.unknown", "the name tells no format"),
+    [("", "is a folder"), ("folder.cube/CHGCAR_diff", "the name is one of a difference"), ("x.unknown", "the name tells no format"),
      ("x.json", "mp_json is only read"), ("folder.cube", "is a folder")],
 )  # fmt: skip
 def test_paths_that_cannot_be_written(tmp_path, density, name, message):
@@ -104,6 +105,28 @@ def test_paths_that_cannot_be_written(tmp_path, density, name, message):
     with pytest.raises(FormatError, match=message):
         chgdb.write(f"{tmp_path}/{name}", density)
     assert sorted(os.listdir(tmp_path)) == ["folder.cube"]
+
+
+@pytest.mark.parametrize("name", ["CHGCAR.mag.gz", "runs/chgdiff.vasp", "ELFCAR", "LOCPOT.relaxed"])
+def test_names_under_which_a_density_is_refused_are_not_written(tmp_path, density, name):
+    with pytest.raises(FormatError, match="would be refused when it is read: choose another name"):
+        chgdb.write(tmp_path / name, density.only("total"), format="chgcar")
+    assert os.listdir(tmp_path) == []
+    spin = chgdb.density.ScalarField(density.crystal, {"total": density.total}, {}, "magnetization density")
+    chgdb.write(tmp_path / "CHGCAR.mag.gz", spin)  # says what it holds
+    assert chgdb.read(tmp_path / "CHGCAR.mag.gz").quantity == "magnetization density"
+
+
+def test_folders_that_are_not_there_are_made(tmp_path, density):
+    chgdb.write(tmp_path / "made/for/it/density.npz", density)
+    assert chgdb.read(tmp_path / "made/for/it/density.npz").grid == density.grid
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FormatError, match="cannot be written: Not a directory"):
+        chgdb.write(tmp_path / "file/in/CHGCAR", density)
+    with pytest.raises(KeyboardInterrupt), open_writer(tmp_path / "other/folder/CHGCAR") as stream:
+        stream.write(b"salt")
+        raise KeyboardInterrupt
+    assert sorted(os.listdir(tmp_path)) == ["file", "made"]
 
 
 def test_content_of_no_format(tmp_path):
