@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .catalog import open_catalog
 from .codecs import DEFAULT_TOLERANCE
+from .elements import check_species
 from .errors import ChgdbError, StoreError
 from .ingest import BuildReport, OnDuplicate, Packing, Progress, file_state
 from .inputs import Found, Names, Properties, find, read_properties
@@ -113,11 +114,15 @@ def build(
         scheduler does not answer or is lost. Whatever was finished is kept for the next call.
     FormatError
         For a table that cannot be read.
+    DensityError
+        For elements that are none.
     MissingExtraError
         For a scheduler without Dask, latents without torch.
     """
     if inputs is None and properties is None and not latents and not predictions:
         raise StoreError(f"{os.fspath(out)}: nothing to do: name files, properties, latents or predictions")
+    if elements is not None:
+        check_species(elements)
     check_scheduler(scheduler)  # what is wrong is to be said before hours of packing
     name_of = Names(ids, id_from)
     joined = read_properties(properties) if properties is not None else Properties({}, {})

@@ -45,6 +45,26 @@ def atomic_number(symbol: str) -> int:
         raise DensityError(f"{symbol!r} is not a chemical symbol") from None
 
 
+def species_number(label: str) -> int:
+    """Atomic number of a species as VASP labels it, by its potential too: Ti, Ti_pv, Fe/0123abcd or H1.25.
+
+    Raises `DensityError` for a label that names no element.
+
+    >>> species_number("Ti_pv"), species_number("H1.25")
+    (22, 1)
+    """
+    try:
+        return atomic_number(re.match(r"[A-Za-z]*", label)[0])  # type: ignore[index]
+    except DensityError:
+        raise DensityError(f"{label[:24]!r} names no element") from None
+
+
+def check_species(labels: Iterable[str]) -> None:
+    """Raises `DensityError` for the first of some labels of species that names no element."""
+    for label in labels:
+        species_number(label)
+
+
 def reduced_formula(numbers: Iterable[int]) -> str:
     """Formula with the smallest whole-number ratios, elements by electronegativity-like convention: metals first.
 

@@ -136,11 +136,18 @@ def parse_elements(text: str | None) -> tuple[str, ...] | None:
     >>> parse_elements("Na, Cl")
     ('Na', 'Cl')
     """
+    from chgdb.elements import check_species
+    from chgdb.errors import DensityError
+
     if text is None:
         return None
     symbols = tuple(text.replace(",", " ").split())
     if not symbols:
         raise typer.BadParameter(f"{text!r} names no element; expected symbols such as Na,Cl", param_hint="--elements")
+    try:
+        check_species(symbols)
+    except DensityError as error:
+        raise typer.BadParameter(f"{error}; expected symbols such as Na,Cl", param_hint="--elements") from None
     return symbols
 
 

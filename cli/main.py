@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 an error that the line on standard error explains, or not 
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -63,6 +64,7 @@ def chgdb(
 def run() -> None:
     """Entry point: run the command line and exit with its code."""
     _open_closed_streams()
+    _name_output()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without Å gets a question mark, not a traceback
@@ -93,6 +95,28 @@ def _open_closed_streams() -> None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the end
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the end
+
+
+class _Output(io.FileIO):
+    """Standard output, whose errors say that it is it: those of a file have no name while it is written."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = "standard output cannot be written"
+            raise
+
+
+def _name_output() -> None:
+    """Where standard output is no terminal but a file or a pipe, its errors get a name."""
+    now = sys.stdout
+    if now is sys.__stdout__ and isinstance(now, io.TextIOWrapper) and not now.isatty():
+        raw = _Output(1, "w", closefd=False)
+        file: Any = raw if now.write_through else io.BufferedWriter(raw)
+        sys.stdout = io.TextIOWrapper(
+            file, now.encoding, now.errors, line_buffering=now.line_buffering, write_through=now.write_through
+        )
 
 
 def _show_warning(

@@ -9,7 +9,7 @@ from materials import density
 
 import chgdb
 from chgdb import building
-from chgdb.errors import FormatError, StoreError
+from chgdb.errors import DensityError, FormatError, StoreError
 from chgdb.verification import verify
 
 
@@ -77,6 +77,8 @@ def test_mistakes_are_said_first(runs: Path, table: Path, tmp_path: Path) -> Non
     out = tmp_path / "s.zarr"
     with pytest.raises(StoreError, match="no Dask scheduler at foo: an address is one such as tcp://host:8786"):
         chgdb.build(out, runs, scheduler="foo")
+    with pytest.raises(DensityError, match="'Quartz' names no element"):
+        chgdb.build(out, runs, elements=["O", "Quartz"])
     with pytest.raises(StoreError, match="one of the inputs is empty"):
         chgdb.build(out, "")
     with pytest.raises(StoreError, match="nothing to do"):

@@ -27,7 +27,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..density import CHANNELS, Crystal, Density
-from ..elements import atomic_number
+from ..elements import species_number
 from ..errors import DensityError, FileWarning, FormatError
 from ..fortran import LONGEST, describe, fields, parse_number
 from .numbers import FIELD, PER_LINE, check_lengths, lines_of_five, read_pieces
@@ -295,11 +295,10 @@ def _integers(reader: Reader, tokens: list[bytes], smallest: int) -> list[int]:
 
 def _element(reader: Reader, label: str, line: int) -> int:
     """Atomic number of a label such as Ti, Ti_pv, Fe/0123abcd or H1.25."""
-    symbol = re.match(r"[A-Za-z]*", label)[0]  # type: ignore[index]
     try:
-        return atomic_number(symbol)
-    except DensityError:
-        raise reader.error(f"{label[:24]!r} names no element", line) from None
+        return species_number(label)
+    except DensityError as error:
+        raise reader.error(str(error), line) from None
 
 
 def _flags(reader: Reader, tokens: list[bytes]) -> str:
@@ -494,7 +493,7 @@ def _matching_extras(density: Density) -> dict[str, Any]:
         return extras
     try:
         labels = [label for label, count in extras.get("species", []) for _ in range(count)]
-        elements = [atomic_number(re.match(r"[A-Za-z]*", label)[0]) for label in labels]  # type: ignore[index]
+        elements = [species_number(label) for label in labels]
     except DensityError:
         elements = []
     if elements != density.crystal.numbers.tolist():

@@ -234,7 +234,8 @@ def _size(raw: Any) -> int | None:
 def open_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a file for writing, compressed by its suffix; it appears under its name only when complete.
 
-    As `atomic.replacing`; folders that are not there are made. Raises `FormatError` for a folder or a place that cannot be written.
+    As `atomic.replacing`; folders that are not there are made. Raises `FormatError` for a folder or a place that
+    cannot be written.
     """
     name = os.fspath(path)
     if os.path.isdir(path):

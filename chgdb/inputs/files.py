@@ -52,7 +52,7 @@ def find(inputs: str | Path | Iterable[str | Path]) -> Found:
     found = Found()
     known: dict[str, None] = {}
     for number, item in enumerate([inputs] if isinstance(inputs, str | Path) else inputs):
-        if not os.fspath(item):
+        if not os.fspath(item).strip() and not os.path.lexists(item):
             raise StoreError("one of the inputs is empty: name files, folders, patterns or URLs")
         search = _Search(found)
         files = [file for file in search.of(item) if _place(file) not in known]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
+from unicodedata import category, normalize
 from urllib.parse import unquote
 
 from ..errors import FormatError, StoreError
@@ -235,7 +236,8 @@ class Names:
         self._table = None if ids is None else _Table(ids)
 
     def __call__(self, path: Path | str) -> str:
-        """Id of one file. Raises `StoreError` where there is none, or an impossible one."""
+        """Id of one file, in NFC, whatever its system makes of letters with accents (macOS: NFD). Raises `StoreError`
+        where there is none, or an impossible one."""
         return self._checked(path, None)
 
     def assign(
@@ -271,7 +273,14 @@ class Names:
             material_id = self._template(path)
         else:
             material_id = id_of(path) if guess is None else guess
-        check_id(material_id)
+        material_id = normalize("NFC", material_id)
+        try:
+            check_id(material_id)
+        except StoreError as error:
+            if self._table is not None:
+                raise
+            other = "--ids" if self._template is not None else "--ids or --id-from"
+            raise StoreError(f"{error}; name it with {other}") from None
         return material_id
 
 
@@ -328,11 +337,18 @@ def _read_ids(path: Path) -> list[tuple[str, str]]:
 
 def check_id(material_id: str) -> None:
     """Raises `StoreError` for an id that could not be a file name everywhere."""
-    if not _ID.fullmatch(material_id) or material_id != material_id.strip():
+    if not _is_sound(material_id):
         raise StoreError(
             f"{material_id!r} cannot be a material id: use up to 200 letters, digits and . _ - + ( ) [ ] = , @ ~ : and "
             "begin with a letter or a digit"
         )
+
+
+def _is_sound(material_id: str) -> bool:
+    """Whether an id is of characters that ids may have; marks that go with the letter before them are as good as it."""
+    letters = "".join(c for i, c in enumerate(material_id) if i == 0 or category(c) not in ("Mn", "Mc"))
+    fits = _ID.fullmatch(letters) is not None and len(material_id) <= 200
+    return fits and material_id == material_id.strip()
 
 
 #: Names that Windows gives to devices, whatever extension follows.
@@ -342,7 +358,7 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 def file_name(material_id: str, windows: bool = os.name == "nt") -> str:
     """A material id as the name of a file in a folder. Raises `StoreError` where it cannot be one, or could lead out of
     the folder: the ids of a store from elsewhere can be anything."""
-    sound = _ID.fullmatch(material_id) and material_id == material_id.strip() and len(material_id.encode()) <= 240
+    sound = _is_sound(material_id) and len(material_id.encode()) <= 240
     if windows:
         sound = sound and not (":" in material_id or material_id.endswith(".") or _DEVICES.fullmatch(material_id))
     if not sound:

@@ -105,3 +105,11 @@ def test_verify_names_a_damaged_material(run_chgdb: Chgdb, store: str) -> None:
     assert "salt" in result.err
     assert run_chgdb("fetch", "salt", "--decode", "--catalog", "damaged.zarr").code == 1
     assert run_chgdb("fetch", "si", "--decode", "--catalog", "damaged.zarr").code == 0
+
+
+@pytest.mark.parametrize("given", ["foo", "Si,Xx", "na"])
+def test_elements_that_are_none_are_refused_before_anything_is_read(run_chgdb: Chgdb, runs: Path, given: str) -> None:
+    result = run_chgdb("build", "new.zarr", runs, "--elements", given)
+    assert result.code == 2
+    assert "names no element" in result.err
+    assert not Path("new.zarr").exists()

@@ -42,7 +42,10 @@ def test_a_closed_standard_output_is_said_where_something_was_to_be_printed(tmp_
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 def test_streams_without_room(tmp_path: Path) -> None:
     done = _shell("$CHGDB info mp-13 >/dev/full", tmp_path)
-    assert (done.returncode, done.stderr) == (1, "chgdb: No space left on device\n")
+    said = "chgdb: standard output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
+    done = _shell("$CHGDB search --json >/dev/full", tmp_path)  # more than the buffer holds
+    assert (done.returncode, done.stderr) == (1, said)
     assert _shell("$CHGDB search --nothing 2>/dev/full", tmp_path).returncode == 2
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from chgdb.errors import FormatError, StoreError
 from chgdb.inputs import Names, id_of, ids_of
+from chgdb.inputs.ids import file_name
 
 
 @pytest.mark.parametrize(
@@ -107,3 +108,30 @@ def test_tables_of_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ids.csv").write_text("path,material_id\nx,1\nx,2\n")
     with pytest.raises(FormatError, match="x has the ids 1 and 2"):
         Names(tmp_path / "ids.csv")
+
+
+@pytest.mark.parametrize(
+    ("folder", "material_id"),
+    [
+        ("Ko\u0308ln", "K\u00f6ln"),
+        ("caf\u00e9", "caf\u00e9"),
+        ("x\u0304y", "x\u0304y"),
+        ("\u0915\u093f", "\u0915\u093f"),
+    ],
+)
+def test_letters_with_marks_are_put_together(folder: str, material_id: str) -> None:
+    given, refused = Names().assign([f"{folder}/CHGCAR"])
+    assert (list(given), refused) == ([material_id], [])
+    assert file_name(material_id) == material_id
+    both, twice = Names().assign(["runs/Ko\u0308ln/CHGCAR", "runs/K\u00f6ln/CHGCAR"])
+    assert list(both) == ["K\u00f6ln"]
+    assert "has the id" in twice[0][1]
+
+
+@pytest.mark.parametrize("folder", ["Al&Ni", "run #2", "50%", "a;b", "-x", "\u0301a"])
+def test_a_folder_whose_name_can_be_no_id_says_how_to_give_one(folder: str) -> None:
+    given, refused = Names().assign([f"{folder}/CHGCAR"])
+    assert given == {}
+    assert refused[0][1].endswith("name it with --ids or --id-from")
+    given, refused = Names(template="{parent}").assign([f"{folder}/CHGCAR"])
+    assert refused[0][1].endswith("name it with --ids")

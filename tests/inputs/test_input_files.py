@@ -90,7 +90,7 @@ def test_one_file_by_two_paths_is_one(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_inputs_that_lead_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     tree(tmp_path, "CHGCAR", "archives/runs.tar.gz")
-    for nothing in ("", ["CHGCAR", ""]):
+    for nothing in ("", ["CHGCAR", ""], "\t ", ["CHGCAR", " "]):
         with pytest.raises(StoreError, match="one of the inputs is empty"):
             find_files(nothing)
     with pytest.raises(StoreError, match=r"archives.*no density files there.*runs.tar.gz is an archive"):
