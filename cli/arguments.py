@@ -49,6 +49,13 @@ def complete_channel(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     return [name for name in QUANTITIES if name.startswith(incomplete)]
 
 
+def complete_format(incomplete: str) -> list[str]:
+    """Formats that can be written."""
+    from chgdb.formats import formats
+
+    return [name for name, module in formats().items() if hasattr(module, "write") and name.startswith(incomplete)]
+
+
 def complete_catalog(incomplete: str) -> Iterable[str]:
     """Installed catalogs, and stores and folders that a path leads to."""
     import glob
@@ -156,6 +163,19 @@ def check_resampling(grid: str | None, spacing: float | None) -> tuple[int, int,
     if grid is not None and spacing is not None:
         raise typer.BadParameter("give either --grid or --spacing", param_hint="--spacing")
     return parse_grid(grid)
+
+
+def check_written(format: str | None, option: str = "--format") -> None:
+    """A format that there is not, or that is only read, is wrong usage."""
+    if format is None:
+        return
+    from chgdb.errors import FormatError
+    from chgdb.formats import ending
+
+    try:
+        ending(format)
+    except FormatError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def target_grid(

@@ -19,6 +19,8 @@ from chgdb_cli.arguments import (
     QuietOption,
     check_free,
     check_resampling,
+    check_written,
+    complete_format,
     open_store,
     parse_elements,
 )
@@ -28,9 +30,6 @@ from chgdb_cli.output import message, print_json, show
 if TYPE_CHECKING:
     from chgdb import Crystal, Density, Estimate
     from chgdb.densities.model import DensityModel
-
-#: Format -> ending of the files that go into a folder; CHGCARs begin with their name, as VESTA wants it.
-_ENDINGS = {"chgcar": ".CHGCAR", "cube": ".cube", "npz": ".npz"}
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +58,10 @@ def estimate(
         float | None, typer.Option(metavar="Å", help="Points at most this far apart. [default: 0.1]")
     ] = None,
     output_format: Annotated[
-        str | None, typer.Option("--format", metavar="FORMAT", help="chgcar, cube or npz. [default: by name]")
+        str | None,
+        typer.Option(
+            "--format", metavar="FORMAT", autocompletion=complete_format, help="chgcar, cube or npz. [default: by name]"
+        ),
     ] = None,
     atoms: Annotated[
         list[str] | None,
@@ -128,10 +130,7 @@ def _structure(source: str, catalog: str | None, elements: str | None) -> Crysta
 
 def _targets(sources: Sequence[str], output: str | None, output_format: str | None, force: bool) -> list[Path | None]:
     """Where each density goes; nothing is computed before all these names are known to be free."""
-    if output_format is not None and output_format not in _ENDINGS:
-        raise typer.BadParameter(
-            f"{output_format!r} is not written; there are {', '.join(_ENDINGS)}", param_hint="--format"
-        )
+    check_written(output_format)
     if output is None:
         return [None] * len(sources)
     if not os.path.isdir(output) and not output.endswith(os.sep):
@@ -139,14 +138,15 @@ def _targets(sources: Sequence[str], output: str | None, output_format: str | No
             raise typer.BadParameter("several densities go into a folder: end its name with /", param_hint="--output")
         check_free(output, force)
         return [Path(output)]
-    ending = _ENDINGS[output_format or "chgcar"]
+    from chgdb.formats import ending
+
     stems = [_stem(source) for source in sources]
     if len(set(stems)) < len(stems):
         parents = [Path(url_path(source) if is_url(source) else source).resolve().parent.name for source in sources]
         stems = [
             stem if stems.count(stem) == 1 else f"{parent}-{stem}" for parent, stem in zip(parents, stems, strict=True)
         ]
-    names = [stem + ending for stem in stems]
+    names = [stem + ending(output_format or "chgcar") for stem in stems]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise typer.BadParameter(f"two densities would be called {twice[0]}: name the structures apart")

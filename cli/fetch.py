@@ -20,6 +20,8 @@ from chgdb_cli.arguments import (
     SymmetryOption,
     check_free,
     check_resampling,
+    check_written,
+    complete_format,
     complete_id,
     open_store,
     target_grid,
@@ -41,12 +43,6 @@ from chgdb_cli.output import percent, print_json, show, size
 
 if TYPE_CHECKING:
     from chgdb import Density, Record
-
-
-class Format(enum.StrEnum):
-    chgcar = "chgcar"
-    cube = "cube"
-    npz = "npz"
 
 
 class Codec(enum.StrEnum):
@@ -87,7 +83,13 @@ def fetch(
         ),
     ] = None,
     format: Annotated[
-        Format | None, typer.Option("--format", help="With --decode. [default: by the suffix of PATH, else chgcar]")
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            autocompletion=complete_format,
+            help="With --decode: chgcar, cube or npz. [default: by the suffix of PATH, else chgcar]",
+        ),
     ] = None,
     grid: GridOption = None,
     spacing: SpacingOption = None,
@@ -113,6 +115,7 @@ def fetch(
     chgdb search. Existing files are not overwritten, unless they hold the same already.
     """
     points = check_resampling(grid, spacing)
+    check_written(format)
     latent = codec is Codec.autoencoder
     if not decode and (format or grid or spacing or latent):
         raise typer.BadParameter("--format, --grid, --spacing and --codec need --decode", param_hint="--decode")
@@ -148,7 +151,7 @@ def fetch(
         show("\n\n".join(_latent_statement(fact) if latent else _statement(fact) for fact in facts))
 
 
-def _target(material_id: str, output: str | None, decode: bool, format: Format | None, several: bool) -> str:
+def _target(material_id: str, output: str | None, decode: bool, format: str | None, several: bool) -> str:
     """Where one material goes. Raises `StoreError` for a store where a folder is wanted: nothing is put into one."""
     store = output is not None and os.path.isfile(os.path.join(output, "zarr.json"))
     if store and (several or decode):
@@ -157,16 +160,18 @@ def _target(material_id: str, output: str | None, decode: bool, format: Format |
         raise StoreError(f"{output} is a store; name another folder or file with -o")
     if output is not None and not several and (store or not os.path.isdir(output)) and not output.endswith(os.sep):
         return output
-    kind = format or Format.chgcar
-    if decode and kind is Format.chgcar and not several:
+    kind = format or "chgcar"
+    if decode and kind == "chgcar" and not several:
         name = "CHGCAR"
     else:
         from chgdb.inputs.ids import file_name
 
         stem = file_name(material_id)
         name = f"{stem}.zarr" if not decode else os.path.join(stem, "CHGCAR")
-        if decode and kind is not Format.chgcar:
-            name = f"{stem}.{kind.value}"
+        if decode and kind != "chgcar":
+            from chgdb.formats import ending
+
+            name = f"{stem}{ending(kind)}"
     return os.path.join(output or "", name)
 
 
@@ -183,7 +188,7 @@ def _make_parent(path: str) -> None:
 def _decode(
     record: Record,
     path: str,
-    format: Format | None,
+    format: str | None,
     points: tuple[int, int, int] | None,
     spacing: float | None,
     force: bool,
@@ -199,12 +204,12 @@ def _decode(
     return facts | ({"left_out": missing} if missing else {})
 
 
-def _put(path: str, density: Density, format: Format | None, force: bool) -> list[str]:
+def _put(path: str, density: Density, format: str | None, force: bool) -> list[str]:
     """Write a density, unless the file holds it already; the channels that were left out. CHGCAR where the name says
     nothing, `FormatError` where it says something that cannot be written."""
     from chgdb.formats import left_out, output_format
 
-    kind = format.value if format else output_format(path, "chgcar")
+    kind = format or output_format(path, "chgcar")
     _make_parent(path)
     if force or not os.path.lexists(path):
         _write(path, density, kind)
@@ -216,7 +221,7 @@ def _put(path: str, density: Density, format: Format | None, force: bool) -> lis
 def _decode_latent(
     record: Record,
     path: str,
-    format: Format | None,
+    format: str | None,
     points: tuple[int, int, int] | None,
     spacing: float | None,
     force: bool,

@@ -56,7 +56,7 @@ def chgdb(
         bool, typer.Option("--offline", help="Of remote stores use only what the cache holds (CHGDB_OFFLINE=1).")
     ] = False,
 ) -> None:
-    """Electronic charge densities in about a kilobyte each, with a stated error."""
+    """Electronic charge densities in a few hundred bytes each, with a stated error."""
     if offline:
         os.environ["CHGDB_OFFLINE"] = "1"
 

@@ -148,6 +148,23 @@ def test_what_another_package_offers_is_used_like_our_own(site: Path, tmp_path: 
     assert lines[5].startswith(f"FormatError {says}")
 
 
+def test_commands_write_what_another_package_offers(site: Path, tmp_path: Path) -> None:
+    program = """
+        import warnings
+        from chgdb_cli.main import _exit_code
+        warnings.simplefilter("ignore")  # of the broken one
+        print(_exit_code(["fetch", "mp-149", "--decode", "--format", "plain", "-o", "fetched/"]))
+        print(_exit_code(["estimate", "mp-149", "--spacing", "0.5", "--format", "plain", "-o", "estimated/"]))
+        for name in ("absent", "mp_json"):
+            print(_exit_code(["fetch", "mp-149", "--decode", "--format", name, "-o", "no/"]))
+    """
+    printed = run(site, program, tmp_path).splitlines()
+    assert [line for line in printed if line.isdigit()] == ["0", "0", "2", "2"]
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")) == [
+        "estimated/mp-149.plain", "fetched/mp-149.plain",
+    ]  # fmt: skip
+
+
 def test_formats_of_others_come_after_our_own(site: Path, tmp_path: Path) -> None:
     """Files that chgdb reads by itself never load the code of others, and a broken package does not stop them."""
     program = """

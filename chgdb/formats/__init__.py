@@ -2,7 +2,8 @@
 
 A format is a module with
 
-    NAMES: tuple[str, ...]                             patterns of file names without .gz, .bz2, .xz, .zst
+    NAMES: tuple[str, ...]                             patterns of file names without .gz, .bz2, .xz, .zst; the first
+                                                       like "*.cube" ends the names that chgdb makes
     recognises(head: bytes) -> bool                    whether a file that begins with these bytes is of this format
     read(reader, *, elements=None) -> Density          from a `streams.Reader`
     write(stream, density)                             to a binary stream; absent where the format is only read
@@ -11,11 +12,15 @@ A format is a module with
 
 and a line in the table below, or an entry point of the group `chgdb.formats` in another package. Names and contents
 that a format of chgdb knows are its own, whatever other packages say. `chgdb.testing.check_format` tests one.
+
+`extras["comment"]`, one line of text, says which values are no density (differences, single spins). A format that
+writes and reads it gives a `ScalarField` back as one; a format that drops it gives back a density.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from types import ModuleType
@@ -31,8 +36,8 @@ from .quantities import as_labelled, labelled, vasp_quantity
 from .streams import Reader, bare_name, open_reader, open_writer
 
 __all__ = [
-    "format_of_name", "formats", "left_out", "output_format", "pack_extras", "read", "read_structure", "text_bytes",
-    "unpack_extras", "write",
+    "ending", "format_of_name", "formats", "left_out", "output_format", "pack_extras", "read", "read_structure",
+    "text_bytes", "unpack_extras", "write",
 ]  # fmt: skip
 
 _HEAD = 4096  # bytes by which a format is recognised
@@ -207,6 +212,22 @@ def format_of_name(name: str) -> str | None:
     """
     own = matching(name, {known: module.NAMES for known, module in REGISTRY.own()})
     return own or matching(name, {known: module.NAMES for known, module in REGISTRY.others()})
+
+
+def ending(format: str) -> str:
+    """How names of files of a format end, where chgdb names them: as the first of `NAMES` that is a suffix says.
+
+    Raises `FormatError` for a format that there is not, and for one that is only read.
+
+    >>> [ending(name) for name in ("chgcar", "cube", "npz")]
+    ['.CHGCAR', '.cube', '.npz']
+    """
+    module = REGISTRY.get(format)
+    if not hasattr(module, "write"):
+        raise FormatError(f"the format {_name(module)} is only read; write one of {_writable()}")
+    suffixes = [pattern[1:] for pattern in module.NAMES if re.fullmatch(r"\*(\.\w+)+", pattern)]
+    # The suffix of a CHGCAR is its whole name; *.CHG is another file of VASP's.
+    return ".CHGCAR" if format == "chgcar" else next(iter(suffixes), f".{format}")
 
 
 def output_format(path: str | os.PathLike[str], default: str | None = None) -> str:

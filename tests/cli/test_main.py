@@ -19,13 +19,19 @@ import chgdb
 from chgdb_cli.commands import COMMANDS
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
-WITH_EXAMPLES = ["fetch", "search", "info", "build", "verify", "convert", "diff", "plot"]
+WITH_EXAMPLES = [name for name in COMMANDS if name not in ("cache", "train")]  # groups of commands
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_help_lists_every_command(run_chgdb: Chgdb) -> None:
     result = run_chgdb("--help")
     assert result.code == 0
-    assert all(f"\n  {command} " in result.out for command in COMMANDS)
+    assert [name for name in COMMANDS if f"\n  {name} " not in result.out] == []
+
+
+def test_the_page_of_the_command_line_lists_every_command() -> None:
+    page = (DOCS / "command-line.md").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f"`chgdb {name} " not in page] == []
 
 
 @pytest.mark.parametrize("command", WITH_EXAMPLES)
