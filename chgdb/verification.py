@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ class VerifyReport:
     ----------
     problems : tuple[Problem, ...]
         All that is wrong, damaged files first.
+    remarks : tuple[Problem, ...]
+        What lies in the store's folder and is not of it, such as a README: commands keep it, and nothing is wrong.
     lost : tuple[str, ...]
         Ids whose density cannot be decoded correctly any more; damage outside the payload loses none, because it is
         repaired on reading.
@@ -54,6 +57,7 @@ class VerifyReport:
     measured: int
     problems: tuple[Problem, ...]
     lost: tuple[str, ...]
+    remarks: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -105,8 +109,9 @@ def verify(
             check.record(row, material_id, deep, load)
             step(material_id)
     return VerifyReport(
-        catalog.path, len(catalog), check.n_files, deep, check.measured, tuple(check.problems), tuple(check.lost)
-    )
+        catalog.path, len(catalog), check.n_files, deep, check.measured, tuple(check.problems), tuple(check.lost),
+        tuple(check.remarks),
+    )  # fmt: skip
 
 
 class _Check:
@@ -116,6 +121,7 @@ class _Check:
         self.catalog = catalog
         self.store: Store = catalog.store
         self.problems: list[Problem] = []
+        self.remarks: list[Problem] = []
         self.lost: list[str] = []
         self.n_files = 0
         self.measured = 0
@@ -154,7 +160,10 @@ class _Check:
             elif head is not None and not head.fits(key, data):
                 self._report(key, "is undamaged, but of another version of the store")
         for key in sorted(present - expected.keys()) if expected else ():
-            self._report(key, "does not belong to the store (it is not in its checksums)")
+            if any(re.fullmatch(rf"{re.escape(name)}/(zarr\.json|c/[0-9/]+)", key) for name in self.store.arrays):
+                self._report(key, "does not belong to the store, but lies where readers of Zarr look for its arrays")
+            else:
+                self.remarks.append(Problem(key, "does not belong to the store, and is kept as it is"))
 
     def _head(self) -> Head | None:
         """What remote readers begin with; None where it is missing (in stores of early versions of chgdb) or wrong."""

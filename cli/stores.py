@@ -265,6 +265,8 @@ def verify(
     )
     for problem in report.problems:
         message(problem.message if problem.where in problem.message else f"{problem.where}: {problem.message}")
+    for note in report.remarks:
+        message(f"note: {note.where}: {note.message}")
     if as_json:
         print_json(
             {
@@ -275,6 +277,7 @@ def verify(
                 "deep": report.deep,
                 "measured": report.measured,
                 "problems": [{"where": problem.where, "message": problem.message} for problem in report.problems],
+                "remarks": [{"where": note.where, "message": note.message} for note in report.remarks],
                 "lost": list(report.lost),
             }
         )

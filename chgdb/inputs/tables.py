@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +40,16 @@ def read_table(path: Path) -> Table:
     """A table of cells separated by commas, semicolons or tabs, whichever gives the same number in all rows.
 
     UTF-8 or, with a byte order mark, UTF-16. Empty rows, empty columns at the right, and the line "sep=;" that
-    spreadsheets put first are left out. Raises `FormatError` with the line.
+    spreadsheets put first are left out, and lines before the header that begin with #. Raises `FormatError` with
+    the line.
     """
     text = _text(path)
     start = 0
     if text[:4].lower() == "sep=":
         start = 1
         text = text[text.find("\n") + 1 :] if "\n" in text else ""
+    text, remarks = _without_remarks(text)
+    start += remarks
     read = {delimiter: _rows(text, delimiter, path, start) for delimiter in DELIMITERS}
     delimiter = max(DELIMITERS, key=lambda d: _evenness(read[d]))
     found = read[delimiter]
@@ -68,6 +72,19 @@ def read_table(path: Path) -> Table:
             raise FormatError(f"{path}: line {number}: a byte 0: not a text file")
         rows.append((number, cells[:width]))
     return Table(path, header, rows, line, delimiter)
+
+
+def _without_remarks(text: str) -> tuple[str, int]:
+    """A table without the lines before it that begin with #, and how many they were. A header may begin so, too: it is
+    the one that names the ids."""
+    count = 0
+    while text.startswith("#"):
+        line, _, rest = text.partition("\n")
+        titles = [title.strip(' "\r').lower() for title in re.split(r"[,;\t]", line.lstrip("#"))]
+        if len(titles) > 1 and {"material_id", "id", "path"} & {*titles}:
+            return text if not titles[0] else line.lstrip("# ") + "\n" + rest, count
+        text, count = rest, count + 1
+    return text, count
 
 
 def _text(path: Path) -> str:

@@ -113,3 +113,15 @@ def test_elements_that_are_none_are_refused_before_anything_is_read(run_chgdb: C
     assert result.code == 2
     assert "names no element" in result.err
     assert not Path("new.zarr").exists()
+
+
+def test_verify_notes_what_is_not_of_the_store(run_chgdb: Chgdb, store: str, tmp_path: Path) -> None:
+    shutil.copytree(store, tmp_path / "mine.zarr")
+    (tmp_path / "mine.zarr" / "LOGBOOK.txt").write_text("day one")
+    for options in ([], ["--deep"]):
+        result = run_chgdb("verify", "mine.zarr", *options)
+        assert result.code == 0, result.err
+        assert "note: LOGBOOK.txt: does not belong to the store" in result.err
+        assert "all well" in result.out
+    (tmp_path / "mine.zarr" / "volume" / "c" / "5").write_bytes(b"stray")
+    assert run_chgdb("verify", "mine.zarr").code == 1

@@ -187,3 +187,18 @@ def test_values_from_python_are_checked_too(tmp_path: Path) -> None:
 def _odd_space_group(material_id: str) -> tuple[chgdb.Density, dict[str, Any]]:
     found, facts = load(material_id)
     return found, {**facts, "space_group": 231}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# measured 2021, by hand\n# at 300 K; in air\nmaterial_id,gap_eV\nNaF,9.3\nKI,6.1\n",
+        "#\r\n# two\r\nmaterial_id;gap_eV\r\nNaF;9,3\r\nKI;6,1\r\n",
+        "# a remark\n# material_id,gap_eV\nNaF,9.3\nKI,6.1\n",
+        "#material_id\tgap_eV\nNaF\t9.3\nKI\t6.1\n",
+    ],
+)
+def test_remarks_before_the_header(tmp_path: Path, text: str) -> None:
+    assert columns(tmp_path, text) == {"gap": [9.3, 6.1]}
+    with pytest.raises(FormatError, match=f"line {text.count(chr(10)) + 1}: "):
+        columns(tmp_path, text + "LiH" + ",;\t"[(";g" in text) + 2 * ("\tg" in text)] * 3 + "x\n")
