@@ -143,13 +143,13 @@ def _public(catalog: Catalog) -> dict[str, dict[str, Any]]:
 
 def _values(catalog: Catalog, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Columns by name. `predicted_NAME` is what is predicted of NAME, followed by its standard deviation."""
-    from chgdb.views import PROPERTIES, View
-
     own, values = catalog.columns, {}
     for name in names:
         if name in own or not name.startswith(_PREDICTED):
             values[name] = catalog.column(name)
             continue
+        from chgdb.views import PROPERTIES, View
+
         view, key = View(catalog, PROPERTIES), name.removeprefix(_PREDICTED)
         values[name] = view[key].astype(float)
         if f"{key}_std" in view:
