@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ChgdbError, StoreError
 from ..formats import formats
+from ..formats.quantities import vasp_quantity
 from ..formats.streams import Reader, bare_name, open_reader
 from ..urls import is_url, scheme
 from . import names
@@ -212,9 +214,16 @@ def _recognised(path: Path) -> bool:
     return any(module.recognises(head) for module in formats().values())
 
 
+#: What a file with a density holds somewhere, by its suffix.
+_MARKS = {"json": (b"Chgcar", b'"total"'), "npz": (b"total.npy",)}
+#: Classes of pymatgen in the layout of a Chgcar that are surely none, beside one in every folder of runs.
+_OTHER_CLASS = re.compile(rb'"@class"\s{0,9}:\s{0,9}"(Locpot|Elfcar)"')
+
+
 def holds_no_density(path: str, data: bytes | None = None) -> bool:
     """Whether a file that could not be read holds no density at all, but what lies beside one in every run: metadata
-    in JSON, a structure called POSCAR.vasp, arrays of something else. Not where its name says that it is one.
+    or a potential in JSON, a structure called POSCAR.vasp, arrays of something else. Not where its name says that it is
+    one.
 
     data: its bytes, where they have been read already.
     """
@@ -225,13 +234,17 @@ def holds_no_density(path: str, data: bytes | None = None) -> bool:
         with open_reader(path, data) as reader:
             if name.extension == "vasp":
                 return _ends_with_structure(reader)
-            marks = {"json": (b"Chgcar", b'"total"'), "npz": (b"total.npy",)}[name.extension]
-            before = b""
+            marks = _MARKS[name.extension]
+            other = name.extension == "json" and vasp_quantity(bare_name(path).upper()) is not None
+            marked, before = False, b""
             while part := reader.take(1 << 20):
-                if any(mark in before + part for mark in marks):
+                text = before + part
+                if b'"Chgcar"' in text:
                     return False
-                before = part[-16:]
-            return True
+                marked = marked or any(mark in text for mark in marks)
+                other = other or (name.extension == "json" and _OTHER_CLASS.search(text) is not None)
+                before = part[-40:]
+            return other or not marked
     except (ChgdbError, OSError):
         return False
 

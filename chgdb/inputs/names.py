@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from ..formats import formats
+from ..formats.quantities import vasp_quantity
 from ..formats.streams import bare_name
 
 _KINDS = "CHGCAR|CHG|AECCAR[012]|PARCHG"
@@ -144,6 +145,8 @@ def is_density(name: str) -> bool:
     if name.startswith(".") or _UNFINISHED.fullmatch(name):
         return False
     bare = plain(name)
+    if vasp_quantity(bare) and parse(bare).extension in ("", "vasp"):
+        return False  # LOCPOT.vasp; of other formats the content tells
     return any(fnmatchcase(bare, pattern) for module in formats().values() for pattern in module.NAMES)
 
 

@@ -99,6 +99,11 @@ def _store_parts(folder: Path) -> Callable[[str], bool]:
     try:  # the lists are damaged: the metadata name the arrays
         members = tuple(json.loads((folder / ROOT).read_bytes())["consolidated_metadata"]["metadata"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        if not (folder / CHECKSUMS).exists() and not (folder / HEAD).exists():
+            raise StoreError(
+                f"{folder}: incomplete, {CHECKSUMS} is missing, so that nothing tells what in it is of the store: "
+                "move it away first"
+            ) from None
         raise StoreError(
             f"{folder}: {CHECKSUMS}, {HEAD} and {ROOT} are damaged, so that nothing tells what in it is of the store: "
             "move it away first"

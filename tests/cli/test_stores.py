@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -125,3 +126,18 @@ def test_verify_notes_what_is_not_of_the_store(run_chgdb: Chgdb, store: str, tmp
         assert "all well" in result.out
     (tmp_path / "mine.zarr" / "volume" / "c" / "5").write_bytes(b"stray")
     assert run_chgdb("verify", "mine.zarr").code == 1
+
+
+def test_a_folder_that_claims_to_be_a_store_is_called_incomplete(run_chgdb: Chgdb, runs: Path) -> None:
+    Path("claim.zarr").mkdir()
+    root = '{"zarr_format": 3, "node_type": "group", "attributes": {"chgdb_format": 1}}'
+    Path("claim.zarr/zarr.json").write_text(root)
+    for arguments in (
+        ["verify", "claim.zarr"], ["build", "claim.zarr", runs], ["fetch", "si", "-o", "claim.zarr", "--force"],
+        ["publish", "claim.zarr", "out"],
+    ):  # fmt: skip
+        result = run_chgdb(*arguments)
+        assert result.code == 1
+        assert "claim.zarr: incomplete, checksums.txt is missing" in result.err
+    assert Path("claim.zarr/zarr.json").read_text() == root
+    assert os.listdir("claim.zarr") == ["zarr.json"]

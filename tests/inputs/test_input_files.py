@@ -123,3 +123,20 @@ def test_what_lies_beside_a_density_in_every_run(tmp_path: Path) -> None:
     (runs / "mat-3" / "other.json").write_text('{"@class": "Chgcar", "data": {"total": [')
     report = chgdb.build(tmp_path / "c.zarr", runs, workers=1)
     assert sorted(Path(path).name for path, _ in report.refused) == ["CHGCAR", "other.json"]
+
+
+def test_other_quantities_beside_a_density_are_left_out(tmp_path: Path) -> None:
+    tree(tmp_path, "m/LOCPOT.vasp", "m/KF_ELFCAR.vasp.gz", "m/chgdiff.vasp", "m/KF.vasp")
+    assert names(tmp_path) == ["m/KF.vasp"]
+    (tmp_path / "m" / "KF.vasp").unlink()
+    grid = [[[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [3.0, 4.0]]]
+    for name, document in {
+        "v": {"@module": "pymatgen.io.vasp.outputs", "@class": "Locpot", "data": {"total": grid}},
+        "mp-5_ELFCAR": {"data": {"total": grid}},
+    }.items():
+        (tmp_path / "m" / f"{name}.json").write_text(json.dumps(document))
+    chgdb.write(tmp_path / "m" / "CHGCAR", density("mat-1"))
+    report = chgdb.build(tmp_path / "s.zarr", tmp_path / "m", workers=1)
+    assert (len(report.added), report.refused) == (1, ())
+    (tmp_path / "m" / "w.json").write_text('{"@class": "Chgcar", "data": {"total": [[')
+    assert len(chgdb.build(tmp_path / "s.zarr", tmp_path / "m", workers=1).refused) == 1
