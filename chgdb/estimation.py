@@ -55,12 +55,18 @@ class Estimate:
     @property
     def summary(self) -> str:
         """One line: what it is, and how good."""
-        text = "estimated by a model, not computed"
-        if np.isfinite(self.error):
-            text += f"; error about {_percent(self.error)}, below {_percent(self.limit)} for 9 of 10 such materials"
+        text = summary(self.error, self.limit)
         if self.remarks:
             text += "; unlike the training set, so likely worse"
         return text
+
+
+def summary(error: float, limit: float) -> str:
+    """One line on an estimated density and how good it is. error, limit: as of `Estimate`."""
+    text = "estimated by a model, not computed"
+    if np.isfinite(error):
+        text += f"; error about {_percent(error)}, below {_percent(limit)} for 9 of 10 such materials"
+    return text
 
 
 def estimate(

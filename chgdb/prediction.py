@@ -1,4 +1,4 @@
-"""`chgdb.predict`: properties of one density, with what there is to say of how far to trust them."""
+"""`chgdb.predict`: properties of one density or structure, with what there is to say of how far to trust them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .density import Crystal, Density
-from .errors import DensityError
+from .errors import UnknownMaterialError
 from .formulas import common_formula
 from .plugins import models_folder
 from .targets import SERVED, TARGETS
-from .urls import public
+from .urls import is_url, public
 
 if TYPE_CHECKING:
+    import ase
+    import pymatgen.core
+
     from .catalog import Record
+    from .estimation import Estimate
     from .models.ensemble import Ensemble
 
 __all__ = ["DEFAULT_MODEL", "Predicted", "Prediction", "load_model", "predict"]
@@ -71,20 +75,27 @@ class Predicted:
 
 @dataclass(frozen=True, eq=False)
 class Prediction(Mapping[str, Predicted]):
-    """Predicted properties of one density: a mapping from the names of `targets.SERVED`, in their order.
+    """Predicted properties of one density or structure: a mapping from the names of `targets.SERVED`, in their order.
 
     Attributes
     ----------
     source : str
-        The file, URL or material id; "" for a density in memory.
+        The file, URL or material id; "" for a density or structure in memory.
     formula : str
         Reduced formula.
     model : str
         Identifier of the model and its weights.
     properties : dict of str to Predicted
     unlike_training : tuple of str
-        What about the density lies outside of the model's applicability domain, one line each. Standard deviations
-        are then those of the whole training set.
+        What about the density or structure lies outside of the applicability domain of the model, or of the one that
+        estimated the density, one line each. Standard deviations are then at least those of the whole training set.
+    density : str
+        "given", or "estimated" from the structure.
+    density_model : str
+        Identifier of the model that estimated the density; "" for one that was given.
+    density_error, density_limit : float
+        Of an estimated density the NMAE to expect, and what 9 of 10 stay below, as of `Estimate`; NaN for one that was
+        given.
 
     Examples
     --------
@@ -99,6 +110,10 @@ class Prediction(Mapping[str, Predicted]):
     model: str
     properties: dict[str, Predicted]
     unlike_training: tuple[str, ...] = ()
+    density: str = "given"
+    density_model: str = ""
+    density_error: float = math.nan
+    density_limit: float = math.nan
 
     def __getitem__(self, name: str) -> Predicted:
         return self.properties[name]
@@ -120,22 +135,43 @@ class Prediction(Mapping[str, Predicted]):
             f"  {label:<{widths[0]}}  {v:>{widths[1]}} ± {s:<{widths[2]}}  {u}".rstrip() for label, v, s, u in rows
         ]
         lines += [f"Model {self.model}; 90 % of true values within {NINETY_PERCENT} standard deviations (±)"]
+        if self.density_note:
+            lines.append(f"Density {self.density_note}")
         return "\n".join(lines + [f"Unlike the training set: {remark}" for remark in self.unlike_training])
+
+    @property
+    def density_note(self) -> str:
+        """One line on an estimated density, its error and its model; "" for one that was given."""
+        if self.density != "estimated":
+            return ""
+        from .estimation import summary
+
+        return f"{summary(self.density_error, self.density_limit)} ({self.density_model})"
 
     def table(self) -> list[tuple[str, str, str, str]]:
         """Label, value, standard deviation and unit of every property, as texts."""
         return [(TARGETS[name].label, *found.rounded(), found.unit) for name, found in self.items()]
 
     def to_dict(self) -> dict[str, Any]:
-        """The object of `chgdb predict --json`; `unlike_training` is there only where something is."""
+        """The object of `chgdb predict --json`.
+
+        `unlike_training` is there only where something is, `density_estimate` only where the density was estimated.
+        """
         facts: dict[str, Any] = {
             "file": self.source,
             "formula": self.formula,
+            "density": self.density,
             "properties": {
                 name: {"value": found.value, "std": found.std, "unit": found.unit, "model": self.model}
                 for name, found in self.items()
             },
         }
+        if self.density == "estimated":
+            facts["density_estimate"] = {
+                "nmae_expected": self.density_error if math.isfinite(self.density_error) else None,
+                "nmae_90": self.density_limit if math.isfinite(self.density_limit) else None,
+                "model": self.density_model,
+            }
         if self.unlike_training:
             facts["unlike_training"] = list(self.unlike_training)
         return facts
@@ -146,19 +182,22 @@ class Prediction(Mapping[str, Predicted]):
 
 
 def predict(
-    density_or_path: Density | Record | str | os.PathLike[str],
+    density_or_path: Density | Record | Crystal | ase.Atoms | pymatgen.core.Structure | str | os.PathLike[str],
     *,
     model: str = DEFAULT_MODEL,
     models: str | os.PathLike[str] | None = None,
     format: str | None = None,
     elements: Sequence[str] | None = None,
+    catalog: str | os.PathLike[str] | None = None,
 ) -> Prediction:
-    """Predict the properties of a charge density.
+    """Predict the properties of a charge density, or of a structure, whose density is then estimated by `estimate`.
 
     Parameters
     ----------
-    density_or_path : Density, Record, str or path
-        A density in e/Å^3 with its structure, a record of a catalog, or a file or URL of a density (CHGCAR, cube, ...).
+    density_or_path : Density, Record, Crystal, ase.Atoms, pymatgen.core.Structure, str or path
+        A density in e/Å^3 with its structure; a record of a catalog; a structure; a file or URL of a density (CHGCAR,
+        cube, ...) or of a structure (POSCAR, CIF, ...); or the id of a material of the catalog, where no file is
+        called so. A density that is there is used.
     model : str
         A name of `chgdb.models.names()`.
     models : path, optional
@@ -167,6 +206,8 @@ def predict(
         Format of the file; guessed from its name or content unless given.
     elements : sequence of str, optional
         Symbol of each species, for files of VASP 4, which do not name them.
+    catalog : path or URL, optional
+        Store that ids are looked up in; the embedded catalog unless given.
 
     Returns
     -------
@@ -179,7 +220,9 @@ def predict(
         For a file that cannot be read.
     DensityError
         For a density without a structure, or one whose total cannot be the number of electrons of its atoms: another
-        unit, or a spin density.
+        unit, or a spin density. For a structure that no density can be estimated of.
+    UnknownMaterialError
+        For what is neither a file nor an id of the catalog.
     ModelError, ChecksumError, MissingExtraError
         For a model that does not exist, is damaged, or needs a package that is not installed.
 
@@ -191,33 +234,73 @@ def predict(
     from .models.rows import from_densities
 
     ensemble = load_model(model, None if models is None else Path(models))
-    source, density = _density(density_or_path, format, elements)
+    source, density, guess = _density(density_or_path, format, elements, catalog)
     check_units(density)
     found = ensemble.predict(from_densities([source], [density], ensemble.inputs))
-    properties = {
-        name: Predicted(float(found.mean[name][0]), float(found.std[name][0]), TARGETS[name].units)
-        for name in SERVED
-        if name in ensemble.targets
-    }
-    return Prediction(source, density.crystal.formula, ensemble.identifier, properties, found.remarks[0])
+    remarks = tuple(dict.fromkeys([*found.remarks[0], *(guess.remarks if guess else ())]))
+    properties = {}
+    for name in (name for name in SERVED if name in ensemble.targets):
+        std = float(found.std[name][0])
+        if guess and guess.remarks:  # as the model itself does for what is outside of its domain
+            std = max(std, float(ensemble.calibration[name].spread))
+        properties[name] = Predicted(float(found.mean[name][0]), std, TARGETS[name].units)
+    prediction = Prediction(source, density.crystal.formula, ensemble.identifier, properties, remarks)
+    if guess is None:
+        return prediction
+    return replace(
+        prediction,
+        density="estimated",
+        density_model=guess.model,
+        density_error=guess.error,
+        density_limit=guess.limit,
+    )
 
 
 def _density(
-    given: Density | Record | str | os.PathLike[str], format: str | None, elements: Sequence[str] | None
-) -> tuple[str, Density]:
-    """What to call the input, and its density. The one place that decides what can be predicted from."""
-    if isinstance(given, Density):
-        return "", given
-    if isinstance(given, Crystal):
-        raise DensityError(f"{given.formula} is a structure: properties are predicted from a density and its structure")
-    if isinstance(given, str | os.PathLike):
-        from .formats import read
+    given: Any,
+    format: str | None,
+    elements: Sequence[str] | None,
+    catalog: str | os.PathLike[str] | None,
+) -> tuple[str, Density, Estimate | None]:
+    """What to call the input, its density, and the estimate that this is of where there was only a structure.
 
-        return public(os.fspath(given)), read(given, format=format, elements=elements)
-    density = getattr(given, "density", None)
-    if not isinstance(density, Density):
-        raise TypeError(f"properties are predicted of a density, a record or a file, not of {type(given).__name__}")
-    return given.material_id, density
+    The one place that decides what can be predicted from.
+    """
+    source, found = "", given
+    if isinstance(given, str | os.PathLike):
+        record = _record(given, catalog)
+        if record is None:
+            from .formats import read_any
+
+            source, found = public(os.fspath(given)), read_any(given, format=format, elements=elements)
+        else:
+            source, found = record.material_id, record.density
+    elif isinstance(density := getattr(given, "density", None), Density):  # a record
+        source, found = given.material_id, density
+    if isinstance(found, Density):
+        return source, found, None
+    from .estimation import as_crystal, estimate
+
+    try:
+        crystal = as_crystal(found)
+    except TypeError:
+        raise TypeError(
+            f"properties are predicted of a density, a structure, a record or a file, not of {type(given).__name__}"
+        ) from None
+    guess = estimate(crystal)
+    return source, guess.density, guess
+
+
+def _record(name: str | os.PathLike[str], catalog: str | os.PathLike[str] | None) -> Record | None:
+    """The material of this id; None for what is a path that leads somewhere, a path with folders, or a URL."""
+    if not isinstance(name, str) or is_url(name) or os.path.lexists(name) or os.path.basename(name) != name or not name:
+        return None
+    from .catalog import open_catalog
+
+    try:
+        return open_catalog(catalog)[name]
+    except UnknownMaterialError as error:
+        raise UnknownMaterialError(f"{name}: there is no such file, and {error}") from None
 
 
 def load_model(name: str = DEFAULT_MODEL, folder: Path | None = None) -> Ensemble:

@@ -19,7 +19,7 @@ COMMANDS = {
     "encode": ("encode", "The latent tensor of a density."),
     "decode": ("encode", "A density from a latent tensor."),
     "estimate": ("estimate", "The density of any structure, guessed in milliseconds."),
-    "predict": ("predict", "Elastic, thermal and energetic properties of a density."),
+    "predict": ("predict", "Elastic, thermal and energetic properties of a density or structure."),
     "search": ("lookup", "Materials that meet criteria."),
     "info": ("lookup", "What is known of a material or a catalog."),
     "build": ("stores", "Pack density files into a store."),

@@ -31,12 +31,13 @@ from ..plugins import Registry
 from .chgcar import text_bytes
 from .content import by_signature, what_it_is
 from .extras import pack_extras, unpack_extras
-from .names import cannot_be_written, has_suffix, matching
+from .names import cannot_be_written, has_suffix, is_structure, matching
 from .quantities import as_labelled, labelled, vasp_quantity
 from .streams import Reader, bare_name, open_reader, open_writer
 
 __all__ = [
-    "ending", "format_of_name", "formats", "left_out", "output_format", "pack_extras", "read", "read_structure",
+    "ending", "format_of_name", "formats", "left_out", "output_format", "pack_extras", "read", "read_any",
+    "read_structure",
     "text_bytes", "unpack_extras", "write",
 ]  # fmt: skip
 
@@ -138,15 +139,66 @@ def read_structure(path: str | os.PathLike[str], *, elements: Sequence[str] | No
 
     if structures.is_poscar(path):
         with open_reader(path) as reader:
-            head = reader.peek(_HEAD)
-            what = by_signature(head) or (None if chgcar.recognises(head) else what_it_is(head))
-            if what is not None:
-                raise FormatError(f"{reader.name}: {what}")
+            _check_poscar(reader)
             return chgcar.read_structure(reader, elements=elements)
-    if structures.is_other(path):
+    return read_any(path, elements=elements)
+
+
+def read_any(
+    path: str | os.PathLike[str], *, format: str | None = None, elements: Sequence[str] | None = None
+) -> Density | Crystal:
+    """What a file holds: its density, or its crystal where it holds a structure and no density.
+
+    Parameters
+    ----------
+    path : str | os.PathLike[str]
+        Of the file, which is read once: a pipe or a URL will do.
+    format : str | None
+        Of a density, as of `read`.
+    elements : Sequence[str] | None
+        Symbol of each species, for files of VASP 4, which do not name them.
+
+    Returns
+    -------
+    Density or Crystal
+        A crystal of what is named like a CIF, xyz, cell, ..., and of text of VASP that ends after the atoms, or goes on
+        with velocities, unless it is named as a density (CHGCAR, CHG, ...): that one is truncated.
+
+    Raises
+    ------
+    FormatError
+        As of `read`.
+    MissingExtraError
+        Where the package that reads a CIF and the like is not installed.
+    """
+    from . import chgcar, structures
+
+    name = bare_name(path)
+    if format is None and structures.is_other(path):
         with open_reader(path) as reader:
             return structures.read(reader)
-    return read(path, elements=elements)
+    with open_reader(path) as reader:
+        try:
+            if format is None and is_structure(name) and not any(m.recognises(reader.peek(_HEAD)) for _, m in _all()):
+                _check_poscar(reader)
+                return chgcar.read_structure(reader, elements=elements)  # says what is wrong
+            return as_labelled(_reading(reader, name, format).read(reader, elements=elements))
+        except chgcar.StructureAlone as error:
+            if format is not None or error.crystal is None:
+                raise
+            if format_of_name(name) is not None and not structures.is_either(name):
+                raise FormatError(f"{error}; if it is meant to be a structure, name it POSCAR") from None
+            return error.crystal
+
+
+def _check_poscar(reader: Reader) -> None:
+    """Raises `FormatError` for a file that is named as a POSCAR and is certainly something else."""
+    from . import chgcar
+
+    head = reader.peek(_HEAD)
+    what = by_signature(head) or (None if chgcar.recognises(head) else what_it_is(head))
+    if what is not None:
+        raise FormatError(f"{reader.name}: {what}")
 
 
 def write(

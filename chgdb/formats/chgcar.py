@@ -30,6 +30,7 @@ from ..density import CHANNELS, Crystal, Density
 from ..elements import species_number
 from ..errors import DensityError, FileWarning, FormatError
 from ..fortran import LONGEST, describe, fields, parse_number
+from .names import is_structure
 from .numbers import FIELD, PER_LINE, check_lengths, lines_of_five, read_pieces
 from .quantities import our_quantity, vasp_quantity
 from .streams import Reader, bare_name, text_to_bytes
@@ -40,6 +41,14 @@ _INTEGER = re.compile(rb"[+-]?\d{1,9}")
 _SECTION = re.compile(rb"\s*augmentation occupancies\s*(\(imaginary part\))?(.*?)\s*", re.DOTALL)
 _HEADER = (0, 0, 0)  # in place of a grid: a further step begins
 _DIGITS = 2 * LONGEST  # decimal digits of header arithmetic: products of two tokens are exact
+
+
+class StructureAlone(FormatError):
+    """A file that is whole and holds a structure, and no density."""
+
+    def __init__(self, message: object, crystal: Crystal | None = None) -> None:
+        super().__init__(message)
+        self.crystal = crystal
 
 
 def recognises(head: bytes) -> bool:
@@ -82,7 +91,10 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     density, more = _read_step(reader, elements)
     while more:
         del density  # before the next one takes memory
-        density, more = _read_step(reader, elements)
+        try:
+            density, more = _read_step(reader, elements)
+        except StructureAlone as error:  # densities came before: it is truncated
+            raise FormatError(str(error)) from None
         steps += 1
     if not declared:
         _check_name(reader, len(density.channels))
@@ -102,7 +114,7 @@ def _check_name(reader: Reader, channels: int | None) -> None:
 def _read_step(reader: Reader, elements: Sequence[str] | None) -> tuple[Density, bool]:
     """A header and its blocks, and whether a further header follows."""
     crystal, extras = _read_header(reader, elements)
-    grid = _read_grid(reader)
+    grid = _read_grid(reader, crystal)
     blocks: list[np.ndarray] = []
     after: list[bytes] = []
     while True:
@@ -308,19 +320,23 @@ def _flags(reader: Reader, tokens: list[bytes]) -> str:
     return letters
 
 
-def _read_grid(reader: Reader) -> tuple[int, int, int]:
+def _read_grid(reader: Reader, crystal: Crystal) -> tuple[int, int, int]:
+    """The grid that follows the atoms. Raises `StructureAlone` where the file ends there, where velocities follow, and
+    where a file that is named as a structure has anything else there."""
     line = b""
     while not line.strip():
         line = reader.readline()
         if not line:
-            raise reader.error(
-                "the file ends after the atoms: a POSCAR or CONTCAR, which holds no density, or a truncated file",
-                reader.line + 1,
-            )
+            text = "the file ends after the atoms: a POSCAR or CONTCAR, which holds no density, or a truncated file"
+            raise StructureAlone(reader.error(text, reader.line + 1), crystal)
     tokens = line.split()
-    velocities = len(fields(line)) == 3 and b"." in line and _leading_numbers(line) == 3
-    if velocities or line.startswith(b"Direct configuration="):
+    if line.startswith(b"Direct configuration="):
         raise reader.error("expected the grid after the atoms: a CONTCAR or XDATCAR, which holds no density")
+    velocities = len(fields(line)) == 3 and b"." in line and _leading_numbers(line) == 3
+    is_grid = len(tokens) == 3 and all(token.isdigit() and int(token) for token in tokens)
+    if velocities or line.split()[0].lower() == b"lattice" or (is_structure(bare_name(reader.name)) and not is_grid):
+        text = "expected the grid after the atoms: a CONTCAR or XDATCAR, which holds no density"
+        raise StructureAlone(reader.error(text), crystal)
     if len(tokens) != 3:
         shown = line[:40].decode("ascii", "replace").strip()
         raise reader.error(f"expected the grid, three whole numbers, found {shown!r}")

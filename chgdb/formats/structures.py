@@ -41,7 +41,12 @@ def is_poscar(path: str | os.PathLike[str]) -> bool:
     name = bare_name(path).upper()
     if any(fnmatchcase(name, pattern) for pattern in STRUCTURES):
         return True
-    return any(fnmatchcase(name, pattern) for pattern in _EITHER) and not _has_density(path)
+    return is_either(name) and not _has_density(path)
+
+
+def is_either(name: str) -> bool:
+    """Whether POSCARs and CHGCARs are called like this (a name without folder and compression)."""
+    return any(fnmatchcase(name.upper(), pattern) for pattern in _EITHER)
 
 
 def _has_density(path: str | os.PathLike[str]) -> bool:

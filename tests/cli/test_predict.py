@@ -57,7 +57,8 @@ def test_json_is_as_specified(predict: Chgdb, files: dict[str, Path]) -> None:
     assert result.err == ""
     assert [fact["formula"] for fact in result.json] == ["Si", "NaCl"]
     for fact, name in zip(result.json, ("silicon", "salt"), strict=True):
-        assert set(fact) == {"file", "formula", "properties"}
+        assert set(fact) == {"file", "formula", "density", "properties"}
+        assert fact["density"] == "given"
         assert fact["file"] == str(files[name])
         assert list(fact["properties"]) == list(SERVED)
         for target, found in fact["properties"].items():
@@ -80,6 +81,7 @@ def test_table_and_csv_say_the_same(predict: Chgdb, files: dict[str, Path]) -> N
     assert [row["formula"] for row in rows] == ["NaCl", "Si"]
     assert float(rows[0]["bulk_modulus_GPa"]) == pytest.approx(value, rel=1e-4)
     assert "formation_energy_std_eV_per_atom" in rows[0]
+    assert (rows[0]["density"], rows[0]["density_model"], rows[0]["density_nmae_expected"]) == ("given", "", "")
     assert rows[0]["unlike_training"] == ""
 
 
@@ -99,6 +101,71 @@ def test_bad_files_are_one_line_each_and_the_others_are_answered(
     assert one_line(result.err)
     assert str(files[name]) in result.err
     assert message in result.err
+    assert [fact["formula"] for fact in result.json] == ["Si"]
+
+
+POSCAR = "salt\n5.64\n0 .5 .5\n.5 0 .5\n.5 .5 0\nNa Cl\n1 1\nDirect\n0 0 0\n.5 .5 .5\n"
+
+
+def test_structures_are_answered_and_said_to_be_estimated(
+    predict: Chgdb, files: dict[str, Path], tmp_path: Path
+) -> None:
+    poscar = tmp_path / "POSCAR"
+    poscar.write_text(POSCAR)
+    result = predict(poscar, files["salt"], "si", "--json")
+    assert result.code == 0
+    assert [fact["density"] for fact in result.json] == ["estimated", "given", "given"]
+    assert [fact["file"] for fact in result.json] == [str(poscar), str(files["salt"]), "si"]
+    guess = result.json[0]["density_estimate"]
+    assert guess["model"].startswith("difference-")
+    assert 0 < guess["nmae_expected"] < guess["nmae_90"]
+    assert "density_estimate" not in result.json[1]
+    lines = predict(poscar, files["salt"]).out.splitlines()
+    assert lines[-1].startswith(f"{poscar}: density estimated by a model, not computed; error about ")
+    assert guess["model"] in lines[-1]
+    assert sum("estimated" in line for line in lines) == 1
+    first, second = csv.DictReader(io.StringIO(predict(poscar, files["salt"], "--csv").out))
+    assert (first["density"], first["density_model"], second["density"]) == ("estimated", guess["model"], "given")
+    assert float(first["density_nmae_expected"]) == pytest.approx(guess["nmae_expected"], rel=1e-4)
+
+
+def test_an_id_is_looked_up_in_the_store_that_is_named(
+    predict: Chgdb, made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = chgdb.open(made[0]).ids[0]
+    assert predict(name, "--catalog", made[0], "--json").json[0]["file"] == name
+    missing = predict("mp-0000", name, "--catalog", made[0], "--json")
+    assert missing.code == 1
+    assert one_line(missing.err)
+    assert "mp-0000: there is no such file, and" in missing.err
+    assert len(missing.json) == 1
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(POSCAR)  # a file of that name comes first
+    assert predict(name, "--catalog", made[0], "--json").json[0]["density"] == "estimated"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (POSCAR.replace(".5 .5 .5\n", ".01 0 0\n"), "apart"),
+        (POSCAR.replace("Na Cl", "Na Xx"), "Xx"),
+        (POSCAR.replace("Na Cl", "Na Lr"), "Lr"),
+        (POSCAR.replace("0 .5 .5", "0 0 0"), "volume"),
+        (POSCAR.replace(".5 .5 .5", ".5 nan .5"), "nan"),
+        (POSCAR.replace("Na Cl\n", ""), "--elements"),
+        (POSCAR.replace(".5 .5 .5\n", ""), "truncated"),
+        (POSCAR.replace("1 1\n", "0 0\n"), ""),
+    ],
+)
+def test_bad_structures_are_one_line_each(
+    predict: Chgdb, files: dict[str, Path], tmp_path: Path, text: str, words: str
+) -> None:
+    (tmp_path / "POSCAR").write_text(text)
+    result = predict(tmp_path / "POSCAR", files["silicon"], "--json")
+    assert result.code == 1
+    assert one_line(result.err)
+    assert str(tmp_path / "POSCAR") in result.err
+    assert words in result.err
     assert [fact["formula"] for fact in result.json] == ["Si"]
 
 
