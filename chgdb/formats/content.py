@@ -85,7 +85,7 @@ _TEXTS = (
     (rb"n\s+E\s+dE\s+d eps", "an OSZICAR, which holds no density: name the CHGCAR beside it"),
     (rb"procar lm decomposed", "a PROCAR, which holds no density: name the CHGCAR beside it"),
     (
-        rb"(\s*\d+){4}[ \t\r]*\n(\s+[\d.+-]+(e[+-]\d+)?){1,6}[ \t\r]*\n\s*[\d.e+-]+[ \t\r]*\n\s*car\b",
+        rb"\s*\d+(\s+\d+){3}[ \t\r]*\n(\s+[\d.+-]+(e[+-]\d+)?){1,6}[ \t\r]*\n\s*[\d.e+-]+[ \t\r]*\n\s*car\b",
         "a DOSCAR or EIGENVAL, which holds no density: name the CHGCAR beside it",
     ),
     (

@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 import tarfile
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,6 +20,7 @@ from vasp_text import HEADER, chgcar
 
 import chgdb
 from chgdb.errors import FormatError
+from chgdb.formats.content import what_it_is
 
 TEXT = chgcar().encode()
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -279,3 +281,12 @@ def test_json_that_is_something_else(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps({"@class": "Structure", "lattice": {}, "sites": []}))
     with pytest.raises(FormatError, match="a Structure of pymatgen, a structure without a density"):
         chgdb.read(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("piece", [b"1", b" 1", b"1 ", b".", b"a", b"#", b"\n", b" "])
+def test_telling_what_a_file_is_takes_no_time(piece):
+    """A pattern that can split a run of digits in many ways tries all of them: minutes, for four kilobytes."""
+    head = (piece * 4096)[:4096]
+    start = time.perf_counter()
+    what_it_is(head)
+    assert time.perf_counter() - start < 2
