@@ -81,7 +81,9 @@ def test_nothing_is_put_into_a_store(store: Path, tmp_path: Path, capsys: pytest
     assert "exists already" in capsys.readouterr().err
     assert _exit_code(["fetch", "mat-1", "--catalog", str(store), "-o", str(other), "--force"]) == 0
     assert chgdb.open(other).ids == ["mat-1"]
-    for arguments in (["mat-0", "--decode"], ["mat-0", "mat-1"], ["mat-0", "mat-1", "--decode", "--force"]):
+    assert _exit_code(["fetch", "mat-0", "mat-1", "--catalog", str(store), "-o", str(store)]) == 1
+    assert "exists already" in capsys.readouterr().err
+    for arguments in (["mat-0", "--decode"], ["mat-0", "mat-1", "--decode", "--force"]):
         assert _exit_code(["fetch", *arguments, "--catalog", str(store), "-o", str(store)]) == 1
         assert "is a store; name another folder or file" in capsys.readouterr().err
     arguments = ["fetch", "mat-0", "--catalog", str(store), "-o", str(store), "--force"]
