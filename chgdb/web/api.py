@@ -46,6 +46,8 @@ PROBLEMS: Problems = {
     500: {"model": Problem, "description": "the store is damaged"},
     502: {"model": Problem, "description": "the store's server does not answer"},
 }
+#: Responses of a route that answers with bytes.
+BINARY: Problems = {200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
 
 
 class Column(BaseModel):
@@ -142,18 +144,28 @@ def plain(value: Any) -> Any:
 def router(catalog: Catalog) -> APIRouter:
     """All routes of a catalog that only read it."""
     api = APIRouter(prefix="/api/v1", responses=PROBLEMS)
+    _add_tables(api, catalog)
+    _add_records(api, catalog)
+    _add_values(api, catalog)
+    return api
 
-    def row_of(material_id: str) -> int:
-        found = catalog.consistent(lambda store: store.find(material_id))
-        if found is None:
-            raise UnknownMaterialError(f"the store has no material {material_id!r}")
-        return found.row
 
-    def record(material_id: str) -> Record:
-        try:
-            return catalog[material_id]
-        except ChgdbError as error:
-            raise problem(error, catalog) from None
+def _record(catalog: Catalog, material_id: str) -> Record:
+    try:
+        return catalog[material_id]
+    except ChgdbError as error:
+        raise problem(error, catalog) from None
+
+
+def _row(catalog: Catalog, material_id: str) -> int:
+    found = catalog.consistent(lambda store: store.find(material_id))
+    if found is None:
+        raise UnknownMaterialError(f"the store has no material {material_id!r}")
+    return found.row
+
+
+def _add_tables(api: APIRouter, catalog: Catalog) -> None:
+    """The store, its columns, and searches of it."""
 
     @api.get("/store", summary="What the store holds")
     def store() -> StoreFacts:
@@ -201,12 +213,16 @@ def router(catalog: Catalog) -> APIRouter:
         data = [Row(**{name: plain(column[row]) for name, column in values.items()}) for row in page]
         return Materials(total=len(order), limit=limit, offset=offset, data=data)
 
+
+def _add_records(api: APIRouter, catalog: Catalog) -> None:
+    """One material: what is known of it, its record, the prior of its record."""
+
     @api.get("/materials/{material_id}", summary="All that is known of one material")
     def material(material_id: MaterialId) -> Material:
-        found = record(material_id)
+        found = _record(catalog, material_id)
         try:
             facts = {k: plain(v) for k, v in found.metadata.items() if k not in _INTERNAL}
-            row = row_of(material_id)
+            row = _row(catalog, material_id)
             predictions = {
                 VIEW + name: plain(prediction(catalog, VIEW + name)[row]) for name in names(catalog, PROPERTIES)
             }
@@ -218,12 +234,10 @@ def router(catalog: Catalog) -> APIRouter:
         except ChgdbError as error:
             raise problem(error, catalog) from None
 
-    binary: Problems = {200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
-
-    @api.get("/materials/{material_id}/record", response_class=Response, responses=binary, summary="The record")
+    @api.get("/materials/{material_id}/record", response_class=Response, responses=BINARY, summary="The record")
     def raw(material_id: MaterialId) -> Response:
         """The bytes as they lie in the store (docs/format.md, section 2.2): payload, extras, CRC-32C."""
-        found = record(material_id)
+        found = _record(catalog, material_id)
         try:
             body = found.payload + found.extras
         except ChgdbError as error:
@@ -239,6 +253,9 @@ def router(catalog: Catalog) -> APIRouter:
             raise HTTPException(404, f"the store has no prior {prior_id}") from None
         return Prior(numbers=found.numbers.tolist(), coefficients=found.coefficients.ravel().tolist())
 
+
+def _add_values(api: APIRouter, catalog: Catalog) -> None:
+    """What a record decodes to: the density as a file, and its values on a plane."""
     text: Problems = {200: {"content": {m: {"schema": {"type": "string"}} for m in sorted(set(_MEDIA.values()))}}}
 
     @api.get("/materials/{material_id}/density", response_class=Response, responses=text, summary="The density")
@@ -248,7 +265,7 @@ def router(catalog: Catalog) -> APIRouter:
         grid: Annotated[str | None, Query(pattern=r"^\d{1,4}x\d{1,4}x\d{1,4}$", description="such as 48x48x48")] = None,
     ) -> FileResponse:
         """As a file that other programs read, on its own grid or another."""
-        found = record(material_id)
+        found = _record(catalog, material_id)
         points = None if grid is None else tuple(int(n) for n in grid.split("x"))
         if points is not None and not 0 < math.prod(points) <= MAX_POINTS:
             raise HTTPException(400, f"a grid of {grid} points: give from 1 to {MAX_POINTS} in all")
@@ -275,7 +292,7 @@ def router(catalog: Catalog) -> APIRouter:
         width: Annotated[int, Query(ge=2, le=1024)] = 256,
         height: Annotated[int, Query(ge=2, le=1024)] = 192,
     ) -> Plane:
-        found = record(material_id)
+        found = _record(catalog, material_id)
         if not (h or k or l):
             raise HTTPException(400, "a plane needs h, k, l that are not all 0")
         try:
@@ -285,8 +302,6 @@ def router(catalog: Catalog) -> APIRouter:
         except ChgdbError as error:
             raise problem(error, catalog) from None
         return plane(decoded.crystal.cell, decoded.channels[channel], (h, k, l), offset, width, height)
-
-    return api
 
 
 def describe(catalog: Catalog) -> Iterable[Column]:

@@ -327,20 +327,25 @@ def _anonymous(counts: dict[str, int]) -> str:
     return _joined(list(zip(_LETTERS, numbers, strict=False)))
 
 
-def routes(catalog: Catalog) -> list[Route]:
-    """All of OPTIMADE's routes for a catalog."""
-    kept = [Structures(catalog)]
+class Answers:
+    """What the endpoints answer. A method makes the JSON of one endpoint."""
 
-    def current() -> Structures:
-        """Of the store as it is now: it may have been replaced since the last request."""
-        catalog.consistent(lambda store: None)
-        if kept[0].store is not catalog.store:
-            kept[0] = Structures(catalog)
-        return kept[0]
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._structures = Structures(catalog)
 
-    def answered(handle: Callable[[Request], dict[str, Any]]) -> Callable[[Request], JSONResponse]:
-        def endpoint(request: Request) -> JSONResponse:
-            structures = current()
+    def current(self) -> Structures:
+        """Structures of the store as it is now: it may have been replaced since the last request."""
+        self.catalog.consistent(lambda store: None)
+        if self._structures.store is not self.catalog.store:
+            self._structures = Structures(self.catalog)
+        return self._structures
+
+    def endpoint(self, handle: Callable[[Request], dict[str, Any]]) -> Callable[[Request], JSONResponse]:
+        """`handle` with its errors as the specification states them."""
+
+        def answer(request: Request) -> JSONResponse:
+            structures = self.current()
             try:
                 return JSONResponse(handle(request), media_type="application/vnd.api+json")
             except Refused as refused:
@@ -353,11 +358,11 @@ def routes(catalog: Catalog) -> list[Route]:
             }
             return JSONResponse(body, status, media_type="application/vnd.api+json")
 
-        return endpoint
+        return answer
 
-    def many(request: Request) -> dict[str, Any]:
+    def many(self, request: Request) -> dict[str, Any]:
         _check(request)
-        structures = current()
+        structures = self.current()
         query = request.query_params
         rows = structures.found(query.get("filter"))
         rows = _sorted(structures, rows, query.get("sort"))
@@ -377,9 +382,9 @@ def routes(catalog: Catalog) -> list[Route]:
             "meta": _meta(request, structures, len(page), len(rows), more),
         }
 
-    def one(request: Request) -> dict[str, Any]:
+    def one(self, request: Request) -> dict[str, Any]:
         _check(request)
-        structures = current()
+        structures = self.current()
         fields = _fields(structures, request.query_params.get("response_fields"))
         material_id = request.path_params["material_id"]
         known = structures.columns["id"]
@@ -387,9 +392,9 @@ def routes(catalog: Catalog) -> list[Route]:
         count = int(data is not None)
         return {"data": data, "meta": _meta(request, structures, count, count, False)}
 
-    def info(request: Request) -> dict[str, Any]:
+    def info(self, request: Request) -> dict[str, Any]:
         _check(request)
-        structures = current()
+        structures = self.current()
         base = str(request.base_url).rstrip("/") + BASE
         attributes = {
             "api_version": VERSION,
@@ -402,16 +407,16 @@ def routes(catalog: Catalog) -> list[Route]:
         data = {"type": "info", "id": "/", "attributes": attributes}
         return {"data": data, "meta": _meta(request, structures, 1, 1, False)}
 
-    def described(request: Request) -> dict[str, Any]:
+    def described(self, request: Request) -> dict[str, Any]:
         _check(request)
-        structures = current()
+        structures = self.current()
         properties = {
             name: {"type": kind, "description": text, "sortable": sortable, **({"unit": unit} if unit else {})}
             for name, (kind, text, unit, sortable) in _DEFINED.items()
         }
         for name, column in structures.own.items():
-            about = catalog.columns[column]
-            kind = _TYPES.get(catalog.column(column).dtype.kind, "float")
+            about = self.catalog.columns[column]
+            kind = _TYPES.get(self.catalog.column(column).dtype.kind, "float")
             properties[name] = {"type": kind, "description": str(about.get("long_name", column)), "sortable": True}
             if about.get("units"):
                 properties[name]["unit"] = str(about["units"])
@@ -421,31 +426,36 @@ def routes(catalog: Catalog) -> list[Route]:
         }  # fmt: skip
         return {"data": data, "meta": _meta(request, structures, 1, 1, False)}
 
-    def links(request: Request) -> dict[str, Any]:
+    def links(self, request: Request) -> dict[str, Any]:
         _check(request)
-        structures = current()
+        structures = self.current()
         base = str(request.base_url).rstrip("/") + BASE
-        title = str(catalog.attributes.get("title", "chgdb"))
+        title = str(self.catalog.attributes.get("title", "chgdb"))
         attributes = {
             "name": "chgdb", "description": title, "base_url": base, "homepage": None, "link_type": "root",
         }  # fmt: skip
         data = [{"type": "links", "id": "chgdb", "attributes": attributes}]
         return {"data": data, "links": {"next": None}, "meta": _meta(request, structures, 1, 1, False)}
 
-    def versions(request: Request) -> PlainTextResponse:
-        return PlainTextResponse("version\n1\n", media_type="text/csv; header=present")
 
+def routes(catalog: Catalog) -> list[Route]:
+    """All of OPTIMADE's routes for a catalog."""
+    answers = Answers(catalog)
     paths: dict[str, Callable[[Request], dict[str, Any]]] = {
-        "/structures": many,
-        "/structures/{material_id:path}": one,
-        "/info": info,
-        "/info/structures": described,
-        "/links": links,
+        "/structures": answers.many,
+        "/structures/{material_id:path}": answers.one,
+        "/info": answers.info,
+        "/info/structures": answers.described,
+        "/links": answers.links,
     }
-    found = [Route(f"{BASE}/versions", versions)]
+    found = [Route(f"{BASE}/versions", _versions)]
     for prefix in ("", "/v1", "/v1.2", "/v1.2.0"):
-        found += [Route(f"{BASE}{prefix}{path}", answered(handle)) for path, handle in paths.items()]
+        found += [Route(f"{BASE}{prefix}{path}", answers.endpoint(handle)) for path, handle in paths.items()]
     return found
+
+
+def _versions(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("version\n1\n", media_type="text/csv; header=present")
 
 
 def _check(request: Request) -> None:
@@ -469,7 +479,7 @@ def _whole(text: str, name: str, most: int | None) -> int:
         raise Refused(400, "Bad request", f"{name} is a whole number, not {text!r}")
     number = int(text)
     if most is not None and number > most:
-        raise Refused(403, "Forbidden", f"{name} is at most {most}")
+        raise Refused(403, "Forbidden", f"the maximum of {name} is {most}")
     return number
 
 

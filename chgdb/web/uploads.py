@@ -21,7 +21,7 @@ import chgdb
 from chgdb import Catalog, formats
 from chgdb.errors import ChgdbError, DensityError
 from chgdb.grids import spacing_grid
-from chgdb.web.api import MAX_POINTS, PROBLEMS, MaterialId, Problem, Problems, problem
+from chgdb.web.api import BINARY, MAX_POINTS, PROBLEMS, MaterialId, Problem, Problems, problem
 
 T = TypeVar("T")
 #: Jobs that may wait while one runs; more are told to come back.
@@ -114,6 +114,13 @@ def router(catalog: Catalog, pack_into: Path | None) -> APIRouter:
     """Routes beside those that read. pack_into: the store that files are packed into; None for none."""
     api = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
     queue = Queue()
+    _add_uploads(api, queue, pack_into)
+    _add_densities(api, queue, catalog)
+    return api
+
+
+def _add_uploads(api: APIRouter, queue: Queue, pack_into: Path | None) -> None:
+    """What is done with a file: properties predicted, packed into a store."""
 
     @api.post("/predict", openapi_extra=_UPLOAD, summary="Properties of a density in a file")
     async def predict(
@@ -156,9 +163,11 @@ def router(catalog: Catalog, pack_into: Path | None) -> APIRouter:
             except ChgdbError as error:
                 raise _unusable(error, path) from None
 
-    binary: Problems = {200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
 
-    @api.post("/estimate", response_class=Response, responses=binary, summary="The density of a structure, without DFT")
+def _add_densities(api: APIRouter, queue: Queue, catalog: Catalog) -> None:
+    """Densities that a model makes: of a structure, of a latent."""
+
+    @api.post("/estimate", response_class=Response, responses=BINARY, summary="The density of a structure, without DFT")
     async def estimate(structure: Structure) -> Response:
         """Doubles, little-endian, x fastest; the grid, and how good it is to be expected, in the headers
         x-chgdb-grid and x-chgdb-summary."""
@@ -180,7 +189,7 @@ def router(catalog: Catalog, pack_into: Path | None) -> APIRouter:
         return Response(body, media_type="application/octet-stream", headers=headers)
 
     @api.get(
-        "/materials/{material_id}/latent", response_class=Response, responses=binary, summary="What a latent decodes to"
+        "/materials/{material_id}/latent", response_class=Response, responses=BINARY, summary="What a latent decodes to"
     )
     async def latent(material_id: MaterialId) -> Response:
         """Doubles, little-endian, x fastest, on the record's grid; its NMAE in the header x-chgdb-nmae."""
@@ -203,8 +212,6 @@ def router(catalog: Catalog, pack_into: Path | None) -> APIRouter:
             raise problem(error, catalog) from None
         body = np.ascontiguousarray(values.transpose(2, 1, 0), "<f8").tobytes()
         return Response(body, media_type="application/octet-stream", headers={"x-chgdb-nmae": f"{nmae:.9g}"})
-
-    return api
 
 
 @asynccontextmanager

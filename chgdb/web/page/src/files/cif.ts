@@ -1,7 +1,6 @@
 // Structures from CIF: cell, symmetry operations, sites.
-import type { Crystal } from '../field/density'
+import { cartesian, type Crystal } from '../field/density'
 import { numberOf } from '../elements'
-import { merged } from './read'
 
 export function cif(source: string, name: string): Crystal {
   const { single, loops } = parse(source)
@@ -80,4 +79,22 @@ function cellOf([a, b, c]: number[], angles: number[]): Float64Array {
   const sg = Math.sqrt(1 - cg * cg)
   const y = (ca - cb * cg) / sg
   return Float64Array.from([a, 0, 0, b * cg, b * sg, 0, c * cb, c * y, c * Math.sqrt(1 - cb * cb - y * y)])
+}
+
+/** Atoms that are the same within this distance (Å) are one. */
+function merged(crystal: Crystal, distance = 0.01): Crystal {
+  const numbers: number[] = []
+  const kept: number[][] = []
+  crystal.numbers.forEach((z, n) => {
+    const f = Array.from(crystal.positions.subarray(3 * n, 3 * n + 3), (x) => x - Math.floor(x))
+    const same = kept.some((p, m) => {
+      const d = p.map((x, i) => x - f[i] - Math.round(x - f[i]))
+      return Math.hypot(...cartesian(crystal.cell, d)) < distance && numbers[m] === z
+    })
+    if (!same) {
+      kept.push(f)
+      numbers.push(z)
+    }
+  })
+  return { cell: crystal.cell, numbers, positions: Float64Array.from(kept.flat()) }
 }

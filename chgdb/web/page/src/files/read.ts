@@ -1,5 +1,5 @@
 // A file of the user: a density or a structure, looked at without leaving the computer.
-import { cartesian, type Crystal, type Density, inverse, points, type V3, volumeOf } from '../field/density'
+import { type Crystal, type Density, inverse, points, type V3, volumeOf } from '../field/density'
 import { numberOf } from '../elements'
 import { unfolded } from '../store/transport'
 import { cif } from './cif'
@@ -147,22 +147,4 @@ function cube(text: Text): Density {
   for (let i = 0, p = 0; i < nx; i++)
     for (let j = 0; j < ny; j++) for (let k = 0; k < nz; k++) total[i + nx * (j + ny * k)] = raw[p++]
   return { cell, numbers, positions: Float64Array.from(positions), grid, channels: { total } }
-}
-
-/** Atoms that are the same within this distance (Å) are one. */
-export function merged(crystal: Crystal, distance = 0.01): Crystal {
-  const numbers: number[] = []
-  const kept: number[][] = []
-  crystal.numbers.forEach((z, n) => {
-    const f = Array.from(crystal.positions.subarray(3 * n, 3 * n + 3), (x) => x - Math.floor(x))
-    const same = kept.some((p, m) => {
-      const d = p.map((x, i) => x - f[i] - Math.round(x - f[i]))
-      return Math.hypot(...cartesian(crystal.cell, d)) < distance && numbers[m] === z
-    })
-    if (!same) {
-      kept.push(f)
-      numbers.push(z)
-    }
-  })
-  return { cell: crystal.cell, numbers, positions: Float64Array.from(kept.flat()) }
 }
