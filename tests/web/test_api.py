@@ -147,7 +147,8 @@ def test_predictions_are_those_of_the_command(
     assert found["model"] == expected.model
     for name, one in expected.properties.items():
         assert found["properties"][name]["value"] == pytest.approx(one.value, rel=1e-9)
-        assert found["properties"][name]["std"] == pytest.approx(one.std, rel=1e-9)
+        # A difference of nearly equal numbers: the server's threads add them up in another order.
+        assert found["properties"][name]["std"] == pytest.approx(one.std, rel=1e-6)
 
 
 def test_what_cannot_be_predicted_or_packed(client: httpx.Client) -> None:
