@@ -60,7 +60,10 @@ def estimate(
     output_format: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="FORMAT", autocompletion=complete_format, help="chgcar, cube or npz. [default: by name]"
+            "--format",
+            metavar="FORMAT",
+            autocompletion=complete_format,
+            help="chgcar, cube, xsf or npz. [default: by name]",
         ),
     ] = None,
     atoms: Annotated[

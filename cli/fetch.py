@@ -88,7 +88,7 @@ def fetch(
             "--format",
             metavar="FORMAT",
             autocompletion=complete_format,
-            help="With --decode: chgcar, cube or npz. [default: by the suffix of PATH, else chgcar]",
+            help="With --decode: chgcar, cube, xsf or npz. [default: by the suffix of PATH, else chgcar]",
         ),
     ] = None,
     grid: GridOption = None,
@@ -110,7 +110,7 @@ def fetch(
 ) -> None:
     """Write densities of a catalog to files, and state their error.
 
-    With --decode a CHGCAR, cube or npz file that VASP, VESTA, pymatgen and ASE read; without it the compressed record
+    With --decode a CHGCAR, cube, XSF or npz that VASP, VESTA, pymatgen and ASE read; without it the compressed record
     as a store of its own, or those of several as one store. Materials are named, or found by criteria as those of
     chgdb search. Existing files are not overwritten, unless they hold the same already.
     """

@@ -64,7 +64,7 @@ def convert(
         str | None, typer.Option("--from", metavar="FORMAT", help="Format of IN. [default: by name, else by content]")
     ] = None,
     output_format: Annotated[
-        str | None, typer.Option("--to", metavar="FORMAT", help="chgcar, cube or npz. [default: by name]")
+        str | None, typer.Option("--to", metavar="FORMAT", help="chgcar, cube, xsf or npz. [default: by name]")
     ] = None,
     channel: Annotated[
         str | None,
@@ -77,7 +77,7 @@ def convert(
     elements: ElementsOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Convert between CHGCAR, cube, npz and the Materials Project's JSON (read only), or to another grid.
+    """Convert between CHGCAR, cube, XSF, npz and the Materials Project's JSON (read only), or to another grid.
 
     Names ending in .gz, .bz2, .xz or .zst are compressed.
     """

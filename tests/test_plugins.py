@@ -177,7 +177,7 @@ def test_formats_of_others_come_after_our_own(site: Path, tmp_path: Path) -> Non
     run(site, program, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["chgcar", "cube", "npz"])
+@pytest.mark.parametrize("name", ["chgcar", "cube", "npz", "xsf"])
 def test_our_formats_keep_the_contract(name: str) -> None:
     channels = ("total",) if name == "cube" else ("total", "magnetization")
     check_format(formats.REGISTRY.get(name), channels=channels)

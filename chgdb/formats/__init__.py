@@ -9,6 +9,8 @@ A format is a module with
     write(stream, density)                             to a binary stream; absent where the format is only read
     ONE_CHANNEL = True                                 where a file has one field: then write takes `channel="total"`
     BINARY = True                                      where files have a signature, as archives have
+    STRUCTURES = True                                  where files often hold a structure alone: then read raises
+                                                       `chgcar.StructureAlone` with the crystal for those
 
 and a line in the table below, or an entry point of the group `chgdb.formats` in another package. Names and contents
 that a format of chgdb knows are its own, whatever other packages say. `chgdb.testing.check_format` tests one.
@@ -48,7 +50,7 @@ REGISTRY = Registry(
     kind="format",
     group="chgdb.formats",
     package=__name__,
-    table={name: name for name in ("chgcar", "cube", "mp_json", "npz")},
+    table={name: name for name in ("chgcar", "cube", "xsf", "mp_json", "npz", "hdf5", "espresso")},
     error=FormatError,
     required=("NAMES", "recognises", "read"),
 )
@@ -186,7 +188,9 @@ def read_any(
         except chgcar.StructureAlone as error:
             if format is not None or error.crystal is None:
                 raise
-            if format_of_name(name) is not None and not structures.is_either(name):
+            named = format_of_name(name)
+            alone = named is None or structures.is_either(name) or getattr(REGISTRY.get(named), "STRUCTURES", False)
+            if not alone:
                 raise FormatError(f"{error}; if it is meant to be a structure, name it POSCAR") from None
             return error.crystal
 

@@ -39,8 +39,8 @@ _KINDS = (
     _Kind((b"Rar!\x1a\x07",), f"a RAR archive: {_UNPACK.format('unrar x')}"),
     _Kind((b"MSCF",), f"a cabinet archive: {_UNPACK.format('cabextract')}"),
     _Kind((b"ustar",), _TAR, 257),
-    _Kind((b"\x89HDF\r\n\x1a\n",), f"an HDF5 file, as VASP's vaspwave.h5, {_NOT_READ}name the CHGCAR, or write a cube"),
-    _Kind((b"CDF\x01", b"CDF\x02", b"CDF\x05"), f"a NetCDF file, {_AS_CUBE}"),
+    _Kind((b"\x89HDF\r\n\x1a\n",), "an HDF5 file, which holds no structure alone"),
+    _Kind((b"CDF\x01", b"CDF\x02", b"CDF\x05"), "a NetCDF file, which holds no structure alone"),
     _Kind((b"\x93NUMPY",), "an array of numpy's (.npy) without a crystal: of numpy's files only chgdb's .npz are read"),
     _Kind((b"%PDF-",), "a PDF, which holds no density"),
     _Kind((b"SQLite format 3\x00",), "an SQLite database, which holds no density that is read"),
@@ -75,11 +75,6 @@ _TEXTS = (
     (
         _REMARKS + rb"(data_\S*\s[^\x00]*?_[a-z]\w*[._]|loop_\s)",
         "a CIF, which holds a structure and no density",
-    ),
-    (
-        _REMARKS
-        + rb"(animsteps\s+\d+|crystal|primvec|slab|polymer|molecule|atoms|dim-group|begin_block_data\w*)[ \t\r]*\n",
-        f"an XSF file, {_AS_CUBE}",
     ),
     (rb"vasp\.\d[^\n]*\s+executed on", "an OUTCAR, which holds no density: name the CHGCAR beside it"),
     (rb"n\s+E\s+dE\s+d eps", "an OSZICAR, which holds no density: name the CHGCAR beside it"),

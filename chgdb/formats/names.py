@@ -13,9 +13,9 @@ STRUCTURES = ("POSCAR*", "CONTCAR*", "*.POSCAR", "*POSCAR.VASP", "*CONTCAR", "*C
 #: Suffix of what is no density that we read or write -> what it is.
 _FOREIGN = {
     ".cif": "a CIF", ".mcif": "a CIF", ".xyz": "an XYZ file", ".extxyz": "an XYZ file", ".pdb": "a PDB file",
-    ".res": "a RES file", ".cell": "a CELL file", ".xsf": "an XSF file", ".axsf": "an XSF file", ".bxsf": "an XSF file",
+    ".res": "a RES file", ".cell": "a CELL file", ".axsf": "an XSF file", ".bxsf": "an XSF file",
     ".poscar": "a POSCAR", ".contcar": "a CONTCAR", ".traj": "an ASE trajectory",
-    ".h5": "an HDF5 file", ".hdf5": "an HDF5 file", ".nc": "a NetCDF file", ".npy": "an array of numpy's",
+    ".npy": "an array of numpy's",
     ".pkl": "a pickle", ".pickle": "a pickle", ".vtk": "a VTK file", ".vti": "a VTK file", ".dx": "an OpenDX file",
     ".grd": "a GRD file", ".xplor": "an X-PLOR map", ".ccp4": "a CCP4 map", ".mrc": "an MRC map", ".jvxl": "a JVXL",
     ".xml": "an XML file", ".yaml": "a YAML file", ".yml": "a YAML file", ".csv": "a table", ".html": "a web page",
@@ -57,7 +57,7 @@ def matching(name: str, patterns: Mapping[str, tuple[str, ...]]) -> str | None:
 def cannot_be_written(name: str) -> str | None:
     """What a name says that cannot be written, in words; None where it may be a density.
 
-    >>> [cannot_be_written(name) for name in ("Si.xsf", "POSCAR", "LOCPOT.vasp", "CHGCAR")]
+    >>> [cannot_be_written(name) for name in ("Si.axsf", "POSCAR", "LOCPOT.vasp", "CHGCAR")]
     ['an XSF file', 'a POSCAR', 'a local potential in eV', None]
     """
     if is_structure(name):

@@ -18,6 +18,8 @@ from .compression import DAMAGED, SUFFIXES, compressing, compression_of, decompr
 
 #: Longest line that a header may have. A file without line breaks is not read into memory to find that out.
 MAX_LINE = 1 << 16
+#: Largest file that is read because a density lies beside it.
+MAX_BESIDE = 64 << 20
 
 _TOO_MUCH = (
     "the compressed data unfold to more than %d bytes, which no density of this size does: where this one does, "
@@ -50,9 +52,12 @@ class Reader:
     line: how many line ends were consumed, so `line + 1` is the number of the next line.
     """
 
-    def __init__(self, stream: IO[bytes], name: str, size: int | None, most: int | None = None) -> None:
-        """size: of the stream, where it is known. most: bytes that are too many for it."""
+    def __init__(
+        self, stream: IO[bytes], name: str, size: int | None, most: int | None = None, path: str | None = None
+    ) -> None:
+        """size: of the stream, where it is known. most: bytes that are too many for it. path: as the user gave it."""
         self.name = name
+        self._path = name if path is None else path
         self.line = 0
         self._stream = stream
         self._size, self._most = size, most
@@ -62,6 +67,10 @@ class Reader:
     def error(self, message: str, line: int | None = None) -> FormatError:
         """The exception to raise: file, line (the last one consumed unless given) and the message."""
         return FormatError(f"{self.name}: line {max(self.line if line is None else line, 1)}: {message}")
+
+    def failure(self, message: str) -> FormatError:
+        """As `error`, for a file that has no lines."""
+        return FormatError(f"{self.name}: {message}")
 
     def remaining(self) -> int | None:
         """Bytes that follow; None where the stream cannot say (compressed, a pipe)."""
@@ -131,6 +140,37 @@ class Reader:
         self.line += bool(line)
         return line
 
+    def whole(self) -> tuple[IO[bytes], int]:
+        """All of the file as a stream that can seek, and its size: the file itself where it is a plain one."""
+        if self._size is not None and self._stream.seekable():
+            self._stream.seek(0)
+            return self._stream, self._size
+        parts = [self.take(0)]
+        while part := self.take(1 << 20):
+            parts.append(part)
+        data = b"".join(parts)
+        return io.BytesIO(data), len(data)
+
+    def beside(self, name: str) -> bytes | None:
+        """The content of another file of the same folder, also compressed with gzip; None where there is none.
+
+        Raises `FormatError` where it is larger than `MAX_BESIDE`, or damaged.
+        """
+        place = self._path.split("?")[0] if is_url(self._path) else self._path
+        folder = place[: max(place.rfind("/"), place.rfind(os.sep)) + 1]
+        for path in (folder + name, folder + name + ".gz"):
+            try:
+                with open_reader(path) as other:
+                    data = other.take(MAX_BESIDE + 1)
+            except FormatError as error:
+                if isinstance(error.__cause__ or error.__context__, FileNotFoundError | RemoteError):
+                    continue
+                raise
+            if len(data) > MAX_BESIDE:
+                raise FormatError(f"{path}: more than {MAX_BESIDE} bytes")
+            return data
+        return None
+
     def _read(self, size: int) -> bytes:
         try:
             data = self._stream.read(size)
@@ -151,7 +191,7 @@ def open_reader(path: str | os.PathLike[str], data: bytes | None = None) -> Iter
     Raises `FormatError` for a folder, and lets the `OSError` of a missing or unreadable file through as one too
     (`FormatError` from it), so that every failure is one line.
     """
-    name = os.fspath(path)
+    name = given = os.fspath(path)
     raw: IO[bytes] | Any
     try:
         if is_url(name) or data is not None:
@@ -172,11 +212,11 @@ def open_reader(path: str | os.PathLike[str], data: bytes | None = None) -> Iter
         head, stream = _begun(raw)
         kind = compression_of(head)
         if kind is None:
-            yield Reader(stream, name, size)
+            yield Reader(stream, name, size, None, given)
             return
         most = None if size is None else most_unfolded(size)
         with decompressing(stream, kind, None if most is None else max(most, LARGEST_FRAME)) as unfolded:
-            yield Reader(unfolded, name, None, most)
+            yield Reader(unfolded, name, None, most, given)
 
 
 def _read_url(url: str) -> bytes:

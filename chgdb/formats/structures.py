@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _EITHER = ("*.VASP",)
 #: Name -> ASE's name of the format; other names are left to nobody, so that a density is never read as a structure.
 _ASE = {
-    "*.xyz": "extxyz", "*.extxyz": "extxyz", "*.cell": "castep-cell", "*.res": "res", "*.xsf": "xsf",
+    "*.xyz": "extxyz", "*.extxyz": "extxyz", "*.cell": "castep-cell", "*.res": "res",
     "*.gen": "gen", "geometry.in": "aims", "*.pwi": "espresso-in", "*.pdb": "proteindatabank",
 }  # fmt: skip
 _CIF = ("*.cif", "*.mcif")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ChgdbError, StoreError
-from ..formats import formats
+from ..formats import formats, hdf5
 from ..formats.quantities import vasp_quantity
 from ..formats.streams import Reader, bare_name, open_reader
 from ..urls import is_url, scheme
@@ -215,7 +215,9 @@ def _recognised(path: Path) -> bool:
 
 
 #: What a file with a density holds somewhere, by its suffix.
-_MARKS = {"json": (b"Chgcar", b'"total"'), "npz": (b"total.npy",)}
+_MARKS = {"json": (b"Chgcar", b'"total"'), "npz": (b"total.npy",), "xsf": (b"DATAGRID_3D", b"DATAGRID3D")}
+#: Of what a file with many things in it has.
+_CONTAINERS = ("h5", "hdf5", "nc")
 #: Classes of pymatgen in the layout of a Chgcar that are surely none, beside one in every folder of runs.
 _OTHER_CLASS = re.compile(rb'"@class"\s{0,9}:\s{0,9}"(Locpot|Elfcar)"')
 
@@ -228,10 +230,12 @@ def holds_no_density(path: str, data: bytes | None = None) -> bool:
     data: its bytes, where they have been read already.
     """
     name = names.parse(path)
-    if name.kind or name.extension not in ("json", "vasp", "npz"):
+    if name.kind or name.extension not in ("vasp", *_MARKS, *_CONTAINERS):
         return False
     try:
         with open_reader(path, data) as reader:
+            if name.extension in _CONTAINERS:
+                return not hdf5.has_density(reader)
             if name.extension == "vasp":
                 return _ends_with_structure(reader)
             marks = _MARKS[name.extension]

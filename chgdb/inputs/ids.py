@@ -45,7 +45,8 @@ class _Place:
     @property
     def id(self) -> str:
         name = self.name
-        parts = [self.folders[i] for i in sorted(self.chosen)]
+        # Quantum ESPRESSO keeps what it computed in a folder called prefix.save.
+        parts = [self.folders[i].removesuffix(".save") or self.folders[i] for i in sorted(self.chosen)]
         kind = "" if name.kind in ("CHGCAR", "CHG") else name.kind
         detail = name.part if self.detail or kind == "PARCHG" else ""
         parts += [name.own, kind, detail, name.extension if self.extension else ""]

@@ -12,13 +12,13 @@ from ..formats.streams import bare_name
 
 _KINDS = "CHGCAR|CHG|AECCAR[012]|PARCHG"
 _NAME = re.compile(rf"(?:(?P<own>.+?)[._-])?(?P<kind>{_KINDS})(?:[._-](?P<part>.+)|[ -]*[ (](?P<copy>.+))?")
-_EXTENSION = re.compile(r"\.(cube|cub|json|vasp|npz)", re.IGNORECASE)
+_EXTENSION = re.compile(r"\.(cube|cub|xsf|json|vasp|npz|h5|hdf5|nc)", re.IGNORECASE)
 #: Suffixes of archives and of compressions that are read by nothing here: such a file is named, not passed over.
 _PACKED = re.compile(r"\.(zst|z|lz4|lzma|lz|br|zz|zip|7z|rar|tar|tgz|tbz2?|txz)", re.IGNORECASE)
 #: Suffixes of what programs make of a density, or put beside it. Only its content can say that such a file holds one.
 _DERIVED = re.compile(
     r"\.(png|jpe?g|gif|svg|pdf|eps|ps|tiff?|webp|bmp|txt|log|out|err|md|rst|html?|xml|ya?ml|toml|ini|csv|tsv|dat|py|sh|"
-    r"ipynb|md5|sha\d*|asc|sig|dvc|cif|xsf|xyz|mcif|h5|hdf5|nc|npy|pkl|db|sqlite|vesta|blend|stl|vtk|vti|glb|mp4)",
+    r"ipynb|md5|sha\d*|asc|sig|dvc|cif|xyz|mcif|npy|pkl|db|sqlite|vesta|blend|stl|vtk|vti|glb|mp4)",
     re.IGNORECASE,
 )
 #: Files that a program is writing, or has left.
@@ -31,7 +31,7 @@ _WORDS = frozenset(
     run calc job vasp dos band bands bader out output outputs result results data file
     sum total tot all full core val valence diff difference mag magnetization magnetisation spin up down dn
     chg charge density densities den dens rho electron electronic electrons eldens ae pseudo cube grid tmp
-    alle allb allk copy
+    alle allb allk copy vaspwave vaspout
     """.split()
 )
 _STEPS = frozenset(
@@ -85,6 +85,8 @@ def parse(name: str) -> Name:
     extension = ""
     if dot and stem and _EXTENSION.fullmatch(dot + suffix):
         name, extension = stem, suffix.lower()
+    elif name == "charge-density.dat":  # of Quantum ESPRESSO
+        return Name("", "", stem, suffix, False)
     derived = bool(dot and _DERIVED.fullmatch(dot + suffix))
     match = _NAME.fullmatch(name)
     if match is None:

@@ -107,6 +107,7 @@ class Prior(BaseModel):
 class Format(enum.StrEnum):
     chgcar = "chgcar"
     cube = "cube"
+    xsf = "xsf"
     npz = "npz"
 
 
@@ -115,8 +116,8 @@ class Elements(enum.StrEnum):
     only = "only"
 
 
-_MEDIA = {Format.chgcar: "text/plain", Format.cube: "text/plain", Format.npz: "application/octet-stream"}
-_SUFFIX = {Format.chgcar: "", Format.cube: ".cube", Format.npz: ".npz"}
+_MEDIA = {kind: "text/plain" for kind in Format} | {Format.npz: "application/octet-stream"}
+_SUFFIX = {kind: f".{kind}" for kind in Format} | {Format.chgcar: ""}
 
 
 def problem(error: ChgdbError, catalog: Catalog) -> HTTPException:

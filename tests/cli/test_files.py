@@ -144,7 +144,7 @@ def test_convert_of_a_spin_density_says_what_a_cube_leaves_out(run_chgdb: Chgdb,
 
 
 @pytest.mark.parametrize(
-    "name", ["Si.cif", "Si.xsf", "POSCAR", "CHGCAR.zip", "Si.json", "LOCPOT", "Si.dat", "new/Si.h5"]
+    "name", ["Si.cif", "Si.axsf", "POSCAR", "CHGCAR.zip", "Si.json", "LOCPOT", "Si.dat", "new/Si.h5"]
 )
 def test_names_that_cannot_be_written(run_chgdb: Chgdb, runs: Path, name: str) -> None:
     for command in (["convert", runs / "si/CHGCAR", name], ["fetch", "si", "--decode", "-o", name]):

@@ -82,8 +82,8 @@ def test_a_format_can_be_named(tmp_path, density):
     chgdb.write(tmp_path / "x", density, format="cube")
     assert chgdb.read(tmp_path / "x").grid == (4, 5, 6)
     for call in (chgdb.read, lambda path, **options: chgdb.write(path, density, **options)):
-        with pytest.raises(FormatError, match="no format 'xsf'; there are chgcar, cube"):
-            call(tmp_path / "x", format="xsf")
+        with pytest.raises(FormatError, match="no format 'vtk'; there are chgcar, cube"):
+            call(tmp_path / "x", format="vtk")
 
 
 @pytest.mark.parametrize(

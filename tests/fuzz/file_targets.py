@@ -126,6 +126,16 @@ def _cube_seeds() -> list[bytes]:
     return [*(b"\0" + text for text in texts + more), *(bytes([4 | kind]) + texts[1] for kind in range(1, 4))]
 
 
+def _xsf(data: bytes) -> None:
+    _again(_read("density.xsf", data), "again.xsf")
+
+
+def _xsf_seeds() -> list[bytes]:
+    texts = [_written("seed.xsf", density) for density in _densities().values()]
+    molecule = texts[0].replace(b"CRYSTAL", b"MOLECULE").replace(b"PRIMCOORD\n2 1", b"ATOMS")
+    return [*texts, molecule, texts[0].partition(b"BEGIN")[0]]
+
+
 @cache
 def _chgcar_json() -> dict[str, Any]:
     density = _densities()["plain"]
@@ -303,6 +313,7 @@ def _extras_seeds() -> list[bytes]:
 TARGETS = {
     "chgcar": Target("CHGCAR and POSCAR, plain and compressed", _chgcar_seeds, _chgcar),
     "cube": Target("cube, plain and compressed", _cube_seeds, _cube),
+    "xsf": Target("XSF", _xsf_seeds, _xsf),
     "mp_json": Target("JSON of the Materials Project", _mp_json_seeds, _mp_json),
     "npz": Target("npz", _npz_seeds, _npz),
     "fourier": Target("payloads of the Fourier codec", _golden_payloads("fourier"), _payload(2)),

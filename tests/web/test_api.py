@@ -78,7 +78,7 @@ def test_one_material(client: httpx.Client, catalog: chgdb.Catalog) -> None:
     assert len(raw) == record.stored_bytes
 
 
-@pytest.mark.parametrize("kind", ["chgcar", "cube", "npz"])
+@pytest.mark.parametrize("kind", ["chgcar", "cube", "npz", "xsf"])
 def test_densities(client: httpx.Client, catalog: chgdb.Catalog, tmp_path: Path, kind: str) -> None:
     answer = client.get("/api/v1/materials/mp-149/density", params={"format": kind})
     path = tmp_path / "file"

@@ -1,0 +1,55 @@
+"""The density of ABINIT's _DEN.nc, in the layout of the ETSF file format: read by `hdf5`.
+
+`density` is (components, n3, n2, n1, 1) in e/bohr^3. Of two components the second is, in ABINIT's files, that of spin
+up; of four the second to fourth are the magnetisation along x, y, z. `primitive_vectors` are rows in bohr.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..channels import CHANNELS
+from ..density import Crystal, Density
+from ..errors import DensityError
+from .cube import BOHR
+from .streams import Reader
+
+
+def read_hdf5(reader: Reader, file: Any) -> Density:
+    """A density from an open file. file: an `hdf5.File`."""
+    values = file.array("density", 5, "f")
+    if values.shape[-1] != 1:
+        raise reader.failure("its density has complex values: a response, and not the density of a ground state")
+    fields = list(values[..., 0].transpose(0, 3, 2, 1))
+    if len(fields) not in CHANNELS:
+        raise reader.failure(f"a density of {len(fields)} components; expected one, two or four")
+    if len(fields) > 1 and "abinit" not in str(file.attribute("code")).lower():
+        raise reader.failure("a density of several components by another program than ABINIT, of unknown order")
+    if len(fields) == 2:
+        fields[1] = 2 * fields[1] - fields[0]
+    kinds = file.array("atomic_numbers", 1)
+    species = file.array("atom_species", 1, "iu")
+    cell, positions = file.array("primitive_vectors", 2, "f"), file.array("reduced_atom_positions", 2, "f")
+    if not len(kinds) or not len(species) or species.min() < 1 or species.max() > len(kinds):
+        raise reader.failure("atom_species names a species that there is not")
+    numbers = np.asarray(kinds, float)[species - 1]
+    if (numbers != np.rint(numbers)).any():
+        raise reader.failure("atoms of mixed elements (alchemical pseudopotentials) have no place in a density")
+    scale = BOHR * _scale(file, "primitive_vectors")
+    density = _scale(file, "density") / BOHR**3
+    try:
+        crystal = Crystal(cell * scale, positions, numbers.astype(int))
+        return Density(crystal, {n: f * density for n, f in zip(CHANNELS[len(fields)], fields, strict=True)})
+    except DensityError as error:
+        raise reader.failure(str(error)) from None
+
+
+def _scale(file: Any, name: str) -> float:
+    """What values are multiplied by to be in atomic units."""
+    try:
+        scale = np.asarray(file.attribute("scale_to_atomic_units", name), float).ravel()
+    except (ValueError, TypeError):
+        return 1.0
+    return float(scale[0]) if scale.size == 1 else 1.0
