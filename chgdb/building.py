@@ -17,6 +17,7 @@ from .ingest import BuildReport, OnDuplicate, Packing, Progress, file_state
 from .inputs import Found, Names, Properties, find, read_properties
 from .parallel.processes import check_scheduler
 from .predicted import names as predicted_names
+from .sources import COLUMNS, Listing, is_source, listing
 from .store.columns import set_columns
 from .store.table import check_column_name, check_value
 from .store.transaction import Transaction, is_due, writing
@@ -57,8 +58,9 @@ def build(
     out
         Folder of the store, made or added to.
     inputs
-        Files, folders (searched recursively), glob patterns and URLs of files (or of folders of a bucket). None to add
-        properties, latents or predictions to a store that exists.
+        Files, folders (searched recursively), glob patterns, URLs of files (or of folders of a bucket), and collections
+        that a source lists (`chgdb.sources`: mp://, list+https://...). None to add properties, latents or predictions
+        to a store that exists.
     ids
         Names of the materials: a mapping path -> id, or a CSV with the columns `path` and `material_id`; otherwise the
         file's name, or its folder's where the file is called CHGCAR, and as much of its path as tells materials apart
@@ -137,15 +139,27 @@ def build(
     path = Path(out)
     how: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "progress": progress}
 
-    found = Found() if inputs is None else find(inputs)
+    collected, searched = _collections(inputs)
+    found = Found() if searched is None else find(searched)
     sources, refused = name_of.assign(found.files, found.origins)
+    of_collections = {entry.material_id: entry for entry in collected.entries if entry.material_id not in sources}
+    for entry in collected.entries:
+        if of_collections.get(entry.material_id) is not entry:
+            refused.append((entry.url, f"its id {entry.material_id} is that of another density of these inputs"))
+    sources |= {name: entry.url for name, entry in of_collections.items()}
+    refused += collected.refused
+
+    def known_of(material_id: str) -> Mapping[str, Any]:
+        entry = of_collections.get(material_id)
+        return {} if entry is None else entry.values
 
     def pack() -> BuildReport:
         packing = Packing(
-            path, sources, file_state, None, lambda i: {**(provenance or {}), **joined.values.get(i, {})},
-            joined.attributes, dict(attributes or {}), tolerance, codec, workers, scheduler, on_duplicate, append,
-            prior, keep_extras, progress, [*found.refused, *refused], None if elements is None else tuple(elements),
-            frozenset(found.searched),
+            path, sources, file_state, None,
+            lambda i: {**known_of(i), **(provenance or {}), **joined.values.get(i, {})},
+            {**(COLUMNS if of_collections else {}), **joined.attributes}, dict(attributes or {}), tolerance, codec,
+            workers, scheduler, on_duplicate, append, prior, keep_extras, progress, [*found.refused, *refused],
+            None if elements is None else tuple(elements), frozenset(found.searched), of_collections,
         )  # fmt: skip
         report = packing.run()
         if not (report.added or report.replaced or report.skipped or report.refused):
@@ -167,7 +181,7 @@ def build(
         if inputs is not None:
             with _remembered(transaction, wanted and predictions is None):
                 report = pack()
-        notes = [*joined.notes, *report.notes, _unmatched(joined, path, transaction)]
+        notes = [*joined.notes, *collected.notes, *report.notes, _unmatched(joined, path, transaction)]
         report = replace(report, updated=updated, notes=tuple(filter(None, notes)))
         if latents and transaction.exists:
             from .latents import stores
@@ -179,6 +193,21 @@ def build(
             report = replace(report, predictions=views.compute(path.absolute(), **how))
         transaction.set_due(_PREDICTIONS, False)
     return report
+
+
+def _collections(
+    inputs: str | Path | Iterable[str | Path] | None,
+) -> tuple[Listing, list[str | Path] | None]:
+    """What the sources among some inputs list, and the other inputs; None where there are none."""
+    if inputs is None:
+        return Listing([]), None
+    items = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    listings = [listing(str(item)) for item in items if is_source(item)]
+    rest = [item for item in items if not is_source(item)]
+    entries = [entry for part in listings for entry in part.entries]
+    refused = [problem for part in listings for problem in part.refused]
+    notes = [note for part in listings for note in part.notes]
+    return Listing(entries, refused, notes), (rest or None) if listings else rest
 
 
 def has_predictions(path: Path) -> bool:

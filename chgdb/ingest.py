@@ -7,6 +7,7 @@ store, and at the end writes the next version of the store whole and swaps it in
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -36,6 +37,7 @@ from .parallel.outcome import Outcome
 from .parallel.processes import PROCESSES, run
 from .parallel.progress import reporting
 from .remote.connect import read_file
+from .sources import SIZE, URL, Entry
 from .store.append import CannotLink, append_table, can_append
 from .store.files import FolderFiles
 from .store.journal import PRIOR, RECORDS, Journal, open_journal
@@ -97,12 +99,14 @@ class BuildReport:
 @dataclass(frozen=True)
 class Task:
     """One density to encode. source: its path, or its id where a function loads it; key: what its record depends on;
-    searched: whether a search of a folder found it, and nobody has said that it is a density."""
+    searched: whether a search of a folder found it, and nobody has said that it is a density; digest: "sha256:..." or
+    "md5:..." that its bytes must have, or ""."""
 
     material_id: str
     source: str
     key: str
     searched: bool = False
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,8 @@ class Encoder:
         if self.load is None:
             source = task.source if is_url(task.source) else os.path.join(self.folder, task.source)
             data = _fetched(source, self.copies.get(source)) if is_url(source) else None
+            if task.digest:
+                _check_digest(source, data, task.digest)
             try:
                 density, checksum = _read(source, self.elements, data)
             except FormatError:
@@ -280,6 +286,18 @@ def _fetched(url: str, copy: str | None) -> bytes:
         raise FormatError(str(error)) from error
 
 
+def _check_digest(source: str, data: bytes | None, digest: str) -> None:
+    """Raises `FormatError` where bytes, or those of a file, are not those of a digest."""
+    kind, _, expected = digest.partition(":")
+    if data is None:
+        with open(source, "rb") as file:
+            found = hashlib.file_digest(file, kind).hexdigest()
+    else:
+        found = hashlib.new(kind, data, usedforsecurity=False).hexdigest()
+    if found != expected:
+        raise FormatError(f"{public(source)}: its {kind} is {found}, and its list says {expected}: fetched incomplete?")
+
+
 def _checksum_of(source: str) -> int:
     """crc32c of a file, which is never in memory as a whole."""
     with open(source, "rb") as file:
@@ -333,7 +351,8 @@ class Packing:
 
     sources: id -> path, URL or, with `load`, what it is called with. state_of: what tells that a source has changed.
     metadata: id -> values of columns. columns: their attributes. refused: what is refused already. searched: sources
-    that a search of folders has found. The others are those of `build_from`.
+    that a search of folders has found. listed: id -> what a source says of a density. The others are those of
+    `build_from`.
     """
 
     out: Path
@@ -355,6 +374,7 @@ class Packing:
     refused: list[tuple[str, str]]
     elements: tuple[str, ...] | None = None
     searched: frozenset[str] = frozenset()
+    listed: Mapping[str, Entry] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     without_atoms: list[str] = field(default_factory=list)  # what new records lack, a line each
     copies: dict[str, str] = field(default_factory=dict)  # of `Encoder`
@@ -484,7 +504,9 @@ class Packing:
             except OSError as error:
                 self.refused.append((public(source), f"cannot be read: {error.strerror}"))
                 continue
-            task = Task(material_id, source, f"{material_id} {settings} {state}", source in self.searched)
+            entry = self.listed.get(material_id)
+            digest = "" if entry is None else entry.digest
+            task = Task(material_id, source, f"{material_id} {settings} {state}", source in self.searched, digest)
             location = None if store is None else store.find(material_id)
             if store is not None and location is not None and self.on_duplicate == "refuse":
                 finished = journal.finished.get(task.key)
@@ -503,6 +525,11 @@ class Packing:
         """Whether a record was made from this file, with this tolerance and, where elements are given, these."""
         if store.value("tolerance", location.row) != self.tolerance:
             return False
+        entry = self.listed.get(str(store.value("material_id", location.row)))
+        if entry is not None and entry.size and self.elements is None and {URL, SIZE} <= set(store.arrays):
+            held = store.value(URL, location.row), store.value(SIZE, location.row)
+            if held == (entry.url, entry.size):
+                return True  # without fetching it again
         data = read_file(source) if is_url(source) else None
         checksum = _checksum_of(source) if data is None else crc32c(data)
         if int(store.value("source_crc32c", location.row)) != checksum:
@@ -513,8 +540,8 @@ class Packing:
             given = read(source, elements=self.elements, data=data).crystal.numbers
         except ChgdbError:
             return False
-        held = store.record_bytes(str(store.value("material_id", location.row)), location)[0]
-        return np.array_equal(header(held).crystal.numbers, given)
+        payload = store.record_bytes(str(store.value("material_id", location.row)), location)[0]
+        return np.array_equal(header(payload).crystal.numbers, given)
 
     def _take(self, outcome: Outcome[Task, Finished | NoDensity], journal: Journal) -> None:
         if isinstance(outcome.result, Finished):

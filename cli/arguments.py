@@ -243,6 +243,21 @@ def remark(source: str, density: Density) -> None:
         message(f"{source}: {density.n_electrons:.6g} electrons: the values are no total density")
 
 
+def writes_structure(path: str | os.PathLike[str]) -> bool:
+    """Whether a file of this name gets a structure alone: POSCAR, CONTCAR, .cif, .xyz."""
+    from chgdb.formats.structures import written_as
+
+    return written_as(path) is not None
+
+
+def structure_line(path: str | os.PathLike[str], crystal: Crystal) -> str:
+    """What to say of a structure that was written."""
+    from chgdb.formats.structures import written_as
+    from chgdb.formulas import common_formula
+
+    return f"{path}: {common_formula(crystal.formula)}, {len(crystal)} atoms, the structure alone as {written_as(path)}"
+
+
 def open_store(catalog: str | None) -> Catalog:
     """The store that --catalog names."""
     from chgdb.catalog import open_catalog

@@ -24,7 +24,9 @@ from chgdb_cli.arguments import (
     complete_format,
     complete_id,
     open_store,
+    structure_line,
     target_grid,
+    writes_structure,
 )
 from chgdb_cli.criteria import (
     Criteria,
@@ -56,6 +58,7 @@ def register(app: typer.Typer) -> None:
 Examples:
   chgdb fetch mp-149 --decode                      writes ./CHGCAR
   chgdb fetch mp-149 --decode -o Si.cube           the suffix tells the format
+  chgdb fetch mp-149 --decode -o Si.cif            the structure alone: also POSCAR and Si.xyz
   chgdb fetch mp-149 mp-66 --decode -o densities   writes densities/mp-149/CHGCAR and so on
   chgdb fetch mp-149 --decode --spacing 0.05       on a grid with points at most 0.05 Å apart
   chgdb fetch mp-149 --decode --codec autoencoder  from the latent tensor instead of the record
@@ -126,6 +129,11 @@ def fetch(
     criteria = Criteria.of(elements, only, formula, space_group, where, predicted)
     opened = open_store(catalog)
     wanted = chosen(opened, ids, criteria)
+    if decode and output is not None and not format and writes_structure(output):
+        if len(wanted) > 1 or points is not None or spacing is not None or latent:
+            raise typer.BadParameter(f"{output} holds the structure of one material, without a grid", param_hint="-o")
+        _fetch_structure(opened[wanted[0]], output, force, as_json)
+        return
     several = len(wanted) > 1 or bool(criteria)  # what meets criteria is put into a folder, however many there are
     opened.prefetch(wanted)
     if several and not decode and output is not None and output.rstrip("/").endswith(".zarr"):
@@ -149,6 +157,19 @@ def fetch(
         print_json(facts if several else facts[0])
     else:
         show("\n\n".join(_latent_statement(fact) if latent else _statement(fact) for fact in facts))
+
+
+def _fetch_structure(record: Record, path: str, force: bool, as_json: bool) -> None:
+    """The structure of a material alone, as POSCAR, CIF or XYZ."""
+    from chgdb.formats import write_structure
+
+    check_free(path, force)
+    write_structure(path, record.crystal)
+    facts = {"material_id": record.material_id, "formula": record.formula, "path": path, "atoms": len(record.crystal)}
+    if as_json:
+        print_json(facts)
+    else:
+        show(structure_line(path, record.crystal))
 
 
 def _target(material_id: str, output: str | None, decode: bool, format: str | None, several: bool) -> str:

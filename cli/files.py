@@ -22,8 +22,10 @@ from chgdb_cli.arguments import (
     load,
     parse_elements,
     remark,
+    structure_line,
     target_grid,
     tell_missing_atoms,
+    writes_structure,
 )
 from chgdb_cli.output import grid as grid_text
 from chgdb_cli.output import message, percent, print_json, show
@@ -42,6 +44,7 @@ Examples:
   chgdb convert CHGCAR.gz CHGCAR_fine --spacing 0.05
   chgdb convert CHGCAR spin.cube --channel magnetization
   chgdb convert CHGCAR CHGCAR_up --channel spin_up
+  chgdb convert CHGCAR NaCl.cif                    the structure alone: also POSCAR and NaCl.xyz
   chgdb convert https://example.org/CHGCAR.gz Si.cube
   chgdb convert old/CHGCAR CHGCAR --elements Na,Cl VASP 4 files do not name their elements""",
     )(convert)
@@ -79,13 +82,19 @@ def convert(
 ) -> None:
     """Convert between CHGCAR, cube, XSF, npz and the Materials Project's JSON (read only), or to another grid.
 
-    Names ending in .gz, .bz2, .xz or .zst are compressed.
+    A name such as POSCAR, Si.cif or Si.xyz gets the structure alone, of a density or of a structure. Names ending in
+    .gz, .bz2, .xz or .zst are compressed.
     """
     from chgdb.density import ScalarField
     from chgdb.formats import left_out, read, write
 
     points = check_resampling(grid, spacing)
     check_free(target, force)
+    if output_format is None and writes_structure(target):
+        if points is not None or spacing is not None or channel is not None:
+            raise typer.BadParameter("a structure has no grid and no channels", param_hint="OUT")
+        _convert_structure(source, target, input_format, elements)
+        return
     density = read(source, format=input_format, elements=parse_elements(elements))
     tell_missing_atoms(source, density.crystal)
     remark(source, density)
@@ -107,6 +116,17 @@ def convert(
         f"{target}: {common_formula(density.crystal.formula)}, {', '.join(written)}, grid {grid_text(density.grid)}, "
         f"{density.n_electrons + 0.0:.6f} {'μB' if 'magnetization' in quantity else 'electrons'}"
     )
+
+
+def _convert_structure(source: str, target: Path, input_format: str | None, elements: str | None) -> None:
+    from chgdb.density import Density
+    from chgdb.formats import read_any, write_structure
+
+    found = read_any(source, format=input_format, elements=parse_elements(elements))
+    crystal = found.crystal if isinstance(found, Density) else found
+    tell_missing_atoms(source, crystal)
+    write_structure(target, crystal)
+    show(structure_line(target, crystal))
 
 
 def diff(

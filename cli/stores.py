@@ -40,6 +40,8 @@ Examples:
   chgdb build my.zarr runs/ --predict              and what a model predicts for each
   chgdb build my.zarr --latents                    latent tensors, for all that have none
   chgdb build my.zarr more/ --replace              add to a store, new versions replace old ones
+  chgdb build mp.zarr mp://mp-149,mp-22862         tasks of the Materials Project's bucket; mp:// for all
+  chgdb build ecd.zarr list+https://host/list.csv  what a list on a file server names
   chgdb build my.zarr runs/ --scheduler tcp://host:8786   on the workers of a Dask cluster""",
     )(build)
     app.command(
@@ -54,7 +56,10 @@ Examples:
 def build(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the store, made or added to.")],
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="INPUT", help="Files, folders, glob patterns, URLs.")
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT", help="Files, folders, glob patterns, URLs, collections (mp://, list+https://...)."
+        ),
     ] = None,
     tolerance: Annotated[
         float | None, typer.Option(metavar="NMAE", help="Largest error allowed, as a fraction. [default: 1e-4]")
@@ -107,8 +112,9 @@ def build(
 ) -> None:
     """Pack density files into a store; run it again to go on after an interruption.
 
-    Reads CHGCAR, CHG, AECCAR, PARCHG, cube and the Materials Project's JSON, plain or compressed. The error of every
-    record is measured by decoding it. What cannot be packed is listed on standard error, and the exit code is then 1.
+    Reads CHGCAR, CHG, AECCAR, PARCHG, cube, XSF, the Materials Project's JSON, and densities of Quantum ESPRESSO and
+    ABINIT, plain or compressed. The error of every record is measured by decoding it. What cannot be packed is listed
+    on standard error, and the exit code is then 1.
     """
     from chgdb.building import build as build_store
     from chgdb.codecs import DEFAULT_TOLERANCE

@@ -31,7 +31,9 @@ chgdb.codecs
 chgdb.store
 chgdb.remote
 chgdb.criteria chgdb.predicted chgdb.record chgdb.catalog
-chgdb.inputs chgdb.features chgdb.densities chgdb.samples chgdb.datasets
+chgdb.inputs
+chgdb.sources
+chgdb.features chgdb.densities chgdb.samples chgdb.datasets
 chgdb.ingest chgdb.extraction chgdb.verification chgdb.publish chgdb.latents
 chgdb.models
 chgdb.views chgdb.prediction chgdb.estimation

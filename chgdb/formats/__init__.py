@@ -40,7 +40,7 @@ from .streams import Reader, bare_name, open_reader, open_writer
 __all__ = [
     "ending", "format_of_name", "formats", "left_out", "output_format", "pack_extras", "read", "read_any",
     "read_structure",
-    "text_bytes", "unpack_extras", "write",
+    "text_bytes", "unpack_extras", "write", "write_structure",
 ]  # fmt: skip
 
 _HEAD = 4096  # bytes by which a format is recognised
@@ -144,6 +144,30 @@ def read_structure(path: str | os.PathLike[str], *, elements: Sequence[str] | No
             _check_poscar(reader)
             return chgcar.read_structure(reader, elements=elements)
     return read_any(path, elements=elements)
+
+
+def write_structure(path: str | os.PathLike[str], crystal: Crystal) -> None:
+    """Write a structure as POSCAR (also CONTCAR), CIF or extended XYZ, as its name says.
+
+    Parameters
+    ----------
+    path : str | os.PathLike[str]
+        POSCAR, NAME.cif or NAME.xyz; compressed where it ends in .gz, .bz2, .xz or .zst.
+    crystal : Crystal
+        Written with all its atoms: a CIF is in P1, an XYZ has the cell in its second line.
+
+    Raises
+    ------
+    FormatError
+        For another name, a folder, and a place that cannot be written.
+
+    Examples
+    --------
+    >>> write_structure("POSCAR", density.crystal)    # doctest: +SKIP
+    """
+    from . import structures
+
+    structures.write(path, crystal)
 
 
 def read_any(
@@ -295,6 +319,8 @@ def output_format(path: str | os.PathLike[str], default: str | None = None) -> s
     name, shown = bare_name(path), os.fspath(path)
     known = format_of_name(name)
     if known is not None:
+        if not hasattr(REGISTRY.get(known), "write"):
+            raise FormatError(f"{shown}: the format {known} is only read; write one of {_writable()}")
         return known
     reason = cannot_be_written(name)
     if reason:

@@ -483,13 +483,21 @@ def write(stream: IO[bytes], density: Density) -> None:
         raise FormatError("there are no atoms, without which nobody reads a CHGCAR: write a cube or an npz")
     extras = _matching_extras(density)
     line_end = extras.get("line_end", "\n")
-    header = line_end.join(_header(density, extras)) + line_end
+    header = line_end.join(_header(density.crystal, extras)) + line_end
     stream.write(text_to_bytes(header))
     for name, values in density.channels.items():
         stream.write((_grid_line(density.grid) + line_end).encode("ascii"))
         for text in lines_of_five(_flat_pieces(values, density.crystal.volume), line_end.encode("ascii")):
             stream.write(text)
         stream.write(text_to_bytes(extras.get("after", {}).get(name, "")))
+
+
+def write_structure(stream: IO[bytes], crystal: Crystal) -> None:
+    """Write the structure alone, as a POSCAR."""
+    check_lengths(crystal.cell, crystal.positions)
+    if not len(crystal):
+        raise FormatError("there are no atoms, and a POSCAR without them is none")
+    stream.write(text_to_bytes("".join(line + "\n" for line in _header(crystal, {})[:-1])))
 
 
 def _flat_pieces(values: np.ndarray, volume: float) -> Iterator[np.ndarray]:
@@ -536,8 +544,7 @@ def _is_species(pair: list[Any], n_atoms: int) -> bool:
     return isinstance(label, str) and label.split() == [label] and isinstance(count, int) and 0 <= count <= n_atoms
 
 
-def _header(density: Density, extras: dict[str, Any]) -> list[str]:
-    crystal = density.crystal
+def _header(crystal: Crystal, extras: dict[str, Any]) -> list[str]:
     species = extras.get("species") or [[symbol, len(list(group))] for symbol, group in groupby(crystal.symbols)]
     comment = str(extras.get("comment", crystal.formula)).splitlines() or [""]
     lines = [comment[0], "   1.00000000000000"]

@@ -1,6 +1,7 @@
 """Structures of files without a density: POSCAR by ourselves, CIF by pymatgen, everything else that ASE reads.
 
-Not a format of densities: `read_structure` of the package uses it.
+POSCAR, CIF and extended XYZ are written by ourselves. Not formats of densities: `read_structure` and `write_structure`
+of the package use them.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cards import lengths_and_angles
 from ..density import Crystal
 from ..errors import ChgdbError, FormatError, require
 from . import chgcar
-from .names import STRUCTURES
-from .streams import Reader, bare_name, open_reader
+from .names import STRUCTURES, is_structure
+from .numbers import check_lengths
+from .streams import Reader, bare_name, open_reader, open_writer, text_to_bytes
 
 if TYPE_CHECKING:
     import ase
@@ -117,6 +120,64 @@ def _ase(path: str, format: str) -> Any:
     if any(share < 1 for share in shares):
         raise FormatError("partially occupied sites have no density; order them first")
     return atoms
+
+
+def written_as(path: str | os.PathLike[str]) -> str | None:
+    """What a structure is written as under a name: "POSCAR", "CIF" or "XYZ"; None for names of other files.
+
+    >>> [written_as(name) for name in ("POSCAR", "runs/CONTCAR.gz", "NaCl.cif", "NaCl.xyz", "CHGCAR", "Si.cube")]
+    ['POSCAR', 'POSCAR', 'CIF', 'XYZ', None, None]
+    """
+    name = bare_name(path)
+    suffixes = {".cif": "CIF", ".xyz": "XYZ", ".extxyz": "XYZ"}
+    return "POSCAR" if is_structure(name) else suffixes.get(os.path.splitext(name)[1].lower())
+
+
+def write(path: str | os.PathLike[str], crystal: Crystal) -> None:
+    """Write a structure, compressed by its suffix; the file appears only when complete.
+
+    Raises `FormatError` for a name that tells none of them, and where atoms of no element have no place in a CIF.
+    """
+    kind = written_as(path)
+    if kind is None:
+        raise FormatError(f"{os.fspath(path)}: a structure is written as POSCAR, NAME.cif or NAME.xyz; name it so")
+    check_lengths(crystal.cell, crystal.positions)
+    with open_writer(path) as stream:
+        if kind == "POSCAR":
+            chgcar.write_structure(stream, crystal)
+        else:
+            stream.write(text_to_bytes(_cif_text(crystal) if kind == "CIF" else _xyz_text(crystal)))
+
+
+def _cif_text(crystal: Crystal) -> str:
+    """All atoms of the cell, in the space group P1."""
+    lengths, angles = lengths_and_angles(crystal.cell.tolist())
+    parameters = [f"_cell_length_{name} {value:.10f}" for name, value in zip("abc", lengths, strict=True)]
+    names = ("alpha", "beta", "gamma")
+    parameters += [f"_cell_angle_{name} {value:.10f}" for name, value in zip(names, angles, strict=True)]
+    counts: dict[str, int] = {}
+    sites = []
+    for symbol, position in zip(crystal.symbols, crystal.positions, strict=True):
+        counts[symbol] = counts.get(symbol, 0) + 1
+        fractions = " ".join(f"{value:.12f}" for value in position)
+        sites.append(f"{symbol}{counts[symbol]} {symbol} {fractions} 1")
+    columns = ["label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy"]
+    lines = [
+        f"data_{crystal.formula or 'empty'}", *parameters,
+        "_space_group_name_H-M_alt 'P 1'", "_space_group_IT_number 1",
+        "loop_", "_space_group_symop_operation_xyz", "'x, y, z'",
+        "loop_", *(f"_atom_site_{column}" for column in columns), *sites,
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _xyz_text(crystal: Crystal) -> str:
+    """Extended XYZ, with the cell and its periodicity in the second line."""
+    cell = " ".join(f"{value + 0.0:.12f}" for value in crystal.cell.ravel())
+    lines = [str(len(crystal)), f'Lattice="{cell}" Properties=species:S:1:pos:R:3 pbc="T T T"']
+    for symbol, position in zip(crystal.symbols, crystal.positions @ crystal.cell, strict=True):
+        lines.append(f"{symbol:2s}" + "".join(f" {value + 0.0:18.12f}" for value in position))
+    return "\n".join(lines) + "\n"
 
 
 @contextmanager

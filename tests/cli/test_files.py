@@ -144,7 +144,7 @@ def test_convert_of_a_spin_density_says_what_a_cube_leaves_out(run_chgdb: Chgdb,
 
 
 @pytest.mark.parametrize(
-    "name", ["Si.cif", "Si.axsf", "POSCAR", "CHGCAR.zip", "Si.json", "LOCPOT", "Si.dat", "new/Si.h5"]
+    "name", ["Si.pdb", "Si.axsf", "Si.nc", "CHGCAR.zip", "Si.json", "LOCPOT", "Si.dat", "new/Si.h5"]
 )
 def test_names_that_cannot_be_written(run_chgdb: Chgdb, runs: Path, name: str) -> None:
     for command in (["convert", runs / "si/CHGCAR", name], ["fetch", "si", "--decode", "-o", name]):
@@ -153,6 +153,25 @@ def test_names_that_cannot_be_written(run_chgdb: Chgdb, runs: Path, name: str) -
         assert one_line(result.err)
         assert not Path(name).exists()
         assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("POSCAR", "POSCAR"), ("new/Si.cif.gz", "CIF"), ("Si.xyz", "XYZ")])
+def test_the_structure_alone(run_chgdb: Chgdb, runs: Path, name: str, kind: str) -> None:
+    from chgdb.formats import read_structure
+
+    density = chgdb.read(runs / "si/CHGCAR")
+    for command in (["convert", runs / "si/CHGCAR", name], ["fetch", "si", "--decode", "-o", f"of/{name}"]):
+        result = run_chgdb(*command)
+        assert result.code == 0, result.err
+        assert result.out == f"{command[-1]}: Si, {len(density.crystal)} atoms, the structure alone as {kind}\n"
+        found = read_structure(command[-1])
+        assert np.allclose(found.positions, density.crystal.positions, atol=1e-6)
+        assert run_chgdb(*command).code == 1  # not written over
+    assert run_chgdb("convert", name, "again/POSCAR").code == 0
+    assert np.allclose(read_structure("again/POSCAR").positions, density.crystal.positions, atol=1e-6)
+    result = run_chgdb("convert", runs / "si/CHGCAR", "x.cif", "--grid", "8x8x8")
+    assert result.code == 2
+    assert "a structure has no grid" in result.err
 
 
 def test_the_longest_suffix_decides(run_chgdb: Chgdb, runs: Path) -> None:

@@ -250,7 +250,7 @@ def test_a_cube_called_chgcar(tmp_path):
 )  # fmt: skip
 def test_names_that_cannot_be_written(tmp_path, name):
     (tmp_path / "CHGCAR").write_text(chgcar())
-    with pytest.raises(FormatError, match="(cannot be written|is only read); write one of chgcar, cube, xsf, npz"):
+    with pytest.raises(FormatError, match=r"(cannot be written|is only read); write one of chgcar, cube, xsf, npz"):
         chgdb.write(tmp_path / name, chgdb.read(tmp_path / "CHGCAR"))
     assert [path.name for path in tmp_path.iterdir()] == ["CHGCAR"]
 

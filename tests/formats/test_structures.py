@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from chgdb import ChgdbError, Crystal, Density
-from chgdb.formats import read_structure, write
+from chgdb.errors import FormatError
+from chgdb.formats import read_structure, write, write_structure
 
 pytest.importorskip("ase")
 pytest.importorskip("pymatgen")
@@ -62,6 +63,31 @@ def test_every_format_gives_the_structure(name, tmp_path):
     packed = tmp_path / f"{name}.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert same(read_structure(packed), CRYSTAL)
+
+
+@pytest.mark.parametrize("name", ["POSCAR.gz", "x.cif", "x.xyz"])
+def test_what_we_write_others_read(name, tmp_path):
+    write_structure(tmp_path / name, CRYSTAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if name == "x.cif":
+            core = pytest.importorskip("pymatgen.core")
+            theirs = [Crystal.from_pymatgen(core.Structure.from_file(tmp_path / name))]
+            theirs.append(Crystal.from_ase(pytest.importorskip("ase.io").read(tmp_path / name)))
+        else:
+            io = pytest.importorskip("ase.io")
+            theirs = [Crystal.from_ase(io.read(tmp_path / name, format="vasp" if name == "POSCAR.gz" else "extxyz"))]
+    for crystal in [*theirs, read_structure(tmp_path / name)]:
+        assert np.allclose(crystal.cell @ crystal.cell.T, CRYSTAL.cell @ CRYSTAL.cell.T, atol=1e-6)
+        moved = crystal.positions - CRYSTAL.positions
+        assert np.allclose(moved, np.rint(moved), atol=1e-7)
+        assert crystal.numbers.tolist() == CRYSTAL.numbers.tolist()
+
+
+def test_a_structure_under_another_name(tmp_path):
+    with pytest.raises(FormatError, match=r"a structure is written as POSCAR, NAME\.cif or NAME\.xyz"):
+        write_structure(tmp_path / "x.pdb", CRYSTAL)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_cif_with_symmetry_is_expanded(tmp_path):
