@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .building import build
     from .catalog import Catalog, Record
     from .catalog import open_catalog as open
-    from .density import Crystal, Density
+    from .crystal import Crystal
+    from .density import Density
     from .errors import ChgdbError
     from .estimation import Estimate, estimate
     from .formats import read, write
@@ -29,7 +30,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Catalog": ("catalog", "Catalog"),
     "ChgdbError": ("errors", "ChgdbError"),
-    "Crystal": ("density", "Crystal"),
+    "Crystal": ("crystal", "Crystal"),
     "Density": ("density", "Density"),
     "Prediction": ("prediction", "Prediction"),
     "Record": ("catalog", "Record"),

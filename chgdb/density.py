@@ -1,4 +1,4 @@
-"""Crystal and Density: the one value that everything in chgdb passes around.
+"""Density: the one value that everything in chgdb passes around, with its `Crystal`.
 
 Conventions, once for the whole package: lengths in Å; rows of `cell` are lattice vectors; positions are fractional;
 densities in e/Å^3; grid arrays have the shape (nx, ny, nz) and grid point i sits at the fractional coordinate i/n.
@@ -16,13 +16,12 @@ import numpy as np
 
 from . import channels as fields
 from .channels import CHANNELS as CHANNELS
-from .elements import SYMBOLS, atomic_number, reduced_formula
+from .crystal import Crystal as Crystal
 from .errors import DensityError, require
 from .grids import resample
 
 if TYPE_CHECKING:
     import ase
-    import pymatgen.core
     import pymatgen.io.vasp
     import xarray
 
@@ -30,125 +29,6 @@ if TYPE_CHECKING:
 CLOSE = 0.1
 #: Cells are the same up to this part of the squares of their lengths: VASP prints six decimals.
 _SAME_CELL = 1e-4
-_BE = ("is", "are")
-
-
-@dataclass(frozen=True, eq=False)
-class Crystal:
-    """A periodic structure.
-
-    Attributes
-    ----------
-    cell : np.ndarray
-        (3, 3) float64, rows are lattice vectors in Å.
-    positions : np.ndarray
-        (n, 3) float64, fractional, as given (not wrapped).
-    numbers : np.ndarray
-        (n,) int64, atomic numbers, in the file's order.
-
-    Raises
-    ------
-    DensityError
-        Where shapes disagree, a number is not finite, an element is unknown or the volume is zero.
-
-    Examples
-    --------
-    >>> Crystal(np.eye(3) * 4.0, [[0, 0, 0]], [14]).formula
-    'Si'
-    """
-
-    cell: np.ndarray
-    positions: np.ndarray
-    numbers: np.ndarray
-
-    def __post_init__(self) -> None:
-        cell = _frozen(self.cell, float, "cell")
-        positions = _frozen(self.positions, float, "positions")
-        if positions.size == 0:
-            positions = _frozen(np.zeros((0, 3)), float, "positions")
-        numbers = _frozen(self.numbers, np.int64, "numbers")
-        if cell.shape != (3, 3):
-            raise DensityError(f"cell has the shape {cell.shape}, expected (3, 3)")
-        if positions.ndim != 2 or positions.shape[1] != 3 or numbers.shape != positions.shape[:1]:
-            raise DensityError(f"{numbers.size} atomic numbers do not go with positions of the shape {positions.shape}")
-        if numbers.size and (numbers.min() < 0 or numbers.max() >= len(SYMBOLS)):
-            raise DensityError(f"atomic numbers must lie between 0 and {len(SYMBOLS) - 1}")
-        with np.errstate(all="ignore"):
-            volume = abs(float(np.linalg.det(cell)))
-        if not volume > 1e-6:
-            raise DensityError(f"the cell has the volume {volume:.3g} Å^3: its lattice vectors are not independent")
-        if volume > 1e15:
-            raise DensityError(f"the cell has the volume {volume:.3g} Å^3, too large: check its units")
-        for name, value in (("cell", cell), ("positions", positions), ("numbers", numbers)):
-            object.__setattr__(self, name, value)
-
-    def __repr__(self) -> str:
-        lengths = " x ".join(f"{length:.3f}" for length in np.linalg.norm(self.cell, axis=1))
-        atoms = f"{len(self)} atom" + "s" * (len(self) != 1)
-        return f"<chgdb.Crystal {self.formula}: {atoms}, lattice vectors of {lengths} Å>"
-
-    def __len__(self) -> int:
-        return int(self.numbers.size)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Crystal):
-            return NotImplemented
-        return (
-            np.array_equal(self.cell, other.cell)
-            and np.array_equal(self.positions, other.positions)
-            and np.array_equal(self.numbers, other.numbers)
-        )
-
-    @property
-    def volume(self) -> float:
-        """Cell volume in Å^3."""
-        return abs(float(np.linalg.det(self.cell)))
-
-    @property
-    def symbols(self) -> list[str]:
-        """Chemical symbol of each atom."""
-        return [SYMBOLS[number] for number in self.numbers]
-
-    @property
-    def formula(self) -> str:
-        """Reduced formula, e.g. 'LiCoO2'."""
-        return reduced_formula(self.numbers)
-
-    @property
-    def missing(self) -> str:
-        """What a structure lacks, as a phrase for messages: it has no atoms, or some are of no element; else ""."""
-        ghosts = int((self.numbers == 0).sum())
-        if not len(self):
-            return "it holds no atoms"
-        if not ghosts:
-            return ""
-        which = (
-            "all of its atoms are" if ghosts == len(self) else f"{ghosts} of its {len(self)} atoms {_BE[ghosts > 1]}"
-        )
-        return f"{which} of no element (X, atomic number 0, as ghost atoms and empty spheres are)"
-
-    def to_ase(self) -> ase.Atoms:
-        """The structure as `ase.Atoms` (periodic in all directions)."""
-        atoms = require("ase", "interop", "Crystal.to_ase")
-        return atoms.Atoms(numbers=self.numbers, scaled_positions=self.positions, cell=self.cell, pbc=True)
-
-    def to_pymatgen(self) -> pymatgen.core.Structure:
-        """The structure as `pymatgen.core.Structure`."""
-        core = require("pymatgen.core", "interop", "Crystal.to_pymatgen")
-        return core.Structure(self.cell, self.symbols, self.positions)
-
-    @classmethod
-    def from_ase(cls, atoms: ase.Atoms) -> Crystal:
-        """From `ase.Atoms` with three lattice vectors."""
-        return cls(np.array(atoms.cell), atoms.get_scaled_positions(wrap=False), atoms.numbers)
-
-    @classmethod
-    def from_pymatgen(cls, structure: pymatgen.core.IStructure) -> Crystal:
-        """From an ordered `pymatgen.core.Structure`; raises `DensityError` where a site is partially occupied."""
-        if not structure.is_ordered:
-            raise DensityError(f"{structure.formula}: partially occupied sites have no density; order them first")
-        numbers = [atomic_number(getattr(site.specie, "symbol", None) or str(site.specie)) for site in structure]
-        return cls(np.array(structure.lattice.matrix), np.array(structure.frac_coords), np.array(numbers))
 
 
 @dataclass(frozen=True, eq=False)
@@ -544,15 +424,3 @@ def _joined(crystal: Crystal, density: Density) -> Crystal:
 def _without_augmentation(extras: Mapping[str, Any]) -> dict[str, Any]:
     """Extras that still hold of other values for the same atoms."""
     return {key: value for key, value in extras.items() if key not in ("after", "steps")}
-
-
-def _frozen(values: Any, dtype: type, name: str) -> np.ndarray:
-    """A read-only copy, so that a value shared between objects cannot change under one of them."""
-    try:
-        array: np.ndarray = np.array(values, dtype=dtype)
-    except (TypeError, ValueError) as error:
-        raise DensityError(f"{name}: {error}") from None
-    if not np.isfinite(array).all():
-        raise DensityError(f"{name} holds a number that is not finite")
-    array.flags.writeable = False
-    return array

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from .density import Crystal
+from .crystal import Crystal
 from .errors import CodecError
 
 #: Translations are multiples of 1/5040: all of the space groups (1/2, 1/3, 1/4, 1/6, 1/8) and centrings of supercells.

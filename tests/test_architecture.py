@@ -24,8 +24,10 @@ chgdb.channels
 chgdb.parallel chgdb.atomic
 chgdb.remote.transport chgdb.remote.proxies
 chgdb.remote.http chgdb.remote.fsspec chgdb.remote.obstore chgdb.remote.connect
+chgdb.crystal
+chgdb.symmetry
 chgdb.density
-chgdb.symmetry chgdb.comparison chgdb.promolecule chgdb.profiles
+chgdb.comparison chgdb.promolecule chgdb.profiles
 chgdb.formats
 chgdb.codecs
 chgdb.store

@@ -1,0 +1,150 @@
+"""Crystal: a periodic structure.
+
+Lengths in Å; rows of `cell` are lattice vectors; positions are fractional.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .elements import SYMBOLS, atomic_number, reduced_formula
+from .errors import DensityError, require
+
+if TYPE_CHECKING:
+    import ase
+    import pymatgen.core
+
+_BE = ("is", "are")
+
+
+@dataclass(frozen=True, eq=False)
+class Crystal:
+    """A periodic structure.
+
+    Attributes
+    ----------
+    cell : np.ndarray
+        (3, 3) float64, rows are lattice vectors in Å.
+    positions : np.ndarray
+        (n, 3) float64, fractional, as given (not wrapped).
+    numbers : np.ndarray
+        (n,) int64, atomic numbers, in the file's order.
+
+    Raises
+    ------
+    DensityError
+        Where shapes disagree, a number is not finite, an element is unknown or the volume is zero.
+
+    Examples
+    --------
+    >>> Crystal(np.eye(3) * 4.0, [[0, 0, 0]], [14]).formula
+    'Si'
+    """
+
+    cell: np.ndarray
+    positions: np.ndarray
+    numbers: np.ndarray
+
+    def __post_init__(self) -> None:
+        cell = _frozen(self.cell, float, "cell")
+        positions = _frozen(self.positions, float, "positions")
+        if positions.size == 0:
+            positions = _frozen(np.zeros((0, 3)), float, "positions")
+        numbers = _frozen(self.numbers, np.int64, "numbers")
+        if cell.shape != (3, 3):
+            raise DensityError(f"cell has the shape {cell.shape}, expected (3, 3)")
+        if positions.ndim != 2 or positions.shape[1] != 3 or numbers.shape != positions.shape[:1]:
+            raise DensityError(f"{numbers.size} atomic numbers do not go with positions of the shape {positions.shape}")
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= len(SYMBOLS)):
+            raise DensityError(f"atomic numbers must lie between 0 and {len(SYMBOLS) - 1}")
+        with np.errstate(all="ignore"):
+            volume = abs(float(np.linalg.det(cell)))
+        if not volume > 1e-6:
+            raise DensityError(f"the cell has the volume {volume:.3g} Å^3: its lattice vectors are not independent")
+        if volume > 1e15:
+            raise DensityError(f"the cell has the volume {volume:.3g} Å^3, too large: check its units")
+        for name, value in (("cell", cell), ("positions", positions), ("numbers", numbers)):
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        lengths = " x ".join(f"{length:.3f}" for length in np.linalg.norm(self.cell, axis=1))
+        atoms = f"{len(self)} atom" + "s" * (len(self) != 1)
+        return f"<chgdb.Crystal {self.formula}: {atoms}, lattice vectors of {lengths} Å>"
+
+    def __len__(self) -> int:
+        return int(self.numbers.size)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Crystal):
+            return NotImplemented
+        return (
+            np.array_equal(self.cell, other.cell)
+            and np.array_equal(self.positions, other.positions)
+            and np.array_equal(self.numbers, other.numbers)
+        )
+
+    @property
+    def volume(self) -> float:
+        """Cell volume in Å^3."""
+        return abs(float(np.linalg.det(self.cell)))
+
+    @property
+    def symbols(self) -> list[str]:
+        """Chemical symbol of each atom."""
+        return [SYMBOLS[number] for number in self.numbers]
+
+    @property
+    def formula(self) -> str:
+        """Reduced formula, e.g. 'LiCoO2'."""
+        return reduced_formula(self.numbers)
+
+    @property
+    def missing(self) -> str:
+        """What a structure lacks, as a phrase for messages: it has no atoms, or some are of no element; else ""."""
+        ghosts = int((self.numbers == 0).sum())
+        if not len(self):
+            return "it holds no atoms"
+        if not ghosts:
+            return ""
+        which = (
+            "all of its atoms are" if ghosts == len(self) else f"{ghosts} of its {len(self)} atoms {_BE[ghosts > 1]}"
+        )
+        return f"{which} of no element (X, atomic number 0, as ghost atoms and empty spheres are)"
+
+    def to_ase(self) -> ase.Atoms:
+        """The structure as `ase.Atoms` (periodic in all directions)."""
+        atoms = require("ase", "interop", "Crystal.to_ase")
+        return atoms.Atoms(numbers=self.numbers, scaled_positions=self.positions, cell=self.cell, pbc=True)
+
+    def to_pymatgen(self) -> pymatgen.core.Structure:
+        """The structure as `pymatgen.core.Structure`."""
+        core = require("pymatgen.core", "interop", "Crystal.to_pymatgen")
+        return core.Structure(self.cell, self.symbols, self.positions)
+
+    @classmethod
+    def from_ase(cls, atoms: ase.Atoms) -> Crystal:
+        """From `ase.Atoms` with three lattice vectors."""
+        return cls(np.array(atoms.cell), atoms.get_scaled_positions(wrap=False), atoms.numbers)
+
+    @classmethod
+    def from_pymatgen(cls, structure: pymatgen.core.IStructure) -> Crystal:
+        """From an ordered `pymatgen.core.Structure`; raises `DensityError` where a site is partially occupied."""
+        if not structure.is_ordered:
+            raise DensityError(f"{structure.formula}: partially occupied sites have no density; order them first")
+        numbers = [atomic_number(getattr(site.specie, "symbol", None) or str(site.specie)) for site in structure]
+        return cls(np.array(structure.lattice.matrix), np.array(structure.frac_coords), np.array(numbers))
+
+
+def _frozen(values: Any, dtype: type, name: str) -> np.ndarray:
+    """A read-only copy, so that a value shared between objects cannot change under one of them."""
+    try:
+        array: np.ndarray = np.array(values, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise DensityError(f"{name}: {error}") from None
+    if not np.isfinite(array).all():
+        raise DensityError(f"{name} holds a number that is not finite")
+    array.flags.writeable = False
+    return array
