@@ -6,7 +6,7 @@ Reading and writing a CHGCAR does not pass through here: there the text is kept 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -96,3 +96,45 @@ def _field(value: float) -> str:
     sign = "-" if np.signbit(value) else " "
     tail = f"E{shifted:+03d}" if abs(shifted) < 100 else f"{shifted:+04d}"
     return f" {sign}0.{mantissa[0]}{mantissa[2:]}{tail}"
+
+
+def for_atoms(text: str, source: Sequence[int]) -> str | None:
+    """The text after a block of values, with the per-ion lines in it, for other atoms; None where it is not understood.
+
+    source: for each new atom, the number of the old one, from 0, whose values it takes.
+
+    >>> print(for_atoms("augmentation occupancies   1   2\\n  0.1000000E+01 -0.2000000E+00\\n", [0, 0]), end="")
+    augmentation occupancies   1   2
+      0.1000000E+01 -0.2000000E+00
+    augmentation occupancies   2   2
+      0.1000000E+01 -0.2000000E+00
+    """
+    end = "\r\n" if "\r\n" in text else "\n"
+    sections: dict[str, dict[int, tuple[int, list[str]]]] = {}
+    per_ion: list[str] = []
+    lines = iter(text.splitlines())
+    for line in lines:
+        header = _HEADER.fullmatch(line)
+        if not header:
+            per_ion += line.split()
+            continue
+        count = int(header[3])
+        body: list[str] = []
+        while sum(len(part.split()) for part in body) < count:
+            body.append(next(lines, "end of the text"))
+            if _HEADER.fullmatch(body[-1]) or body[-1] == "end of the text":
+                return None
+        sections.setdefault(header[1] or "", {})[int(header[2])] = count, body
+    known = [set(found) for found in sections.values()]
+    if len(source) > 9999 or any(not {i + 1 for i in source} <= ions for ions in known):
+        return None
+    if per_ion and len(per_ion) <= max(source, default=0):
+        return None
+    result = []
+    for part, found in sections.items():
+        for number, ion in enumerate(source, 1):
+            count, body = found[ion + 1]
+            result += [f"augmentation occupancies{f' {part}' if part else ''}{number:4d}{count:4d}", *body]
+    fields = [f"{per_ion[ion]:>20}" for ion in source] if per_ion else []
+    result += ["".join(fields[start : start + 5]) for start in range(0, len(fields), 5)]
+    return "".join(line + end for line in result)

@@ -10,7 +10,7 @@ import numpy as np
 from .density import CLOSE as CLOSE
 from .density import Crystal, Density
 from .errors import CodecError, DensityError
-from .grids import absolute_sum, shifted, slices
+from .grids import absolute_sum, slices
 
 #: Cells whose metric tensors differ by more than this fraction hold different crystals.
 _LARGEST_STRAIN = 0.1
@@ -157,13 +157,8 @@ def compare(a: Density, b: Density, *, shift: Sequence[float] | None = None) -> 
 
 
 def moved(density: Density, shift: Sequence[float]) -> Density:
-    """A density and its atoms moved by fractions of the lattice vectors; `extras` stay with the atoms."""
-    offset = np.asarray(shift, float)
-    if offset.shape != (3,) or not np.isfinite(offset).all():
-        raise DensityError(f"{shift!r} is not a shift: expected three fractions of the lattice vectors")
-    crystal = Crystal(density.crystal.cell, density.crystal.positions + offset, density.crystal.numbers)
-    channels = {name: shifted(values, offset.tolist()) for name, values in density.channels.items()}
-    return replace(density, crystal=crystal, channels=channels)
+    """`Density.shifted`."""
+    return density.shifted(shift)
 
 
 def atoms_apart(a: Crystal, b: Crystal) -> tuple[float, tuple[float, float, float] | None]:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import cells, symmetry, transformations
 from . import channels as fields
 from .channels import CHANNELS as CHANNELS
 from .crystal import Crystal as Crystal
 from .errors import DensityError, require
-from .grids import resample
+from .grids import resample, shifted
 
 if TYPE_CHECKING:
     import ase
@@ -233,6 +234,140 @@ class Density:
         `extras` are kept: they belong to the atoms, not to the grid.
         """
         return replace(self, channels={name: resample(values, grid) for name, values in self.channels.items()})
+
+    def shifted(self, shift: Sequence[float]) -> Density:
+        """The same density and its atoms moved by fractions of the lattice vectors, as `chgdb convert --shift` does.
+
+        Parameters
+        ----------
+        shift : Sequence[float]
+            Three fractions.
+
+        Returns
+        -------
+        Density
+            On the same grid, by Fourier series (`grids.shifted`); `extras` stay with the atoms.
+
+        Raises
+        ------
+        DensityError
+            For anything but three finite numbers.
+        """
+        offset = np.asarray(shift, float)
+        if offset.shape != (3,) or not np.isfinite(offset).all():
+            raise DensityError(f"{shift!r} is not a shift: expected three fractions of the lattice vectors")
+        crystal = Crystal(self.crystal.cell, self.crystal.positions + offset, self.crystal.numbers)
+        channels = {name: shifted(values, offset.tolist()) for name, values in self.channels.items()}
+        return replace(self, crystal=crystal, channels=channels)
+
+    def transformed(
+        self, matrix: Any, *, grid: Sequence[int] | None = None, tolerance: float = transformations.TOLERANCE
+    ) -> Density:
+        """The same density in another cell of the same crystal, which is neither turned nor moved.
+
+        Parameters
+        ----------
+        matrix : array_like
+            (3, 3): its rows are the new lattice vectors in terms of the old ones, as `scaling_matrix` in pymatgen and
+            `P` in `ase.build.make_supercell`. A number or three of them for a diagonal matrix. Whole numbers make a
+            supercell; fractions a smaller cell that the density repeats with.
+        grid : Sequence[int] | None
+            Points along the new lattice vectors. By default nothing is lost: values are repeated where the old cell is
+            repeated along its own vectors, else the grid is the smallest that holds all Fourier coefficients.
+        tolerance : float
+            How much of each field may belong to no field that repeats with the new vectors: its root mean square as
+            part of that of the field.
+
+        Returns
+        -------
+        Density
+            Copies of an atom follow each other. Augmentation occupancies go with the atoms.
+
+        Raises
+        ------
+        DensityError
+            Where rows are no lattice vectors, density or atoms do not repeat with them, or memory does not do.
+
+        Examples
+        --------
+        >>> crystal = Crystal(np.eye(3) * 4, [[0, 0, 0]], [14])
+        >>> flat = Density(crystal, {"total": np.full((4, 4, 4), 4 / 64)})
+        >>> flat.transformed([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+        <chgdb.Density Si: total on 1x1x1>
+        >>> flat.transformed(2).n_electrons
+        32.0
+        """
+        return self._in_basis(transformations.Basis.parse(matrix), grid, tolerance)
+
+    def _in_basis(
+        self,
+        basis: transformations.Basis,
+        grid: Sequence[int] | None = None,
+        tolerance: float = transformations.TOLERANCE,
+    ) -> Density:
+        if basis.is_identity and grid is None:
+            return self
+        channels = transformations.channels_in(self.channels, basis, grid, tolerance)
+        crystal, source = transformations.crystal_in(self.crystal, basis)
+        extras = transformations.extras_in(self.extras, source, len(self.crystal))
+        return replace(self, crystal=crystal, channels=channels, extras=extras)
+
+    def supercell(self, scaling: Any) -> Density:
+        """A supercell, of a number, three, or a 3x3 matrix of whole numbers whose rows are the new vectors.
+
+        Raises `DensityError` for others, and as `transformed`.
+        """
+        basis = transformations.Basis.parse(scaling)
+        if basis.denominator > 1:
+            raise DensityError(f"{scaling!r} is no supercell: expected whole numbers")
+        return self._in_basis(basis)
+
+    def primitive(self, symprec: float = cells.SYMPREC) -> Density:
+        """In the primitive cell: the smallest that crystal, density and magnetisation repeat with.
+
+        Returns the density as it is where its cell is primitive. Where a magnetisation repeats with some of the
+        crystal's translations only, as in antiferromagnets, the magnetic primitive cell. symprec: Å. Raises
+        `DensityError` where there are no atoms, or spglib finds no symmetry.
+        """
+        basis = cells.basis(self.crystal, "primitive", symprec)
+        try:
+            return self._in_basis(basis)
+        except DensityError:
+            if basis.is_identity:
+                raise
+        found = [t for t in symmetry.translations(self.crystal, symprec) if transformations.repeats(self.channels, t)]
+        if len(found) < 2:
+            return self
+        return self._in_basis(cells.primitive_of(np.array(found), self.crystal.cell))
+
+    def conventional(self, symprec: float = cells.SYMPREC) -> Density:
+        """In the conventional cell of the International Tables, as `primitive`; its vectors are not turned to standard
+        directions (`aligned` does that), and the origin stays."""
+        return self._in_basis(cells.basis(self.crystal, "conventional", symprec))
+
+    def niggli(self) -> Density:
+        """In the Niggli-reduced cell of the same volume. Raises `DensityError` where spglib finds none."""
+        return self._in_basis(cells.basis(self.crystal, "niggli"))
+
+    def orthogonal(self) -> Density:
+        """In the smallest supercell with three right angles. Raises `DensityError` where none of up to 64 cells has."""
+        return self._in_basis(cells.basis(self.crystal, "orthogonal"))
+
+    def rotated(self, rotation: Any) -> Density:
+        """The same crystal and density turned about the origin, with vectors of a noncollinear magnetisation.
+
+        rotation: (3, 3), r' = R r in Cartesian coordinates; `transformations.rotation_about` makes one. The grid turns
+        with the cell, so that values stay as they are. Augmentation occupancies, which are written about Cartesian
+        axes, are left out. Raises `DensityError` for a matrix that is no rotation.
+        """
+        matrix = transformations.check_rotation(rotation)
+        crystal = Crystal(self.crystal.cell @ matrix.T, self.crystal.positions, self.crystal.numbers)
+        channels = transformations.rotated_channels(self.channels, matrix)
+        return replace(self, crystal=crystal, channels=channels, extras=_without_augmentation(self.extras))
+
+    def aligned(self) -> Density:
+        """Turned so that a lies along x and b in the xy plane."""
+        return self.rotated(transformations.standard_orientation(self.crystal.cell))
 
     def to_xarray(self) -> xarray.Dataset:
         """One variable per channel, dims (a, b, c) with fractional coordinates; cell and atoms in the attributes."""

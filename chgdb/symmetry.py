@@ -208,6 +208,45 @@ def _dataset(crystal: Crystal, symprec: float):
         return None
 
 
+def standard_cell(crystal: Crystal, symprec: float) -> tuple[np.ndarray, np.ndarray, int] | None:
+    """Lattice vectors of spglib's standard cells, in terms of those of a crystal that is neither turned nor moved.
+
+    symprec: Å.
+    Returns (rows of the conventional cell, rows of its primitive cell, how many primitive cells the crystal's cell is),
+    None where spglib finds no symmetry.
+    """
+    dataset = _dataset(crystal, symprec)
+    if dataset is None:
+        return None
+    # (a b c) = (a_s b_s c_s) P in columns, so that the rows of P^-T are the standard vectors.
+    conventional = np.linalg.inv(dataset.transformation_matrix).T
+    centring = _CENTRINGS[symbol(int(dataset.number))[0]]
+    repeats = int((dataset.rotations == np.eye(3)).all(axis=(1, 2)).sum())
+    return conventional, np.array(centring) @ conventional, repeats
+
+
+def translations(crystal: Crystal, symprec: float) -> np.ndarray:
+    """Fractional translations that map a structure onto itself, (n, 3), of one cell; the zero alone where there is no
+    symmetry. symprec: Å."""
+    dataset = _dataset(crystal, symprec) if len(crystal) else None
+    if dataset is None:
+        return np.zeros((1, 3))
+    pure = (dataset.rotations == np.eye(3)).all(axis=(1, 2))
+    found: np.ndarray = dataset.translations[pure]
+    return found
+
+
+#: Rows of the primitive cell in terms of the conventional one, by the letter of the centring, as in spglib.
+_CENTRINGS = {
+    "P": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "A": [[1, 0, 0], [0, 1 / 2, -1 / 2], [0, 1 / 2, 1 / 2]],
+    "C": [[1 / 2, 1 / 2, 0], [-1 / 2, 1 / 2, 0], [0, 0, 1]],
+    "R": [[2 / 3, 1 / 3, 1 / 3], [-1 / 3, 1 / 3, 1 / 3], [-1 / 3, -2 / 3, 1 / 3]],
+    "I": [[-1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [1 / 2, 1 / 2, -1 / 2]],
+    "F": [[0, 1 / 2, 1 / 2], [1 / 2, 0, 1 / 2], [1 / 2, 1 / 2, 0]],
+}
+
+
 def number(crystal: Crystal, symprec: float = 1e-3) -> int:
     """Space-group number (1 to 230) of a structure by spglib; 1 where spglib finds none."""
     dataset = _dataset(crystal, symprec) if len(crystal) else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,11 +29,25 @@ from chgdb_cli.arguments import (
     tell_missing_atoms,
     writes_structure,
 )
+from chgdb_cli.cells import (
+    AlignOption,
+    CellOption,
+    RotateOption,
+    ShiftOption,
+    SupercellOption,
+    SymprecOption,
+    described,
+    parse_rotation,
+    parse_shift,
+    parse_supercell,
+    taken,
+    tell_spacing,
+)
 from chgdb_cli.output import grid as grid_text
 from chgdb_cli.output import message, percent, print_json, show
 
 if TYPE_CHECKING:
-    from chgdb import Crystal
+    from chgdb import Crystal, Density
     from chgdb.comparison import Comparison
 
 
@@ -42,6 +58,8 @@ Examples:
   chgdb convert CHGCAR NaCl.cube
   chgdb convert mp-149.json.gz CHGCAR              the Materials Project's JSON
   chgdb convert CHGCAR.gz CHGCAR_fine --spacing 0.05
+  chgdb convert CHGCAR Si8.CHGCAR --cell conventional
+  chgdb convert mp-149 Si16.CHGCAR --supercell 2x2x2
   chgdb convert CHGCAR spin.cube --channel magnetization
   chgdb convert CHGCAR CHGCAR_up --channel spin_up
   chgdb convert CHGCAR NaCl.cif                    the structure alone: also POSCAR and NaCl.xyz
@@ -59,7 +77,9 @@ Examples:
 
 
 def convert(
-    source: Annotated[str, typer.Argument(metavar="IN", help="File or URL to read.")],
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="File or URL to read, or a material id.", autocompletion=complete_id)
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write; its name tells the format.")],
     grid: GridOption = None,
     spacing: SpacingOption = None,
@@ -77,27 +97,38 @@ def convert(
             "[default: all that the format holds]",
         ),
     ] = None,
+    cell: CellOption = None,
+    supercell: SupercellOption = None,
+    shift: ShiftOption = None,
+    rotate: RotateOption = None,
+    align: AlignOption = False,
+    symprec: SymprecOption = None,
     elements: ElementsOption = None,
+    catalog: CatalogOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Convert between CHGCAR, cube, XSF, npz and the Materials Project's JSON (read only), or to another grid.
+    """Convert between CHGCAR, cube, XSF, npz and the Materials Project's JSON (read only), to another grid or cell.
 
+    Exact in Fourier space: --shift, --cell, --supercell, --rotate or --align, then --grid or --spacing, in this order.
     A name such as POSCAR, Si.cif or Si.xyz gets the structure alone, of a density or of a structure. Names ending in
     .gz, .bz2, .xz or .zst are compressed.
     """
     from chgdb.density import ScalarField
-    from chgdb.formats import left_out, read, write
+    from chgdb.formats import left_out, write
 
     points = check_resampling(grid, spacing)
+    repeats, offset, rotation = parse_supercell(supercell), parse_shift(shift), parse_rotation(rotate)
     check_free(target, force)
+    change = partial(
+        taken, name=source, shift=offset, cell=cell, symprec=symprec, supercell=repeats, rotation=rotation, align=align
+    )
     if output_format is None and writes_structure(target):
         if points is not None or spacing is not None or channel is not None:
             raise typer.BadParameter("a structure has no grid and no channels", param_hint="OUT")
-        _convert_structure(source, target, input_format, elements)
+        _convert_structure(source, target, input_format, elements, change)
         return
-    density = read(source, format=input_format, elements=parse_elements(elements))
-    tell_missing_atoms(source, density.crystal)
-    remark(source, density)
+    before = load(source, catalog, elements) if input_format is None else _read_as(source, input_format, elements)
+    density = change(before)
     points = target_grid(density.crystal.cell, points, spacing)
     if points is not None:
         density = density.resample(points)
@@ -116,14 +147,37 @@ def convert(
         f"{target}: {common_formula(density.crystal.formula)}, {', '.join(written)}, grid {grid_text(density.grid)}, "
         f"{density.n_electrons + 0.0:.6f} {'μB' if 'magnetization' in quantity else 'electrons'}"
     )
+    if cell is not None or repeats is not None:
+        show(described(density, before))
+        if points is None:
+            tell_spacing(density, before)
 
 
-def _convert_structure(source: str, target: Path, input_format: str | None, elements: str | None) -> None:
+def _read_as(source: str, input_format: str, elements: str | None) -> Density:
+    from chgdb.formats import read
+
+    density = read(source, format=input_format, elements=parse_elements(elements))
+    tell_missing_atoms(source, density.crystal)
+    remark(source, density)
+    return density
+
+
+def _convert_structure(
+    source: str,
+    target: Path,
+    input_format: str | None,
+    elements: str | None,
+    change: Callable[[Density], Density],
+) -> None:
+    import numpy as np
+
     from chgdb.density import Density
     from chgdb.formats import read_any, write_structure
 
     found = read_any(source, format=input_format, elements=parse_elements(elements))
-    crystal = found.crystal if isinstance(found, Density) else found
+    # A constant repeats with every cell that the atoms repeat with.
+    density = found if isinstance(found, Density) else Density(found, {"total": np.ones((1, 1, 1))})
+    crystal = change(density).crystal
     tell_missing_atoms(source, crystal)
     write_structure(target, crystal)
     show(structure_line(target, crystal))

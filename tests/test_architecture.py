@@ -25,7 +25,8 @@ chgdb.parallel chgdb.atomic
 chgdb.remote.transport chgdb.remote.proxies
 chgdb.remote.http chgdb.remote.fsspec chgdb.remote.obstore chgdb.remote.connect
 chgdb.crystal
-chgdb.symmetry
+chgdb.symmetry chgdb.transformations
+chgdb.cells
 chgdb.density
 chgdb.comparison chgdb.promolecule chgdb.profiles
 chgdb.formats

@@ -18,6 +18,7 @@ import numpy as np
 from ..density import Crystal, Density
 from ..errors import DensityError
 from ..grids import fast_length
+from ..transformations import hermite, merged
 
 #: Å; tolerance of the symmetry search.
 SYMPREC = 0.01
@@ -109,18 +110,7 @@ def _lattice(cell: np.ndarray, translations: np.ndarray) -> np.ndarray:
         return cell
     # Every translation is a whole multiple of 1/n of a lattice vector: the group of translations has n elements.
     rows = np.vstack([np.rint(translations * n).astype(np.int64) % n, n * np.eye(3, dtype=np.int64)])
-    basis = []
-    for column in range(3):  # Hermite normal form by Euclid's algorithm
-        while True:
-            nonzero = np.flatnonzero(rows[:, column])
-            pivot = nonzero[np.argmin(np.abs(rows[nonzero, column]))]
-            others = nonzero[nonzero != pivot]
-            if not len(others):
-                break
-            rows[others] -= (rows[others, column] // rows[pivot, column])[:, None] * rows[pivot]
-        basis.append(rows[pivot])
-        rows = np.delete(rows, pivot, axis=0)
-    found = np.array(basis, float) / n @ cell
+    found = hermite(rows).astype(float) / n @ cell
     return found if round(abs(np.linalg.det(cell) / np.linalg.det(found))) == n else cell
 
 
@@ -129,20 +119,8 @@ def _unique_atoms(crystal: Crystal, cell: np.ndarray, copies: int) -> Crystal:
     positions = crystal.positions @ np.rint(crystal.cell @ np.linalg.inv(cell))
     if copies == 1:
         return Crystal(cell, positions % 1.0, crystal.numbers)
-    left = list(range(len(crystal)))
-    chosen, numbers = [], []
-    while left:
-        first = left[0]
-        away = positions[left] - positions[first]
-        away -= np.rint(away)
-        distance = np.linalg.norm(away @ cell, axis=1)
-        distance[crystal.numbers[left] != crystal.numbers[first]] = np.inf
-        group = np.argsort(distance, kind="stable")[:copies]
-        chosen.append(positions[first] + away[group].mean(axis=0))
-        numbers.append(int(crystal.numbers[first]))
-        taken = {left[i] for i in group}
-        left = [i for i in left if i not in taken]
-    return Crystal(cell, np.array(chosen) % 1.0, np.array(numbers))
+    chosen, first, _ = merged(positions, crystal.numbers, cell, copies)
+    return Crystal(cell, chosen % 1.0, crystal.numbers[first])
 
 
 def _origin(crystal: Crystal) -> np.ndarray:
