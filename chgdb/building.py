@@ -50,6 +50,7 @@ def build(
     latents: bool | str | os.PathLike[str] = False,
     predictions: bool | None = None,
     progress: Progress = False,
+    potcar: str | None = None,
 ) -> BuildReport:
     """Pack density files into a store at the folder `out`; call it again after any interruption to resume.
 
@@ -103,6 +104,9 @@ def build(
         store to which densities are added loses them.
     progress
         True for a progress bar on standard error, or a callable (done, total, id).
+    potcar
+        Name of a POTCAR or vasprun.xml that lies beside each density: functional, valence, charge, and the titles and
+        hashes of its PAW sets go into the record, and nothing else of it.
 
     Returns
     -------
@@ -159,7 +163,7 @@ def build(
             lambda i: {**known_of(i), **(provenance or {}), **joined.values.get(i, {})},
             {**(COLUMNS if of_collections else {}), **joined.attributes}, dict(attributes or {}), tolerance, codec,
             workers, scheduler, on_duplicate, append, prior, keep_extras, progress, [*found.refused, *refused],
-            None if elements is None else tuple(elements), frozenset(found.searched), of_collections,
+            None if elements is None else tuple(elements), frozenset(found.searched), of_collections, potcar or "",
         )  # fmt: skip
         report = packing.run()
         if not (report.added or report.replaced or report.skipped or report.refused):

@@ -32,6 +32,8 @@ from .formats import pack_extras, read, text_bytes
 from .formats.npz import parse_npz
 from .formats.streams import bare_name
 from .inputs import check_id
+from .inputs.calculation import COLUMNS as CALCULATION
+from .inputs.calculation import read_beside, said
 from .inputs.files import holds_no_density
 from .parallel.outcome import Outcome
 from .parallel.processes import PROCESSES, run
@@ -128,6 +130,7 @@ class Encoder:
     folder: str = ""  # what paths are relative to, for workers elsewhere
     elements: tuple[str, ...] | None = None  # of the species of files that do not name them
     copies: Mapping[str, str] = field(default_factory=dict)  # URL -> a file on this machine that has its bytes
+    potcar: str = ""  # name of the file beside each density that says what it is of
 
     def __call__(self, task: Task) -> Finished | NoDensity:
         given: Mapping[str, Any] = {}
@@ -144,6 +147,7 @@ class Encoder:
                 raise
             if task.searched and isinstance(density, ScalarField):
                 return NoDensity(task.source)  # a difference beside the densities that it was made of
+            given = said(density) | (read_beside(source, self.potcar, density) if self.potcar else {})
         else:
             density, given = self.load(task.source)
             checksum = crc32c_of(plane.tobytes() for plane in density.total)
@@ -168,7 +172,8 @@ class Encoder:
             from .symmetry import number
 
             values["space_group"] = number(density.crystal)
-        extras = pack_extras(density.extras) if self.keep_extras else b""
+        kept = {key: value for key, value in density.extras.items() if key != "calculation"}
+        extras = pack_extras(kept) if self.keep_extras else b""
         return Finished(task.material_id, encoded.payload, extras, values)
 
 
@@ -375,6 +380,7 @@ class Packing:
     elements: tuple[str, ...] | None = None
     searched: frozenset[str] = frozenset()
     listed: Mapping[str, Entry] = field(default_factory=dict)
+    potcar: str = ""
     skipped: list[str] = field(default_factory=list)
     without_atoms: list[str] = field(default_factory=list)  # what new records lack, a line each
     copies: dict[str, str] = field(default_factory=dict)  # of `Encoder`
@@ -409,7 +415,7 @@ class Packing:
         folder = "" if self.scheduler in (None, PROCESSES) else os.getcwd()
         copies = self.copies if not folder else {}  # workers elsewhere cannot read them
         encoder = Encoder(
-            self.load, self.tolerance, self.codec, arrays, self.keep_extras, folder, self.elements, copies
+            self.load, self.tolerance, self.codec, arrays, self.keep_extras, folder, self.elements, copies, self.potcar
         )
         tasks = self._plan(store, journal, 0 if prior is None else prior.identifier)
         waiting = [task for task in tasks if task.key not in journal.finished]
@@ -495,7 +501,8 @@ class Packing:
 
     def _plan(self, store: Store | None, journal: Journal, prior_id: int) -> list[Task]:
         """What is to be in the store that is not; finished or not."""
-        given = [] if self.elements is None else [self.elements]
+        given: list[Any] = [] if self.elements is None else [self.elements]
+        given += [self.potcar] if self.potcar else []
         settings = json.dumps([self.tolerance, self.codec, prior_id, self.keep_extras, *given])
         tasks = []
         for material_id, source in self.sources.items():
@@ -558,7 +565,9 @@ class Packing:
         ]
         missing = ((r.material_id, header(r.payload).crystal.missing) for r in finished)
         self.without_atoms += [f"{material_id}: {what}" for material_id, what in missing if what]
-        table = from_finished(complete, self.columns)
+        named = {name for record in complete for name in record.values}
+        known = {name: attributes for name, (_, attributes) in CALCULATION.items() if name in named and attributes}
+        table = from_finished(complete, {**known, **self.columns})
         if prior is not None and any(header(r.payload).prior_id == prior.identifier for r in finished):
             table.priors[prior.identifier] = prior.to_arrays()
         table.attributes = {"generator": f"chgdb {__version__}", **self.attributes}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from chgdb import Catalog, Record
 
-_PROVENANCE = ("code", "functional", "energy_cutoff", "structure_source", "licence")
+_PROVENANCE = ("code", "functional", "energy_cutoff", "pseudopotentials", "valence", "structure_source", "licence")
 _SHOWN = ("material_id", "formula", "space_group", "n_atoms", "n_electrons", "nmae", "stored_bytes")
 
 
@@ -273,12 +273,12 @@ def info(
     metadata = {name: value for name, value in record.metadata.items() if name in columns}
     predictions = _predictions(record)
     if as_json:
-        print_json(metadata | _derived(metadata) | predictions | _described(opened, columns))
+        print_json(metadata | _derived(record, metadata) | predictions | _described(opened, columns))
     else:
         _print_material(record, metadata, columns, predictions)
 
 
-def _derived(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _derived(record: Record, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What follows from the columns of a material."""
     from chgdb.cards import lengths_and_angles
     from chgdb.symmetry import symbol
@@ -290,6 +290,7 @@ def _derived(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "space_group_symbol": symbol(number) if number else None,
         "cell_lengths": lengths,
         "cell_angles": angles,
+        "electrons_of": _kind_of_electrons(record),
         "compression": metadata["text_bytes"] / max(1, metadata["stored_bytes"]),
     }
 
@@ -379,7 +380,8 @@ def _print_material(
     density = [
         ("Grid", grid(metadata["grid"])),
         ("Channels", metadata["channels"].replace(" ", ", ")),
-        ("Electrons", f"{metadata['n_electrons']:.6f}"),
+        ("Electrons", ", ".join(filter(None, (f"{metadata['n_electrons']:.6f}", _kind_of_electrons(record))))),
+        *([("Charge", f"{metadata['charge']:+g} e")] if metadata.get("charge") else []),
         ("Smallest value", f"{metadata['min_density']:.3g} e/Å^3"),
     ]
     ratio = metadata["text_bytes"] / max(1, metadata["stored_bytes"])
@@ -391,7 +393,7 @@ def _print_material(
     ]
     from chgdb.record import FIRST_COLUMNS
 
-    own = {name for name in metadata if name in (*FIRST_COLUMNS, "source_crc32c")} - set(_PROVENANCE)
+    own = {name for name in metadata if name in (*FIRST_COLUMNS, "source_crc32c", "charge")} - set(_PROVENANCE)
     properties, provenance, notes = [], [], []
     for name, value in metadata.items():
         if name in own or value == "" or (isinstance(value, float) and math.isnan(value)):
@@ -420,6 +422,13 @@ def _print_material(
             ("Provenance", provenance),
         ],
     )
+
+
+def _kind_of_electrons(record: Record) -> str:
+    """Which electrons of its atoms a density has, in words."""
+    from chgdb.inputs.calculation import electrons_of
+
+    return electrons_of(record.crystal.numbers, record.n_electrons)
 
 
 def _predicted(predictions: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:

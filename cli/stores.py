@@ -94,6 +94,13 @@ def build(
     energy_cutoff: Annotated[float | None, typer.Option(metavar="eV", help="Plane-wave cutoff energy.")] = None,
     structure_source: Annotated[str | None, typer.Option(help="Where the structures come from.")] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the densities.")] = None,
+    potcar: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A POTCAR or vasprun.xml beside each density: PAW sets by title and hash, functional, charge.",
+        ),
+    ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the store.")] = None,
     predict: Annotated[
         bool | None,
@@ -155,6 +162,7 @@ def build(
         latents=model or latents,
         predictions=predict,
         progress=not quiet and sys.stderr.isatty(),
+        potcar=potcar,
     )
     _say(report)
     facts = _facts(report)

@@ -50,7 +50,7 @@ REGISTRY = Registry(
     kind="format",
     group="chgdb.formats",
     package=__name__,
-    table={name: name for name in ("chgcar", "cube", "xsf", "mp_json", "npz", "hdf5", "espresso")},
+    table={name: name for name in ("chgcar", "cube", "xsf", "mp_json", "npz", "hdf5", "espresso", "parquet")},
     error=FormatError,
     required=("NAMES", "recognises", "read"),
 )

@@ -30,6 +30,8 @@ ONE_CHANNEL = True
 
 #: Bohr radius in Å, CODATA 2018.
 BOHR = 0.529177210903
+#: Hartree energy in eV, CODATA 2018.
+HARTREE = 27.211386245988
 
 _PER_LINE = 6
 _INTEGER = re.compile(rb"[+-]?\d{1,9}")

@@ -25,7 +25,7 @@ from ..density import Crystal, Density
 from ..elements import species_number
 from ..errors import DensityError
 from ..grids import check_memory
-from .cube import BOHR
+from .cube import BOHR, HARTREE
 from .streams import Reader
 
 NAMES = ("charge-density.dat",)
@@ -103,7 +103,7 @@ def _record(reader: Reader, size: int) -> bytes:
 
 
 def _density(reader: Reader, found: _Coefficients) -> Density:
-    crystal, grid = _schema(reader)
+    crystal, grid, calculation = _schema(reader)
     if np.abs(crystal.cell / BOHR @ found.reciprocal.T / (2 * np.pi) - np.eye(3)).max() > _SAME_CELL:
         raise reader.failure(f"its cell is not that of the {_SCHEMA} beside it: they are of two calculations")
     if max(grid) > 1 << 16 or np.prod(grid) > _MOST_POINTS * len(found.miller):
@@ -119,13 +119,13 @@ def _density(reader: Reader, found: _Coefficients) -> Density:
         spectrum[tuple(found.miller.T)] = values
         channels[name] = np.fft.ifftn(spectrum).real * (spectrum.size / BOHR**3)
     try:
-        return Density(crystal, channels)
+        return Density(crystal, channels, {"calculation": calculation})
     except DensityError as error:
         raise reader.failure(str(error)) from None
 
 
-def _schema(reader: Reader) -> tuple[Crystal, tuple[int, int, int]]:
-    """Structure and grid of the data-file-schema.xml beside a density."""
+def _schema(reader: Reader) -> tuple[Crystal, tuple[int, int, int], dict[str, Any]]:
+    """Structure, grid, and what is said of the calculation in the data-file-schema.xml beside a density."""
     data = reader.beside(_SCHEMA)
     if data is None:
         raise reader.failure(
@@ -145,10 +145,30 @@ def _schema(reader: Reader) -> tuple[Crystal, tuple[int, int, int]]:
         nx, ny, nz = (int(fft[f"nr{axis}"]) for axis in "123")
         if min(nx, ny, nz) < 1 or not len(atoms):
             raise ValueError("it has no atoms, or a grid without points")
-        return Crystal(cell * BOHR, np.linalg.solve(cell.T, positions.T).T, np.array(numbers)), (nx, ny, nz)
+        crystal = Crystal(cell * BOHR, np.linalg.solve(cell.T, positions.T).T, np.array(numbers))
+        return crystal, (nx, ny, nz), _calculation(root)
     except (ElementTree.ParseError, ValueError, KeyError, DensityError, np.linalg.LinAlgError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise reader.failure(f"the {_SCHEMA} beside it cannot be used: {reason}") from None
+
+
+def _calculation(root: ElementTree.Element) -> dict[str, Any]:
+    """What is known of the calculation, as `inputs.calculation` names it."""
+    creator = root.find("general_info/creator")
+    species = root.findall("output/atomic_species/species")
+    found: dict[str, Any] = {
+        "code": f"Quantum ESPRESSO {creator.attrib.get('VERSION', '') if creator is not None else ''}".strip(),
+        "functional": (root.findtext("output/dft/functional") or "").strip(),
+        "pseudopotentials": "; ".join((one.findtext("pseudo_file") or "").strip() for one in species),
+    }
+    for name, path, unit in (
+        ("energy_cutoff", "output/basis_set/ecutwfc", HARTREE), ("charge", "input/bands/tot_charge", 1.0),
+    ):  # fmt: skip
+        try:
+            found[name] = float(root.findtext(path) or "") * unit
+        except ValueError:
+            continue
+    return found
 
 
 def _found(element: ElementTree.Element, path: str) -> ElementTree.Element:

@@ -12,9 +12,12 @@ import numpy as np
 
 from ..channels import CHANNELS
 from ..density import Crystal, Density
-from ..errors import DensityError
-from .cube import BOHR
+from ..errors import DensityError, FormatError
+from .cube import BOHR, HARTREE
 from .streams import Reader
+
+#: ixc of ABINIT -> functional; those of libxc are negative.
+_FUNCTIONALS = {1: "LDA", 2: "LDA", 7: "LDA", 11: "PBE", 14: "revPBE", 15: "RPBE", -101130: "PBE", -116133: "PBEsol"}
 
 
 def read_hdf5(reader: Reader, file: Any) -> Density:
@@ -41,9 +44,28 @@ def read_hdf5(reader: Reader, file: Any) -> Density:
     density = _scale(file, "density") / BOHR**3
     try:
         crystal = Crystal(cell * scale, positions, numbers.astype(int))
-        return Density(crystal, {n: f * density for n, f in zip(CHANNELS[len(fields)], fields, strict=True)})
+        channels = {n: f * density for n, f in zip(CHANNELS[len(fields)], fields, strict=True)}
+        return Density(crystal, channels, {"calculation": _calculation(file, crystal)})
     except DensityError as error:
         raise reader.failure(str(error)) from None
+
+
+def _calculation(file: Any, crystal: Crystal) -> dict[str, Any]:
+    """What is known of the calculation, as `inputs.calculation` names it; what is not there is left out."""
+    found: dict[str, Any] = {}
+    try:
+        found["code"] = f"ABINIT {file.attribute('abinit_version')}".removesuffix(" b''")
+        found["functional"] = _FUNCTIONALS.get(int(file.array("ixc", 0, "iu")), "")
+        found["energy_cutoff"] = float(file.array("kinetic_energy_cutoff", 0, "f")) * HARTREE
+        found["charge"] = float(file.array("charge", 0, "f")) + 0.0
+        titles = [b"".join(row).decode("ascii", "replace") for row in file.array("title", 2, "S")]
+        found["pseudopotentials"] = "; ".join(" ".join(title.replace("\0", " ").split()) for title in titles)
+        charges = file.array("valence_charges", 1, "f")
+        species = dict.fromkeys(zip(file.array("atom_species", 1, "iu").tolist(), crystal.symbols, strict=True))
+        found["valence"] = ", ".join(f"{symbol} {charges[kind - 1]:g}" for kind, symbol in species)
+    except (FormatError, ValueError, TypeError, IndexError):
+        pass
+    return found
 
 
 def _scale(file: Any, name: str) -> float:

@@ -152,24 +152,8 @@ class Reader:
         return io.BytesIO(data), len(data)
 
     def beside(self, name: str) -> bytes | None:
-        """The content of another file of the same folder, also compressed with gzip; None where there is none.
-
-        Raises `FormatError` where it is larger than `MAX_BESIDE`, or damaged.
-        """
-        place = self._path.split("?")[0] if is_url(self._path) else self._path
-        folder = place[: max(place.rfind("/"), place.rfind(os.sep)) + 1]
-        for path in (folder + name, folder + name + ".gz"):
-            try:
-                with open_reader(path) as other:
-                    data = other.take(MAX_BESIDE + 1)
-            except FormatError as error:
-                if isinstance(error.__cause__ or error.__context__, FileNotFoundError | RemoteError):
-                    continue
-                raise
-            if len(data) > MAX_BESIDE:
-                raise FormatError(f"{path}: more than {MAX_BESIDE} bytes")
-            return data
-        return None
+        """As `beside`, of this file."""
+        return beside(self._path, name)
 
     def _read(self, size: int) -> bytes:
         try:
@@ -181,6 +165,27 @@ class Reader:
         if self._most is not None and self._taken > self._most:
             raise self.error(_TOO_MUCH % self._most, self.line + 1)
         return data
+
+
+def beside(path: str, name: str) -> bytes | None:
+    """The content of another file of the folder of one, also compressed with gzip; None where there is none.
+
+    Raises `FormatError` where it is larger than `MAX_BESIDE`, or damaged.
+    """
+    place = path.split("?")[0] if is_url(path) else path
+    folder = place[: max(place.rfind("/"), place.rfind(os.sep)) + 1]
+    for other in (folder + name, folder + name + ".gz"):
+        try:
+            with open_reader(other) as reader:
+                data = reader.take(MAX_BESIDE + 1)
+        except FormatError as error:
+            if isinstance(error.__cause__ or error.__context__, FileNotFoundError | RemoteError):
+                continue
+            raise
+        if len(data) > MAX_BESIDE:
+            raise FormatError(f"{other}: more than {MAX_BESIDE} bytes")
+        return data
+    return None
 
 
 @contextmanager

@@ -134,7 +134,7 @@ def _parse(reader: Reader) -> _Content:
             if keyword == "PRIMCOORD":
                 content.numbers, content.positions = [n for n, _ in atoms], [p for _, p in atoms]
         elif keyword == "ATOMS":
-            while (row := _peek(reader)) and re.match(r"\s*(\d+|[A-Z][a-z]?\w*)\s+[-+.\d]", row):
+            while re.match(r"\s*(\d+|[A-Z][a-z]?\w*)\s+[-+.\d]", _peek(reader)):
                 number, position = _atom(reader, _line(reader, content) or "")
                 content.numbers.append(number)
                 content.positions.append(position)

@@ -215,7 +215,12 @@ def _recognised(path: Path) -> bool:
 
 
 #: What a file with a density holds somewhere, by its suffix.
-_MARKS = {"json": (b"Chgcar", b'"total"'), "npz": (b"total.npy",), "xsf": (b"DATAGRID_3D", b"DATAGRID3D")}
+_MARKS = {
+    "json": (b"Chgcar", b'"total"'),
+    "npz": (b"total.npy",),
+    "xsf": (b"DATAGRID_3D", b"DATAGRID3D"),
+    "parquet": (b"structure_lattice",),
+}
 #: Of what a file with many things in it has.
 _CONTAINERS = ("h5", "hdf5", "nc")
 #: Classes of pymatgen in the layout of a Chgcar that are surely none, beside one in every folder of runs.

@@ -12,7 +12,7 @@ from ..formats.streams import bare_name
 
 _KINDS = "CHGCAR|CHG|AECCAR[012]|PARCHG"
 _NAME = re.compile(rf"(?:(?P<own>.+?)[._-])?(?P<kind>{_KINDS})(?:[._-](?P<part>.+)|[ -]*[ (](?P<copy>.+))?")
-_EXTENSION = re.compile(r"\.(cube|cub|xsf|json|vasp|npz|h5|hdf5|nc)", re.IGNORECASE)
+_EXTENSION = re.compile(r"\.(cube|cub|xsf|json|vasp|npz|h5|hdf5|nc|parquet)", re.IGNORECASE)
 #: Suffixes of archives and of compressions that are read by nothing here: such a file is named, not passed over.
 _PACKED = re.compile(r"\.(zst|z|lz4|lzma|lz|br|zz|zip|7z|rar|tar|tgz|tbz2?|txz)", re.IGNORECASE)
 #: Suffixes of what programs make of a density, or put beside it. Only its content can say that such a file holds one.

@@ -136,6 +136,24 @@ def _xsf_seeds() -> list[bytes]:
     return [*texts, molecule, texts[0].partition(b"BEGIN")[0]]
 
 
+_ESPRESSO = GOLDEN.parent / "data/quantum-espresso/h.save"
+
+
+def _espresso(data: bytes) -> None:
+    """First byte: whether the density follows, or the XML that lies beside a good one."""
+    first, body = data[:1] or b"\0", data[1:]
+    schema = scratch() / "data-file-schema.xml"
+    schema.write_bytes(body if first[0] & 1 else (_ESPRESSO / schema.name).read_bytes())
+    good = (_ESPRESSO / "charge-density.dat").read_bytes()
+    _again(_read("charge-density.dat", good if first[0] & 1 else body), "espresso.npz")
+
+
+def _espresso_seeds() -> list[bytes]:
+    text = (_ESPRESSO / "data-file-schema.xml").read_bytes()
+    short = text[: text.index(b"<input>")] + text[text.index(b"<output>") :]
+    return [b"\0" + (_ESPRESSO / "charge-density.dat").read_bytes(), b"\1" + short]
+
+
 @cache
 def _chgcar_json() -> dict[str, Any]:
     density = _densities()["plain"]
@@ -314,6 +332,7 @@ TARGETS = {
     "chgcar": Target("CHGCAR and POSCAR, plain and compressed", _chgcar_seeds, _chgcar),
     "cube": Target("cube, plain and compressed", _cube_seeds, _cube),
     "xsf": Target("XSF", _xsf_seeds, _xsf),
+    "espresso": Target("charge-density.dat and data-file-schema.xml", _espresso_seeds, _espresso),
     "mp_json": Target("JSON of the Materials Project", _mp_json_seeds, _mp_json),
     "npz": Target("npz", _npz_seeds, _npz),
     "fourier": Target("payloads of the Fourier codec", _golden_payloads("fourier"), _payload(2)),
