@@ -152,6 +152,10 @@ def what_it_is(head: bytes, name: str = "") -> str | None:
         return "compressed by zlib, which is not read: decompress it first (pigz -d -z, or Python's zlib)"
     if _is_wavecar(head):
         return "a WAVECAR of VASP, which holds wave functions and no density"
+    if _is_abinit(head):
+        return (
+            f"a binary file of ABINIT, {_NOT_READ}compute it with iomode 3, for a _DEN.nc, or write a cube with cut3d"
+        )
     if _is_pickle(head):
         return "a pickle of Python, which is not read: it could run any program"
     plain = head.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -227,6 +231,16 @@ def _is_wavecar(head: bytes) -> bool:
     return any(
         spins in (1.0, 2.0) and version in (45200.0, 45210.0, 53300.0, 53310.0) and length > 24
         for length, spins, version in (struct.unpack(order + "3d", head[:24]) for order in "<>")
+    )
+
+
+def _is_abinit(head: bytes) -> bool:
+    """A Fortran record of ABINIT's version (six characters, or eight) and two numbers of its header's form."""
+    return any(
+        struct.unpack("<i", head[:4])[0] == size + 8
+        and re.match(rb"\d+\.\d+\.\d+\w*\s*$", head[4 : 4 + size]) is not None
+        for size in (6, 8)
+        if len(head) >= 16
     )
 
 

@@ -21,6 +21,8 @@ MAX_LINE = 1 << 16
 #: Largest file that is read because a density lies beside it.
 MAX_BESIDE = 64 << 20
 
+#: Names that densities have in the folders of calculations.
+_IN_FOLDERS = ("CHGCAR", "charge-density.dat", "charge-density.hdf5", "vaspwave.h5", "CHGCAR.gz")
 _TOO_MUCH = (
     "the compressed data unfold to more than %d bytes, which no density of this size does: where this one does, "
     "decompress it first"
@@ -207,7 +209,8 @@ def open_reader(path: str | os.PathLike[str], data: bytes | None = None) -> Iter
     except RemoteError as error:
         raise FormatError(str(error)) from error
     except IsADirectoryError:
-        raise FormatError(f"{name}: is a folder; name a file in it, such as {name.rstrip('/')}/CHGCAR") from None
+        known = next((file for file in _IN_FOLDERS if os.path.exists(os.path.join(name, file))), _IN_FOLDERS[0])
+        raise FormatError(f"{name}: is a folder; name a file in it, such as {name.rstrip('/')}/{known}") from None
     except FileNotFoundError as error:
         raise FormatError(f"{name}: {_link_to_nothing(name) or f'cannot be read: {error.strerror}'}") from None
     except (OSError, ValueError) as error:

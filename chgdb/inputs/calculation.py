@@ -37,9 +37,17 @@ _WHOLE = 1e-3  # a count of electrons that is so near to a whole one is one
 
 
 def said(density: Density) -> dict[str, Any]:
-    """Column -> value of what the file of a density said of its calculation; {} where it said nothing."""
-    found = density.extras.get("calculation")
-    return _checked(found) if isinstance(found, dict) else {}
+    """Column -> value of what the file of a density said of its calculation; {} where it said nothing.
+
+    VASP labels species by their potentials: K_sv, or Si/ and the beginning of a hash.
+    """
+    found, species = density.extras.get("calculation"), density.extras.get("species")
+    values = _checked(found) if isinstance(found, dict) else {}
+    pairs = species if isinstance(species, list) else []
+    labels = [pair[0] for pair in pairs if isinstance(pair, list) and pair and isinstance(pair[0], str)]
+    if "pseudopotentials" not in values and any(re.search("[_/]", label) for label in labels):
+        values |= _checked({"code": "VASP", "pseudopotentials": "; ".join(dict.fromkeys(labels))})
+    return values
 
 
 def read_beside(path: str, name: str, density: Density) -> dict[str, Any]:

@@ -104,6 +104,7 @@ KINDS = {
     "LZMA": [b"\x5d\x00\x00\x80\x00" + b"\xff" * 8 + bytes(50)],
     "zlib": [zlib.compress(TEXT), zlib.compress(TEXT, 1), zlib.compress(TEXT, 9)],
     "Snappy": [b"\xff\x06\x00\x00sNaPpY" + bytes(50)],
+    "a binary file of ABINIT.*iomode 3": [struct.pack("<i8s3i", 16, b"9.6.2   ", 80, 52, 16) + bytes(60)],
     "a pickle": [pickle.dumps({"rho": np.zeros(3)}, protocol) for protocol in (2, 3, 4, 5)],
     "an array of numpy's": [npy()],
     "a picture": [b"\x89PNG\r\n\x1a\n" + bytes(20), b"\xff\xd8\xff\xe0\x00\x10JFIF"],

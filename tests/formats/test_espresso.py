@@ -98,6 +98,11 @@ def test_what_lies_beside(folder: Path) -> None:
             chgdb.read(folder / "charge-density.dat")
 
 
+def test_the_folder_itself(folder: Path) -> None:
+    with pytest.raises(FormatError, match=r"is a folder; name a file in it, such as .*/h\.save/charge-density\.dat$"):
+        chgdb.read(folder)
+
+
 def test_damage(folder: Path) -> None:
     data = (folder / "charge-density.dat").read_bytes()
     for damaged, message in (

@@ -105,6 +105,14 @@ def test_other_programs_say_it_themselves():
     assert found["pseudopotentials"] == "H_HSCV_PBE-1.0.UPF"
 
 
+def test_labels_of_species_in_a_chgcar(run: Path):
+    text = (run / "CHGCAR").read_text()
+    (run / "CHGCAR").write_text(text.replace("   Si   C \n", "   Si_sv_GW   C/12ab34cd\n", 1))
+    assert said(chgdb.read(run / "CHGCAR")) == {"code": "VASP", "pseudopotentials": "Si_sv_GW; C/12ab34cd"}
+    (run / "CHGCAR").write_text(text)
+    assert said(chgdb.read(run / "CHGCAR")) == {}
+
+
 def test_only_plain_values_are_taken():
     crystal = Crystal(np.eye(3) * 3, [[0, 0, 0]], [1])
     extras = {"calculation": {"code": 7, "functional": "PBE\n", "charge": float("nan"), "valence": "H 1", "other": "x"}}

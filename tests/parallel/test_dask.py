@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -52,6 +55,34 @@ def test_a_cluster_gives_what_one_process_gives(cluster: Cluster, tmp_path: Path
     assert contents(tmp_path / "dask.zarr") == contents(tmp_path / "one.zarr")
     build_from(tmp_path / "two.zarr", IDS, load, workers=2, scheduler="processes", **settings)
     assert contents(tmp_path / "two.zarr") == contents(tmp_path / "one.zarr")
+
+
+def test_a_collection_on_a_server(cluster: Cluster, tmp_path: Path) -> None:
+    """Workers fetch what a list names by themselves; the list is read here."""
+    served = tmp_path / "served"
+    served.mkdir()
+    for name in IDS[:3]:
+        chgdb.write(served / f"{name}.CHGCAR.gz", density(name))
+    (served / "list.txt").write_text("".join(f"{name}.CHGCAR.gz\n" for name in IDS[:3]))
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, text: str, *values: object) -> None:
+            asked.append(str(values[0]).split()[1])
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(served)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    source = f"list+http://127.0.0.1:{server.server_address[1]}/list.txt"
+    try:
+        report = build(tmp_path / "s.zarr", source, tolerance=0, scheduler=cluster.address)
+        again = build(tmp_path / "s.zarr", source, tolerance=0, scheduler=cluster.address)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert sorted(report.added) == sorted(again.skipped) == sorted(IDS[:3])
+    assert asked.count("/list.txt") == 2
+    opened = chgdb.open(tmp_path / "s.zarr")
+    assert all(np.allclose(opened[name].density.total, density(name).total, rtol=1e-9) for name in IDS[:3])
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from nginx import Nginx
-from s3 import S3Server
+from s3 import PAGE, S3Server
 
 import chgdb
 from chgdb.errors import StoreError
@@ -61,6 +61,28 @@ def test_the_layout_of_the_materials_project(s3: S3Server, bucket: str, tmp_path
     again = chgdb.build(out, f"mp://?bucket={bucket}", workers=1)
     assert again.skipped == report.added
     assert len(gets(s3)) == before  # nothing is fetched to see that it is there
+
+
+def test_a_public_bucket_needs_no_credentials(public_s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Listed page after page, and read, without a signature, as the Materials Project's bucket is."""
+    import s3fs
+
+    name = public_s3.bucket(public=True)
+    public_s3.client.put_object(
+        Bucket=name, Key="chgcars/mp-149.json.gz", Body=task_object("SiC.CHGCAR"), ACL="public-read"
+    )
+    for number in range(PAGE + 20):
+        public_s3.client.put_object(
+            Bucket=name, Key=f"chgcars/mp-{number + 1000}.json.gz", Body=b"x", ACL="public-read"
+        )
+    public_s3.environment(monkeypatch)
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(variable)
+    s3fs.S3FileSystem.clear_instance_cache()
+    entries = listing(f"mp://?bucket={name}").entries
+    assert [entry.material_id for entry in entries[:2]] == ["mp-149", "mp-1000"]
+    assert len(entries) == PAGE + 21
+    assert chgdb.build(tmp_path / "s.zarr", f"mp://mp-149?bucket={name}", workers=1).added == ("mp-149",)
 
 
 def test_tasks_by_a_table_get_the_ids_of_materials(s3: S3Server, bucket: str, tmp_path: Path):
@@ -119,6 +141,22 @@ def test_a_list_of_a_web_server(nginx: Nginx, archive: Path, tmp_path: Path):
     assert (metadata["functional"], metadata["licence"]) == ("PBE", "CC-BY-4.0")
     assert metadata["source_url"] == f"{nginx.url}/ecd/pbe/CHGCAR_1.gz"
     assert "sha256" not in metadata  # compared, and not kept: the crc32c of the file is
+
+
+def test_an_interrupted_build_goes_on(nginx: Nginx, archive: Path, tmp_path: Path):
+    """What was finished is not fetched again."""
+
+    def stop(done: int, total: int, name: str) -> None:
+        raise KeyboardInterrupt
+
+    source = f"list+{nginx.url}/ecd/list.csv"
+    with pytest.raises(KeyboardInterrupt):
+        chgdb.build(tmp_path / "ecd.zarr", source, workers=1, progress=stop)
+    nginx.requests()
+    report = chgdb.build(tmp_path / "ecd.zarr", source, workers=1)
+    assert report.added == ("ecd-0", "ecd-1")
+    fetched = [request.path for request in nginx.requests()]
+    assert fetched == ["/ecd/list.csv", "/ecd/pbe/CHGCAR_1.gz"]
 
 
 def test_scripts_and_plain_lists(nginx: Nginx, archive: Path, tmp_path: Path):
