@@ -31,6 +31,8 @@ if not __debug__:
 __all__ = ["check_codec", "check_format", "check_model", "densities"]
 
 _SPIN = "magnetization"
+#: Of two lines, as other programs may make one: a file has room for the first.
+_COMMENT = "density difference: a title\nand more"
 _CENTRED = [[0, 0, 0], [0.5, 0.5, 0.5]]
 
 
@@ -90,7 +92,7 @@ def check_format(module: ModuleType, *, accuracy: float = 1e-5, channels: Sequen
         path = Path(folder) / "density"
         for density in densities():
             kept = {name: values for name, values in density.channels.items() if name in channels}
-            written = Density(density.crystal, kept)
+            written = Density(density.crystal, kept, {"comment": _COMMENT})
             with open(path, "wb") as stream:
                 module.write(stream, written)
             content = path.read_bytes()
@@ -98,6 +100,8 @@ def check_format(module: ModuleType, *, accuracy: float = 1e-5, channels: Sequen
             with open_reader(path) as reader:
                 again = module.read(reader)
             _check_same(written, again, accuracy)
+            comment = str(again.extras.get("comment", _COMMENT))
+            assert comment.splitlines()[:1] == _COMMENT.splitlines()[:1], f"the comment came back as {comment!r}"
             for length in (0, 1, 20, len(content) // 2):
                 path.write_bytes(content[:length])
                 try:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from chgdb import Catalog, Crystal, Density
+    from chgdb.plugins import Registry
 
 
 def complete_id(ctx: typer.Context, incomplete: str) -> Iterable[str]:
@@ -165,8 +166,25 @@ def check_resampling(grid: str | None, spacing: float | None) -> tuple[int, int,
     return parse_grid(grid)
 
 
+def check_name(registry: Registry, names: Iterable[str], option: str) -> None:
+    """Raise `typer.BadParameter` for a name that is in no registry: a value outside a list is wrong usage."""
+    for name in names:
+        try:
+            registry.check(name)
+        except registry.error as error:
+            raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def check_read(format: str | None, option: str = "--from") -> None:
+    """Raise `typer.BadParameter` for a format that there is not."""
+    if format is not None:
+        from chgdb.formats import REGISTRY
+
+        check_name(REGISTRY, [format], option)
+
+
 def check_written(format: str | None, option: str = "--format") -> None:
-    """A format that there is not, or that is only read, is wrong usage."""
+    """Raise `typer.BadParameter` for a format that there is not, or that is only read."""
     if format is None:
         return
     from chgdb.errors import FormatError

@@ -19,7 +19,10 @@ from chgdb_cli.arguments import (
     JsonOption,
     SpacingOption,
     check_free,
+    check_read,
     check_resampling,
+    check_written,
+    complete_format,
     complete_id,
     load,
     parse_elements,
@@ -87,7 +90,13 @@ def convert(
         str | None, typer.Option("--from", metavar="FORMAT", help="Format of IN. [default: by name, else by content]")
     ] = None,
     output_format: Annotated[
-        str | None, typer.Option("--to", metavar="FORMAT", help="chgcar, cube, xsf or npz. [default: by name]")
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            autocompletion=complete_format,
+            help="chgcar, cube, xsf or npz. [default: by name]",
+        ),
     ] = None,
     channel: Annotated[
         str | None,
@@ -117,6 +126,8 @@ def convert(
     from chgdb.formats import left_out, write
 
     points = check_resampling(grid, spacing)
+    check_read(input_format)
+    check_written(output_format, "--to")
     repeats, offset, rotation = parse_supercell(supercell), parse_shift(shift), parse_rotation(rotate)
     check_free(target, force)
     change = partial(

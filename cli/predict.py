@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chgdb_cli.arguments import CatalogOption, ElementsOption, JsonOption, parse_elements
+from chgdb_cli.arguments import CatalogOption, ElementsOption, JsonOption, check_name, check_read, parse_elements
 from chgdb_cli.output import message, print_json, print_table, show, unit
 
 if TYPE_CHECKING:
@@ -66,9 +66,12 @@ def predict(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from chgdb import prediction
     from chgdb.errors import ChgdbError
+    from chgdb.models import REGISTRY
 
     if as_csv and as_json:
         raise typer.BadParameter("give either --csv or --json", param_hint="--csv")
+    check_read(input_format)
+    check_name(REGISTRY, [model], "--model")
     prediction.load_model(model, models)  # what is wrong with it is said once, not for every file
     symbols = parse_elements(elements)
     found, failed = [], False

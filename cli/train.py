@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from chgdb_cli import train_autoencoder, train_density
-from chgdb_cli.arguments import CatalogOption, JsonOption, QuietOption, SchedulerOption, open_store
+from chgdb_cli.arguments import CatalogOption, JsonOption, QuietOption, SchedulerOption, check_name, open_store
 from chgdb_cli.output import message, print_json, print_table
 
 #: Models that are compared in the documentation alone.
@@ -73,8 +73,7 @@ def properties(
     if (structures is None) != (labels is None):
         raise typer.BadParameter("--structures and --labels go together", param_hint="--structures")
     chosen = model or [name for name in models.names() if name not in _NOT_BY_DEFAULT]
-    for name in chosen:
-        models.REGISTRY.check(name)
+    check_name(models.REGISTRY, chosen, "--model")
     opened = open_store(catalog)
     shown = not quiet and sys.stderr.isatty()
     inputs = ensemble.required_inputs(chosen)

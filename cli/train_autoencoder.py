@@ -57,7 +57,7 @@ def autoencoder(
 
     Run again with the same options, it goes on after the last epoch that was complete.
     """
-    from chgdb.errors import ChgdbError, require
+    from chgdb.errors import require
 
     require("torch", "ml", "chgdb train autoencoder")
     from chgdb.latents import training
@@ -65,7 +65,9 @@ def autoencoder(
 
     name = variant or DEFAULT
     if name not in CONFIGURATIONS:
-        raise ChgdbError(f"there is no variant {name!r} of the autoencoder; there are {', '.join(CONFIGURATIONS)}")
+        raise typer.BadParameter(
+            f"there is no variant {name!r}; there are {', '.join(CONFIGURATIONS)}", param_hint="--variant"
+        )
     recipe = training.Recipe(
         epochs=epochs, minutes=minutes, batch=batch, learning_rate=learning_rate, optimiser=optimiser,
         schedule=schedule, patience=patience, rate=rate, part=part, precision=precision, seed=seed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -199,6 +200,9 @@ def test_the_contract_finds_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     turned = "chgcar.write"
     monkeypatch.setattr(f"chgdb.formats.{turned}", lambda stream, density: write(stream, _transposed(density)))
     with pytest.raises(AssertionError, match="came back"):
+        check_format(chgcar)
+    monkeypatch.setattr(f"chgdb.formats.{turned}", lambda stream, density: write(stream, replace(density, extras={})))
+    with pytest.raises(AssertionError, match="the comment came back as 'NaCl'"):
         check_format(chgcar)
     decode = lossless.decode
     monkeypatch.setattr(lossless, "decode", lambda payload, **options: _negated(decode(payload)))

@@ -65,13 +65,32 @@ def test_convert_elements_of_vasp_4(run_chgdb: Chgdb, runs: Path) -> None:
         ["{runs}/gaps.csv", "CHGCAR"],
         ["{runs}/si/CHGCAR", "si.xyz"],
         ["{runs}/si/CHGCAR", "si.json"],
-        ["{runs}/si/CHGCAR", "si.dat", "--to", "xyz"],
     ],
 )
 def test_convert_mistakes(run_chgdb: Chgdb, runs: Path, arguments: list[str]) -> None:
     result = run_chgdb("convert", *(a.format(runs=runs) for a in arguments))
     assert result.code == 1
     assert one_line(result.err)
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (("convert", "si/CHGCAR", "si.dat", "--to", "xyz"), "--to"),
+        (("convert", "si/CHGCAR", "si.dat", "--to", "mp_json"), "--to"),
+        (("convert", "si/CHGCAR", "CHGCAR", "--from", "xyz"), "--from"),
+        (("predict", "si/CHGCAR", "--from", "xyz"), "--from"),
+        (("predict", "si/CHGCAR", "--model", "nobody"), "--model"),
+        (("fetch", "mp-149", "--decode", "--format", "xyz"), "--format"),
+        (("train", "properties", "--model", "nobody"), "--model"),
+    ],
+)
+def test_a_value_outside_its_list_is_wrong_usage(
+    run_chgdb: Chgdb, runs: Path, command: tuple[str, ...], option: str
+) -> None:
+    result = run_chgdb(*(str(runs / word) if word.endswith("/CHGCAR") else word for word in command))
+    assert result.code == 2
+    assert f"Invalid value for {option}: " in result.err
 
 
 def test_diff_of_a_file_and_a_record(run_chgdb: Chgdb, runs: Path, store: str) -> None:

@@ -53,7 +53,7 @@ def test_train_autoencoder(run_chgdb: Chgdb, store_with_parts: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--variant", "largest"], 1, "there is no variant 'largest' of the autoencoder; there are published"),
+        (["--variant", "largest"], 2, "there is no variant 'largest'; there are published"),
         (["--schedule", "steps"], 1, "schedule 'steps': expected plateau or cosine"),
         (["--learning-rate", "0"], 1, "learning rate is above 0"),
         (["--epochs", "0"], 2, "--epochs"),
