@@ -112,7 +112,7 @@ def add_latents(store: Path, workers: int | None) -> None:
     """
     if not (models_folder("autoencoder") / volumes.DEFAULT / description.MODEL).exists():
         return
-    report = latents.compute(store, workers=workers, progress=True)
+    report = latents.add_latents(store, workers=workers, progress=True)
     if not report.complete:
         material_id, reason = report.refused[0]
         raise ChgdbError(f"{len(report.refused)} materials have no latent, first {material_id}: {reason}")
@@ -158,7 +158,7 @@ def predict_properties(store: Path, workers: int | None) -> None:
         return
     catalog = open_catalog(store)
     if not views.names(catalog) or views.View(catalog, views.PROPERTIES).stale:
-        views.compute(store, cache=FEATURES, workers=workers, progress=True)
+        views.add_predictions(store, cache=FEATURES, workers=workers, progress=True)
 
 
 def is_stale(store: Path, labels_path: Path) -> bool:

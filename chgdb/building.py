@@ -190,11 +190,11 @@ def build(
         if latents and transaction.exists:
             from .latents import stores
 
-            report = replace(report, latents=stores.compute(path, model, **how))
+            report = replace(report, latents=stores.add_latents(path, model, **how))
         if wanted and transaction.exists and (report.added or report.replaced or not has_predictions(path)):
             from . import views
 
-            report = replace(report, predictions=views.compute(path.absolute(), **how))
+            report = replace(report, predictions=views.add_predictions(path.absolute(), **how))
         transaction.set_due(_PREDICTIONS, False)
     return report
 

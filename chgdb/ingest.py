@@ -119,7 +119,7 @@ class NoDensity:
 
 
 @dataclass(frozen=True)
-class Encoder:
+class Packer:
     """Everything a worker needs: from a task to a finished record. Picklable."""
 
     load: Callable[[str], tuple[Density, Mapping[str, Any]]] | None  # None: sources are paths
@@ -383,7 +383,7 @@ class Packing:
     potcar: str = ""
     skipped: list[str] = field(default_factory=list)
     without_atoms: list[str] = field(default_factory=list)  # what new records lack, a line each
-    copies: dict[str, str] = field(default_factory=dict)  # of `Encoder`
+    copies: dict[str, str] = field(default_factory=dict)  # of `Packer`
 
     def run(self) -> BuildReport:
         if self.on_duplicate not in ("refuse", "replace"):
@@ -414,14 +414,14 @@ class Packing:
         arrays = None if prior is None else prior.to_arrays()
         folder = "" if self.scheduler in (None, PROCESSES) else os.getcwd()
         copies = self.copies if not folder else {}  # workers elsewhere cannot read them
-        encoder = Encoder(
+        packer = Packer(
             self.load, self.tolerance, self.codec, arrays, self.keep_extras, folder, self.elements, copies, self.potcar
         )
         tasks = self._plan(store, journal, 0 if prior is None else prior.identifier)
         waiting = [task for task in tasks if task.key not in journal.finished]
         done = len(tasks) - len(waiting)
         with reporting(self.progress, "Packing", done, len(tasks)) as step:
-            for outcome in run(encoder, waiting, self.workers, self.scheduler):
+            for outcome in run(packer, waiting, self.workers, self.scheduler):
                 self._take(outcome, journal)
                 step(outcome.task.material_id)
         finished = [journal.finished[task.key] for task in tasks if task.key in journal.finished]

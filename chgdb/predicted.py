@@ -61,7 +61,7 @@ class View(Mapping[str, np.ndarray]):
         if not self._names():
             raise StoreError(
                 f"{self.catalog.path} has no view {self.name!r}: make it with chgdb build --predict, or "
-                "chgdb.views.compute"
+                "chgdb.views.add_predictions"
             )
 
     def __repr__(self) -> str:
@@ -108,7 +108,7 @@ class View(Mapping[str, np.ndarray]):
             return ""
         return (
             f"the view {self.name} of {self.catalog.path} was made by the model {self.model}, but {installed} is "
-            "installed: make it anew with chgdb.views.compute or chgdb build --predict"
+            "installed: make it anew with chgdb.views.add_predictions or chgdb build --predict"
         )
 
     def to_xarray(self) -> xarray.Dataset:

@@ -15,6 +15,7 @@ import numpy as np
 
 from .catalog import open_catalog
 from .errors import StoreError
+from .moved import renamed
 from .predicted import GROUP, OUT_OF_FOLD, PROPERTIES, STD, StaleViewWarning, View, names, view
 from .prediction import DEFAULT_MODEL, load_model
 from .store.format import PARITY
@@ -24,14 +25,30 @@ from .targets import TARGETS
 if TYPE_CHECKING:
     from .models.ensemble import Ensemble, Predictions
 
-__all__ = ["DEFAULT_MODEL", "PROPERTIES", "StaleViewWarning", "View", "compute", "load_model", "names", "view", "write"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "PROPERTIES",
+    "StaleViewWarning",
+    "View",
+    "add_predictions",
+    "load_model",
+    "names",
+    "view",
+    "write",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "compute":
+        return renamed(__name__, name, "add_predictions")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class NotPredictedWarning(UserWarning):
     """A material of which nothing can be predicted; the others of its store are."""
 
 
-def compute(
+def add_predictions(
     store: str | Path | None = None,
     *,
     model: str = DEFAULT_MODEL,

@@ -78,14 +78,14 @@ def encode(
     A .zarr carries the structure, the grid and the name of the model; a .npy the numbers alone.
     """
     from chgdb.latents import files as latent_files
-    from chgdb.latents import stores as latents
+    from chgdb.latents import stores
 
     if output.suffix not in (".npy", ".zarr"):
         raise typer.BadParameter("a latent goes to a .npy or a .zarr", param_hint="--output")
     check_free(output, force)
-    loaded = latents.load_model(model)
+    loaded = stores.load_model(model)
     density = load(source, catalog, elements)
-    coded = latents.encode(loaded, density, refine, progress=sys.stderr.isatty())
+    coded = stores.encode(loaded, density, refine, progress=sys.stderr.isatty())
     output.parent.mkdir(parents=True, exist_ok=True)
     latent_files.write(output, coded, loaded, density, replace=force)
     wider = loaded.configuration.is_reduced(density.crystal.cell)
@@ -147,7 +147,6 @@ def decode(
     """
     from chgdb.formats import write
     from chgdb.latents import files as latent_files
-    from chgdb.latents import stores as latents
 
     points = check_resampling(grid, spacing)
     check_free(output, force)
@@ -163,7 +162,6 @@ def decode(
         points,
         spacing,
         model,
-        latents,
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     write(output, density)
@@ -182,11 +180,12 @@ def decode(
 def _decoded(
     found: LatentFile, structure: Path | None, elements: tuple[str, ...] | None, electrons: float | None,
     rescale: bool, symmetry: bool, round_values: bool, points: tuple[int, int, int] | None, spacing: float | None,
-    model: str | None, latents: Any,
+    model: str | None,
 ) -> tuple[Density, dict[str, Any]]:  # fmt: skip
     from chgdb.density import Density
     from chgdb.errors import FormatError
     from chgdb.formats import read_structure
+    from chgdb.latents import stores
 
     crystal, native, count = found.crystal, found.grid, found.n_electrons
     if structure is not None:
@@ -198,7 +197,7 @@ def _decoded(
         raise FormatError(f"{found.path} holds no structure: name a POSCAR or CHGCAR with --structure")
     if electrons is not None:
         count = electrons
-    loaded: Autoencoder = latents.load_model(model)
+    loaded: Autoencoder = stores.load_model(model)
     if spacing is not None or (points is None and native is None):
         spacing = spacing or min(0.1, loaded.configuration.spacing)
         points = target_grid(crystal.cell, None, spacing)
@@ -210,7 +209,7 @@ def _decoded(
             "--structure, or give --electrons"
         )
     integers = found.integers(loaded, round_values)
-    density = latents.decode(loaded, integers, crystal, points, count, rescale, symmetry)
+    density = stores.decode(loaded, integers, crystal, points, count, rescale, symmetry)
     nmae = found.nmae if structure is None and rescale and symmetry else None
     facts = {
         "formula": crystal.formula, "model": loaded.identifier, "grid": list(density.grid),

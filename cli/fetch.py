@@ -250,14 +250,14 @@ def _decode_latent(
     symmetry: bool,
     model: str | None,
 ) -> dict[str, Any]:
-    from chgdb.latents import stores as latents
+    from chgdb.latents import stores
 
     if not os.path.isfile(path):
         check_free(path, force)
-    loaded = latents.load_model(model)
+    loaded = stores.load_model(model)
     if spacing is not None:
         points = target_grid(record.crystal.cell, None, spacing)
-    density = latents.decode_record(record, loaded, points, rescale, symmetry)
+    density = stores.decode_record(record, loaded, points, rescale, symmetry)
     _put(path, density, format, force)
     values = record.metadata
     return {

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"chgdb": ROOT / "chgdb", "chgdb_catalog": ROOT / "catalog", "chgdb_cli": ROOT / "cli"}
 #: From the ground up: a module imports from its own line and those above it. The longest name counts.
 LAYERS = """
-chgdb chgdb_catalog chgdb.text chgdb.urls chgdb.errors chgdb.limits chgdb.checksums chgdb.cards
+chgdb chgdb_catalog chgdb.moved chgdb.text chgdb.urls chgdb.errors chgdb.limits chgdb.checksums chgdb.cards
 chgdb.elements chgdb.formulas chgdb.grids chgdb.fortran chgdb.augmentation chgdb.plugins chgdb.targets chgdb.splits
 chgdb.channels
 chgdb.parallel chgdb.atomic

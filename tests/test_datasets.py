@@ -30,7 +30,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> chgdb.Catalog:
     folder = tmp_path_factory.mktemp("store")
     model = save_model(folder / "model", [density(i) for i in IDS])
     build_from(folder / "s.zarr", IDS, load, columns=COLUMNS, tolerance=0, prior=None, workers=1)
-    latents.compute(folder / "s.zarr", model, ids=IDS[:-1], workers=1)
+    latents.add_latents(folder / "s.zarr", model, ids=IDS[:-1], workers=1)
     return chgdb.open(folder / "s.zarr")
 
 

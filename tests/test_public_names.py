@@ -43,6 +43,7 @@ chgdb.codecs: encode decode header measure Encoded Quality Header
 chgdb.codecs.atoms: Prior fit
 chgdb.errors: ChgdbError CodecError DensityError FormatError StoreError
 """
+RENAMED = {"chgdb.latents.compute": "chgdb.latents.add_latents", "chgdb.views.compute": "chgdb.views.add_predictions"}
 MOVED = {"chgdb.cache": "chgdb.remote.cache", "chgdb.codecs.atoms": "chgdb.promolecule"}
 
 
@@ -70,6 +71,10 @@ def test_names_of_the_last_release(module: str, name: str) -> None:
         with pytest.warns(DeprecationWarning, match=f"{module} has moved to {MOVED[module]}"):
             found = getattr(import_module(module), name)
         assert found is getattr(import_module(MOVED[module]), name)
+    elif new := RENAMED.get(f"{module}.{name}"):
+        with pytest.warns(DeprecationWarning, match=f"{module}.{name} is now {new}"):
+            found = getattr(import_module(module), name)
+        assert found is pydoc.locate(new)
     else:
         assert getattr(import_module(module), name) is not None
 

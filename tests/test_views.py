@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def store(made: tuple[Path, Path], tmp_path: Path) -> Path:
     """A store with a view."""
     shutil.copytree(made[0], tmp_path / "few.zarr")
-    views.compute(tmp_path / "few.zarr", model="magpie", folder=made[1], workers=1)
+    views.add_predictions(tmp_path / "few.zarr", model="magpie", folder=made[1], workers=1)
     return tmp_path / "few.zarr"
 
 
@@ -127,7 +127,7 @@ def test_a_view_of_another_version_of_the_model_is_noticed(store: Path, made: tu
 
 def test_a_view_is_replaced_by_a_newer_one(store: Path, made: tuple[Path, Path]) -> None:
     first = chgdb.open(store).info()["stored_bytes"]
-    views.compute(store, model="magpie", folder=made[1], workers=1)
+    views.add_predictions(store, model="magpie", folder=made[1], workers=1)
     assert chgdb.open(store).info()["stored_bytes"] == first
     assert verify(store).ok
 
@@ -143,7 +143,7 @@ def test_what_cannot_be_written(store: Path, made: tuple[Path, Path], tmp_path: 
     with pytest.raises(StoreError, match="there is none"):
         views.write(tmp_path / "nothing", some.ids, model.predict(some), model)
     with pytest.raises(ModelError, match="no property model"):
-        views.compute(store, model="gnn")
+        views.add_predictions(store, model="gnn")
     assert Store(locate(store)).find(catalog.ids[0]) is not None
     with pytest.raises(UnknownMaterialError):
         catalog["nothing"]

@@ -104,7 +104,7 @@ def _decayed(m: int, steps: int) -> int:
     return m if m > _FLOOR else _FLOOR
 
 
-class Encoder:
+class RangeEncoder:
     """Collects lists of values; `finish` gives the bytes. The decoder must ask for the same lists in the same order."""
 
     def __init__(self, lanes: int) -> None:
@@ -241,7 +241,7 @@ def _updated(m: int, total: int, count: int, shift: int, lanes: int) -> int:
     return m if m > _FLOOR else _FLOOR
 
 
-class Decoder:
+class RangeDecoder:
     """Reads lists of values from the end of `data` backwards. Raises `CodecError` where the bytes make no sense.
 
     data: the coder's bytes alone.
@@ -267,7 +267,7 @@ class Decoder:
             self._left -= 4 * self._lanes
 
     def decode(self, norms: np.ndarray, initial: int) -> np.ndarray:
-        """As many values as there are `norms`, (n,) int64; the counterpart of `Encoder.encode`."""
+        """As many values as there are `norms`, (n,) int64; the counterpart of `RangeEncoder.encode`."""
         # The number of lanes follows from the number of values: many values of a damaged record in one lane take long.
         if len(norms) > most_values(len(self._data)) or LANES[choose_lanes(len(norms))] > self._lanes:
             raise CodecError("the payload claims more coefficients than it can hold: the record is damaged")

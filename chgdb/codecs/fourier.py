@@ -23,7 +23,7 @@ from ..symmetry import SpaceGroup, box, check_norms, find, integer_metric
 from . import Header, spectra
 from .basis import Basis, energy, half_norms, plane_weights
 from .bits import BitReader, BitWriter
-from .entropy import INITIAL_SCALES, Decoder, Encoder, choose_lanes, initial_scale, most_values
+from .entropy import INITIAL_SCALES, RangeDecoder, RangeEncoder, choose_lanes, initial_scale, most_values
 from .frame import (
     COUNT_UNITS,
     STEP_BITS,
@@ -358,7 +358,7 @@ def _write(density: Density, channels: list[_Channel], prior: Prior | None) -> b
     if prior is not None:
         out.write(prior.identifier, 16)
     out.write(lanes, 2)
-    coder = Encoder(lanes)
+    coder = RangeEncoder(lanes)
     previous = None
     for channel in channels:
         _write_channel(out, channel, previous)
@@ -427,7 +427,7 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
     )
     shape = target if direct else native
     coded = payload[source.byte_position() :]
-    coder, most = Decoder(coded, lanes), most_values(len(coded))
+    coder, most = RangeDecoder(coded, lanes), most_values(len(coded))
     # Everything is read and found whole before anything of the size of the grid is allocated.
     parts: list[tuple[Basis | None, np.ndarray]] = []
     for channel in channels:

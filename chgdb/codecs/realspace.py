@@ -18,7 +18,7 @@ from ..promolecule import Prior
 from ..symmetry import UNITS, SpaceGroup, find
 from . import Header
 from .bits import BitReader, BitWriter
-from .entropy import INITIAL_SCALES, MAX_MAGNITUDE, Decoder, Encoder, choose_lanes, initial_scale, most_values
+from .entropy import INITIAL_SCALES, MAX_MAGNITUDE, RangeDecoder, RangeEncoder, choose_lanes, initial_scale, most_values
 from .frame import COUNT_UNITS, STEP_BITS, quantisation_step, read_count, read_frame, write_count, write_frame
 from .groups import read_group, write_group
 
@@ -52,7 +52,7 @@ def _encode(density: Density, tolerance: float, whole: SpaceGroup) -> bytes:
     out.write(CODEC_ID, 8)
     write_frame(out, density.crystal, density.grid, len(channels))
     out.write(lanes, 2)
-    coder = Encoder(lanes)
+    coder = RangeEncoder(lanes)
     for group, count, step, window, differences in channels:
         initial = initial_scale(differences)
         write_group(out, group)
@@ -237,7 +237,7 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
             raise CodecError("the payload's symmetry does not fit its grid: the record is damaged")
         headers.append((group, read_count(source), source.read(STEP_BITS), source.read(1), source.read(6)))
     coded = payload[source.byte_position() :]
-    coder, most = Decoder(coded, lanes), most_values(len(coded))
+    coder, most = RangeDecoder(coded, lanes), most_values(len(coded))
     images = _most_images(len(payload))
     if any(prod(native) > most * len(group) or prod(native) * len(group) > images for group, *_ in headers):
         raise CodecError("the payload claims more values than it can hold: the record is damaged")

@@ -25,7 +25,7 @@ from ..errors import ChgdbError, CodecError, FormatError, StoreError
 from ..formats.npz import parse_npy
 from ..store.arrays import array_info, decode_chunk
 from ..store.files import FolderFiles, need_assertions
-from ..store.latents import DIMENSIONS, MISSING, MODEL_ATTRIBUTES, OFFSET, ORDER, Latents
+from ..store.latents import DIMENSIONS, MISSING, MODEL_ATTRIBUTES, OFFSET, ORDER, StoredLatents
 from ..store.transaction import Kind, root_attributes, writing
 from .stores import Coded, attributes_of, check_same
 
@@ -145,7 +145,7 @@ def _write_group(folder: Path, coded: Coded, model: Autoencoder, density: Densit
             filters=[TransposeCodec(order=[axis - 1 for axis in ORDER[1:]])],
             compressors=[BloscCodec(typesize=2, cname="zstd", clevel=9, shuffle="shuffle"), Crc32cCodec()],
             dimension_names=list(DIMENSIONS[1:]),
-            attributes=Latents(model.latent_shape, float(model.step), attributes_of(model)).all_attributes,
+            attributes=StoredLatents(model.latent_shape, float(model.step), attributes_of(model)).all_attributes,
         )  # fmt: skip
         array[...] = (coded.integers.astype(np.int32) + OFFSET).astype(np.int16)
         for name, values, dimensions, units in (

@@ -25,7 +25,7 @@ from ..parallel.progress import reporting
 from ..store.files import FolderFiles
 from ..store.format import NMAE, SPACING
 from ..store.journal import LATENTS, Journal, open_journal
-from ..store.latents import MODEL_ATTRIBUTES, Latents, compress, decompress, within_range
+from ..store.latents import MODEL_ATTRIBUTES, StoredLatents, compress, decompress, within_range
 from ..store.reader import Store
 from ..store.table import Finished, from_store
 from ..store.transaction import Transaction, writing
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LatentReport:
-    """What `compute` did.
+    """What `add_latents` did.
 
     Attributes
     ----------
@@ -248,7 +248,7 @@ def decode_record(
 
 
 @dataclass(frozen=True)
-class _Encoder:
+class _LatentMaker:
     """Everything a worker needs: from an id to a finished latent. Picklable."""
 
     store: str
@@ -264,7 +264,7 @@ def _catalog(path: str) -> Catalog:
     return Catalog(path)
 
 
-def compute(
+def add_latents(
     store: str | Path,
     model: str | os.PathLike[str] | None = None,
     *,
@@ -325,7 +325,7 @@ def compute(
 
 @dataclass
 class _Pass:
-    """One run of `compute` under the store's lock."""
+    """One run of `add_latents` under the store's lock."""
 
     path: Path
     place: str | None
@@ -346,8 +346,8 @@ class _Pass:
         keys = {i: self._key(store, i) for row, i in enumerate(ids) if i in targets and kept[row] is None}
         waiting = [i for i, key in keys.items() if key not in self.journal.finished]
         with reporting(self.progress, "Latents", len(keys) - len(waiting), len(keys)) as step:
-            encoder = _Encoder(str(self.path.absolute()), self.place)
-            for outcome in run(encoder, waiting, self.workers, self.scheduler):
+            maker = _LatentMaker(str(self.path.absolute()), self.place)
+            for outcome in run(maker, waiting, self.workers, self.scheduler):
                 if outcome.result is not None:
                     self.journal.add(keys[outcome.task], outcome.result)
                 else:
@@ -398,7 +398,7 @@ class _Pass:
                  for row, i in enumerate(ids)], float,
             )  # fmt: skip
         chunks = [done[i].payload if i in done else kept[row] for row, i in enumerate(ids)]
-        latents = Latents(self.model.latent_shape, float(self.model.step), attributes_of(self.model), chunks)
+        latents = StoredLatents(self.model.latent_shape, float(self.model.step), attributes_of(self.model), chunks)
         table.set_latents(latents, columns)
         with self.transaction.version() as folder:
             write_table(folder, table)

@@ -45,7 +45,7 @@ _WHOLE = 8
 
 
 @dataclass
-class Latents:
+class StoredLatents:
     """The latents of all rows of a table, compressed.
 
     shape: (channel, z, y, x). step: a latent is step times the model's integer.
@@ -72,14 +72,14 @@ class Latents:
             **self.attributes,
         }
 
-    def fits(self, other: Latents) -> bool:
+    def fits(self, other: StoredLatents) -> bool:
         """Whether both are by the same autoencoder, so that one array can hold them."""
         return self.shape == other.shape and self.all_attributes == other.all_attributes
 
-    def take(self, rows: Sequence[int]) -> Latents:
+    def take(self, rows: Sequence[int]) -> StoredLatents:
         """The same for some of the rows, -1 standing for a row without a latent."""
         chunks = [None if row < 0 else self.chunks[row] for row in rows]
-        return Latents(self.shape, self.step, self.attributes, chunks)
+        return StoredLatents(self.shape, self.step, self.attributes, chunks)
 
 
 def within_range(values: np.ndarray) -> np.ndarray:

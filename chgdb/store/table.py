@@ -13,7 +13,7 @@ from ..codecs import header
 from ..elements import SYMBOLS
 from ..errors import StoreError
 from .format import COLUMNS, LATENT_COLUMNS, MEASURED, NAN, RESERVED, ColumnType
-from .latents import LatentReader, Latents
+from .latents import LatentReader, StoredLatents
 from .reader import Store
 from .viewed import ViewRows, joined_views, stored_views
 
@@ -49,7 +49,7 @@ class Table:
     records: list[tuple[bytes, int]]
     priors: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
-    latents: Latents | None = None
+    latents: StoredLatents | None = None
     views: dict[str, ViewRows] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -72,7 +72,7 @@ class Table:
         table._tidy()
         return table
 
-    def set_latents(self, latents: Latents, columns: Mapping[str, np.ndarray]) -> None:
+    def set_latents(self, latents: StoredLatents, columns: Mapping[str, np.ndarray]) -> None:
         """Put other latents in the place of those there are, with the values of `LATENT_COLUMNS`."""
         self.latents = latents
         for name, kind in LATENT_COLUMNS.items():
@@ -201,14 +201,14 @@ def merged_types(old: Mapping[str, ColumnType], new: Mapping[str, ColumnType]) -
     return types
 
 
-def latents_without_rows(reader: LatentReader) -> Latents:
+def latents_without_rows(reader: LatentReader) -> StoredLatents:
     """What a store says of its latents, without any of them."""
-    own = Latents(reader.shape, reader.step, {}).all_attributes
+    own = StoredLatents(reader.shape, reader.step, {}).all_attributes
     attributes = {name: value for name, value in reader.info.attributes.items() if name not in own}
-    return Latents(reader.shape, reader.step, attributes)
+    return StoredLatents(reader.shape, reader.step, attributes)
 
 
-def _stored_latents(store: Store, rows: Sequence[int]) -> Latents | None:
+def _stored_latents(store: Store, rows: Sequence[int]) -> StoredLatents | None:
     """Latents of these rows as they are stored. Raises `ChecksumError` where one is damaged."""
     reader = store.latents
     if reader is None:

@@ -43,7 +43,7 @@ from .format import (
     id_hash,
 )
 from .head import CHECKSUMS, HEAD, format_checksums
-from .latents import DIMENSIONS, DTYPE, MISSING, ORDER, SHARD_ROWS, Latents, shards
+from .latents import DIMENSIONS, DTYPE, MISSING, ORDER, SHARD_ROWS, StoredLatents, shards
 from .parity import PARITY_BYTES, add_parity, is_protected
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def write_payload(root: Any, records: Iterable[bytes], size: int, start: int = 0
         start += len(block)
 
 
-def write_latents(root: Any, folder: Path, latents: Latents) -> None:
+def write_latents(root: Any, folder: Path, latents: StoredLatents) -> None:
     """Zarr's metadata of the array, and its shards from the finished chunks. A shard without any chunk has no file."""
     from zarr.codecs import BloscCodec, Crc32cCodec, TransposeCodec
 

@@ -37,7 +37,7 @@ from synthetic import synthetic
 
 import chgdb
 from chgdb.codecs import DEFAULT_TOLERANCE
-from chgdb.ingest import Encoder, Task
+from chgdb.ingest import Packer, Task
 from chgdb_catalog.rebuild import Loader
 
 TESTS = codec_data.REPOSITORY / "tests"
@@ -268,7 +268,7 @@ def encode(
             for number, write in enumerate(texts):
                 path = Path(folder) / f"m{number}.CHGCAR"
                 write(path)
-                _add(sums, path, Encoder(None, DEFAULT_TOLERANCE, "auto", prior.to_arrays(), True))
+                _add(sums, path, Packer(None, DEFAULT_TOLERANCE, "auto", prior.to_arrays(), True))
                 path.unlink()
         if sums["densities"]:
             measured[name] = sums
@@ -292,10 +292,10 @@ def _vasp_texts() -> Iterator[Any]:
                 yield lambda path, source=source: path.write_bytes(gzip.decompress(source.read_bytes()))
 
 
-def _add(sums: dict[str, float], path: Path, encoder: Encoder) -> None:
+def _add(sums: dict[str, float], path: Path, packer: Packer) -> None:
     """What `chgdb build` does with a file, and gzip -6 of the same file, in CPU seconds."""
     start = time.process_time()
-    finished = encoder(Task("m", str(path), ""))
+    finished = packer(Task("m", str(path), ""))
     sums["encode"] += time.process_time() - start
     start_children = os.times().children_user + os.times().children_system
     packed = subprocess.run(["gzip", "-6", "-c", str(path)], stdout=subprocess.PIPE, check=True).stdout

@@ -10,7 +10,7 @@ import numpy as np
 
 from chgdb import Density
 from chgdb.codecs import fourier
-from chgdb.codecs.entropy import Decoder, Encoder, choose_lanes, initial_scale
+from chgdb.codecs.entropy import RangeDecoder, RangeEncoder, choose_lanes, initial_scale
 from chgdb.promolecule import Prior, superposition
 from chgdb.symmetry import integer_metric
 
@@ -46,7 +46,7 @@ def take_apart(payload: bytes) -> Parts:
         headers.append(fourier._read_channel(source, previous))
         previous = headers[-1].group if headers[-1].limit else previous
     head = source.byte_position()
-    decoder = Decoder(payload[head:], lanes)
+    decoder = RangeDecoder(payload[head:], lanes)
     channels = []
     for header in headers:
         if not header.limit:
@@ -71,7 +71,7 @@ def _index_order(basis: fourier.Basis, grid: tuple[int, int, int]) -> np.ndarray
 
 def ours(channels: list[Integers], ordered: bool = True) -> int:
     """The codec's own coder; without the order by |G| it cannot expect magnitudes to fall, and only adapts."""
-    coder = Encoder(choose_lanes(sum(len(channel.values) for channel in channels)))
+    coder = RangeEncoder(choose_lanes(sum(len(channel.values) for channel in channels)))
     for channel in channels:
         values = channel.values if ordered else channel.values[channel.index_order]
         norms = channel.norms if ordered else np.zeros_like(channel.norms)

@@ -36,7 +36,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def with_latents(store: str, model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The small store with latents; do not change it."""
     out = Path(shutil.copytree(store, tmp_path_factory.mktemp("latents") / "small.zarr"))
-    assert latents.compute(out, model, workers=1).complete
+    assert latents.add_latents(out, model, workers=1).complete
     return str(out)
 
 

@@ -261,7 +261,7 @@ def test_search_by_prediction(run_chgdb: Chgdb, made: tuple[Path, Path], tmp_pat
     none = run_chgdb("search", "--catalog", tmp_path / "few.zarr", "--predicted", "bulk_modulus:200..")
     assert none.code == 1
     assert "nothing is predicted yet" in none.err
-    views.compute(tmp_path / "few.zarr", model="magpie", folder=made[1], workers=1)
+    views.add_predictions(tmp_path / "few.zarr", model="magpie", folder=made[1], workers=1)
     catalog = chgdb.open(tmp_path / "few.zarr")
     values = catalog.view()["bulk_modulus"]
     expected = [i for i, value in zip(catalog.ids, values, strict=True) if value >= 120]
@@ -281,7 +281,7 @@ def test_info_shows_predictions(run_chgdb: Chgdb, made: tuple[Path, Path], tmp_p
 
     shutil.copytree(made[0], tmp_path / "few.zarr")
     assert "Predict" not in run_chgdb("info", "--catalog", tmp_path / "few.zarr").out
-    model = views.compute(tmp_path / "few.zarr", model="magpie", folder=made[1], workers=1)
+    model = views.add_predictions(tmp_path / "few.zarr", model="magpie", folder=made[1], workers=1)
     assert f"by {model}" in run_chgdb("info", "--catalog", tmp_path / "few.zarr").out
     card = run_chgdb("info", "mp-22862", "--catalog", tmp_path / "few.zarr").out
     section = card[card.index(f"Predicted by {model}") :]

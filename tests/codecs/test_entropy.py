@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chgdb.codecs import entropy
-from chgdb.codecs.entropy import INITIAL_SCALES, LANES, MAX_MAGNITUDE, Decoder, Encoder, choose_lanes, initial_scale
+from chgdb.codecs.entropy import (
+    INITIAL_SCALES,
+    LANES,
+    MAX_MAGNITUDE,
+    RangeDecoder,
+    RangeEncoder,
+    choose_lanes,
+    initial_scale,
+)
 from chgdb.errors import CodecError
 
 magnitude = st.integers(0, 3) | st.integers(0, 60) | st.integers(0, 60).flatmap(lambda b: st.integers(0, 2**b - 1))
@@ -33,11 +41,11 @@ def lists(draw):
 @settings(max_examples=60)
 @given(st.lists(lists(), max_size=3), st.integers(0, len(LANES) - 1))
 def test_round_trip(parts, lanes):
-    encoder = Encoder(lanes)
+    encoder = RangeEncoder(lanes)
     for part in parts:
         encoder.encode(*part)
     data = encoder.finish()
-    decoder = Decoder(data, lanes)
+    decoder = RangeDecoder(data, lanes)
     for chosen, norms, initial in parts:
         assert np.array_equal(decoder.decode(norms, initial), chosen)
     decoder.close()
@@ -49,10 +57,10 @@ def test_long_round_trips(count):
     norms = np.sort(rng.integers(0, 1 << 26, count))
     chosen = np.rint(rng.laplace(size=count) * 3000 * np.exp(-norms / 2**23)).astype(np.int64)
     lanes = choose_lanes(count)
-    encoder = Encoder(lanes)
+    encoder = RangeEncoder(lanes)
     encoder.encode(chosen, norms, initial_scale(chosen))
     data = encoder.finish()
-    decoder = Decoder(data, lanes)
+    decoder = RangeDecoder(data, lanes)
     assert np.array_equal(decoder.decode(norms, initial_scale(chosen)), chosen)
     decoder.close()
 
@@ -60,12 +68,12 @@ def test_long_round_trips(count):
 def test_the_largest_values():
     chosen = np.array([MAX_MAGNITUDE - 1, 0, -MAX_MAGNITUDE + 1] * 20, np.int64)
     for lanes in range(len(LANES)):
-        encoder = Encoder(lanes)
+        encoder = RangeEncoder(lanes)
         encoder.encode(chosen, np.zeros(60, np.int64), 0)
-        assert np.array_equal(Decoder(encoder.finish(), lanes).decode(np.zeros(60, np.int64), 0), chosen)
+        assert np.array_equal(RangeDecoder(encoder.finish(), lanes).decode(np.zeros(60, np.int64), 0), chosen)
     for large in (MAX_MAGNITUDE, -MAX_MAGNITUDE, np.iinfo(np.int64).min):
         with pytest.raises(CodecError, match="too large"):
-            Encoder(0).encode(np.array([large]), np.zeros(1, np.int64), 0)
+            RangeEncoder(0).encode(np.array([large]), np.zeros(1, np.int64), 0)
 
 
 def test_size_is_near_the_entropy():
@@ -78,7 +86,7 @@ def test_size_is_near_the_entropy():
         sizes = rng.geometric(success) - 1
         entropy_bits = (-(1 - success) * np.log2(1 - success) - success * np.log2(success)) / success
         expected = entropy_bits.sum() + np.count_nonzero(sizes)
-        encoder = Encoder(choose_lanes(count))
+        encoder = RangeEncoder(choose_lanes(count))
         encoder.encode(sizes * rng.choice([-1, 1], count), norms, initial_scale(sizes))
         assert 0.97 < 8 * len(encoder.finish()) / expected < 1.05
 
@@ -137,13 +145,13 @@ def test_closing_notices_damage(lanes):
     count = 400
     norms = np.sort(rng.integers(0, 1 << 24, count))
     chosen = np.rint(rng.normal(size=count) * 5).astype(np.int64)
-    encoder = Encoder(lanes)
+    encoder = RangeEncoder(lanes)
     encoder.encode(chosen, norms, initial_scale(chosen))
     data = encoder.finish()
 
     def intact(payload):
         try:
-            decoder = Decoder(payload, lanes)
+            decoder = RangeDecoder(payload, lanes)
             decoder.decode(norms, initial_scale(chosen))
             decoder.close()
         except CodecError:
@@ -166,18 +174,18 @@ def test_closing_notices_damage(lanes):
 def test_millions_of_values_are_not_decoded_from_three_bytes():
     for lanes, data in ((0, b"abc"), (1, bytes(128)), (2, bytes(1024))):
         with pytest.raises(CodecError, match="more coefficients"):
-            Decoder(data, lanes).decode(np.zeros(5_000_000, np.int64), 0)
+            RangeDecoder(data, lanes).decode(np.zeros(5_000_000, np.int64), 0)
     with pytest.raises(CodecError, match="unknown coder"):
-        Decoder(b"abc", 3)
+        RangeDecoder(b"abc", 3)
     with pytest.raises(CodecError, match="too early"):
-        Decoder(b"abc", 1)
+        RangeDecoder(b"abc", 1)
 
 
 @settings(max_examples=200)
 @given(st.binary(max_size=1500), st.integers(0, 2), st.integers(0, 2000), st.integers(0, INITIAL_SCALES - 1))
 def test_any_bytes_are_values_or_an_error(data, lanes, count, initial):
     try:
-        decoder = Decoder(data, lanes)
+        decoder = RangeDecoder(data, lanes)
         found = decoder.decode(np.arange(count) << 12, initial)
         assert found.dtype == np.int64
         assert len(found) == count

@@ -131,7 +131,7 @@ def test_a_picture_appears_whole_or_not_at_all(store: Path, tmp_path: Path, monk
 
 def test_what_was_left_of_an_old_version_goes_when_there_is_nothing_to_write(store: Path) -> None:
     """Killed after the new version was put in place, while the old one was being removed."""
-    views.compute(store, workers=1)
+    views.add_predictions(store, workers=1)
     there = contents(store)
     staging = f".s.zarr.{atomic.token()}.staging"
     for name in (staging, ".s.zarr.journal"):

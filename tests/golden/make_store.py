@@ -30,7 +30,7 @@ from chgdb.catalog import open_catalog  # noqa: E402
 from chgdb.ingest import build_from  # noqa: E402
 from chgdb.store.files import FolderFiles  # noqa: E402
 from chgdb.store.format import NMAE, SPACING  # noqa: E402
-from chgdb.store.latents import LARGEST, SMALLEST, Latents, compress  # noqa: E402
+from chgdb.store.latents import LARGEST, SMALLEST, StoredLatents, compress  # noqa: E402
 from chgdb.store.reader import Store  # noqa: E402
 from chgdb.store.table import from_store  # noqa: E402
 from chgdb.store.writer import write_table  # noqa: E402
@@ -73,13 +73,13 @@ def latent(material_id: str) -> np.ndarray | None:
 
 
 def add_latents(store: Path) -> None:
-    """Latents as `chgdb.latents.compute` writes them, but of no model."""
+    """Latents as `chgdb.latents.add_latents` writes them, but of no model."""
     table = from_store(Store(FolderFiles(store)))
     values = [latent(str(i)) for i in table.columns["material_id"]]
     chunks = [None if v is None else compress(v) for v in values]
     missing = np.array([v is None for v in values])
     columns = {NMAE: np.where(missing, np.nan, 0.001), SPACING: np.where(missing, np.nan, 0.2)}
-    table.set_latents(Latents((16, 16, 16, 16), STEP, dict(MODEL), chunks), columns)
+    table.set_latents(StoredLatents((16, 16, 16, 16), STEP, dict(MODEL), chunks), columns)
     shutil.rmtree(store)
     write_table(store, table)
 

@@ -58,7 +58,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def path(plain: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with latents; do not change it."""
     out = Path(shutil.copytree(plain, tmp_path_factory.mktemp("latents") / "twelve.zarr"))
-    report = latents.compute(out, model, workers=1)
+    report = latents.add_latents(out, model, workers=1)
     assert report.complete
     assert report.added == tuple(IDS)
     return out
@@ -170,7 +170,7 @@ def test_a_store_without_latents_says_so(plain: Path) -> None:
 
 def test_some_rows_without(plain: Path, model: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(plain, tmp_path / "s.zarr"))
-    report = latents.compute(out, model, ids=["mat-3", "mat-8"], workers=1)
+    report = latents.add_latents(out, model, ids=["mat-3", "mat-8"], workers=1)
     assert (report.added, report.kept) == (("mat-3", "mat-8"), 0)
     catalog = chgdb.open(out)
     assert verify(out, deep=True).ok
@@ -181,7 +181,7 @@ def test_some_rows_without(plain: Path, model: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(~np.isnan(dataset.latent.values).any((1, 2, 3, 4)), present)
     with pytest.raises(StoreError, match=r"mat-4 in .* has no latent"):
         catalog.latents(["mat-3", "mat-4"])
-    report = latents.compute(out, model, workers=1)
+    report = latents.add_latents(out, model, workers=1)
     assert (len(report.added), report.kept) == (10, 2)
     assert np.isfinite(chgdb.open(out).latents()).all()
 
@@ -226,7 +226,7 @@ def test_many_shards(plain: Path, model: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(store_layout, "SHARD_ROWS", 5)
     out = Path(shutil.copytree(plain, tmp_path / "s.zarr"))
     wanted = [*IDS[:4], IDS[10]]
-    latents.compute(out, model, ids=wanted, workers=1)
+    latents.add_latents(out, model, ids=wanted, workers=1)
     assert sorted(p.relative_to(out).as_posix() for p in (out / LATENT / "c").rglob("0") if p.is_file()) == [
         "latent/c/0/0/0/0/0", "latent/c/2/0/0/0/0",
     ]  # fmt: skip
@@ -281,7 +281,7 @@ def test_info(path: Path, plain: Path, model: Path) -> None:
 def test_growth_keeps_latents_and_replacement_drops_them(plain: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "s.zarr"
     build_from(out, IDS[:6], load, tolerance=0, prior=None, workers=1)
-    latents.compute(out, model, workers=1)
+    latents.add_latents(out, model, workers=1)
     before = chgdb.open(out).latents()
     build_from(out, IDS[6:], load, tolerance=0, prior=None, workers=1)
     build_from(out, ["mat-2"], load_changed, tolerance=0, prior=None, workers=1, on_duplicate="replace")
@@ -292,10 +292,10 @@ def test_growth_keeps_latents_and_replacement_drops_them(plain: Path, model: Pat
     np.testing.assert_array_equal(after[present], before[[0, 1, 3, 4, 5]])
     np.testing.assert_array_equal(np.isnan(catalog.column("latent_nmae")), ~present)
     assert verify(out, deep=True).ok
-    report = latents.compute(out, model, workers=1)
+    report = latents.add_latents(out, model, workers=1)
     assert report.added == ("mat-2", *IDS[6:])
     assert report.kept == 5
-    assert latents.compute(out, model, workers=1).added == ()
+    assert latents.add_latents(out, model, workers=1).added == ()
 
 
 def test_extraction_takes_latents_along(path: Path, tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_extraction_takes_latents_along(path: Path, tmp_path: Path) -> None:
 
 def test_extraction_of_rows_without_latents(plain: Path, model: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(plain, tmp_path / "s.zarr"))
-    latents.compute(out, model, ids=["mat-3"], workers=1)
+    latents.add_latents(out, model, ids=["mat-3"], workers=1)
     extraction.extract(chgdb.open(out), ["mat-9"], tmp_path / "one.zarr")
     assert chgdb.open(tmp_path / "one.zarr").format_version == 1
 
@@ -318,7 +318,7 @@ def test_extraction_of_rows_without_latents(plain: Path, model: Path, tmp_path: 
 def test_another_model_replaces_all(copy: Path, other: Path) -> None:
     with pytest.raises(CodecError, match=r"mat-0 in .* is a latent of the autoencoder small-.*, not of other-"):
         latents.decode_record(chgdb.open(copy)["mat-0"], Autoencoder.load(other))
-    report = latents.compute(copy, other, workers=1)
+    report = latents.add_latents(copy, other, workers=1)
     assert (len(report.added), report.kept) == (12, 0)
     catalog = chgdb.open(copy)
     assert catalog.latent_model is not None
@@ -340,7 +340,7 @@ def test_predicted_views_stay(copy: Path, other: Path) -> None:
     seal(copy)
     before = {key: data for key, data in contents(copy).items() if key.startswith("view/")}
     assert len(before) > 2
-    latents.compute(copy, other, workers=1)
+    latents.add_latents(copy, other, workers=1)
     assert {key: data for key, data in contents(copy).items() if key.startswith("view/")} == before
     with xarray.open_zarr(copy, group="view/properties") as view:
         np.testing.assert_array_equal(view.bulk_modulus.values, np.arange(12.0))
@@ -350,16 +350,16 @@ def test_predicted_views_stay(copy: Path, other: Path) -> None:
 def test_processes_give_the_same(path: Path, plain: Path, model: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(plain, tmp_path / "s.zarr"))
     seen: list[tuple[int, int]] = []
-    latents.compute(out, model, workers=2, progress=lambda done, total, name: seen.append((done, total)))
+    latents.add_latents(out, model, workers=2, progress=lambda done, total, name: seen.append((done, total)))
     assert seen == [(i, 12) for i in range(1, 13)]
     np.testing.assert_array_equal(chgdb.open(out).latents(), chgdb.open(path).latents())
 
 
 def test_where_there_is_no_store(model: Path, path: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is none"):
-        latents.compute(tmp_path / "no.zarr", model)
+        latents.add_latents(tmp_path / "no.zarr", model)
     with pytest.raises(UnknownMaterialError, match="mat-77"):
-        latents.compute(path, model, ids=["mat-77"])
+        latents.add_latents(path, model, ids=["mat-77"])
 
 
 # Damage ---------------------------------------------------------------------------------------------------------------
@@ -396,7 +396,7 @@ def test_a_damaged_latent_is_one_materials(copy: Path, path: Path, model: Path) 
     with pytest.raises(ChecksumError, match="mat-4"):  # growth does not carry damage into the next version
         build_from(copy, ["mat-0"], load_changed, tolerance=0, prior=None, workers=1, on_duplicate="replace")
     shutil.rmtree(beside(copy, "journal"))
-    assert latents.compute(copy, model, workers=1).added == ("mat-4",)
+    assert latents.add_latents(copy, model, workers=1).added == ("mat-4",)
     np.testing.assert_array_equal(chgdb.open(copy).latents(), whole)
     assert verify(copy).ok
 
@@ -421,7 +421,7 @@ def test_a_damaged_index_loses_its_shard_only(copy: Path, path: Path, model: Pat
     with pytest.raises(ChecksumError, match=r"the index of latent/c/0/0/0/0/0 is damaged"):
         chgdb.open(copy)["mat-0"].latent  # noqa: B018
     assert len(verify(copy).problems) == 13
-    assert len(latents.compute(copy, model, workers=1).added) == 12
+    assert len(latents.add_latents(copy, model, workers=1).added) == 12
     np.testing.assert_array_equal(chgdb.open(copy).latents(), chgdb.open(path).latents())
 
 
@@ -460,7 +460,7 @@ def test_metadata_that_chgdb_did_not_write(copy: Path) -> None:
 SCRIPT = """
 import sys
 from chgdb import latents
-latents.compute(sys.argv[1], sys.argv[2], workers=1, progress=lambda done, total, name: print(name, flush=True))
+latents.add_latents(sys.argv[1], sys.argv[2], workers=1, progress=lambda done, total, name: print(name, flush=True))
 """
 
 
@@ -477,7 +477,7 @@ def test_killed_and_resumed(plain: Path, path: Path, model: Path, tmp_path: Path
         process.send_signal(signal.SIGKILL)
     assert contents(out) == before
     computed: list[int] = []
-    report = latents.compute(out, model, workers=1, progress=lambda done, total, name: computed.append(done))
+    report = latents.add_latents(out, model, workers=1, progress=lambda done, total, name: computed.append(done))
     assert computed[0] > 4
     assert report.added == tuple(IDS)
     assert contents(out) == contents(path)
@@ -501,11 +501,11 @@ def test_stopped_at_each_step_of_the_commit(
         place = {"rmtree": transaction.shutil, "exchange": atomic}.get(step, latents)
         patched.setattr(place, step, stop)
         with pytest.raises(Killed):
-            latents.compute(out, model, workers=1)
+            latents.add_latents(out, model, workers=1)
     assert verify(out).ok
     assert chgdb.open(out).format_version == (2 if step == "rmtree" else 1)  # the old version or the new one, whole
     calls: list[int] = []
-    latents.compute(out, model, workers=1, progress=lambda done, total, name: calls.append(done))
+    latents.add_latents(out, model, workers=1, progress=lambda done, total, name: calls.append(done))
     assert calls == []  # all came from the journal
     assert contents(out) == contents(path)
 
@@ -518,10 +518,10 @@ def test_a_build_between_does_not_lose_finished_latents(plain: Path, model: Path
             raise Killed
 
     with pytest.raises(Killed):
-        latents.compute(out, model, workers=1, progress=stop)
+        latents.add_latents(out, model, workers=1, progress=stop)
     build_from(out, ["mat-1"], load_changed, tolerance=0, prior=None, workers=1, on_duplicate="replace")
     computed: list[str] = []
-    latents.compute(out, model, workers=1, progress=lambda done, total, name: computed.append(name))
+    latents.add_latents(out, model, workers=1, progress=lambda done, total, name: computed.append(name))
     assert computed == ["mat-1", *IDS[5:]]
     assert "latent_nmae" in chgdb.open(out).columns
 
@@ -529,5 +529,5 @@ def test_a_build_between_does_not_lose_finished_latents(plain: Path, model: Path
 def test_two_writers(copy: Path, other: Path) -> None:
     started = time.monotonic()
     with written_by_another(copy), pytest.raises(StoreError, match="another command is writing to it"):
-        latents.compute(copy, other, workers=1)
+        latents.add_latents(copy, other, workers=1)
     assert time.monotonic() - started < 60

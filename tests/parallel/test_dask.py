@@ -193,7 +193,7 @@ def test_features_and_views_over_a_cluster(cluster: Cluster, tmp_path: Path, mon
     build_from(Path("s.zarr"), chgdb.open().ids[:2], load_real, tolerance=1e-3, prior=None, workers=1)
     model = views.load_model()
     here = rows.from_catalog(chgdb.open("./s.zarr"), model.inputs, workers=1)
-    views.compute(Path("s.zarr"), cache=Path("cache"), scheduler=cluster.address)
+    views.add_predictions(Path("s.zarr"), cache=Path("cache"), scheduler=cluster.address)
     there = rows.from_catalog(chgdb.open("./s.zarr"), model.inputs, cache=Path("cache"), workers=1)
     for name in model.inputs:
         np.testing.assert_array_equal(there.inputs[name], here.inputs[name])

@@ -140,7 +140,7 @@ def test_a_store_of_a_later_format_version_is_refused_by_name(later, served, tmp
         lambda: verify(url),
         lambda: build_from(later, ["gold-5"], make_store.load, workers=1),
         lambda: build_from(later, ["gold-1"], make_store.load, workers=1, on_duplicate="replace"),
-        lambda: views.compute(later),
+        lambda: views.add_predictions(later),
         lambda: publish(later, tmp_path / "published"),
         lambda: publish(url, tmp_path / "published"),
         lambda: pull(url, tmp_path / "pulled"),
