@@ -41,7 +41,7 @@ def complete_prediction(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
 
 def complete_channel(ctx: typer.Context, incomplete: str) -> Iterable[str]:
-    """Channels of the material that the command line names; all that there can be where it names a file."""
+    """Channels of the material that the command line names; every possible channel where it names a file."""
     from chgdb.channels import QUANTITIES, available
 
     source = _first(ctx, "source")
@@ -70,8 +70,7 @@ def complete_catalog(incomplete: str) -> Iterable[str]:
 
 
 def _first(ctx: typer.Context, name: str) -> str | None:
-    """First argument of a command, if it is called so. Where an option still lacks its value, click has left arguments
-    where they are."""
+    """First argument of a command, if it has this name. Click has not parsed it yet where an option lacks its value."""
     arguments = [parameter.name for parameter in ctx.command.params if parameter.param_type_name == "argument"]
     if arguments[:1] != [name]:
         return None
@@ -79,7 +78,7 @@ def _first(ctx: typer.Context, name: str) -> str | None:
 
 
 def _beginning(incomplete: str, words: Callable[[Catalog], Iterable[str]], ctx: typer.Context) -> list[str]:
-    """Words of the catalog that the command line names so far which begin as what is typed."""
+    """Words that begin with what is typed, of the catalog that the command line names."""
     from chgdb.errors import ChgdbError
 
     named = ctx.params.get("catalog") or _first(ctx, "store") or os.environ.get("CHGDB_CATALOG")
@@ -104,22 +103,26 @@ GridOption = Annotated[
 ]
 SpacingOption = Annotated[
     float | None,
-    typer.Option("--spacing", metavar="Å", help="Interpolate to a grid with points at most this far apart."),
+    typer.Option("--spacing", metavar="Å", help="Interpolate to a grid with this maximum distance between points."),
 ]
 SymmetryOption = Annotated[
     bool,
-    typer.Option("--symmetry/--no-symmetry", help="Of a latent: keep what has the symmetry of the structure."),
+    typer.Option("--symmetry/--no-symmetry", help="Give the density of a latent the symmetry of its structure."),
 ]
 ElementsOption = Annotated[
     str | None,
     typer.Option(
-        "--elements", metavar="El,El", help="Elements of a VASP 4 file, which does not name them; in its order."
+        "--elements",
+        metavar="El,El",
+        help="Elements of a VASP 4 file, which does not name them, in the order of the file.",
     ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Overwrite files that exist.")]
 SchedulerOption = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers do it, tcp://host:8786. [default: processes]"),
+    typer.Option(
+        metavar="ADDRESS", help="Dask scheduler, tcp://host:8786; its workers do the work. [default: processes]"
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
@@ -209,8 +212,7 @@ def target_grid(
 
 
 def check_free(path: str | os.PathLike[str], force: bool) -> None:
-    """Raises `StoreError` where something exists under this name; nothing is overwritten unless asked for. Raises
-    `OSError` where nothing can be written under it."""
+    """Raise `StoreError` where this name is taken and `force` is not given, `OSError` where it cannot be written."""
     from chgdb.atomic import resolve
 
     resolve(path)
@@ -221,7 +223,7 @@ def check_free(path: str | os.PathLike[str], force: bool) -> None:
 
 
 def tell_missing_atoms(name: str, crystal: Crystal) -> None:
-    """One line on standard error where a density comes without atoms, or with some that are of no element."""
+    """Print one line on standard error where a density has no atoms, or some of no element."""
     missing = crystal.missing
     if missing:
         from chgdb_cli.output import message
@@ -253,7 +255,7 @@ def load(source: str, catalog: str | None, elements: str | None = None) -> Densi
 
 
 def remark(source: str, density: Density) -> None:
-    """Say on standard error what cannot be right: programs write potentials under the name of a density."""
+    """Warn on standard error of a density without electrons: programs write potentials under the name of a density."""
     from chgdb.density import ScalarField
     from chgdb_cli.output import message
 

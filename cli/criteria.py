@@ -1,4 +1,4 @@
-"""What materials are to meet: options that `search`, `fetch` and `subset` share."""
+"""Criteria for materials: options that `search`, `fetch` and `subset` share."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PredictedOption = Annotated[
 
 @dataclass(frozen=True)
 class Criteria:
-    """The options together. where, predicted: (column, what is wanted of it)."""
+    """The criteria that the options give. where, predicted: (column, wanted values)."""
 
     elements: str | None
     only: str | None
@@ -114,7 +114,7 @@ def warn_of_stale_view(catalog: Catalog) -> None:
 
 
 def _parsed(texts: list[str] | None, option: str) -> list[tuple[str, Any]]:
-    """What --where or --predicted say."""
+    """Parse the values of --where or --predicted."""
     from chgdb.criteria import parse
     from chgdb.errors import CriterionError
 

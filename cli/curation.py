@@ -75,7 +75,9 @@ def merge(
     stores: Annotated[list[str], typer.Argument(metavar="STORE", help="Folders, .zip files, URLs or names.")],
     keep: Annotated[
         Keep | None,
-        typer.Option(help="Of an id with other densities or values: that of the first or last store. [default: none]"),
+        typer.Option(
+            help="Which store wins where they differ about an id: the first or the last. [default: none, an error]"
+        ),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the new store.")] = None,
     force: ForceOption = False,
@@ -124,7 +126,7 @@ def subset(
 
 
 def extracted(catalog: Catalog, ids: list[str], out: str, force: bool) -> dict[str, Any]:
-    """Write these materials as one store; which they are. Raises `StoreError` where that would be the catalog."""
+    """Write these materials as one store. Returns its description. Raises `StoreError` where `out` is the catalog."""
     from chgdb.errors import StoreError
     from chgdb.extraction import extract
 
@@ -165,7 +167,7 @@ def rename(
 def add_columns(
     store: _Store,
     table: Annotated[str, typer.Argument(metavar="CSV", help="With a column material_id (or id, or the first).")],
-    replace: Annotated[bool, typer.Option("--replace", help="Replace values that are there.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace existing values.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add the columns of a CSV to a store, and fill in values that are missing. No density is encoded again."""
@@ -192,6 +194,6 @@ def state(path: str, facts: dict[str, Any], said: str, as_json: bool) -> None:
         print_json(facts)
     else:
         show(
-            f"{path}: {count(facts['n_materials'], 'material')}{said}; {size(facts['stored_bytes'])}, NMAE at most "
+            f"{path}: {count(facts['n_materials'], 'material')}{said}; {size(facts['stored_bytes'])}, maximum NMAE "
             f"{percent(facts['largest_nmae'])}"
         )

@@ -55,7 +55,7 @@ def estimate(
         str | None, typer.Option("--grid", metavar="NXxNYxNZ", help="Grid of the density, such as 96x96x96.")
     ] = None,
     spacing: Annotated[
-        float | None, typer.Option(metavar="Å", help="Points at most this far apart. [default: 0.1]")
+        float | None, typer.Option(metavar="Å", help="Maximum distance between points. [default: 0.1]")
     ] = None,
     output_format: Annotated[
         str | None,
@@ -71,7 +71,7 @@ def estimate(
         typer.Option(metavar="STORE|FILE", help="Densities of your own, whose atoms are used; may be repeated."),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Of `chgdb train density`. [default: the catalog's]")
+        Path | None, typer.Option(metavar="FILE", help="Model made by `chgdb train density`. [default: the catalog's]")
     ] = None,
     elements: ElementsOption = None,
     catalog: CatalogOption = None,
@@ -123,7 +123,7 @@ def estimate(
 
 
 def _structure(source: str, catalog: str | None, elements: str | None) -> Crystal | Density:
-    """Of a file; else of a material of the catalog with this id."""
+    """The structure of a file, or of the material with this id where there is no such file."""
     from chgdb.formats import read_structure
 
     if not os.path.lexists(source) and os.sep not in source and (opened := open_store(catalog)) and source in opened:
@@ -132,7 +132,7 @@ def _structure(source: str, catalog: str | None, elements: str | None) -> Crysta
 
 
 def _targets(sources: Sequence[str], output: str | None, output_format: str | None, force: bool) -> list[Path | None]:
-    """Where each density goes; nothing is computed before all these names are known to be free."""
+    """Paths of the densities. All of them are checked before anything is estimated."""
     check_written(output_format)
     if output is None:
         return [None] * len(sources)
@@ -160,7 +160,7 @@ def _targets(sources: Sequence[str], output: str | None, output_format: str | No
 
 
 def _stem(source: str) -> str:
-    """What a density is called by its structure's file; by its folder where the file is just a POSCAR.
+    """Name of a density: that of its structure's file, or of the folder where the file is called POSCAR.
 
     >>> _stem("structures/NaCl.cif"), _stem("runs/NaCl/POSCAR.gz"), _stem("POSCAR_relaxed"), _stem("mp-149")
     ('NaCl', 'NaCl', 'relaxed', 'mp-149')

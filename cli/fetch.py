@@ -82,7 +82,10 @@ def fetch(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="PATH", help="File to write; of several ids a folder, or NAME.zarr for one store."
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="File to write; for several ids a folder, or NAME.zarr for one store.",
         ),
     ] = None,
     format: Annotated[
@@ -103,7 +106,10 @@ def fetch(
         ),
     ] = Codec.stored,
     rescale: Annotated[
-        bool, typer.Option("--rescale/--no-rescale", help="Of a latent: to exactly the record's electron count.")
+        bool,
+        typer.Option(
+            "--rescale/--no-rescale", help="Scale the density of a latent to exactly the record's electron count."
+        ),
     ] = True,
     symmetry: SymmetryOption = True,
     model: ModelOption = None,
@@ -114,8 +120,8 @@ def fetch(
     """Write densities of a catalog to files, and state their error.
 
     With --decode a CHGCAR, cube, XSF or npz that VASP, VESTA, pymatgen and ASE read; without it the compressed record
-    as a store of its own, or those of several as one store. Materials are named, or found by criteria as those of
-    chgdb search. Existing files are not overwritten, unless they hold the same already.
+    as a store of its own, or those of several as one store. Name materials, or give criteria as for chgdb search.
+    Existing files are not overwritten; a file that holds the same already is no error.
     """
     points = check_resampling(grid, spacing)
     check_written(format)
@@ -134,7 +140,7 @@ def fetch(
             raise typer.BadParameter(f"{output} holds the structure of one material, without a grid", param_hint="-o")
         _fetch_structure(opened[wanted[0]], output, force, as_json)
         return
-    several = len(wanted) > 1 or bool(criteria)  # what meets criteria is put into a folder, however many there are
+    several = len(wanted) > 1 or bool(criteria)  # criteria always make a folder, however many materials meet them
     opened.prefetch(wanted)
     if several and not decode and output is not None and output.rstrip("/").endswith(".zarr"):
         check_free(output, force)
@@ -173,7 +179,7 @@ def _fetch_structure(record: Record, path: str, force: bool, as_json: bool) -> N
 
 
 def _target(material_id: str, output: str | None, decode: bool, format: str | None, several: bool) -> str:
-    """Where one material goes. Raises `StoreError` for a store where a folder is wanted: nothing is put into one."""
+    """Path of one material. Raises `StoreError` where `output` is a store and a folder is needed."""
     store = output is not None and os.path.isfile(os.path.join(output, "zarr.json"))
     if store and (several or decode):
         from chgdb.errors import StoreError
@@ -226,8 +232,10 @@ def _decode(
 
 
 def _put(path: str, density: Density, format: str | None, force: bool) -> list[str]:
-    """Write a density, unless the file holds it already; the channels that were left out. CHGCAR where the name says
-    nothing, `FormatError` where it says something that cannot be written."""
+    """Write a density unless the file holds it already. Returns the channels that were left out.
+
+    The format is CHGCAR where the name tells none. Raises `FormatError` where it tells one that cannot be written.
+    """
     from chgdb.formats import left_out, output_format
 
     kind = format or output_format(path, "chgcar")
@@ -305,7 +313,9 @@ def _holds(path: str, density: Density, kind: str) -> bool:
     import filecmp
     import tempfile
 
-    with tempfile.TemporaryDirectory(prefix="chgdb-") as folder:  # not beside it: killed, nothing stays there
+    with tempfile.TemporaryDirectory(
+        prefix="chgdb-"
+    ) as folder:  # not beside the file: a killed process leaves nothing there
         fresh = os.path.join(folder, os.path.basename(path))
         _write(fresh, density, kind)
         return filecmp.cmp(fresh, path, shallow=False)

@@ -207,8 +207,8 @@ def diff(
 ) -> None:
     """Compare two densities: NMAE relative to A, largest difference, electron counts.
 
-    Where the grids differ, both are interpolated to the finer one. Where the atoms of B lie elsewhere than those of A,
-    it is said, with the shift that brings them there if there is one.
+    Where the grids differ, both are interpolated to the finer one. A message says where the atoms of B lie
+    elsewhere than those of A, and which shift would bring them there.
     """
     from chgdb.comparison import CLOSE, compare
 
@@ -255,7 +255,7 @@ def diff(
 
 
 def _elsewhere(result: Comparison) -> str:
-    """What to say of atoms that lie at other places."""
+    """The message about atoms that lie at other places."""
     text = f"the atoms of B lie up to {result.atom_distance:.2f} Å from those of A"
     if result.suggested_shift is None:
         return f"{text}, and no shift brings them together"

@@ -75,8 +75,8 @@ def search(
         str | None,
         typer.Option("--columns", metavar="COL,COL", help="Show these; predicted_PROPERTY is what a model predicts."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Show at most so many; 0 for all.")] = 20,
-    ids: Annotated[bool, typer.Option("--ids", help="Print ids only, one a line, and all of them.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Maximum number of materials shown; 0 for all.")] = 20,
+    ids: Annotated[bool, typer.Option("--ids", help="Print the ids of all that were found, one a line.")] = False,
     catalog: CatalogOption = None,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print CSV: every column, unless --columns names some.")
@@ -202,7 +202,7 @@ def _print_found(catalog: Catalog, values: dict[str, np.ndarray], rows: list[int
 
 
 def _measured(value: float, std: float) -> str:
-    """A value with its standard deviation, with as many digits as mean anything."""
+    """A value with its standard deviation, to the digits that mean something."""
     from chgdb.prediction import Predicted
 
     return "–" if math.isnan(value) else " ± ".join(Predicted(float(value), float(std), "").rounded())

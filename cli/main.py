@@ -84,8 +84,11 @@ def run() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Take the places of standard streams that whoever started us has closed: else the next file that is opened, which
-    can be a store's, gets the place, and what is printed. Writing to standard output fails then, as it has to."""
+    """Open the standard streams that the caller has closed.
+
+    Otherwise the next file that is opened, perhaps a store's, would get the number of such a stream, and with it what
+    is printed. Writing to a standard output that was closed still fails, as it must.
+    """
     for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
@@ -98,7 +101,7 @@ def _open_closed_streams() -> None:
 
 
 class _Output(io.FileIO):
-    """Standard output, whose errors say that it is it: those of a file have no name while it is written."""
+    """Standard output whose errors name it; errors of an open file have no name."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -191,7 +194,7 @@ def _gone() -> int:
 
 
 def _drop_output() -> None:
-    """What is left in the buffer of standard output goes nowhere: the interpreter would try again, and complain."""
+    """Drop the buffer of standard output: the interpreter would try to write it again at its end, and complain."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

@@ -39,7 +39,7 @@ def publish(
     url: Annotated[
         str, typer.Argument(metavar="URL", help="Bucket or other place that fsspec writes to; or a folder.")
     ],
-    keep: Annotated[int, typer.Option("--keep", min=1, help="Releases that stay in a bucket.")] = 2,
+    keep: Annotated[int, typer.Option("--keep", min=1, help="Number of releases that stay in a bucket.")] = 2,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,7 +68,7 @@ def pull(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy a whole store from a URL to a folder, every file checked. What is here already is not fetched again."""
+    """Copy a whole store from a URL to a folder and check every file. Existing files are not fetched again."""
     from chgdb.publish import pull as pull_store
 
     done = pull_store(url, out, progress=not quiet and sys.stderr.isatty())
@@ -90,7 +90,7 @@ def info(as_json: JsonOption = False) -> None:
         stores = [{"url": url, "version": version, "seen": seen} for url, version, seen in found.stores]
         print_json({**vars(found), "stores": stores})
         return
-    show(f"{found.path}: {count(found.files, 'file')}, {size(found.size)} of at most {size(found.limit)}")
+    show(f"{found.path}: {count(found.files, 'file')}, {size(found.size)} of {size(found.limit)}")
     if found.stores:
         rows = [(url, time.strftime("%Y-%m-%d %H:%M", time.localtime(seen))) for url, _, seen in found.stores]
         print_table([("store", False), ("last read", False)], rows)

@@ -13,7 +13,7 @@ def run() -> None:
 
         if sys.stderr is not None:
             print("chgdb: interrupted", file=sys.stderr, flush=True)
-        os._exit(130)  # what is half imported has nothing to clean up, and could only complain
+        os._exit(130)  # a program that is half imported has nothing to clean up, and could only complain
     run_command()
 
 

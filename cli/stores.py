@@ -66,17 +66,18 @@ def build(
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Keep every digit; the same as --tolerance 0.")] = False,
     ids: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Names of the materials: columns path and material_id.")
+        Path | None,
+        typer.Option(metavar="CSV", help="Ids of the materials: a CSV with the columns path and material_id."),
     ] = None,
     id_from: Annotated[
         str | None,
-        typer.Option(metavar="TEMPLATE", help="Names of the materials by their paths, such as '{parent2}'."),
+        typer.Option(metavar="TEMPLATE", help="Ids of the materials, made of their paths, such as '{parent2}'."),
     ] = None,
     properties: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Columns to store, joined by material_id.")
     ] = None,
     elements: ElementsOption = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace records of the same id.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace records that have the same id.")] = False,
     append: Annotated[
         bool, typer.Option("--append/--no-append", help="Add to a store that exists, or refuse to.")
     ] = True,
@@ -175,7 +176,7 @@ def build(
 
 
 def _say(report: BuildReport) -> None:
-    """What is to be known of a build and is no fact, on standard error."""
+    """Print the notes of a build on standard error, and what was left out or refused."""
     for note in report.notes:
         message(f"note: {note}")
     for source, reason in report.left_out:
@@ -187,7 +188,7 @@ def _say(report: BuildReport) -> None:
 
 
 def _facts(report: BuildReport) -> dict[str, Any]:
-    """A report, and the store that it is of, as JSON has them."""
+    """A report and its store as JSON."""
 
     def reasons(pairs: Iterable[tuple[str, str]], what: str = "source") -> list[dict[str, str]]:
         return [{what: name, "reason": reason} for name, reason in pairs]
@@ -224,7 +225,7 @@ def _errors_of_latents(path: str) -> dict[str, float | None]:
 
 
 def _size_of(path: str) -> dict[str, Any]:
-    """Size and error of the store, if there is one (there is none where everything was refused)."""
+    """Size and error of the store; nothing where everything was refused and there is none."""
     from chgdb.catalog import open_catalog
     from chgdb.errors import StoreError
 
@@ -240,7 +241,7 @@ def _print_report(facts: dict[str, Any]) -> None:
     show(f"{facts['path']}: {', '.join(counts) or 'nothing to do'}")
     if facts["n_materials"]:
         show(
-            f"{count(facts['n_materials'], 'material')}, NMAE at most {percent(facts['largest_nmae'])}; "
+            f"{count(facts['n_materials'], 'material')}, maximum NMAE {percent(facts['largest_nmae'])}; "
             f"{size(facts['text_bytes'])} of text in {size(facts['payload_bytes'])} "
             f"({size(facts['stored_bytes'])} with metadata)"
         )

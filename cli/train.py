@@ -42,7 +42,8 @@ def properties(
         list[str] | None, typer.Option("--model", metavar="NAME", help="Train this model; may be repeated.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Folder with one subfolder a model.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Folder that gets a subfolder for each model."),
     ] = None,
     structures: Annotated[
         Path | None,
@@ -52,7 +53,7 @@ def properties(
     cache: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Keep features of densities here between runs.")
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, max=20, help="Members of the model, each without one fold.")] = 5,
+    folds: Annotated[int, typer.Option(min=2, max=20, help="Number of members; each is trained without one fold.")] = 5,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one for each core]")] = None,
     scheduler: SchedulerOption = None,

@@ -34,21 +34,25 @@ Examples:
 def autoencoder(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of the model.")],
     variant: Annotated[str | None, typer.Option(help="periodic (the catalog's), published, difference, ...")] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="At most.")] = 200,
-    minutes: Annotated[float, typer.Option(min=0, help="At most, over all sessions; 0 for no limit.")] = 0.0,
-    batch: Annotated[int, typer.Option(min=1, help="Densities at a time, of one grid.")] = 4,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam; of Muon, relative to the weights.")] = 1e-3,
+    epochs: Annotated[int, typer.Option(min=1, help="Maximum number of epochs.")] = 200,
+    minutes: Annotated[float, typer.Option(min=0, help="Maximum time of all sessions together; 0 for no limit.")] = 0.0,
+    batch: Annotated[int, typer.Option(min=1, help="Densities in a batch; all have the same grid.")] = 4,
+    learning_rate: Annotated[
+        float, typer.Option(help="Learning rate of Adam; for Muon, relative to the weights.")
+    ] = 1e-3,
     optimiser: Annotated[str, typer.Option(help="adam or muon.")] = "adam",
     schedule: Annotated[str, typer.Option(help="plateau or cosine.")] = "plateau",
-    patience: Annotated[int, typer.Option(min=1, help="Epochs without progress before it stops.")] = 10,
+    patience: Annotated[int, typer.Option(min=1, help="Epochs without progress after which training stops.")] = 10,
     rate: Annotated[float, typer.Option(min=0, help="Weight of the latent's size; lapped networks only.")] = 0.2,
-    part: Annotated[int, typer.Option(min=0, help="Points a side that a step sees of a zero-padded cell; 0: all.")] = 0,
+    part: Annotated[
+        int, typer.Option(min=0, help="Side of the part of a zero-padded cell that a step sees, in points; 0: all.")
+    ] = 0,
     precision: Annotated[str, typer.Option(help="bfloat16, float32, or auto: what suits the device.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     start: Annotated[
-        Path | None, typer.Option("--start", metavar="FOLDER", help="Model whose weights are the first.")
+        Path | None, typer.Option("--start", metavar="FOLDER", help="Model whose weights are the first ones.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Of torch. [default: the GPU if there is one]")] = None,
+    device: Annotated[str | None, typer.Option(help="Device of torch. [default: the GPU if there is one]")] = None,
     catalog: CatalogOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,

@@ -33,18 +33,20 @@ Examples:
 
 def density(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of the model.")],
-    members: Annotated[int, typer.Option(min=1, max=20, help="Networks whose mean is the guess.")] = 2,
-    epochs: Annotated[int, typer.Option(min=1, help="Of each member, at most.")] = 60,
-    minutes: Annotated[float, typer.Option(min=0, help="Of each member, at most; 0 for no limit.")] = 0.0,
-    batch: Annotated[int, typer.Option(min=1, help="Materials a step.")] = 16,
+    members: Annotated[int, typer.Option(min=1, max=20, help="Number of networks; the estimate is their mean.")] = 2,
+    epochs: Annotated[int, typer.Option(min=1, help="Maximum number of epochs of each member.")] = 60,
+    minutes: Annotated[float, typer.Option(min=0, help="Maximum time of each member; 0 for no limit.")] = 0.0,
+    batch: Annotated[int, typer.Option(min=1, help="Materials in a batch.")] = 16,
     learning_rate: Annotated[float | None, typer.Option(help="[default: 0.002; with --start 0.0003]")] = None,
-    weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 0.02,
-    dropout: Annotated[float, typer.Option(min=0, max=0.9, help="Of the scalars of atoms.")] = 0.05,
-    channels: Annotated[int, typer.Option(min=1, help="Functions on the sphere that an atom has.")] = 48,
-    width: Annotated[int, typer.Option(min=1, help="Scalars of an atom.")] = 128,
-    carried: Annotated[int, typer.Option(min=0, help="Functions on the sphere that messages carry.")] = 16,
-    target: Annotated[str, typer.Option(help="difference, or total, to compare with.")] = "difference",
-    seed: Annotated[int, typer.Option(help="Of everything random; members have this and the next ones.")] = 0,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Weight decay of AdamW.")] = 0.02,
+    dropout: Annotated[float, typer.Option(min=0, max=0.9, help="Dropout of the atoms' scalars.")] = 0.05,
+    channels: Annotated[int, typer.Option(min=1, help="Number of functions on the sphere of an atom.")] = 48,
+    width: Annotated[int, typer.Option(min=1, help="Number of scalars of an atom.")] = 128,
+    carried: Annotated[int, typer.Option(min=0, help="Number of functions on the sphere that messages carry.")] = 16,
+    target: Annotated[
+        str, typer.Option(help="What networks learn: difference; or total, for comparison.")
+    ] = "difference",
+    seed: Annotated[int, typer.Option(help="Seed of the first member; the next members have the next seeds.")] = 0,
     start: Annotated[
         str | None, typer.Option("--start", metavar="MODEL", help="First weights and atoms: a model, or `catalog`.")
     ] = None,
