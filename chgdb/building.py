@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -157,36 +157,20 @@ def build(
         entry = of_collections.get(material_id)
         return {} if entry is None else entry.values
 
-    def pack() -> BuildReport:
-        packing = Packing(
-            path, sources, file_state, None,
-            lambda i: {**known_of(i), **(provenance or {}), **joined.values.get(i, {})},
-            {**(COLUMNS if of_collections else {}), **joined.attributes}, dict(attributes or {}), tolerance, codec,
-            workers, scheduler, on_duplicate, append, prior, keep_extras, progress, [*found.refused, *refused],
-            None if elements is None else tuple(elements), frozenset(found.searched), of_collections, potcar or "",
-        )  # fmt: skip
-        report = packing.run()
-        if not (report.added or report.replaced or report.skipped or report.refused):
-            raise StoreError(f"{_some(sources.values())}: no density in what was found")
-        return replace(report, left_out=tuple(found.left_out), notes=(name_of.unused, *packing.without_atoms))
-
+    packing = None if inputs is None else Packing(
+        path, sources, file_state, None, lambda i: {**known_of(i), **(provenance or {}), **joined.values.get(i, {})},
+        {**(COLUMNS if of_collections else {}), **joined.attributes}, dict(attributes or {}), tolerance, codec, workers,
+        scheduler, on_duplicate, append, prior, keep_extras, progress, [*found.refused, *refused],
+        None if elements is None else tuple(elements), frozenset(found.searched), of_collections, potcar or "",
+    )  # fmt: skip
     with writing(path) as transaction:  # over all of it: nobody comes in between
         if transaction.exists and not append:
             raise StoreError(f"{path} exists already; choose another folder, or append to it")
         wanted = predictions
         if wanted is None:
             wanted = is_due(path, _PREDICTIONS) or has_predictions(path)
-        report = BuildReport(str(path), (), (), (), ())
-        updated: tuple[str, ...] = ()
-        if joined.values and transaction.exists:
-            updated = set_columns(transaction, joined.values, joined.attributes, on_duplicate == "replace")
-        elif inputs is None and not transaction.exists:
-            raise StoreError(f"{path}: there is no store to add to")
-        if inputs is not None:
-            with _remembered(transaction, wanted and predictions is None):
-                report = pack()
-        notes = [*joined.notes, *collected.notes, *report.notes, _unmatched(joined, path, transaction)]
-        report = replace(report, updated=updated, notes=tuple(filter(None, notes)))
+        filling = _Filling(transaction, packing, found, name_of, joined, on_duplicate == "replace", collected.notes)
+        report = filling.run(remember=wanted and predictions is None)
         if latents and transaction.exists:
             from .latents import stores
 
@@ -214,6 +198,40 @@ def _collections(
     return Listing(entries, refused, notes), (rest or None) if listings else rest
 
 
+@dataclass
+class _Filling:
+    """Densities and properties into a store whose lock is held. packing: None where no densities were given."""
+
+    transaction: Transaction
+    packing: Packing | None
+    found: Found
+    names: Names
+    joined: Properties
+    replace_values: bool
+    remarks: Sequence[str]  # of the collections among the inputs
+
+    def run(self, remember: bool) -> BuildReport:
+        """remember: that the store has predictions, as `_remembered` does."""
+        path = self.transaction.path
+        report = BuildReport(str(path), (), (), (), ())
+        updated: tuple[str, ...] = ()
+        if self.joined.values and self.transaction.exists:
+            updated = set_columns(self.transaction, self.joined.values, self.joined.attributes, self.replace_values)
+        elif self.packing is None and not self.transaction.exists:
+            raise StoreError(f"{path}: there is no store to add to")
+        if self.packing is not None:
+            with _remembered(self.transaction, remember):
+                report = self._packed(self.packing)
+        notes = [*self.joined.notes, *self.remarks, *report.notes, _unmatched(self.joined, path, self.transaction)]
+        return replace(report, updated=updated, notes=tuple(filter(None, notes)))
+
+    def _packed(self, packing: Packing) -> BuildReport:
+        report = packing.run()
+        if not (report.added or report.replaced or report.skipped or report.refused):
+            raise StoreError(f"{_some(packing.sources.values())}: no density in what was found")
+        return replace(report, left_out=tuple(self.found.left_out), notes=(self.names.unused, *packing.without_atoms))
+
+
 def has_predictions(path: Path) -> bool:
     """Whether there is a store with predicted properties; adding densities drops them, so they are then made anew."""
     return (path / "zarr.json").is_file() and bool(predicted_names(open_catalog(path.absolute())))
@@ -232,8 +250,8 @@ def _some(paths: Iterable[str]) -> str:
 
 @contextmanager
 def _remembered(transaction: Transaction, predictions: bool) -> Iterator[None]:
-    """Note over a build that the store has predictions. Building drops them, so that where it is cut short before they
-    are made anew the store does not tell that they are wanted."""
+    """Note during a build that the store has predictions. A build drops them; the note stays where the build is cut
+    short before they are made anew."""
     if predictions:
         transaction.set_due(_PREDICTIONS, True)
     try:

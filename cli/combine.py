@@ -60,7 +60,7 @@ def combine(
     Where grids differ, all are interpolated to the finest. A result with a minus is no density: the file says so, and
     predict, estimate and build refuse it. Its atoms are those of the densities with a plus.
     """
-    from chgdb.comparison import CLOSE, moved, unmatched
+    from chgdb.comparison import moved
     from chgdb.density import ScalarField
     from chgdb.density import combine as combined
     from chgdb.formats import left_out, write
@@ -74,15 +74,7 @@ def combine(
         density = load(source, catalog, elements)
         loaded.append((weight, moved(density, shifts[number]) if number in shifts else density))
     result = combined(loaded)
-    for (weight, source), (_, density) in zip(terms, loaded, strict=True):
-        distance = unmatched(result.crystal, density.crystal)
-        if weight < 0 and math.isinf(distance):
-            message(f"{source}: {density.crystal.formula} has elements that no density with a plus has")
-        elif weight < 0 and distance > CLOSE:
-            message(
-                f"{source}: atoms lie up to {distance:.2f} Å from those of the result, so that the difference holds "
-                "that, too"
-            )
+    _tell_unmatched(terms, loaded, result)
     text = _text(terms)
     result = _commented(result, text)
     missing = left_out(output, result)
@@ -113,6 +105,23 @@ def combine(
     )
     if what == "density difference":
         show(f"Half of the integral of its absolute value: {moved_electrons:.4g} electrons")
+
+
+def _tell_unmatched(
+    terms: Sequence[tuple[float, str]], loaded: Sequence[tuple[float, Density]], result: Density
+) -> None:
+    """Say which densities with a minus have atoms that the result has not."""
+    from chgdb.comparison import CLOSE, unmatched
+
+    for (weight, source), (_, density) in zip(terms, loaded, strict=True):
+        distance = unmatched(result.crystal, density.crystal)
+        if weight < 0 and math.isinf(distance):
+            message(f"{source}: {density.crystal.formula} has elements that no density with a plus has")
+        elif weight < 0 and distance > CLOSE:
+            message(
+                f"{source}: atoms lie up to {distance:.2f} Å from those of the result, so that the difference holds "
+                "that, too"
+            )
 
 
 def _commented(result: Density, text: str) -> Density:

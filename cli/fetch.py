@@ -68,6 +68,36 @@ Examples:
     )(fetch)
 
 
+_Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="File to write; for several ids a folder, or NAME.zarr for one store.",
+    ),
+]
+_Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        autocompletion=complete_format,
+        help="With --decode: chgcar, cube, xsf or npz. [default: by the suffix of PATH, else chgcar]",
+    ),
+]
+_CodecOption = Annotated[
+    Codec,
+    typer.Option(help="With --decode: the record as it is stored, or its latent tensor (total density, needs torch)."),
+]
+_Rescale = Annotated[
+    bool,
+    typer.Option(
+        "--rescale/--no-rescale", help="Scale the density of a latent to exactly the record's electron count."
+    ),
+]
+
+
 def fetch(
     ids: Annotated[
         list[str] | None, typer.Argument(metavar="ID", help="Material ids.", autocompletion=complete_id)
@@ -79,38 +109,12 @@ def fetch(
     where: WhereOption = None,
     predicted: PredictedOption = None,
     decode: Annotated[bool, typer.Option("--decode", help="Decode to a file that other programs read.")] = False,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="PATH",
-            help="File to write; for several ids a folder, or NAME.zarr for one store.",
-        ),
-    ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            autocompletion=complete_format,
-            help="With --decode: chgcar, cube, xsf or npz. [default: by the suffix of PATH, else chgcar]",
-        ),
-    ] = None,
+    output: _Output = None,
+    format: _Format = None,
     grid: GridOption = None,
     spacing: SpacingOption = None,
-    codec: Annotated[
-        Codec,
-        typer.Option(
-            help="With --decode: the record as it is stored, or its latent tensor (total density, needs torch)."
-        ),
-    ] = Codec.stored,
-    rescale: Annotated[
-        bool,
-        typer.Option(
-            "--rescale/--no-rescale", help="Scale the density of a latent to exactly the record's electron count."
-        ),
-    ] = True,
+    codec: _CodecOption = Codec.stored,
+    rescale: _Rescale = True,
     symmetry: SymmetryOption = True,
     model: ModelOption = None,
     catalog: CatalogOption = None,

@@ -53,43 +53,54 @@ Examples:
     )(verify)
 
 
+_Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="INPUT", help="Files, folders, glob patterns, URLs, collections (mp://, list+https://...)."),
+]
+_Tolerance = Annotated[
+    float | None, typer.Option(metavar="NMAE", help="Largest error allowed, as a fraction. [default: 1e-4]")
+]
+_Ids = Annotated[
+    Path | None,
+    typer.Option(metavar="CSV", help="Ids of the materials: a CSV with the columns path and material_id."),
+]
+_IdFrom = Annotated[
+    str | None,
+    typer.Option(metavar="TEMPLATE", help="Ids of the materials, made of their paths, such as '{parent2}'."),
+]
+_PropertiesTable = Annotated[Path | None, typer.Option(metavar="CSV", help="Columns to store, joined by material_id.")]
+_Append = Annotated[bool, typer.Option("--append/--no-append", help="Add to a store that exists, or refuse to.")]
+_PriorOption = Annotated[
+    Prior,
+    typer.Option(help="Atomic densities to subtract: the store's or the embedded ones, newly fitted, or none."),
+]
+_Extras = Annotated[bool, typer.Option("--extras/--no-extras", help="Keep augmentation occupancies and per-ion lines.")]
+_Predict = Annotated[
+    bool | None,
+    typer.Option(
+        "--predict/--no-predict",
+        help="Predict properties of every material. [default: if the store has predictions]",
+        show_default=False,
+    ),
+]
+_Latents = Annotated[bool, typer.Option("--latents", help="Add the latent tensors of an autoencoder (needs torch).")]
+
+
 def build(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the store, made or added to.")],
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT", help="Files, folders, glob patterns, URLs, collections (mp://, list+https://...)."
-        ),
-    ] = None,
-    tolerance: Annotated[
-        float | None, typer.Option(metavar="NMAE", help="Largest error allowed, as a fraction. [default: 1e-4]")
-    ] = None,
+    inputs: _Inputs = None,
+    tolerance: _Tolerance = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Keep every digit; the same as --tolerance 0.")] = False,
-    ids: Annotated[
-        Path | None,
-        typer.Option(metavar="CSV", help="Ids of the materials: a CSV with the columns path and material_id."),
-    ] = None,
-    id_from: Annotated[
-        str | None,
-        typer.Option(metavar="TEMPLATE", help="Ids of the materials, made of their paths, such as '{parent2}'."),
-    ] = None,
-    properties: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Columns to store, joined by material_id.")
-    ] = None,
+    ids: _Ids = None,
+    id_from: _IdFrom = None,
+    properties: _PropertiesTable = None,
     elements: ElementsOption = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace records that have the same id.")] = False,
-    append: Annotated[
-        bool, typer.Option("--append/--no-append", help="Add to a store that exists, or refuse to.")
-    ] = True,
+    append: _Append = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one for each core]")] = None,
     scheduler: SchedulerOption = None,
-    prior: Annotated[
-        Prior,
-        typer.Option(help="Atomic densities to subtract: the store's or the embedded ones, newly fitted, or none."),
-    ] = Prior.auto,
-    extras: Annotated[
-        bool, typer.Option("--extras/--no-extras", help="Keep augmentation occupancies and per-ion lines.")
-    ] = True,
+    prior: _PriorOption = Prior.auto,
+    extras: _Extras = True,
     code: Annotated[str | None, typer.Option(help="Program that computed the densities.")] = None,
     functional: Annotated[str | None, typer.Option(help="Exchange-correlation functional.")] = None,
     energy_cutoff: Annotated[float | None, typer.Option(metavar="eV", help="Plane-wave cutoff energy.")] = None,
@@ -103,17 +114,8 @@ def build(
         ),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the store.")] = None,
-    predict: Annotated[
-        bool | None,
-        typer.Option(
-            "--predict/--no-predict",
-            help="Predict properties of every material. [default: if the store has predictions]",
-            show_default=False,
-        ),
-    ] = None,
-    latents: Annotated[
-        bool, typer.Option("--latents", help="Add the latent tensors of an autoencoder (needs torch).")
-    ] = False,
+    predict: _Predict = None,
+    latents: _Latents = False,
     model: ModelOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,

@@ -304,65 +304,19 @@ class _FixedLayout:
         text = np.frombuffer(data, np.uint8).reshape(rows, self.width)
         if not (text[:, self.per_line * FIELD :] == self.line_end).all():
             return None
-
-        def load(offset: int, out: np.ndarray) -> np.ndarray:
-            shape, strides = (rows, self.per_line), (self.width, FIELD)
-            np.copyto(out, np.ndarray(shape, out.dtype.newbyteorder("<"), data, offset, strides))
-            return out
-
         # Arrays are used again from call to call: fresh ones would cost a page fault every 512 values.
-        arrays = [array[:rows] for array in self.scratch]
-        wide, wide2, head, short, short2, good, negative, values, index = arrays
-
-        load(0, head)
+        wide, wide2, head, short, short2, good, negative, values, index = (array[:rows] for array in self.scratch)
+        self._load(data, 0, head)
         np.equal(head, 0x2D20, out=negative)  # " -"
         np.equal(head, 0x2020 if self.leading_digit else 0x3020, out=good)  # "  " or " 0"
         good |= negative
         if not self.leading_digit and not good.all():
             good |= head == 0x2020
-
-        # Eight digits: bytes to pairs, pairs to fours, fours to eight, each in one multiplication.
-        np.bitwise_xor(load(6, wide), _ZEROS, out=wide)
-        np.add(wide, _SIXES, out=wide2)
-        wide2 |= wide
-        wide2 &= _UPPER_HALVES
-        if wide2.any():
-            good &= wide2 == 0
-        np.right_shift(wide, np.uint64(8), out=wide2)
-        wide *= np.uint64(10)
-        wide += wide2
-        np.right_shift(wide, np.uint64(16), out=wide2)
-        wide &= _EVERY_FOURTH
-        wide2 &= _EVERY_FOURTH
-        wide *= np.uint64(0x000F424000000064)
-        wide2 *= np.uint64(0x0000271000000001)
-        wide += wide2
-        wide >>= np.uint64(32)
-
-        # Point and three digits, or a digit, point and two digits.
-        np.bitwise_xor(load(2, short), np.uint32(0x30302E30 if self.leading_digit else 0x3030302E), out=short)
-        np.add(short, np.uint32(0x06060F06 if self.leading_digit else 0x0606060F), out=short2)
-        short2 |= short
-        short2 &= np.uint32(0xF0F0F0F0)
-        if short2.any():
-            good &= short2 == 0
-        short *= np.uint32(self.gather)
-        short >>= np.uint32(20)
-        np.copyto(index, short)
+        _eight_digits(self._load(data, 6, wide), wide2, good)
+        self._three_digits(self._load(data, 2, short), short2, index, good)
         _HUNDREDS_OF_MILLIONS.take(index, mode="clip", out=wide2)
         wide += wide2
-
-        # "E+02": characters that are wrong in the sign make an index that the table does not have.
-        np.bitwise_xor(load(14, short), np.uint32(0x30302B45), out=short)
-        np.add(short, np.uint32(0x0606080F), out=short2)
-        short2 |= short
-        short2 &= np.uint32(0xF0F0F0F0)
-        if short2.any():
-            good &= short2 == 0
-        short &= np.uint32(0x0F0F0700)
-        short *= np.uint32(_GATHER)
-        short >>= np.uint32(20)
-        np.copyto(index, short)
+        _exponents(self._load(data, 14, short), short2, index, good)
         mantissa = wide2.view(float)
         np.copyto(mantissa, wide.view(np.int64))
         self.divisors.take(index, mode="clip", out=values)
@@ -376,6 +330,21 @@ class _FixedLayout:
             return None
         return values.reshape(-1)
 
+    def _load(self, data: bytes, offset: int, out: np.ndarray) -> np.ndarray:
+        """The words at an offset in every field, in `out`."""
+        shape, strides = (len(out), self.per_line), (self.width, FIELD)
+        np.copyto(out, np.ndarray(shape, out.dtype.newbyteorder("<"), data, offset, strides))
+        return out
+
+    def _three_digits(self, short: np.ndarray, work: np.ndarray, index: np.ndarray, good: np.ndarray) -> None:
+        """Indices into `_HUNDREDS_OF_MILLIONS` of a point and three digits, or of a digit, a point and two digits."""
+        np.bitwise_xor(short, np.uint32(0x30302E30 if self.leading_digit else 0x3030302E), out=short)
+        np.add(short, np.uint32(0x06060F06 if self.leading_digit else 0x0606060F), out=work)
+        _mark(short, work, np.uint32(0xF0F0F0F0), good)
+        short *= np.uint32(self.gather)
+        short >>= np.uint32(20)
+        np.copyto(index, short)
+
     def _repair(self, data: bytes, values: np.ndarray, good: np.ndarray, line: int, reader: Reader) -> bool:
         """Parse the fields that were not of the plain form one by one; False where a field is not one token."""
         for row, column in np.argwhere(~good):
@@ -388,6 +357,42 @@ class _FixedLayout:
             except ValueError as error:
                 raise reader.error(f"{error} (column {column + 1})", line + int(row)) from None
         return True
+
+
+def _eight_digits(wide: np.ndarray, work: np.ndarray, good: np.ndarray) -> None:
+    """Eight digits in each 64-bit word to their number: bytes to pairs, pairs to fours, fours to eight."""
+    np.bitwise_xor(wide, _ZEROS, out=wide)
+    np.add(wide, _SIXES, out=work)
+    _mark(wide, work, _UPPER_HALVES, good)
+    np.right_shift(wide, np.uint64(8), out=work)
+    wide *= np.uint64(10)
+    wide += work
+    np.right_shift(wide, np.uint64(16), out=work)
+    wide &= _EVERY_FOURTH
+    work &= _EVERY_FOURTH
+    wide *= np.uint64(0x000F424000000064)
+    work *= np.uint64(0x0000271000000001)
+    wide += work
+    wide >>= np.uint64(32)
+
+
+def _exponents(short: np.ndarray, work: np.ndarray, index: np.ndarray, good: np.ndarray) -> None:
+    """`_exponent_index` of "E+02": characters that are wrong in the sign make an index that the table does not have."""
+    np.bitwise_xor(short, np.uint32(0x30302B45), out=short)
+    np.add(short, np.uint32(0x0606080F), out=work)
+    _mark(short, work, np.uint32(0xF0F0F0F0), good)
+    short &= np.uint32(0x0F0F0700)
+    short *= np.uint32(_GATHER)
+    short >>= np.uint32(20)
+    np.copyto(index, short)
+
+
+def _mark(digits: np.ndarray, sums: np.ndarray, upper: np.unsignedinteger, good: np.ndarray) -> None:
+    """Take fields out of `good` in which a byte is no digit. sums: the digits plus six each; overwritten."""
+    sums |= digits
+    sums &= upper
+    if sums.any():
+        good &= sums == 0
 
 
 # Writing ------------------------------------------------------------------------------------------------------------
