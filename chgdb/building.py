@@ -116,8 +116,8 @@ def build(
     Raises
     ------
     StoreError
-        Where the store as a whole cannot be written, another build of it is running, an input leads to nothing, or the
-        scheduler does not answer or is lost. Whatever was finished is kept for the next call.
+        Where the store cannot be written, another build of it is running, an input leads to nothing, or the scheduler
+        does not answer or is lost. Finished records are kept for the next call.
     FormatError
         For a table that cannot be read.
     DensityError
@@ -129,7 +129,7 @@ def build(
         raise StoreError(f"{os.fspath(out)}: nothing to do: name files, properties, latents or predictions")
     if elements is not None:
         check_species(elements)
-    check_scheduler(scheduler)  # what is wrong is to be said before hours of packing
+    check_scheduler(scheduler)  # errors come before hours of packing
     name_of = Names(ids, id_from)
     joined = read_properties(properties) if properties is not None else Properties({}, {})
     for name, value in (provenance or {}).items():
@@ -233,7 +233,7 @@ class _Filling:
 
 
 def has_predictions(path: Path) -> bool:
-    """Whether there is a store with predicted properties; adding densities drops them, so they are then made anew."""
+    """Whether there is a store with predicted properties. Adding densities drops them, so that they are made anew."""
     return (path / "zarr.json").is_file() and bool(predicted_names(open_catalog(path.absolute())))
 
 

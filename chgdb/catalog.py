@@ -39,7 +39,7 @@ def open_catalog(
         None for the embedded one; a store's folder; a .zip of one; any URL that fsspec knows; or the name of an
         installed catalog (entry-point group `chgdb.catalogs`).
     options : Mapping[str, Any] | None
-        For the file system of a URL, as in `fsspec.filesystem` (`anon`, `key`, ...); `headers` for a web server.
+        Options for the file system of a URL, as in `fsspec.filesystem` (`anon`, ...); `headers` for a web server.
 
     Returns
     -------
@@ -375,7 +375,8 @@ class Catalog:
         Parameters
         ----------
         ids : Iterable[str] | None
-            Of the rows wanted, in this order; all of the store's, NaN where a material has no latent, unless given.
+            Ids of the wanted materials, in this order. Unless given, all of the store, with NaN where a material has no
+            latent.
 
         Returns
         -------
@@ -384,11 +385,11 @@ class Catalog:
         Raises
         ------
         StoreError
-            Where the store has no latents or an id given has none.
+            Where the store has no latents, or one of `ids` has none.
         UnknownMaterialError
             For an id that the store does not have.
         ChecksumError
-            Where one is damaged.
+            Where a latent is damaged.
 
         Examples
         --------
@@ -414,8 +415,8 @@ class Catalog:
         return self.consistent(read)
 
     def to_xarray(self) -> xarray.Dataset:
-        """Every column as a lazy `xarray.Dataset` along the dimension `material`, indexed by id; of Dask arrays, which
-        a cluster can compute with, where Dask is installed."""
+        """Every column as a lazy `xarray.Dataset` along the dimension `material`, indexed by id. Its arrays are Dask
+        arrays where Dask is installed, so that a cluster can work with them."""
         import xarray
 
         dataset = xarray.open_zarr(self.store.files.zarr_store(), consolidated=True)
@@ -430,7 +431,8 @@ class Catalog:
         Parameters
         ----------
         predictions : bool
-            With what is predicted, where the store has it: `predicted_bulk_modulus`, `predicted_bulk_modulus_std`, ...
+            Whether to add the predictions that the store has: `predicted_bulk_modulus`, `predicted_bulk_modulus_std`,
+            ...
 
         Returns
         -------
@@ -466,7 +468,8 @@ class Catalog:
 
 
 def _close_matches(store: Store, material_id: str, count: int = 3) -> list[str]:
-    """Ids that a user may have meant: of this formula, with this text in them, or spelled nearly so."""
+    """Ids that a user may have meant: those of this formula, those that contain the text, and those that are spelled
+    nearly so."""
     from difflib import get_close_matches
 
     ids = [str(i) for i in store.column("material_id")]
@@ -478,7 +481,7 @@ def _close_matches(store: Store, material_id: str, count: int = 3) -> list[str]:
 
 
 def _known_prediction(store: Store, name: str) -> str:
-    """Array of a predicted property. Raises `StoreError` where it is not predicted, or nothing is."""
+    """Array of a predicted property. Raises `StoreError` where the store has no such prediction."""
     place = f"{GROUP}/{PROPERTIES}/"
     if place + name not in store.arrays:
         units = {n for n, info in store.arrays.items() if n.startswith(place) and info.attributes.get("units")}

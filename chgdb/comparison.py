@@ -47,21 +47,21 @@ class Comparison:
     Attributes
     ----------
     nmae : float
-        Of the worst channel.
+        NMAE of the worst channel.
     channel_nmae : dict[str, float]
-        Of each that both have: sum |b - a| / sum |a_total|, a fraction.
+        NMAE of each channel that both have: sum |b - a| / sum |a_total|, a fraction.
     max_error : float
         Largest |b - a| over these channels, e/Å^3.
     grid : tuple[int, int, int]
-        Where they were compared.
+        Grid on which they were compared.
     cell_difference : float
         Largest difference of a component of the lattice vectors, Å.
     atom_distance : float
-        Farthest that an atom of b lies from one of a of the same element, Å; NaN where their atoms are not the same, or
-        there are none.
+        Largest distance from an atom of b to the nearest atom of a of the same element, Å; NaN where their atoms are
+        not the same, or there are none.
     suggested_shift : tuple[float, float, float] | None
-        Of b in fractions of its lattice vectors, with which its atoms come to lie at those of a; None where they do
-        already, or no shift does it.
+        Shift of b, in fractions of its lattice vectors, that brings its atoms to those of a; None where they lie there
+        already, or no shift brings them there.
     """
 
     nmae: float
@@ -111,7 +111,7 @@ def compare(a: Density, b: Density, *, shift: Sequence[float] | None = None) -> 
     a, b : Density
         The second is compared with the first.
     shift : Sequence[float] | None
-        Fractions of the lattice vectors by which b is moved before, atoms and all (`grids.shifted`).
+        Fractions of the lattice vectors by which b, with its atoms, is moved first (`grids.shifted`).
 
     Returns
     -------
@@ -120,8 +120,8 @@ def compare(a: Density, b: Density, *, shift: Sequence[float] | None = None) -> 
     Raises
     ------
     DensityError
-        Where the cells are too different for that to mean anything (other lattice vectors, a supercell): metric
-        tensors that differ by more than 10 %.
+        Where the cells are too different to compare (other lattice vectors, a supercell): metric tensors that differ by
+        more than 10 %.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def atoms_apart(a: Crystal, b: Crystal) -> tuple[float, tuple[float, float, floa
     rarest = elements[counts.argmin()]
     own, other = (crystal.positions[crystal.numbers == rarest] for crystal in (a, b))
     candidates = ((position - other[0] + 0.5) % 1.0 - 0.5 for position in own[:_CANDIDATES])
-    # The smallest shift of several that do: of a supercell, say.
+    # The smallest of several shifts that do, as in a supercell.
     for offset in sorted(candidates, key=lambda x: round(float(np.linalg.norm(x @ a.cell)), 6)):
         near, mean = _farthest(a, b, offset)
         if near <= 2 * CLOSE and _farthest(a, b, offset + mean)[0] <= CLOSE:

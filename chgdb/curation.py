@@ -44,7 +44,7 @@ class MergeReport:
     shared : tuple[str, ...]
         Ids that several of them have.
     notes : tuple[str, ...]
-        What could not be taken over, and why, a line each.
+        What could not be taken over, and why; a line each.
     """
 
     path: str
@@ -159,12 +159,12 @@ def remove(store: str | os.PathLike[str], ids: Iterable[str]) -> tuple[str, ...]
     store
         Folder of the store.
     ids
-        Of materials that it has.
+        Ids of the materials to remove.
 
     Returns
     -------
     tuple[str, ...]
-        The ids that are gone.
+        The ids that were removed.
 
     Raises
     ------
@@ -321,7 +321,7 @@ def _common_attributes(tables: Sequence[Table]) -> dict[str, Any]:
 
 
 def _drop_what_differs(tables: Sequence[Table], catalogs: Sequence[Catalog]) -> list[str]:
-    """Take latents and views out that cannot stand together; a line for each kind."""
+    """Take out latents and views that do not fit together. Returns a line for each kind."""
     notes = []
     first = next((table.latents for table in tables if table.latents), None)
     others = [t for t in tables if first and t.latents and not t.latents.fits(first)]

@@ -44,8 +44,8 @@ class Density:
         Name -> (nx, ny, nz) float array in e/Å^3. The keys are those of `CHANNELS`: "total" first, then
         "magnetization" (collinear, μB/Å^3 up minus down) or "magnetization_x/y/z" (noncollinear).
     extras : Mapping[str, Any]
-        What a file held beside the values and must be written back (see `formats`), e.g. the augmentation
-        occupancies of a CHGCAR; opaque to everything else.
+        What a file held beside the values and gets back when it is written (see `formats`), such as the augmentation
+        occupancies of a CHGCAR. Nothing else looks into it.
 
     Raises
     ------
@@ -557,5 +557,5 @@ def _joined(crystal: Crystal, density: Density) -> Crystal:
 
 
 def _without_augmentation(extras: Mapping[str, Any]) -> dict[str, Any]:
-    """Extras that still hold of other values for the same atoms."""
+    """Extras that stay true for other values of the same atoms."""
     return {key: value for key, value in extras.items() if key not in ("after", "steps")}

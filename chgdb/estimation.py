@@ -34,15 +34,15 @@ class Estimate:
     density : Density
         The guess; its comment says that it is one.
     error : float
-        NMAE that is to be expected against the DFT of the training set.
+        Expected NMAE against the DFT of the training set.
     limit : float
-        What 90 % of materials of unseen formulas stay below. NaN where the model was never calibrated.
+        NMAE below which 90 % of materials of unseen formulas stay. NaN where the model was never calibrated.
     valence : Mapping[str, float]
-        Symbol -> electrons that the density has of each such atom.
+        Symbol -> number of electrons that each such atom gives to the density.
     remarks : tuple[str, ...]
         Each way in which the structure is unlike the training set; then error and limit are too low.
     model : str
-        Identifier.
+        Identifier of the model.
     """
 
     density: Density
@@ -83,11 +83,13 @@ def estimate(
     Parameters
     ----------
     structure : Crystal | Density | ase.Atoms | pymatgen.core.Structure
-        A `Crystal`, `ase.Atoms`, a pymatgen `Structure`, or a `Density`, whose structure alone counts.
+        The structure. Of a `Density` only the structure is used.
     grid : tuple[int, int, int] | None
-        Points along each axis; or spacing: Å, at most, between points; 0.1 Å where neither is given.
+        Points along each lattice vector; give this or `spacing`.
+    spacing : float | None
+        Maximum distance between points, Å; 0.1 where neither is given.
     model : DensityModel | str | os.PathLike[str] | None
-        A `DensityModel` or the path of one; that of the catalog by default.
+        A `DensityModel`, or the path of one; the catalog's unless given.
 
     Returns
     -------
@@ -96,8 +98,8 @@ def estimate(
     Raises
     ------
     DensityError
-        (or a subclass) for a `ScalarField`, and for a structure that has no density: no atoms, atoms on top of each
-        other, partial occupancy.
+        For a `ScalarField`, and for a structure that has no density: no atoms, atoms on top of each other, partial
+        occupancy.
     DensityModelError
         For an element that the model does not know.
 

@@ -28,13 +28,15 @@ def extract(
     Parameters
     ----------
     catalog : Catalog
-        Where the rows come from.
+        The catalog that holds the materials.
+    out
+        Folder of the new store.
     ids : Iterable[str]
-        Material ids.
+        Ids of the materials, in the order of the new store.
     replace : bool
-        Put it in the place of a store that is there already, which may be the catalog's own.
+        Replace a store that is already there, which may be the catalog's own.
     predictions : bool
-        Keep what is predicted of them, too.
+        Keep the predictions for these materials too.
 
     Raises
     ------

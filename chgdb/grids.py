@@ -34,7 +34,7 @@ def check_memory(grid: tuple[int, ...], channels: int = 1) -> None:
     grid : tuple[int, ...]
         Points along each lattice vector.
     channels : int
-        How many such grids.
+        Number of such grids.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def shifted(values: np.ndarray, shift: Sequence[float]) -> np.ndarray:
     values : np.ndarray
         (nx, ny, nz) float.
     shift : Sequence[float]
-        Three fractions.
+        Fractions of the three lattice vectors.
 
     Returns
     -------
@@ -102,17 +102,17 @@ def resample(values: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
     Parameters
     ----------
     values : np.ndarray
-        (nx, ny, nz) float. Returns float64 of the shape `grid`; the mean, hence the electron count, is kept to the
-        last bits. Coefficients beyond the coarser grid are dropped. A coefficient at the Nyquist frequency of an
-        even axis stands for the mean of +n/2 and -n/2: it is split evenly between both when the axis grows, and
-        both are added up when it shrinks, so that real values stay real and going up and down again gives the
-        values back.
+        (nx, ny, nz) float.
     grid : tuple[int, int, int]
-        Grid points along each lattice vector; the native grid unless given.
+        Grid points along each lattice vector of the result.
 
     Returns
     -------
     np.ndarray
+        (grid) float64. The mean, hence the electron count, is kept to the last bits. Coefficients beyond the coarser
+        grid are dropped. A coefficient at the Nyquist frequency of an even axis stands for the mean of +n/2 and -n/2:
+        it is split evenly between both when the axis grows, and both are added up when it shrinks, so that real
+        values stay real and going up and down again gives the values back.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def _resample_axis(values: np.ndarray, axis: int, size: int) -> np.ndarray:
 
 
 def spacing_grid(cell: np.ndarray, spacing: float) -> tuple[int, int, int]:
-    """The smallest grid with points at most `spacing` Å apart along each lattice vector.
+    """The smallest grid whose points are no more than `spacing` Å apart along each lattice vector.
 
     Lengths are even and have no prime factors but 2, 3, 5 and 7, for which Fourier transforms are fast.
 

@@ -66,17 +66,17 @@ class BuildReport:
     added, replaced : tuple[str, ...]
         Ids now in the store.
     skipped : tuple[str, ...]
-        Ids that the store already held from the same file with the same settings.
+        Ids that were in the store already, from the same file with the same settings.
     refused : tuple[tuple[str, str], ...]
         (path or id, reason in one line).
     left_out : tuple[tuple[str, str], ...]
-        (path, reason) of files that hold what another one that was taken holds.
+        (path, reason) of files that hold the same as another file, which was taken.
     notes : tuple[str, ...]
-        What else to know of the inputs, a line each.
+        Further notes on the inputs, a line each.
     updated : tuple[str, ...]
-        Ids that were there already and have new values of properties.
+        Ids that were in the store already and have new values of properties.
     latents : LatentReport | None
-        What became of them, where they were asked for.
+        Report of the latents, where they were asked for.
     predictions : str
         The model that has predicted properties, "" where none has.
     """
@@ -258,7 +258,7 @@ def build_from(
 
 
 def _read(source: str, elements: Sequence[str] | None, data: bytes | None = None) -> tuple[Density, int]:
-    """A density and the crc32c of the bytes that it was read from.
+    """A density, and the crc32c of the bytes from which it was read.
 
     A pipe is read once. A file is read twice, since it may be far larger than memory should hold; one that has changed
     meanwhile is refused. data: its bytes, where they are here.

@@ -98,7 +98,8 @@ class View(Mapping[str, np.ndarray]):
 
     @property
     def stale(self) -> str:
-        """What is wrong with a view whose model is not the one that is installed now; "" where it is, or none is."""
+        """A message where the view was made by another model than the installed one; "" where it was not, or none is
+        installed."""
         place = (self.folder or models_folder("properties")) / self.model.rpartition("-")[0]
         try:
             installed = json.loads((place / "model.json").read_bytes())["identifier"]
@@ -133,9 +134,11 @@ def view(catalog: Catalog, name: str = PROPERTIES, folder: Path | None = None) -
     Parameters
     ----------
     catalog : Catalog
-        Where the rows come from.
+        The catalog that holds the view.
+    name : str
+        Name of the view.
     folder : Path | None
-        Of the installed models, the embedded catalog's unless given.
+        Folder of the installed models; the embedded catalog's unless given.
 
     Returns
     -------

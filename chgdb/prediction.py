@@ -1,4 +1,4 @@
-"""`chgdb.predict`: properties of one density or structure, with what there is to say of how far to trust them."""
+"""`chgdb.predict`: properties of one density or structure, and how far to trust them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Predicted:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Lower and upper end of what holds 90 % of true values."""
+        """Lower and upper end of the interval that holds 90 % of true values."""
         return self.value - NINETY_PERCENT * self.std, self.value + NINETY_PERCENT * self.std
 
     def __str__(self) -> str:
@@ -87,15 +87,15 @@ class Prediction(Mapping[str, Predicted]):
         Identifier of the model and its weights.
     properties : dict of str to Predicted
     unlike_training : tuple of str
-        What about the density or structure lies outside of the applicability domain of the model, or of the one that
-        estimated the density, one line each. Standard deviations are then at least those of the whole training set.
+        One line for each way in which the input lies outside of the applicability domain of the model, or of the model
+        that estimated the density. Standard deviations are then no smaller than those of the whole training set.
     density : str
         "given", or "estimated" from the structure.
     density_model : str
         Identifier of the model that estimated the density; "" for one that was given.
     density_error, density_limit : float
-        Of an estimated density the NMAE to expect, and what 9 of 10 stay below, as of `Estimate`; NaN for one that was
-        given.
+        Expected NMAE of an estimated density, and the NMAE below which 9 of 10 stay, as in `Estimate`; NaN for a
+        density that was given.
 
     Examples
     --------
@@ -196,8 +196,8 @@ def predict(
     ----------
     density_or_path : Density, Record, Crystal, ase.Atoms, pymatgen.core.Structure, str or path
         A density in e/Å^3 with its structure; a record of a catalog; a structure; a file or URL of a density (CHGCAR,
-        cube, ...) or of a structure (POSCAR, CIF, ...); or the id of a material of the catalog, where no file is
-        called so. A density that is there is used.
+        cube, ...) or of a structure (POSCAR, CIF, ...); or the id of a material of the catalog, where no file has this
+        name. A given density is used as it is.
     model : str
         A name of `chgdb.models.names()`.
     models : path, optional
@@ -220,7 +220,7 @@ def predict(
         For a file that cannot be read.
     DensityError
         For a density without a structure, or one whose total cannot be the number of electrons of its atoms: another
-        unit, or a spin density. For a structure that no density can be estimated of.
+        unit, or a spin density. For a structure for which no density can be estimated.
     UnknownMaterialError
         For what is neither a file nor an id of the catalog.
     ModelError, ChecksumError, MissingExtraError

@@ -1,4 +1,4 @@
-"""Stores to where others read them, and whole stores from there.
+"""Publish stores for others to read, and pull whole stores.
 
 On a disk (or the folder of a web server) a publication is the store, swapped in whole. In a bucket, where no folder can
 be exchanged, every release lies in a folder of its own,
@@ -56,11 +56,11 @@ class Publication:
     url : str
         Where chgdb opens it.
     zarr_url : str
-        Where plain Zarr readers do.
+        Where plain Zarr readers open it.
     changed : bool
-        False where this version was there already.
+        False where this version had been published before.
     files, bytes : int
-        Of the store.
+        Number and size of the store's files.
     sent : int
         Bytes of the files that were not there yet.
     """
@@ -110,9 +110,9 @@ def publish(
     store : str | os.PathLike[str] | None
         Folder of the store.
     keep : int
-        How many releases stay in a bucket; readers that began with an older one have to begin again.
+        Number of releases that stay in a bucket; readers that began with an older one have to begin again.
     options : dict[str, Any] | None
-        For the file system, as in `fsspec.filesystem`.
+        Options of the file system, as for `fsspec.filesystem`.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def publish(
         Where the place cannot be written to.
     """
     source = open_catalog(store).store
-    if not source.checksums:  # what there is to publish is what they list
+    if not source.checksums:  # they list what there is to publish
         raise ChecksumError(f"{source.location}: {CHECKSUMS} is damaged; get a fresh copy of the store")
     head = _head(source)
     target = os.fspath(url)
@@ -294,13 +294,13 @@ def pull(
     options: dict[str, Any] | None = None,
     progress: Progress = False,
 ) -> Pulled:
-    """Bring a whole store from a URL to a folder; call it again after an interruption to go on.
+    """Copy a whole store from a URL to a folder; call it again after an interruption to go on.
 
     Parameters
     ----------
     out : str | os.PathLike[str] | None
-        The folder; the last part of the URL unless given. A store that is there already is replaced when all files
-        are here and right, and what it shares with the new version is not fetched again.
+        Folder of the copy; the last part of the URL unless given. A store that is already there is replaced once all
+        files have come and are right; files that it shares with the new version are not fetched again.
 
     Returns
     -------
@@ -330,7 +330,7 @@ def pull(
 
 def _pull(remote: RemoteFiles, store: Store, transaction: Transaction, progress: Progress) -> Pulled:
     head, target = remote.head, transaction.target
-    if not head.checksums:  # what there is to bring is what they list
+    if not head.checksums:  # they list what there is to fetch
         raise RemoteError(f"{remote.location}: {CHECKSUMS} is damaged there; tell its owner")
     size = sum(size for _, size in head.checksums.values())
     path = str(transaction.path)

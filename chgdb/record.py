@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 #: Columns that only the decoder of a store needs.
 INTERNAL_COLUMNS = ("payload_offset", "extras_length", "atom_offset")
-#: Columns in the order in which a reader wants them; all others follow.
+#: Columns in the order that a reader expects; all others follow.
 FIRST_COLUMNS = (
     *("material_id", "formula", "elements", "space_group", "n_atoms", "cell", "volume", "n_electrons"),
     *("grid", "channels", "tolerance", "nmae", "channel_nmae", "max_error", "min_density", "text_bytes"),
@@ -121,7 +121,7 @@ class Record:
         ChecksumError
             Where the stored bytes are damaged.
         CodecError
-            Where they cannot be decoded.
+            Where the record cannot be decoded.
         """
         return self._read(lambda store, location: self._decoded(store, location, grid))
 
@@ -205,12 +205,12 @@ class Record:
 
     @property
     def nmae(self) -> float:
-        """NMAE of its worst channel, measured when it was encoded."""
+        """NMAE of the worst channel, measured when the record was encoded."""
         return self._value("nmae")
 
     @property
     def max_error(self) -> float:
-        """Largest absolute error, e/Å^3, measured when it was encoded."""
+        """Largest absolute error, e/Å^3, measured when the record was encoded."""
         return self._value("max_error")
 
     @property

@@ -31,7 +31,7 @@ def parts(catalog: Catalog) -> np.ndarray:
 
 
 class Samples(ABC):
-    """Materials of one part of the split with their targets; what a sample is, subclasses say.
+    """Materials of one part of the split with their targets. Subclasses say what a sample is.
 
     catalog: where they come from. part: "train", "validation", "test", or None for all.
     targets: columns of numbers; a material that lacks one of them is left out.
@@ -92,7 +92,7 @@ class Latents(Samples):
     Raises
     ------
     StoreError
-        Where none has.
+        Where no material has a latent.
     """
 
     def _usable(self) -> np.ndarray:
@@ -114,15 +114,15 @@ class Densities(Samples):
     Attributes
     ----------
     grid : tuple[int, int, int] | None
-        Fourier-resampled to this many points along each lattice vector, whatever the cell.
+        Number of points along each lattice vector to which every density is resampled by Fourier interpolation.
     spacing, size
-        Or resampled to points at most `spacing` Å apart and padded with zeros to `size` along each axis; where a
-        cell is too long for that, to `size` points along that axis.
+        Instead of `grid`: every density is resampled to points no more than `spacing` Å apart and padded with zeros to
+        `size` points along each axis; where a cell is too long for that, to `size` points along that axis.
 
     Raises
     ------
     StoreError
-        Unless it is one or the other; otherwise as `Samples`.
+        Unless either `grid`, or both `spacing` and `size` are given; otherwise as `Samples`.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ def by_hash(formula: str) -> str:
     Raises
     ------
     DensityError
-        For what is no formula.
+        For a text that is no formula.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def assign(
     SplitError
         Where the lengths differ or a part is unknown.
     DensityError
-        For what is no formula.
+        For a text that is no formula.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def split(
     ids : Sequence[str]
         Material ids.
     formulas, paper_split
-        Of each of them, as `formulas` and `paper` of `assign`.
+        For each id, as `formulas` and `paper` of `assign`.
 
     Returns
     -------

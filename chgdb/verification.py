@@ -40,14 +40,14 @@ class VerifyReport:
     Attributes
     ----------
     problems : tuple[Problem, ...]
-        All that is wrong, damaged files first.
+        Everything that is wrong, damaged files first.
     remarks : tuple[Problem, ...]
-        What lies in the store's folder and is not of it, such as a README: commands keep it, and nothing is wrong.
+        Files in the store's folder that are not part of it, such as a README. Commands keep them, and nothing is wrong.
     lost : tuple[str, ...]
         Ids whose density cannot be decoded correctly any more; damage outside the payload loses none, because it is
         repaired on reading.
     measured : int
-        How many records were compared with their originals.
+        Number of records that were compared with their originals.
     """
 
     path: str
@@ -79,14 +79,14 @@ def verify(
     Parameters
     ----------
     store : str | os.PathLike[str] | None
-        Folder of the store.
+        Path, URL or installed name of the store; the embedded catalog unless given.
     deep : bool
         Decode every record as well, and compare electron count, grid and smallest value with the columns.
     originals : str | Path | Mapping[str, str | Path] | Callable[[str], Density] | None
         With `deep`, what the records were made from: a folder (searched as `build` does), id -> path, or a function
         id -> density (raising `KeyError` where there is none); NMAE and largest error are measured again.
     elements : Sequence[str] | None
-        Of each species, for originals of VASP 4, which do not name them.
+        Symbol of each species, for originals of VASP 4, which do not name them.
 
     Returns
     -------
@@ -166,7 +166,8 @@ class _Check:
                 self.remarks.append(Problem(key, "does not belong to the store, and is kept as it is"))
 
     def _head(self) -> Head | None:
-        """What remote readers begin with; None where it is missing (in stores of early versions of chgdb) or wrong."""
+        """The head, with which remote readers begin; None where it is missing (in stores of early versions of chgdb) or
+        wrong."""
         files = self.store.files
         try:
             head = unpack(files.read(HEAD))
@@ -323,7 +324,7 @@ class _Check:
 
 
 def _same(stored: object, found: object) -> bool:
-    """Equal, numbers to what the last bits of another FFT or of float32 change."""
+    """Whether two values are equal; numbers within what the last bits of another FFT or of float32 change."""
     if isinstance(stored, float) and isinstance(found, float):
         return math.isclose(stored, found, rel_tol=1e-5, abs_tol=1e-9)
     return stored == found

@@ -45,7 +45,7 @@ def __getattr__(name: str) -> Any:
 
 
 class NotPredictedWarning(UserWarning):
-    """A material of which nothing can be predicted; the others of its store are."""
+    """Nothing can be predicted for a material; the others of its store get their predictions."""
 
 
 def add_predictions(
@@ -58,25 +58,26 @@ def add_predictions(
     scheduler: str | None = None,
     progress: bool | Callable[[int, int, str], None] = False,
 ) -> str:
-    """Predict the properties of every material of a store and write them into it; returns the model's identifier.
+    """Predict the properties of every material of a store, and add the predictions to it as a view.
 
-    Readers see the store as it was until all of it is written. What cannot be described (no atoms, ghost
-    atoms) gets no values, and a `NotPredictedWarning` says why.
+    Readers see the old version of the store until the new one is complete. Materials that cannot be described (no
+    atoms, ghost atoms) get no values, and a `NotPredictedWarning` says why.
 
     Parameters
     ----------
     store : str | Path | None
-        Folder of the store, the embedded one unless given.
+        Folder of the store; the embedded one unless given.
     model : str
         A name of `chgdb.models.names()`.
     folder : Path | None
-        Of the trained models, the embedded catalog's unless given.
+        Folder of the trained models; the embedded catalog's unless given.
     cache, workers, scheduler
         See `models.rows.from_catalog`.
 
     Returns
     -------
     str
+        Identifier of the model.
 
     Raises
     ------
@@ -109,8 +110,8 @@ def add_predictions(
 def _for_all(
     ids: tuple[str, ...], predicted: tuple[str, ...], found: Predictions, skipped: dict[str, str]
 ) -> Predictions:
-    """Predictions of some materials as those of all: no values for the others, nor where one is no finite number, which
-    are noted in `skipped`."""
+    """Predictions of some materials as a table of all. The others have no values, and neither have those for which the
+    model gives a number that is not finite; `skipped` names these."""
     row_of = {material_id: row for row, material_id in enumerate(ids)}
     place = np.array([row_of[i] for i in predicted], np.intp)
     sound = np.all([np.isfinite(v) for part in (found.mean, found.std) for v in part.values()], axis=0)
@@ -138,7 +139,7 @@ def _for_all(
 def write(
     store: Path, ids: tuple[str, ...], predictions: Predictions, ensemble: Ensemble, token: object = None
 ) -> None:
-    """Put the view `properties` into a store, in the place of an older one.
+    """Write the view `properties` into a store; it replaces an older one.
 
     ids: of all rows of the store, in its order. token: of the version of the store that they were predicted from, where
     another one is to be refused. Raises `StoreError` where they are not, or the store cannot be written.
@@ -157,7 +158,7 @@ def write(
 
 
 def _copy(store: Store, folder: Path) -> None:
-    """The files of a store but for the view, those of Zarr alone: sealing makes the others anew."""
+    """The Zarr files of a store without the view. The files beside Zarr are made anew at the end."""
     for key in store.checksums:
         if not key.startswith(f"{GROUP}/{PROPERTIES}/") and key != PARITY:
             place = folder / key

@@ -76,7 +76,7 @@ def encode(
     Parameters
     ----------
     density : Density
-        What to work on.
+        The density to encode.
     tolerance : float
         Largest NMAE allowed for each channel (a fraction); 0 asks for the `lossless` codec.
     codec : str

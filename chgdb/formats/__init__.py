@@ -73,7 +73,7 @@ def read(
     Parameters
     ----------
     path : str | os.PathLike[str]
-        Of the file.
+        Path or URL of the file.
     format : str | None
         A name of `formats()`; guessed from the file's name, else from its content.
     elements : Sequence[str] | None
@@ -100,7 +100,7 @@ def read(
 
 
 def _reading(reader: Reader, name: str, format: str | None) -> ModuleType:
-    """The format that a file is read as: what it holds decides before its name."""
+    """The module that reads a file. The content decides before the name."""
     head = reader.peek(_HEAD)
     if not head:
         raise reader.error("the file is empty", 1)
@@ -128,8 +128,8 @@ def _is_binary(module: ModuleType) -> bool:
 
 
 def read_structure(path: str | os.PathLike[str], *, elements: Sequence[str] | None = None) -> Density | Crystal:
-    """The structure of a file: the crystal of a POSCAR, a CIF or another file named as one that holds a structure alone
-    (see `structures`), the density of any other file that holds one.
+    """The structure in a file: a `Crystal` from a POSCAR, a CIF or another file that by its name holds only a structure
+    (see `structures`); the `Density` from any other file.
 
     elements: symbol of each species, for files of VASP 4. Raises `FormatError` as `read`, `MissingExtraError` where
     the package that reads a CIF and the like is not installed.
@@ -178,9 +178,9 @@ def read_any(
     Parameters
     ----------
     path : str | os.PathLike[str]
-        Of the file, which is read once: a pipe or a URL will do.
+        Path or URL of the file, or a pipe; it is read once.
     format : str | None
-        Of a density, as of `read`.
+        Format of a density, as for `read`.
     elements : Sequence[str] | None
         Symbol of each species, for files of VASP 4, which do not name them.
 
@@ -193,7 +193,7 @@ def read_any(
     Raises
     ------
     FormatError
-        As of `read`.
+        As for `read`.
     MissingExtraError
         Where the package that reads a CIF and the like is not installed.
     """
@@ -237,13 +237,13 @@ def write(
     Parameters
     ----------
     path : str | os.PathLike[str]
-        Of the file.
+        Path of the file. Missing folders are made.
     density : Density
-        What to work on.
+        The density, or a `ScalarField`.
     format : str | None
         A name of `formats()`; guessed from the file's name, of which the longest suffix decides.
     channel : str | None
-        Of a format that holds one field (cube), the one to write; the total density unless given. See `left_out`.
+        The field to write to a format that holds one field (cube); the total density unless given. See `left_out`.
 
     Raises
     ------
@@ -295,7 +295,7 @@ def format_of_name(name: str) -> str | None:
 
 
 def ending(format: str) -> str:
-    """How names of files of a format end, where chgdb names them: as the first of `NAMES` that is a suffix says.
+    """The ending of file names of a format that chgdb makes: the first of `NAMES` that is a suffix.
 
     Raises `FormatError` for a format that there is not, and for one that is only read.
 

@@ -44,9 +44,9 @@ class LatentReport:
     added : tuple[str, ...]
         Ids with a new latent.
     kept : int
-        How many had one of this model already.
+        Number of materials that had a latent of this model already.
     refused : tuple[tuple[str, str], ...]
-        (id, reason in one line) of materials that stay without one.
+        (id, reason in one line) of materials that got no latent.
     """
 
     path: str
@@ -105,9 +105,9 @@ class Coded:
     Attributes
     ----------
     integers : np.ndarray
-        Int16 (channel, z, y, x).
+        (channel, z, y, x) int16, the latent in steps of its quantisation.
     nmae : float
-        Of the total density on its own grid, symmetric and rescaled.
+        NMAE of the decoded total density on its own grid, symmetric and rescaled.
     spacing : float
         Largest distance between the grid points that the network saw, Å.
     """
@@ -125,11 +125,11 @@ def encode(model: Autoencoder, density: Density, refine: int = 0, *, progress: b
     model : Autoencoder
         The autoencoder.
     density : Density
-        What to work on.
+        The density to encode.
     refine : int
         Steps of gradient descent from the encoder's latent, as `Autoencoder.encode`
     progress : bool
-        With a bar for them.
+        Whether to show a progress bar of the steps.
 
     Returns
     -------
@@ -282,15 +282,15 @@ def add_latents(
     Parameters
     ----------
     store : str | Path
-        Its folder.
+        Folder of the store.
     model : str | os.PathLike[str] | None
-        Folder or variant's name of the autoencoder; the catalog's own unless given.
+        Folder of the autoencoder, or the name of a variant; the catalog's own unless given.
     ids : Iterable[str] | None
         These materials only; the others keep their latents where they are of the same model.
     workers : int | None
         Processes; the cores of this machine unless given.
     scheduler : str | None
-        Of a Dask cluster instead, as in `build`.
+        Address of a Dask scheduler whose workers encode, as for `build`.
     progress : bool | Callable[[int, int, str], None]
         True for a progress bar on standard error, or a callable (done, total, id).
 
@@ -307,7 +307,7 @@ def add_latents(
     CodecError, ChecksumError
         For a model that cannot be loaded.
     UnknownMaterialError
-        For an id.
+        For an id that the store does not have.
     """
     path = Path(store)
     if not (path / "zarr.json").is_file():

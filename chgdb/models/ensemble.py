@@ -125,7 +125,7 @@ class Ensemble:
     Attributes
     ----------
     name : str
-        Of its learners' module.
+        Name of the learners' module.
     members : list[Learner]
         One for each fold, each trained without it; or a single one.
     held_out : HeldOut

@@ -35,9 +35,9 @@ def from_densities(
     ids : Sequence[str]
         Material ids.
     densities : Sequence[Density]
-        Densities in memory, one an id.
+        The densities, one for each id.
     inputs : Iterable[str]
-        Names of `INPUTS`.
+        Names of `chgdb.models.INPUTS`.
     encoder : Encoder | None
         Makes the latents; the catalog's default autoencoder unless given.
 
@@ -165,9 +165,11 @@ def from_catalog(
     Parameters
     ----------
     catalog : Catalog
-        Where the rows come from.
+        The catalog that holds the materials.
+    inputs : Iterable[str]
+        Names of `chgdb.models.INPUTS`.
     ids : Sequence[str] | None
-        Material ids.
+        Ids of the materials; all of the catalog unless given.
     cache : Path | None
         Folder in which features are kept between calls, by material, source checksum and version of the features.
     workers : int | None

@@ -97,7 +97,7 @@ class Cache:
         return self.folder / group / blake2b(_encoded(name), digest_size=16).hexdigest()
 
     def get(self, group: str, name: str) -> bytes | None:
-        """What was put there, or None: nothing, or nothing whole."""
+        """The content of a name; None where there is none, or it is damaged."""
         if not self.limit:
             return None
         path = self._path(group, name)
@@ -145,8 +145,8 @@ class Cache:
             atomic.sweep(self.folder / group)
 
     def shrink(self) -> int:
-        """Remove what was not used for longest until the cache is within its limit, and what killed processes left;
-        the size then."""
+        """Remove the least recently used files until the cache is within its limit, and what killed processes left.
+        Returns the size of the cache then."""
         entries = []
         for folder in self._groups():
             atomic.sweep(folder)
@@ -188,7 +188,7 @@ class Cache:
             return None
 
     def clear(self) -> CacheInfo:
-        """Remove everything; what was there.
+        """Remove everything. Returns what was there.
 
         Returns
         -------
