@@ -1,8 +1,8 @@
 """Files and folders that take the place of others in one step: readers see the old one or the new one, never a mixture.
 
-What is written is staged beside its target under a name of its own, with 64 random bits: two processes with the same
-number, in two containers that share a disk, never meet. A staged file is locked while it is written, so that whoever
-finds one that is not locked knows that its writer was killed. Nothing here knows what is written;
+New content is staged beside its target under a name of its own, with 64 random bits, so that two processes with the
+same number, in two containers that share a disk, never meet. A staged file is locked while it is written: one that is
+not locked was left by a killed process. Nothing here knows what is written;
 `store.transaction` is the one door to whole folders.
 """
 
@@ -25,7 +25,7 @@ from .urls import is_url_as_path
 #: What the names of staged files and folders have in common, as a regular expression.
 TOKEN = "[0-9a-f]{16}"
 _PART = ".part"
-_LONGEST = 200  # bytes of a name that leave room for what is added to it; systems allow 255
+_LONGEST = 200  # maximum bytes of a name: systems allow 255, and something is added to it
 _HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 
 
@@ -45,8 +45,8 @@ def stem(name: str) -> str:
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
-    """What a path leads to through all symbolic links; it need not exist. Raises `OSError` for a circle of links, and
-    for a URL, of which a folder `https:` would be made."""
+    """The target of a path through all symbolic links; it need not exist. Raises `OSError` for a circle of links, and
+    for a URL, which would become a folder `https:`."""
     if is_url_as_path(path):
         raise OSError(errno.EINVAL, "a URL, where only folders of this machine are written to", os.fspath(path))
     target = os.path.realpath(path)
@@ -56,7 +56,8 @@ def resolve(path: str | os.PathLike[str]) -> Path:
 
 
 def try_lock(file: IO[bytes]) -> bool:
-    """Lock an open file until it is closed or its process ends, however it ends; False where another one holds it.
+    """Lock an open file until it is closed or its process ends in any way. Returns False where another process holds
+    the lock.
 
     Raises `OSError` where the file system has no locks.
     """
@@ -86,7 +87,7 @@ def lies_at(path: str | os.PathLike[str], file: IO[bytes]) -> bool:
 
 
 def keep_owner(path: str | os.PathLike[str], like: os.stat_result) -> None:
-    """Give a file or folder the owner, group and mode of another one, as far as this user may."""
+    """Give a file or folder the owner, group and mode of another one, as far as this user is allowed to."""
     now = os.stat(path)
     if hasattr(os, "chown") and (now.st_uid, now.st_gid) != (like.st_uid, like.st_gid):
         try:
@@ -140,7 +141,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def folder_made(path: str | os.PathLike[str]) -> Iterator[None]:
-    """The folder of a file is there in the block; what had to be made for it goes again where the block fails.
+    """Make the folder of a file for the block. Folders that were made are removed again where the block fails.
 
     Raises `OSError` where it cannot be made.
     """
@@ -166,9 +167,9 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def sweep(folder: str | os.PathLike[str], name: str | None = None) -> None:
-    """Remove what killed processes left of their attempts to write a file of a folder; of any file unless it is named.
+    """Remove the staged files that killed processes left in a folder: those of one file where it is named, else all.
 
-    Whatever is still being written is locked, on this machine and on others, and stays.
+    Files that are still being written are locked, on this machine and on others, and stay.
     """
     own = ".+" if name is None else re.escape(stem(name))
     pattern = re.compile(rf"{own}\.{TOKEN}{re.escape(_PART)}")
@@ -181,12 +182,13 @@ def sweep(folder: str | os.PathLike[str], name: str | None = None) -> None:
 
 
 def is_staged(name: str) -> bool:
-    """Whether a file of this name is one that is being written, or was when its process was killed."""
+    """Whether a name is that of a staged file: one that is being written, or that a killed process left."""
     return re.fullmatch(rf".+\.{TOKEN}{re.escape(_PART)}", name) is not None
 
 
 def _staged(target: str, private: bool) -> IO[bytes]:
-    """A new locked file beside a target. private: for this user alone until it gets the mode of the file before."""
+    """A new locked file beside a target. private: readable by this user alone until it gets the mode of the old
+    file."""
     folder, name = os.path.split(target)
     mode = 0o600 if private else 0o666
     while True:
@@ -195,9 +197,9 @@ def _staged(target: str, private: bool) -> IO[bytes]:
         try:
             if try_lock(file) and lies_at(path, file):
                 return file
-        except OSError:  # a file system without locks: there nobody removes it either
+        except OSError:  # a file system without locks: nobody removes it there either
             return file
-        file.close()  # somebody took it for left between our open and our lock
+        file.close()  # another process took it for an abandoned file between our open and our lock
         with suppress(OSError):
             os.unlink(path)
 
@@ -206,7 +208,8 @@ def _staged(target: str, private: bool) -> IO[bytes]:
 
 
 def exchange(first: Path, second: Path) -> bool:
-    """Exchange two folders in one step; False where the system cannot. Raises `OSError` where it may not."""
+    """Exchange two folders in one step. Returns False where the system cannot; raises `OSError` where it is not
+    allowed."""
     if sys.platform.startswith("linux"):
         name, here, flag = "renameat2", -100, 2  # AT_FDCWD, RENAME_EXCHANGE
         arguments: tuple[object, ...] = (here, os.fsencode(first), here, os.fsencode(second), flag)
@@ -226,7 +229,7 @@ def exchange(first: Path, second: Path) -> bool:
 
 
 def flush(path: Path) -> None:
-    """Bring a file, or the list of files of a folder, to the disk."""
+    """Flush a file, or the list of files of a folder, to the disk."""
     if os.name == "nt" and path.is_dir():
         return  # Windows cannot open a folder to flush it
     handle = os.open(path, os.O_RDONLY)
@@ -237,7 +240,7 @@ def flush(path: Path) -> None:
 
 
 def write_flushed(path: Path, data: bytes) -> None:
-    """Write a file of a folder that nobody else knows yet, and bring it to the disk."""
+    """Write a file into a folder that nobody else knows yet, and flush it to the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "wb") as file:
         file.write(data)

@@ -15,7 +15,7 @@ CHANNELS: dict[int, tuple[str, ...]] = {
     2: ("total", "magnetization"),
     4: ("total", "magnetization_x", "magnetization_y", "magnetization_z"),
 }
-#: What results of arithmetic are called.
+#: Names of the results of arithmetic.
 DIFFERENCE, SUM = "density difference", "sum of scalar fields"
 #: Scalar field -> what it is called, in files too: each is what a comment begins with, before a colon.
 QUANTITIES = {

@@ -1,4 +1,4 @@
-"""Criteria of a search: what users write, and which values of a column meet them."""
+"""Criteria of a search: how users write them, and which values of a column meet them."""
 
 from __future__ import annotations
 

@@ -46,11 +46,11 @@ class RemoteError(StoreError):
 
 
 class OfflineError(RemoteError):
-    """Something is asked for that is not in the local cache while chgdb is told not to use the network."""
+    """Something is not in the local cache, and chgdb has been told not to use the network."""
 
 
 class CriterionError(StoreError, ValueError):
-    """A search for what no column of the store can hold, or for nothing at all."""
+    """A criterion that no column of the store can meet, or an empty one."""
 
 
 class UnknownMaterialError(ChgdbError, KeyError):
@@ -62,12 +62,12 @@ class MissingExtraError(ChgdbError, ImportError):
 
 
 class FileWarning(UserWarning):
-    """A file was read, and not all of it: the message says what was left."""
+    """A file was read in part: the message says what was left out."""
 
 
 @contextmanager
 def fitting(what: object, refusal: type[ChgdbError]) -> Iterator[None]:
-    """Make one line of any error in which the use of files from outside ends.
+    """Turn any error from the use of outside files into one line.
 
     Files that are each what they should be need not fit together. For what is checked by use alone, such as weights and
     the network that they are for.

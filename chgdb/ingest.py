@@ -113,7 +113,7 @@ class Task:
 
 @dataclass(frozen=True)
 class NoDensity:
-    """What becomes of a file that a search has found and that holds none."""
+    """Result of a file that a search has found and that holds no density."""
 
     source: str
 
@@ -310,7 +310,7 @@ def _checksum_of(source: str) -> int:
 
 
 def file_state(source: str) -> str:
-    """What tells that a file has changed since its record was journalled; of a URL only the URL."""
+    """The state of a file, which differs once the file has changed; for a URL only the URL."""
     if is_url(source):
         return source
     status = os.stat(source)
@@ -323,7 +323,7 @@ _PART = 32  # sources whose share in the fit of the prior is added up at once
 
 @dataclass(frozen=True)
 class _Equations:
-    """(number, sources) -> what the densities among them add to the fit of the prior. Picklable.
+    """(number, sources) -> the part of these densities in the fit of the prior. Picklable.
 
     previous: arrays of the prior of the pass before.
     """
@@ -352,7 +352,7 @@ class _Equations:
 
 @dataclass
 class Packing:
-    """Densities to pack, and how; `run` does it.
+    """A build: densities to pack, and the settings.
 
     sources: id -> path, URL or, with `load`, what it is called with. state_of: what tells that a source has changed.
     metadata: id -> values of columns. columns: their attributes. refused: what is refused already. searched: sources
@@ -401,7 +401,7 @@ class Packing:
             return self._pack(transaction, journal)
 
     def _copy_urls(self, folder: Path) -> None:
-        """Fitting a prior reads every source several times: those at URLs from copies on this machine."""
+        """Copy sources at URLs to this machine: fitting a prior reads every source several times."""
         for number, source in enumerate(source for source in self.sources.values() if is_url(source)):
             with suppress(RemoteError):  # encoding it raises the same error, which the report then has
                 copy = folder / f"{number}-{bare_name(source)}"
@@ -500,7 +500,7 @@ class Packing:
         return prior
 
     def _plan(self, store: Store | None, journal: Journal, prior_id: int) -> list[Task]:
-        """What is to be in the store that is not; finished or not."""
+        """Tasks of the records that the store needs, finished ones included."""
         given: list[Any] = [] if self.elements is None else [self.elements]
         given += [self.potcar] if self.potcar else []
         settings = json.dumps([self.tolerance, self.codec, prior_id, self.keep_extras, *given])
@@ -529,7 +529,8 @@ class Packing:
         return tasks
 
     def _is_same(self, store: Store, location: Location, source: str) -> bool:
-        """Whether a record was made from this file, with this tolerance and, where elements are given, these."""
+        """Whether a record was made from this file with this tolerance, and with these elements where some are
+        given."""
         if store.value("tolerance", location.row) != self.tolerance:
             return False
         entry = self.listed.get(str(store.value("material_id", location.row)))

@@ -1,4 +1,4 @@
-"""How much a few bytes from outside may become: limits that files of real densities are far below.
+"""The maximum size that bytes from outside may claim. Files of real densities are far below these limits.
 
 docs/science/trust.md says what they bound.
 """
@@ -27,7 +27,7 @@ MAX_CHUNKS, MAX_CHUNK_BYTES, MAX_ARRAY_BYTES = 1 << 16, 64 << 20, 1 << 30
 
 
 def most_unfolded(size: int) -> int:
-    """Bytes that so many compressed ones may unfold to."""
+    """Maximum number of bytes that compressed ones may unfold to."""
     return UNFOLDED + UNFOLDED_RATIO * size
 
 
@@ -58,5 +58,5 @@ def _whole(stream: Any, unfolded: bytes) -> bytes:
 
 
 def most_values(size: int) -> int:
-    """Values that a payload of so many bytes may claim."""
+    """Maximum number of values that a payload of a size may claim."""
     return max(VALUES, VALUES_RATIO * size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def shown_text(text: str) -> str:
-    """What a terminal would obey, and what it cannot show, as question marks.
+    """Text with question marks in the place of control characters and of what a terminal cannot show.
 
     >>> shown_text("Fe\\x1b[31m")
     'Fe?[31m'

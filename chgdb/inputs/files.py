@@ -1,4 +1,4 @@
-"""Which files a build is given: those that are named, and those that folders, patterns and URLs lead to."""
+"""The input files of a build: those that are named, and those that folders, patterns and URLs lead to."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Found:
     """What inputs lead to.
 
     files: densities, each once, as the user sees their paths; origins: the number of the input that led to each.
-    searched: those of them that a folder was searched for
-    rather than named: where one turns out to hold no density at all, nobody had said that it does.
+    searched: those that a search of a folder found. Nobody has said that they hold densities, so one that does not is
+    no error.
     refused: (path, reason in one line) of what may hold densities and cannot be looked at.
     left_out: (path, reason) of files that hold the same as one that was taken.
     """
@@ -186,7 +186,7 @@ class _Search:
 
 
 def _place(file: Path | str) -> str:
-    """What tells whether two inputs lead to one file: its path from the root, as the user sees it."""
+    """The identity of a file that several inputs may lead to: its path from the root, as the user sees it."""
     return str(file) if is_url(file) else os.path.abspath(file)
 
 
@@ -196,7 +196,7 @@ def _leads_upwards(link: Path) -> bool:
 
 
 def _where_it_leads(link: Path) -> str:
-    """What to say of a link to a file that is not there, as that of git-annex, DVC and scratch disks often is."""
+    """The message about a link whose target is missing, as with git-annex, DVC and scratch disks."""
     try:
         target = os.readlink(link)
     except OSError:

@@ -264,7 +264,7 @@ class Names:
 
     @property
     def unused(self) -> str:
-        """What to say of rows of the table that no file had, "" where there are none."""
+        """The note on rows of the table that name no file; "" where there are none."""
         return "" if self._table is None else self._table.unused
 
     def _checked(self, path: Path | str, guess: str | None) -> str:
@@ -337,7 +337,7 @@ def _read_ids(path: Path) -> list[tuple[str, str]]:
 
 
 def check_id(material_id: str) -> None:
-    """Raises `StoreError` for an id that could not be a file name everywhere."""
+    """Raise `StoreError` for an id that could not be a file name on every system."""
     if not _is_sound(material_id):
         raise StoreError(
             f"{material_id!r} cannot be a material id: use up to 200 letters, digits and . _ - + ( ) [ ] = , @ ~ : and "
@@ -357,8 +357,8 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def file_name(material_id: str, windows: bool = os.name == "nt") -> str:
-    """A material id as the name of a file in a folder. Raises `StoreError` where it cannot be one, or could lead out of
-    the folder: the ids of a store from elsewhere can be anything."""
+    """A material id as a file name. Raises `StoreError` where it cannot be one, or could lead out of the folder: ids of
+    a store from elsewhere can be any text."""
     sound = _is_sound(material_id) and len(material_id.encode()) <= 240
     if windows:
         sound = sound and not (":" in material_id or material_id.endswith(".") or _DEVICES.fullmatch(material_id))

@@ -27,7 +27,7 @@ class Properties:
     notes: tuple[str, ...] = ()
 
     def unmatched(self, materials: Collection[str]) -> str:
-        """What to say where not every row is of one of these materials, "" where each is."""
+        """The note on rows without a material, and on materials without a row; "" where there are none."""
         rows = [material_id for material_id in self.values if material_id not in set(materials)]
         if not rows:
             return ""
@@ -123,7 +123,7 @@ def _column(path: Path, name: str, cells: list[str], lines: list[int], has_unit:
 
 
 def _mixed(path: Path, name: str, column: list[Any]) -> str:
-    """What to say of a column of numbers that is text for the sake of few values that are none."""
+    """The note on a column that is text because a few of its values are no numbers."""
     given = [value for value in column if value is not None]
     if not given or not isinstance(given[0], str):
         return ""

@@ -59,8 +59,8 @@ def run(
 
 
 def check_scheduler(scheduler: str | None) -> None:
-    """Raises `StoreError` where no Dask scheduler answers at this address, `MissingExtraError` without Dask; None and
-    "processes" are of this machine."""
+    """Raise `StoreError` where no Dask scheduler answers at this address, `MissingExtraError` without Dask. None and
+    "processes" stand for this machine."""
     if scheduler not in (None, PROCESSES):
         from .dask import check
 
@@ -73,7 +73,7 @@ def cores() -> int:
 
 
 def _drain(function: Callable[[T], R], waiting: deque[T], count: int, suspects: list[T]) -> Iterator[Outcome[T, R]]:
-    """Run what waits in one pool. Where the pool breaks, what was running goes to `suspects`."""
+    """Run the waiting tasks in one pool. Where the pool breaks, the running ones go to `suspects`."""
     from multiprocessing import get_context
 
     # Spawned, not forked: forking a process with threads (BLAS, zarr) can deadlock.
@@ -115,7 +115,7 @@ def _start_worker(function: Callable[[Any], Any]) -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for tasks for ever."""
+    """End a worker whose parent was killed; it would wait for tasks for ever."""
     from multiprocessing import parent_process
     from multiprocessing.connection import wait as wait_for
 
@@ -131,7 +131,7 @@ def _work(task: Any) -> Outcome[Any, Any]:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Workers read these when they import numpy."""
+    """Set the thread limits, which workers read when they import numpy."""
     before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
     os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))
     try:

@@ -115,7 +115,7 @@ class Cache:
         return data
 
     def put(self, group: str, name: str, data: bytes) -> None:
-        """Keep a content. A cache that cannot be written (full disk, no permission) costs a warning, once."""
+        """Keep a content. A cache that cannot be written (full disk, no permission) warns once."""
         if not self.limit or self._broken or len(data) > self.limit // 4:
             return
         path = self._path(group, name)
@@ -139,7 +139,7 @@ class Cache:
             self._until = max(self.limit / _LOOKS, room / 64)
 
     def _sweep(self, group: str) -> None:
-        """Remove from a group, once, what killed processes left."""
+        """Remove what killed processes left in a group; once for each group."""
         if group not in self._swept:
             self._swept.add(group)
             atomic.sweep(self.folder / group)
@@ -168,7 +168,7 @@ class Cache:
         return size
 
     def info(self) -> CacheInfo:
-        """Where the cache is, how large it is and may become, and the stores of which it holds something."""
+        """Folder, size and limit of the cache, and the stores that it holds parts of."""
         entries = [_on_disk(status.st_size) for _, status in self._entries()]
         stores = []
         for path, _ in self._entries("heads"):
@@ -213,7 +213,7 @@ class Cache:
         return found
 
     def _groups(self) -> list[Path]:
-        """Folders of the cache: only such as it makes itself, wherever CHGDB_CACHE may point."""
+        """Folders that the cache made; others stay out, whatever CHGDB_CACHE points to."""
         try:
             names = os.listdir(self.folder)
         except OSError:
@@ -221,7 +221,7 @@ class Cache:
         return [self.folder / n for n in names if n == "heads" or re.fullmatch("[0-9a-f]{32}", n)]
 
     def _entries(self, group: str | None = None) -> Iterator[tuple[Path, os.stat_result]]:
-        """Files of the cache, or of a group: only such as it makes itself, whatever else lies in a folder `heads`."""
+        """Files that the cache made, of one group or of all; other files in its folders stay out."""
         for folder in self._groups() if group is None else [self.folder / group]:
             try:
                 names = os.listdir(folder)

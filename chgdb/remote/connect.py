@@ -54,13 +54,13 @@ def connect(url: str, options: Mapping[str, Any] | None = None) -> Transport:
 
 
 def _offered(kind: str) -> Callable[..., Transport] | None:
-    """What an installed package offers for a scheme."""
+    """The back end that an installed package offers for a scheme."""
     point = offered("chgdb.transports").get(kind)
     return None if point is None else point.load()
 
 
 def read_file(url: str) -> bytes:
-    """The one file at a URL. Raises `RemoteError` where it cannot be had."""
+    """The content of the file at a URL. Raises `RemoteError` where it cannot be read."""
     if offline():
         raise OfflineError(f"{public(url)}: chgdb is offline (CHGDB_OFFLINE)")
     try:

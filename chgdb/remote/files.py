@@ -35,7 +35,7 @@ RECHECK_SECONDS = 60.0
 CONCURRENCY = 16
 #: Bytes kept in memory, and ranges that are close to each other are one request up to this gap and size.
 _MEMORY, _GAP, _LONGEST = 64 << 20, 4096, 1 << 20
-#: Kinds of URL that are as near as the cache would be.
+#: Schemes of URLs that are read as fast as the cache.
 _NEAR = ("memory", "file", "local")
 
 
@@ -156,7 +156,7 @@ class RemoteFiles:
         return f"{self.location.rstrip('/')}/{self._head.base}" if self._head.base else self.location
 
     def changed(self) -> bool:
-        """Ask for the head past all caches; whether the store is another version now."""
+        """Ask for the head past all caches. Returns whether the store has another version now."""
         with self._lock:
             before = self._head.version
             head, tag = self._fetch_head(None, fresh=True)
@@ -205,7 +205,7 @@ class RemoteFiles:
             self._raise_if_changed()
         if head.sound(key, data):
             raise StoreError(f"{self.location}: {key} is of another version than {HEAD}; publish the store anew")
-        return data  # damaged where it lies: the store repairs or reports it
+        return data  # damaged on the server: the store repairs or reports it
 
     def read_range(self, key: str, start: int, stop: int, fresh: bool = False) -> bytes:
         head, piece = self._head, (key, start, stop)
@@ -297,7 +297,7 @@ class RemoteFiles:
     # The rest ----------------------------------------------------------------------------------------------------
 
     def keys(self) -> Iterator[str]:
-        """Files of the store: listed by the server, or where it does not list them the ones that should be there."""
+        """Files of the store, as the server lists them; where it lists none, the files that should be there."""
         prefix = f"{self._head.base}/" if self._head.base else ""
         try:
             found = [key.removeprefix(prefix) for key, _ in self._connected().sizes(self._head.base)]

@@ -82,7 +82,7 @@ class FsspecTransport:
         if start is not None and stop is not None and stop <= start:
             return Answer(b"")
         if fresh and self._chained:
-            self._renew()  # the archive's table of contents may be of an earlier version
+            self._renew()  # the archive's table of contents may be that of an earlier version
 
         def once() -> bytes:
             path = self._path(key)
@@ -140,7 +140,7 @@ class FsspecTransport:
             self._connect(anew=True)
 
     def _do(self, action: Callable[[], T], key: str) -> T:
-        """An action, tried again where that is right. Errors are of many libraries; here they become ours."""
+        """Run an action, and try again where that can help. Errors of the libraries become ours."""
 
         def once() -> T:
             if self._process != os.getpid():  # after a fork the event loop and its connections are the parent's
@@ -187,7 +187,7 @@ class FsspecTransport:
             raise TransientError(f"nothing whole within {deadline():g} s") from None
 
     def _translated(self, error: Exception, key: str) -> Exception:
-        """Our exception for one of a file system's: to be tried again, or final."""
+        """Our exception for one of a file system: transient, or final."""
         kind, reason = type(error).__name__, self._reason(error)
         signed = self._anonymous or any(name in self._options for name in ("anon", "key", "token", "secret", "session"))
         if kind in _NO_CREDENTIALS:
@@ -209,7 +209,7 @@ class FsspecTransport:
         return RemoteError(f"{self._name(key)}: {reason}")
 
     def _reason(self, error: Exception) -> str:
-        """What a library says, without the secrets of the URL and of the options."""
+        """The message of a library, without the secrets of the URL and of the options."""
         text = without_secrets_of(self._full, " ".join(str(error).split()))
         for value in self._options.values():
             if isinstance(value, str) and len(value) > 3:

@@ -21,7 +21,7 @@ _LONGEST_ASKED, _LONGEST_PAUSE, _FIRST_PAUSE = 30.0, 8.0, 0.25
 
 
 class TransientError(Exception):
-    """An attempt that failed in a way that the next one may not: a reset, a timeout, 503, half an answer.
+    """An attempt failed for a reason that may be over at the next one: a reset, a timeout, 503, half an answer.
 
     pause: seconds that the server asked to wait.
     """
@@ -32,7 +32,7 @@ class TransientError(Exception):
 
 
 class DeniedError(RemoteError):
-    """The server refuses access; some say so of files that do not exist."""
+    """The server refuses access. Some servers say so for files that do not exist."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,10 @@ def _number(name: str, default: float, low: float, high: float) -> float:
 
 
 def retrying(action: Callable[[], T], what: str, most: int | None = None, until: float | None = None) -> T:
-    """Result of an action, tried again with growing random pauses while it fails in a transient way.
+    """Result of an action, which is tried again, with growing random pauses, while it fails with `TransientError`.
 
-    most: not more often than that. until: not after this time (`time.monotonic`); `deadline()` from now unless given.
+    most: maximum number of attempts. until: time of the last one (`time.monotonic`); `deadline()` from now unless
+    given.
     Raises `RemoteError` with the last reason after the last attempt.
     """
     end = time.monotonic() + deadline() if until is None else until

@@ -48,11 +48,11 @@ from .writer import (
 
 
 class CannotLink(ChgdbError):
-    """A store whose chunks are not laid out as they would be today: it is to be written again whole."""
+    """A store whose chunks have another layout than today's, so that it has to be written again as a whole."""
 
 
 def can_append(store: Store, new: Table) -> bool:
-    """Whether appending is worth it, and all materials are new."""
+    """Whether appending saves work; it needs that all materials are new."""
     return store.n_materials >= CHUNK_ROWS and all(store.find(str(i)) is None for i in new.columns["material_id"])
 
 
@@ -60,7 +60,7 @@ def append_table(folder: Path, store: Store, new: Table) -> None:
     """Write the next version of a store in a folder, with the rows of `new` after those it has, into a new folder.
 
     Raises `CannotLink` where the store was laid out in another way, `ChecksumError` where what has to be read of it is
-    damaged beyond repair, `StoreError` as `table.merge`. What is linked is not read: damage stays what it was.
+    damaged beyond repair, `StoreError` as `table.merge`. Linked files are not read: damage in them stays as it was.
     """
     _Append(folder, store, new).run()
 
@@ -208,7 +208,7 @@ class _Append:
             shutil.copyfile(source, target)
 
     def _seal(self) -> None:
-        """Checksums of the new files, with those of the old; the parity by what has changed."""
+        """Write checksums, of new files and of linked ones, and the parity, of what has changed."""
         store = self.store
         parity = np.frombuffer(store.read(PARITY), np.uint8).copy()
         for key in store.checksums:

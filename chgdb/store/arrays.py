@@ -1,4 +1,5 @@
-"""Zarr metadata of a store's arrays, believed only as far as chgdb's own can go, and the decoding of their chunks."""
+"""Zarr metadata of a store's arrays, checked against the limits of chgdb's own stores, and the decoding of their
+chunks."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from .head import KEY, crc32c
 _DTYPES = frozenset(
     ["bool", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))]
 )
-#: Arrays that are never read whole, so that nothing bounds them but their number of chunks.
+#: Arrays that are never read as a whole: only the number of their chunks is limited.
 _IN_PIECES = ("payload", "latent")
 
 
@@ -41,7 +42,7 @@ class ArrayInfo:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row; of text what a reference to it takes."""
+        """Bytes of a row; for text the size of a reference."""
         return (8 if self.dtype is None else self.dtype.itemsize) * prod(self.shape[1:])
 
     def filled(self, rows: int) -> np.ndarray:

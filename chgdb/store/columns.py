@@ -26,7 +26,7 @@ def set_columns(
     replace: bool = False,
     lineage: Mapping[str, Any] | None = None,
 ) -> tuple[str, ...]:
-    """Put values into the columns of a store; the ids of the materials for which that changed anything.
+    """Put values into the columns of a store. Returns the ids of the materials whose values changed.
 
     Parameters
     ----------
@@ -37,14 +37,15 @@ def set_columns(
     attributes
         `units` and `long_name` of the columns.
     replace
-        Whether other values than the store has may take their place.
+        Whether to replace values that the store has.
     lineage
-        What the store's lineage is to say of it, if anything is changed.
+        Entry for the store's lineage, if anything is changed.
 
     Raises
     ------
     StoreError
-        Where that would replace values unasked, or a column has another type or unit in the store; nothing is changed.
+        Where values would be replaced without `replace`, or a column has another type or unit in the store. Nothing is
+        changed then.
     """
     store = Store(FolderFiles(transaction.target))
     ids = [str(i) for i in store.column("material_id")]
@@ -86,7 +87,7 @@ def set_columns(
 
 
 def is_missing(value: Any, missing: Any) -> bool:
-    """Whether a value stands for one that is not known."""
+    """Whether a value means that nothing is known."""
     return bool(value == missing or value != value)
 
 

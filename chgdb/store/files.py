@@ -1,4 +1,4 @@
-"""The files of a store on a disk: a folder or a .zip. What servers have is read by `chgdb.remote.files`.
+"""The files of a store on a disk: a folder or a .zip. `chgdb.remote.files` reads those of servers.
 
 A key is a path inside the store with forward slashes. Every class reads whole files and byte ranges, raises `KeyError`
 for a key that is not there, and gives a token that changes when the store is replaced by a new version.
@@ -36,7 +36,7 @@ class Files(Protocol):
 
 
 def need_assertions() -> None:
-    """Raises `StoreError` under python -O: zarr takes what it reads apart inside of assertions, and would fail."""
+    """Raise `StoreError` under python -O, where zarr fails: it parses what it reads inside of assertions."""
     if not __debug__:
         raise StoreError("zarr does not work under python -O (PYTHONOPTIMIZE): run it without for what needs zarr")
 
@@ -69,7 +69,7 @@ class FolderFiles:
             raise KeyError(key) from None
 
     def token(self) -> object:
-        """Identity of the root metadata file: a new version of the store brings a new file."""
+        """Identity of the root metadata file. Every new version of the store has a new file."""
         try:
             status = os.stat(os.path.join(self._folder, ROOT))
         except (FileNotFoundError, NotADirectoryError):
@@ -89,7 +89,7 @@ class FolderFiles:
 
 
 def _damaged_zip() -> tuple[type[Exception], ...]:
-    """What zipfile raises for archives that are damaged, encrypted, or packed in a way that it does not know."""
+    """Errors of zipfile for archives that are damaged, encrypted, or packed in an unknown way."""
     import lzma
     import struct
     import zipfile
@@ -159,6 +159,6 @@ def locate(path: str | os.PathLike[str], _retries: int = 25) -> Files:
     from .transaction import is_being_replaced
 
     if _retries and is_being_replaced(text):
-        time.sleep(0.02)  # a writer is at work; where it cannot exchange folders, there is a moment without a store
+        time.sleep(0.02)  # a writer is replacing it; where folders cannot be exchanged, there is no store for a moment
         return locate(path, _retries - 1)
     raise StoreError(f"{text}: there is no such store")

@@ -122,9 +122,9 @@ COLUMNS: dict[str, ColumnType] = {
     "structure_source": ColumnType("string", "where the structure comes from"),
     "licence": ColumnType("string", "licence of the density"),
 }
-#: Columns whose values come from the record itself; all others are the caller's to give.
+#: Columns whose values come from the record itself. The caller gives all others.
 MEASURED = frozenset(COLUMNS) - {"space_group", "code", "functional", "energy_cutoff", "structure_source", "licence"}
-#: Names in a store that are not columns, or will not be.
+#: Names in a store that are no columns, now or later.
 RESERVED = frozenset(
     ["atom_number", "atom_position", "payload", "index", "prior", "latent", "view", "material", *LATENT_COLUMNS]
 )

@@ -29,7 +29,7 @@ RELEASE = "release.json"
 HEAD_VERSION = 1
 _MAGIC = b"chgdb head %d\n" % HEAD_VERSION
 _DIGESTS = "digests"
-#: Largest head that is believed, compressed and not: bounds the memory that a hostile one can take.
+#: Maximum size of a head, compressed and unpacked: it limits the memory that a hostile one can take.
 MAX_BYTES, _MAX_RAW = 16 << 20, 64 << 20
 #: Largest file that is put into the head.
 _MAX_FILE = 1 << 16
@@ -61,11 +61,11 @@ class Head:
         return blake2b(text, digest_size=16).hexdigest()
 
     def sound(self, key: str, data: bytes) -> bool:
-        """Whether a content is undamaged, as far as its checksum tells; True where none is known."""
+        """Whether a content matches its checksum; True where no checksum is known."""
         return self.checksums.get(key, (crc32c(data), len(data))) == (crc32c(data), len(data))
 
     def fits(self, key: str, data: bytes) -> bool:
-        """Whether a content is the one of this version."""
+        """Whether a content belongs to this version."""
         return self.sound(key, data) and self.digests.get(key, b"") in (b"", digest(data))
 
 
@@ -82,8 +82,8 @@ def pack(files: Mapping[str, bytes], digests: Mapping[str, bytes], base: str = "
 
 
 def unpack(data: bytes) -> Head:
-    """Inverse of `pack`. Raises `ValueError` where it is damaged, or too large to be one, `LaterHead` where it is of a
-    version that is not known yet."""
+    """Inverse of `pack`. Raises `ValueError` where the head is damaged or too large, `LaterHead` where its version is
+    later than this library's."""
     later = re.match(rb"chgdb head (\d{1,9})\n", data)
     if later and int(later[1]) > HEAD_VERSION:
         raise LaterHead(f"version {int(later[1])} of {HEAD}, but this chgdb reads up to version {HEAD_VERSION}")

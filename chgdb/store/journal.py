@@ -51,7 +51,7 @@ class Journal:
         self._flushed = time.monotonic()
 
     def add(self, key: str, record: Finished) -> None:
-        """Write an entry. It survives a kill at once, a power failure within a second."""
+        """Write an entry. It survives a kill immediately, and a power failure after a second."""
         header = json.dumps({"key": key, "material_id": record.material_id, "values": dict(record.values)}).encode()
         start = _START.pack(_MAGIC, len(header), len(record.payload), len(record.extras))
         body = b"".join([start, header, record.payload, record.extras])
@@ -67,7 +67,7 @@ class Journal:
 
 
 def _parse(data: bytes, start: int) -> tuple[str, Finished, int] | None:
-    """The entry at a position and where it ends; None where there is no whole one."""
+    """The entry at a position, and its end; None where there is no complete one."""
     if start + _START.size > len(data):
         return None
     magic, header, payload, extras = _START.unpack_from(data, start)
@@ -80,7 +80,7 @@ def _parse(data: bytes, start: int) -> tuple[str, Finished, int] | None:
         facts = json.loads(data[first : first + header])
         key, material_id, values = facts["key"], facts["material_id"], facts["values"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return None  # of no version of chgdb: what follows is not believed either
+        return None  # not an entry of any version of chgdb: what follows is not trusted either
     if not (isinstance(key, str) and isinstance(material_id, str) and isinstance(values, dict)):
         return None
     return key, Finished(material_id, data[first + header : middle], data[middle:end], values), end + 4
@@ -88,9 +88,9 @@ def _parse(data: bytes, start: int) -> tuple[str, Finished, int] | None:
 
 @contextmanager
 def open_journal(transaction: Transaction, name: str = RECORDS, *others: str) -> Iterator[Journal]:
-    """The journal of what is being written to a store; removed when the block ends well, or where it holds nothing.
+    """The journal of a store that is being written. It is removed when the block ends well, or when it is empty.
 
-    others: files that are of it, which are removed with it.
+    others: further files of the journal, removed with it.
     """
     folder = transaction.journal
     journal = Journal(folder, name)

@@ -83,12 +83,12 @@ class StoredLatents:
 
 
 def within_range(values: np.ndarray) -> np.ndarray:
-    """A model's integers as int16, those too large for the store as the largest that it has."""
+    """A model's integers as int16; those that are too large for the store become its largest."""
     return np.clip(values, SMALLEST + 1, LARGEST).astype(np.int16)
 
 
 def compress(values: np.ndarray) -> bytes:
-    """Chunk of one material's integers (channel, z, y, x). Raises `StoreError` where one has no room."""
+    """Compressed chunk of one material's integers (channel, z, y, x). Raises `StoreError` where one is out of range."""
     from numcodecs import Blosc
 
     if values.ndim != 4 or values.dtype.kind not in "iu" or values.min() < SMALLEST or values.max() > LARGEST:
@@ -111,8 +111,8 @@ def decompress(chunk: bytes, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def shards(chunks: Sequence[bytes | None], rows: int) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of every shard that holds anything: its chunks, then the index of offsets and lengths, then the
-    checksum of the index."""
+    """Number and bytes of every shard that is not empty: its chunks, the index of offsets and lengths, the checksum of
+    the index."""
     for number, start in enumerate(range(0, len(chunks), rows)):
         index = np.full((rows, 2), _NONE, "<u8")
         pieces: list[bytes] = []
@@ -176,7 +176,7 @@ class LatentReader:
             except KeyError:
                 if checksums:
                     raise ValueError(f"{key} is missing") from None
-                data = b""  # with the checksums gone there is no telling a shard that never was from one that is lost
+                data = b""  # without checksums a shard that never existed looks like one that is lost
             if not data:
                 self._indices[shard] = None
                 return None
@@ -226,7 +226,7 @@ class LatentReader:
         raise self._damaged(row, problem) from None
 
     def many(self, rows: Sequence[int]) -> Iterator[tuple[int, np.ndarray | None]]:
-        """(place in `rows`, integers) of many rows, in any order; a shard of which several are wanted is read once."""
+        """(place in `rows`, integers) of many rows, in any order. A shard that holds several of them is read once."""
         by_shard: dict[int, list[int]] = {}
         for place, row in enumerate(rows):
             by_shard.setdefault(row // self.info.chunk_rows, []).append(place)

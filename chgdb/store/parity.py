@@ -27,7 +27,7 @@ def add_parity(parity: np.ndarray, data: bytes) -> None:
 
 
 def undo_damage(data: bytes, size: int, checksum: int, others: list[bytes], parity: bytes) -> bytes | None:
-    """A file as it was, from its damaged bytes, all other protected files and the parity; None where that fails.
+    """The undamaged file, from its damaged bytes, all other protected files and the parity; None where that fails.
 
     The parity says which bytes are wrong, but where in the file they belong only modulo its length: each place is
     tried against the checksum.

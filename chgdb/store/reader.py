@@ -9,7 +9,7 @@ reads the same files. Beside the Zarr files lie
     parity.bin      the exclusive or of all files but those of payload and latents, each wrapped around at its length:
                     damage to one of them, in one place and no longer than half of that, can be undone from the others
 
-so that a damaged byte outside payload and latents costs nothing, and one in them costs the record it lies in.
+so that a damaged byte outside payload and latents loses nothing, and one inside loses one record.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Store:
         try:
             self.checksums: Mapping[str, tuple[int, int]] = parse_checksums(checksums)
         except ValueError:
-            self.checksums = {}  # damaged; `verify` reports it, the codecs' own checksums remain
+            self.checksums = {}  # damaged: `verify` reports it, and the checksums of the codecs remain
         try:
             root = json.loads(self.read(ROOT))
         except KeyError:
@@ -142,7 +142,7 @@ class Store:
             return self.repaired[key]
         expected = self.checksums.get(key)
         if expected is None and self.checksums:
-            raise KeyError(key)  # a chunk of fill values: not worth a request
+            raise KeyError(key)  # a chunk of fill values needs no request
         try:
             data = self.files.read(key)
         except KeyError:
@@ -156,7 +156,7 @@ class Store:
         return data
 
     def _repair(self, key: str, data: bytes) -> bytes:
-        """Undo damage to one file with the parity and all other files."""
+        """Repair one file with the parity and all other files."""
         checksum, size = self.checksums[key]
         repaired = None
         if is_protected(key):
@@ -212,7 +212,7 @@ class Store:
         return self.chunk(name, chunk)[offset]
 
     def prefetch_columns(self, names: Iterable[str], row: int | None = None) -> None:
-        """Get columns, or one row's chunk of each, at the same time; only where they come over a network."""
+        """Fetch columns, or one row's chunk of each, at the same time. Does nothing for a store on a disk."""
         chunks = []
         for name in names:
             info = self.arrays[name]
@@ -255,7 +255,7 @@ class Store:
         return None
 
     def _slot_chunk(self, wanted: int) -> int:
-        """Chunk of the index in which a hash is to be expected: hashes are uniform."""
+        """Chunk of the index where a hash is expected, as hashes are uniform."""
         return min(self.n_materials * wanted >> 64, self.n_materials - 1) // self.arrays[LOOKUP].chunk_rows
 
     def record_bytes(self, material_id: str, location: Location) -> tuple[bytes, bytes]:
@@ -298,7 +298,7 @@ class Store:
             start += size
 
     def prefetch(self, material_ids: Iterable[str]) -> None:
-        """Get what reading these records takes, many pieces at a time; only where it comes over a network."""
+        """Fetch everything that these records need, many pieces at a time. Does nothing for a store on a disk."""
         ids, wanted = list(material_ids), getattr(self.files, "prefetch", None)
         if wanted is None or not ids:
             return

@@ -32,7 +32,7 @@ class Finished:
 
 @dataclass
 class Table:
-    """Everything a store holds; rows of `columns` and of `records` go together.
+    """The content of a store. Rows of `columns` and of `records` belong to the same materials.
 
     types: every column's type, those of `COLUMNS` first.
     numbers, positions: the atoms of all rows, one row's after the other's.
@@ -73,7 +73,7 @@ class Table:
         return table
 
     def set_latents(self, latents: StoredLatents, columns: Mapping[str, np.ndarray]) -> None:
-        """Put other latents in the place of those there are, with the values of `LATENT_COLUMNS`."""
+        """Replace the latents, and the values of `LATENT_COLUMNS`."""
         self.latents = latents
         for name, kind in LATENT_COLUMNS.items():
             self.types[name] = kind
@@ -81,12 +81,12 @@ class Table:
         self._tidy()
 
     def drop_latents(self) -> None:
-        """Have no latents, nor their columns."""
+        """Remove the latents and their columns."""
         self.latents = None
         self._tidy()
 
     def _tidy(self) -> None:
-        """A table of which no row has a latent is one without latents."""
+        """Remove the latents where no row has one."""
         if self.latents is not None and not any(chunk is not None for chunk in self.latents.chunks):
             self.latents = None
         if self.latents is None:
@@ -189,7 +189,7 @@ def own_attributes(store: Store) -> dict[str, Any]:
 
 
 def merged_types(old: Mapping[str, ColumnType], new: Mapping[str, ColumnType]) -> dict[str, ColumnType]:
-    """Types of the columns of two tables in one. Raises `StoreError` where one has another type or unit in the two."""
+    """Types of the columns of two tables together. Raises `StoreError` where a column differs in type or unit."""
     types = dict(old)
     for name, kind in new.items():
         known = types.setdefault(name, kind)
@@ -213,7 +213,7 @@ def _stored_latents(store: Store, rows: Sequence[int]) -> StoredLatents | None:
     reader = store.latents
     if reader is None:
         return None
-    for _ in reader.many(rows):  # decompressed once, or a damaged one would be handed on
+    for _ in reader.many(rows):  # decompressed once, so that no damaged one is passed on
         pass
     return replace(latents_without_rows(reader), chunks=[reader.chunk(row) for row in rows])
 
@@ -221,8 +221,8 @@ def _stored_latents(store: Store, rows: Sequence[int]) -> StoredLatents | None:
 def merge(old: Table, new: Table) -> Table:
     """Rows of `old`, each replaced where `new` has the same id, then the other rows of `new`.
 
-    Latents of both must be by the same autoencoder. Views are kept where both have them, by the same model.
-    Raises `StoreError` where a column has another type or unit in the two.
+    Latents of both must be by the same autoencoder. Views are kept where both tables have them by the same model.
+    Raises `StoreError` where a column differs in type or unit.
     """
     types = merged_types(old.types, new.types)
     position = {material_id: i for i, material_id in enumerate(old.columns["material_id"])}
@@ -263,14 +263,15 @@ def merge(old: Table, new: Table) -> Table:
 
 
 def check_column_name(name: str) -> None:
-    """Raises `StoreError` for a name that a caller's column cannot have."""
+    """Raise `StoreError` for a name that a caller's column cannot have."""
     if name in MEASURED or name in RESERVED or not _NAME.fullmatch(name):
         reason = "it is chgdb's own" if name in MEASURED or name in RESERVED else "use letters, digits and underscores"
         raise StoreError(f"a column cannot be called {name!r}: {reason}")
 
 
 def check_value(name: str, value: Any) -> None:
-    """Raises `StoreError` for a value that one of chgdb's own columns cannot have; None and NaN are not known."""
+    """Raise `StoreError` for a value that one of chgdb's own columns cannot have. None and NaN mean that nothing is
+    known."""
     if value is None or value != value:
         return
     if name == "space_group":

@@ -1,4 +1,4 @@
-"""The one door for writing: whatever replaces or makes a store, or another folder that chgdb writes, goes through it.
+"""The one door for writing: everything that makes or replaces a store, or another folder of chgdb's, goes through it.
 
     with writing(path) as target:                 resolves links, takes the lock, refuses what is not ours
         with target.version() as folder:          a new folder beside it, under a name of its own
@@ -34,7 +34,7 @@ from ..urls import is_url, public
 from .format import PARITY, ROOT
 from .head import CHECKSUMS, HEAD, RELEASE, parse_checksums, unpack
 
-#: What file managers put into folders: it belongs to nobody, and harms nobody.
+#: Files that file managers put into folders. They are nobody's, and do no harm.
 _JUNK = (".DS_Store", "._*", "Thumbs.db", "ehthumbs.db", "desktop.ini", ".directory")
 
 
@@ -54,8 +54,8 @@ class Kind:
 
     name: with its article, for messages.
     is_one: whether a folder is of this kind, damaged or not.
-    parts: of a folder of this kind, whether a file in it (by its path with forward slashes) is a part of it. What is
-        no part is somebody else's, and is kept.
+    parts: whether a file in a folder of this kind (its path with forward slashes) is part of it. Other files are
+    somebody else's, and are kept.
     """
 
     name: str
@@ -132,11 +132,12 @@ class Transaction:
 
     @property
     def exists(self) -> bool:
-        """Whether there is something to be replaced; an empty folder is as good as none."""
+        """Whether there is something to replace; an empty folder does not count."""
         return os.path.lexists(self.target) and not _is_empty(self.target)
 
     def check(self) -> None:
-        """Raises `StoreError` where something is in the way that is not of this kind, whatever the user asks for."""
+        """Raise `StoreError` where something that is not of this kind is in the way. No option of a user changes
+        that."""
         if not os.path.lexists(self.target):
             outer = next((folder for folder in self.target.parents if is_store(folder)), None)
             if outer is not None:
@@ -157,10 +158,10 @@ class Transaction:
 
     @contextmanager
     def version(self, staged: Path | None = None) -> Iterator[Path]:
-        """A new folder for the next version, which is put in place when the block ends well, else removed.
+        """A new folder for the next version. It is put in place when the block ends well, and removed otherwise.
 
-        staged: a folder beside the target that has some of it already; it is taken over when the block ends well, and
-        left as it is otherwise.
+        staged: a folder beside the target that holds a part of the version already. It becomes the version when the
+        block ends well, and stays as it is otherwise.
         """
         folder = beside(self.target, f"{atomic.token()}.staging") if staged is None else staged
         try:
@@ -201,7 +202,7 @@ class Transaction:
             ) from error
 
     def _swap(self, folder: Path) -> Path | None:
-        """Exchange a folder with the target; where the one before lies then, if there was one."""
+        """Exchange a folder with the target. Returns where the old version lies then, None where there was none."""
         if not os.path.lexists(self.target):
             os.rename(folder, self.target)
             return None
@@ -217,9 +218,8 @@ class Transaction:
         return previous
 
     def _keep_strangers(self, folder: Path) -> None:
-        """Take what lies in the target and is no part of it over into its next version, as links or copies.
-
-        Raises `StoreError` where its name is needed.
+        """Take files in the target that are no part of it over into the next version, as links or copies. Raises
+        `StoreError` where the version needs the name of one.
         """
         is_part = self.kind.parts(self.target) if self.exists else lambda key: False
         for place, _, names in os.walk(self.target):
@@ -243,8 +243,8 @@ class Transaction:
     # Notes of what is still to be done ---------------------------------------------------------------------------
 
     def set_due(self, what: str, due: bool) -> None:
-        """Note that something is to be done once the target has been changed, or that it is done: a command that is
-        killed between the two steps cannot tell from the store that the second was wanted."""
+        """Note that something has to follow a change of the target, or that it is done. A command that is killed
+        between the two steps cannot see in the store that the second one was wanted."""
         note = self.journal / f"{what}.due"
         if due:
             note.touch()
@@ -254,9 +254,9 @@ class Transaction:
 
 @contextmanager
 def writing(path: str | os.PathLike[str], kind: Kind = STORE, advice: str = "") -> Iterator[Transaction]:
-    """Be the one that writes to a folder, until the block ends. In one thread blocks can be nested.
+    """Hold the right to write to a folder until the block ends. Blocks can be nested in one thread.
 
-    Readers go on reading. What a killed writer left is put right first.
+    Readers go on reading. The leftovers of a killed writer are finished or removed first.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ def writing(path: str | os.PathLike[str], kind: Kind = STORE, advice: str = "") 
     kind
         What may be there, if anything is.
     advice
-        What is to be said after the reason where the disk fails, such as "; build again".
+        Text after the reason in the message where the disk fails, such as "; build again".
 
     Raises
     ------
@@ -294,12 +294,12 @@ def writing(path: str | os.PathLike[str], kind: Kind = STORE, advice: str = "") 
 
 
 def is_due(path: str | os.PathLike[str], what: str) -> bool:
-    """Whether something that was noted with `Transaction.set_due` is still to be done."""
+    """Whether something that `Transaction.set_due` noted still has to be done."""
     return (beside(Path(os.path.realpath(path)), "journal") / f"{what}.due").exists()
 
 
 def is_being_replaced(path: str | os.PathLike[str]) -> bool:
-    """Whether a writer is at work on what is to be at a path, or was killed at it."""
+    """Whether a writer is replacing a path now, or was killed while it did."""
     return bool(_left(Path(os.path.realpath(path))))
 
 
@@ -317,7 +317,7 @@ _held = threading.local()
 
 @contextmanager
 def _holding(target: Path, path: str | os.PathLike[str], made: list[Path]) -> Iterator[None]:
-    """Hold the lock of a target. made: folders that were made for it, the innermost first."""
+    """Hold the lock of a target. made: takes up the folders that are made for it, the innermost first."""
     mine: set[Path] = _held.__dict__.setdefault("targets", set())
     if target in mine:
         yield
@@ -335,7 +335,7 @@ def _holding(target: Path, path: str | os.PathLike[str], made: list[Path]) -> It
 
 @contextmanager
 def _locked(folder: Path, path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold the lock file in a folder. The system lets go of it when the process ends, however it ends."""
+    """Hold the lock file in a folder. The system releases it when the process ends in any way."""
     place = folder / "lock"
     while True:
         folder.mkdir(parents=True, exist_ok=True)
@@ -363,7 +363,7 @@ def _locked(folder: Path, path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _left(target: Path) -> list[Path]:
-    """Versions of a target that killed writers left: those that may be the only one first."""
+    """Versions of a target that killed writers left. One that may be the only copy comes first."""
     pattern = re.compile(rf"\.{re.escape(atomic.stem(target.name))}\.({atomic.TOKEN}\.)?(staging|previous)")
     try:
         names = [name for name in os.listdir(target.parent) if pattern.fullmatch(name)]
@@ -389,8 +389,8 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _keep_owners(folder: Path, old: Path) -> None:
-    """Give all of a new version the owner, group and mode of the old one: its folders those of the folder, its files
-    those of one of its files."""
+    """Give a new version the owner, group and mode of the old one: the folders those of its folder, the files those of
+    one of its files."""
     of_folder = os.stat(old)
     files = [entry for entry in os.scandir(old) if entry.is_file(follow_symlinks=False) and not is_junk(entry.name)]
     like = min(files, key=lambda entry: entry.name != ROOT).stat() if files else None
@@ -414,7 +414,8 @@ def _make_folders(folder: Path, old: Path, inside: Path) -> bool:
 
 
 def _link(source: Path, place: Path) -> None:
-    """The same file, folder or symbolic link at another place: as a link, or where the system has none as a copy."""
+    """Put the same file, folder or symbolic link at another place, as a hard link or, where the system has none, as a
+    copy."""
     if source.is_symlink():
         os.symlink(os.readlink(source), place)
         return

@@ -1,4 +1,4 @@
-"""Views as part of a table: arrays of predictions, a row a material, which go where their materials go."""
+"""Views as part of a table: arrays of predictions, one row for each material, which stay with their materials."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def stored_views(store: Store, rows: Sequence[int]) -> dict[str, ViewRows]:
 
 
 def joined_views(old: Mapping[str, ViewRows], new: Mapping[str, ViewRows], order: np.ndarray) -> dict[str, ViewRows]:
-    """Views of the rows of two tables, one after the other, in an order. One that only one table has, or that is by
-    another model in the other, is none of all rows, and is left out."""
+    """Views of the rows of two tables, in an order. A view that only one table has, or that is by another model in the
+    other table, is left out."""
     both = {}
     for name, view in old.items():
         if name in new and view.fits(new[name]):

@@ -75,8 +75,8 @@ def write_table(folder: Path, table: Table) -> None:
 
 @contextmanager
 def consolidated(folder: Path) -> Iterator[None]:
-    """Zarr as it writes a store: compact metadata (those of fifty columns are most of a small store), and all of them
-    in the root at the end."""
+    """Settings of Zarr for writing a store: compact metadata (those of fifty columns are most of a small store),
+    consolidated in the root at the end."""
     import zarr
 
     with zarr.config.set({"json_indent": None}), warnings.catch_warnings():
@@ -143,7 +143,7 @@ def dimensions_of(kind: ColumnType) -> list[str]:
 
 
 def constant(values: np.ndarray, kind: ColumnType) -> Any:
-    """The one value that a column holds everywhere, or None. Written as the fill value, it takes no chunk at all."""
+    """The value that a column holds in every row, or None. It becomes the fill value, and no chunk is written."""
     first = values.reshape(-1)[:1]
     if not first.size:
         return None
@@ -251,7 +251,7 @@ def write_payload(root: Any, records: Iterable[bytes], size: int, start: int = 0
         fill_value=0,
         dimension_names=["byte"],
         attributes={"long_name": "encoded densities, one record after the other: see payload_offset, stored_bytes"},
-        config={"write_empty_chunks": True},  # a left-out chunk would shift the ones after it in the file
+        config={"write_empty_chunks": True},  # a chunk that is left out would shift the ones after it in the file
     )
     for block in _blocks(records, shard):
         array[start : start + len(block)] = np.frombuffer(block, np.uint8)
@@ -346,8 +346,8 @@ def _write_rows(
 
 
 def facts_table(columns: Mapping[str, np.ndarray], records: Sequence[bytes]) -> np.ndarray:
-    """What a fetched record's statement needs of its columns, in one array; and the record's checksum, which ties its
-    bytes to this version of the store. uint8 (material, byte)."""
+    """(material, byte) uint8: copies of the columns that state a record's error, and the record's checksum, which ties
+    its bytes to this version of the store."""
     table = np.zeros(len(records), FACTS_DTYPE)
     table["crc32c"] = [int.from_bytes(record[-4:], "little") for record in records]
     for name in FACTS_COLUMNS:
