@@ -37,6 +37,7 @@ from chgdb_catalog import batches, labels
 from chgdb_catalog.columns import COLUMNS, PROVENANCE
 from chgdb_catalog.dft import checks, manager, runs
 from chgdb_catalog.gpaw import costs, recipe
+from chgdb_catalog.scripts import main
 from chgdb_catalog.structures import crystal as crystal_of
 
 HERE = Path(__file__).resolve().parent
@@ -301,14 +302,5 @@ def collect(
     print(f"{len(report.added)} added, {len(report.skipped)} there already: {store}")
 
 
-def main() -> None:
-    """The command line; a user's error is one line and exit code 1."""
-    try:
-        app()
-    except (ChgdbError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    main(app)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .density import CLOSE as CLOSE
-from .density import Crystal, Density
+from .density import Crystal, Density, check_cells
 from .errors import CodecError, DensityError
 from .grids import absolute_sum, slices
 
@@ -130,7 +130,7 @@ def compare(a: Density, b: Density, *, shift: Sequence[float] | None = None) -> 
     >>> round(compare(flat, replace(flat, channels={"total": np.full((6, 4, 4), 0.55)})).nmae, 6)
     0.1
     """
-    _check_cells(a.crystal, b.crystal)
+    check_cells(a.crystal, b.crystal, _LARGEST_STRAIN, "compared point by point")
     if shift is not None:
         b = moved(b, shift)
     distance, suggested = atoms_apart(a.crystal, b.crystal)
@@ -205,14 +205,3 @@ def _farthest(a: Crystal, b: Crystal, offset: np.ndarray) -> tuple[float, np.nda
             if largest > 4 * CLOSE and offset.any():
                 return largest, total
     return largest, total / len(b)
-
-
-def _check_cells(a: Crystal, b: Crystal) -> None:
-    first, second = (crystal.cell @ crystal.cell.T for crystal in (a, b))  # metric tensors: the same after a rotation
-    scale = np.sqrt(np.outer(np.diag(first), np.diag(first)))
-    if np.abs((second - first) / scale).max() > _LARGEST_STRAIN:
-        lengths = [", ".join(f"{x:.3f}" for x in np.linalg.norm(crystal.cell, axis=1)) for crystal in (a, b)]
-        raise DensityError(
-            f"{a.formula} and {b.formula} have different lattice vectors (lengths {lengths[0]} and {lengths[1]} Å): "
-            "only densities of the same cell can be compared point by point"
-        )

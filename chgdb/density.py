@@ -513,7 +513,7 @@ def combine(terms: Sequence[tuple[float, Density]]) -> Density:
     for weight, density in terms:
         if not np.isfinite(weight):
             raise DensityError(f"a weight of {weight} is not a finite number")
-        _check_same_cell(first.crystal, density.crystal)
+        check_cells(first.crystal, density.crystal, _SAME_CELL, "added or subtracted; compute both in one")
     nx, ny, nz = (max(lengths) for lengths in zip(*(density.grid for _, density in terms), strict=True))
     values = fields.linear([(weight, density.channels) for weight, density in terms], (nx, ny, nz))
     crystal = first.crystal
@@ -531,14 +531,18 @@ def combine(terms: Sequence[tuple[float, Density]]) -> Density:
     return ScalarField(crystal, values, extras, same or (fields.DIFFERENCE if signed else fields.SUM))
 
 
-def _check_same_cell(a: Crystal, b: Crystal) -> None:
-    first, second = (crystal.cell @ crystal.cell.T for crystal in (a, b))  # metric tensors: the same after a rotation
+def check_cells(a: Crystal, b: Crystal, strain: float, purpose: str) -> None:
+    """Raise `DensityError` where two cells differ by more than a strain; a rotation is no difference.
+
+    strain: of the metric tensors, relative to the lengths of `a`. purpose: what needs one cell, to end a sentence.
+    """
+    first, second = (crystal.cell @ crystal.cell.T for crystal in (a, b))
     scale = np.sqrt(np.outer(np.diag(first), np.diag(first)))
-    if np.abs((second - first) / scale).max() > _SAME_CELL:
+    if np.abs((second - first) / scale).max() > strain:
         lengths = [", ".join(f"{x:.4f}" for x in np.linalg.norm(crystal.cell, axis=1)) for crystal in (a, b)]
         raise DensityError(
-            f"{a.formula} and {b.formula} have different cells (lattice vectors of {lengths[0]} and {lengths[1]} Å): "
-            "only densities of the same cell can be added or subtracted; compute both in one"
+            f"{a.formula} and {b.formula} have different lattice vectors (lengths {lengths[0]} and {lengths[1]} Å): "
+            f"only densities of the same cell can be {purpose}"
         )
 
 

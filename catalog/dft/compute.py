@@ -18,7 +18,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,10 +28,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from chgdb.errors import ChgdbError
 from chgdb.parallel.dask import connect
 from chgdb_catalog import batches
 from chgdb_catalog.dft import checks, codes, manager, refusals, runs
+from chgdb_catalog.scripts import main
 
 app = typer.Typer(
     add_completion=False,
@@ -333,14 +332,5 @@ def effort(record: dict) -> float:
     return float(np.prod(record["grid"])) * record["n_electrons"] * record["n_kpoints_irreducible"]
 
 
-def main() -> None:
-    """The command line; a user's error is one line and exit code 1."""
-    try:
-        app()
-    except ChgdbError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    main(app)

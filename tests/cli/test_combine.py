@@ -65,7 +65,7 @@ def test_other_cells(run_chgdb: Chgdb) -> None:
     result = run_chgdb("combine", "salt", "-", "si", "-o", "x.npz")
     assert result.code == 1
     assert one_line(result.err)
-    assert "different cells" in result.err
+    assert "different lattice vectors" in result.err
     assert not Path("x.npz").exists()
 
 
