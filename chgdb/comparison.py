@@ -9,7 +9,7 @@ import numpy as np
 
 from .density import CLOSE as CLOSE
 from .density import Crystal, Density, check_cells
-from .errors import CodecError, DensityError
+from .errors import CodecError
 from .grids import absolute_sum, slices
 
 #: Cells whose metric tensors differ by more than this fraction hold different crystals.
