@@ -42,6 +42,7 @@ chgdb.models
 chgdb.views chgdb.prediction chgdb.estimation
 chgdb.building chgdb.curation
 chgdb.testing chgdb.cache chgdb.codecs.atoms chgdb.web
+chgdb_catalog.scripts
 chgdb_cli chgdb_catalog.batches chgdb_catalog.structures chgdb_catalog.labels chgdb_catalog.columns chgdb_catalog.dft
 chgdb_catalog.gpaw
 chgdb_catalog.rebuild chgdb_catalog.datasheet chgdb_catalog.coverage chgdb_catalog.drawing chgdb_catalog.studies
