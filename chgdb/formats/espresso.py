@@ -15,8 +15,7 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +26,9 @@ from ..errors import DensityError
 from ..grids import check_memory
 from .cube import BOHR, HARTREE
 from .streams import Reader
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree
 
 NAMES = ("charge-density.dat",)
 BINARY = True
@@ -82,7 +84,7 @@ def read_hdf5(reader: Reader, file: Any) -> Density:
     reciprocal = np.array([file.attribute(f"bg{axis}", "MillerIndices") for axis in "123"], float)
     if miller.shape[1] != 3 or any(len(part) != len(miller) for part in parts) or reciprocal.shape != (3, 3):
         raise reader.failure("Miller indices and coefficients do not go together")
-    half = str(file.attribute("gamma_only")).strip().lower().strip("b'.\"") in ("true", "t")
+    half = str(file.attribute("gamma_only")).strip(" .").lower() in ("true", "t")
     values = np.stack([part[:, 0] + 1j * part[:, 1] for part in parts])
     return _density(reader, _Coefficients(half, reciprocal, miller, values))
 
@@ -126,6 +128,8 @@ def _density(reader: Reader, found: _Coefficients) -> Density:
 
 def _schema(reader: Reader) -> tuple[Crystal, tuple[int, int, int], dict[str, Any]]:
     """Structure, grid, and what is said of the calculation in the data-file-schema.xml beside a density."""
+    from xml.etree import ElementTree  # takes a moment, which other formats should not have to wait for
+
     data = reader.beside(_SCHEMA)
     if data is None:
         raise reader.failure(

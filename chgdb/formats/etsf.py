@@ -54,7 +54,7 @@ def _calculation(file: Any, crystal: Crystal) -> dict[str, Any]:
     """What is known of the calculation, as `inputs.calculation` names it; what is not there is left out."""
     found: dict[str, Any] = {}
     try:
-        found["code"] = f"ABINIT {file.attribute('abinit_version')}".removesuffix(" b''")
+        found["code"] = f"ABINIT {file.attribute('abinit_version')}"
         found["functional"] = _FUNCTIONALS.get(int(file.array("ixc", 0, "iu")), "")
         found["energy_cutoff"] = float(file.array("kinetic_energy_cutoff", 0, "f")) * HARTREE
         found["charge"] = float(file.array("charge", 0, "f")) + 0.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ChgdbError, StoreError
-from ..formats import formats, hdf5
+from ..formats import formats
 from ..formats.quantities import vasp_quantity
 from ..formats.streams import Reader, bare_name, open_reader
 from ..urls import is_url, scheme
@@ -240,6 +240,8 @@ def holds_no_density(path: str, data: bytes | None = None) -> bool:
     try:
         with open_reader(path, data) as reader:
             if name.extension in _CONTAINERS:
+                from ..formats import hdf5
+
                 return not hdf5.has_density(reader)
             if name.extension == "vasp":
                 return _ends_with_structure(reader)
