@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pymatgen.io.vasp
     import xarray
 
+    from .charges import Charges
+
 #: Atoms closer than this are at the same place, Å; a relaxation moves them by less.
 CLOSE = 0.1
 #: Cells are the same up to this part of the squares of their lengths: VASP prints six decimals.
@@ -227,6 +229,65 @@ class Density:
     def n_electrons(self) -> float:
         """Integral of the total density over the cell."""
         return float(self.total.mean(dtype=float)) * self.crystal.volume
+
+    def charges(
+        self,
+        method: str = "hirshfeld",
+        *,
+        reference: Density | None = None,
+        valence: Mapping[str, float] | None = None,
+        radii: Mapping[str, float] | None = None,
+        of_catalog: bool = False,
+    ) -> Charges:
+        """Electrons, net charge and volume of each atom.
+
+        Parameters
+        ----------
+        method : str
+            "bader", "hirshfeld" or "voronoi"; see `chgdb.charges.METHODS`.
+        reference : Density | None
+            For Bader: the all-electron density whose basins are taken, VASP's AECCAR0 + AECCAR2. This density is
+            interpolated to its grid.
+        valence : Mapping[str, float] | None
+            Element -> valence electrons of its potential (ZVAL of a POTCAR), from which net charges are counted;
+            unless given, the usual ones that add up to the integral.
+        radii : Mapping[str, float] | None
+            For Voronoi: element -> Å, by which cells are larger or smaller.
+        of_catalog : bool
+            Whether the density is made by the recipe of chgdb's catalog: free atoms then turn it into an all-electron
+            density near the nuclei. `Record.charges` says so by itself.
+
+        Returns
+        -------
+        chgdb.charges.Charges
+
+        Raises
+        ------
+        DensityError
+            For a `ScalarField`, a structure without atoms, an element that is not known, a valence that is not clear,
+            a reference of another cell or with other atoms.
+
+        Examples
+        --------
+        >>> chgdb.open()["mp-22862"].density.charges("bader", of_catalog=True).net   # doctest: +SKIP
+        """
+        from .charges import check_reference, partition
+
+        check_density(self, "charges are those of a total density")
+        if reference is not None:
+            check_density(reference, "basins are those of a total density")
+            check_cells(self.crystal, reference.crystal, _SAME_CELL, "divided by the basins of each other")
+            check_reference(self.crystal, reference.crystal)
+        return partition(
+            self.crystal,
+            self.total,
+            self.channels.get("magnetization"),
+            method,
+            reference=None if reference is None else reference.total,
+            valences=valence,
+            radii=radii,
+            of_catalog=of_catalog,
+        )
 
     def resample(self, grid: tuple[int, int, int]) -> Density:
         """The same density on another grid, by Fourier interpolation; the electron count is kept exactly.

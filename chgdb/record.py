@@ -14,6 +14,7 @@ from .store.reader import Location, Store
 
 if TYPE_CHECKING:
     from .catalog import Catalog
+    from .charges import Charges
     from .store.latents import LatentReader
 
 T = TypeVar("T")
@@ -139,6 +140,30 @@ class Record:
         except CodecError as error:
             raise type(error)(f"{self.material_id} in {store.location}: {error}") from error
         return density
+
+    def charges(self, method: str = "hirshfeld", **settings: Any) -> Charges:
+        """Electrons, net charge and volume of each atom, from the decoded density.
+
+        Parameters
+        ----------
+        method : str
+            As for `Density.charges`, which has the settings, too.
+
+        Returns
+        -------
+        chgdb.charges.Charges
+
+        Raises
+        ------
+        DensityError
+            As `Density.charges`.
+        """
+        return self.density.charges(method, **({"of_catalog": self.is_of_recipe} | settings))
+
+    @property
+    def is_of_recipe(self) -> bool:
+        """Whether the density was made by the recipe of chgdb's catalog, GPAW with its usual potentials."""
+        return str(self.metadata.get("code", "")).startswith("GPAW")
 
     @property
     def density(self) -> Density:

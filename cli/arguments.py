@@ -162,6 +162,19 @@ def parse_elements(text: str | None) -> tuple[str, ...] | None:
     return symbols
 
 
+def by_element(text: str, option: str, expected: str) -> dict[str, float]:
+    """Positive numbers by element. expected: what to write, for the message.
+
+    >>> by_element("Fe=1.3, O=.8", "--radius", "numbers")
+    {'Fe': 1.3, 'O': 0.8}
+    """
+    pairs = [re.fullmatch(r"([A-Z][a-z]?)=(\d+\.?\d*|\.\d+)", part.strip()) for part in text.split(",")]
+    found = {match[1]: float(match[2]) for match in pairs if match}
+    if len(found) != len(pairs) or not all(found.values()):
+        raise typer.BadParameter(f"{text!r} is not {expected}", param_hint=option)
+    return found
+
+
 def check_resampling(grid: str | None, spacing: float | None) -> tuple[int, int, int] | None:
     """The grid asked for, if one was. Both options at once are a mistake."""
     if grid is not None and spacing is not None:

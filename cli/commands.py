@@ -37,6 +37,8 @@ COMMANDS = {
     "profile": ("profile", "Averages over lattice planes."),
     "values": ("profile", "Values at points and along lines."),
     "spheres": ("profile", "Integrals in spheres around atoms."),
+    "charges": ("charges", "Electrons and net charge of each atom."),
+    "dipole": ("charges", "Dipole moment of a molecule or slab."),
     "plot": ("plot", "A slice and a profile as a picture."),
     "web": ("web", "Look at a store in a browser."),
     "cache": ("remote", "Local copies of remote stores: info, clear, path."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import sys
@@ -114,6 +116,22 @@ def _print_paragraphs(titles: list[str], cells: list[list[str]]) -> None:
         print(_bold(first))
         for title, cell in zip(titles[1:], others, strict=True):
             print(f"  {title:<{width}}  {cell}".rstrip())
+
+
+def write_csv(columns: Mapping[str, Sequence[Any]], output: str | None) -> None:
+    """Columns as CSV, to a file that appears when it is complete, or to standard output."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows(zip(*columns.values(), strict=True))
+    if output is None:
+        sys.stdout.write(text.getvalue())
+        return
+    from chgdb.formats.streams import open_writer
+
+    with open_writer(output) as stream:
+        stream.write(text.getvalue().encode())
+    message(f"{output}: {len(next(iter(columns.values())))} rows")
 
 
 def percent(fraction: float) -> str:

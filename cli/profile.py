@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -18,11 +15,12 @@ from chgdb_cli.arguments import (
     ElementsOption,
     ForceOption,
     JsonOption,
+    by_element,
     check_free,
     complete_id,
     load,
 )
-from chgdb_cli.output import message, print_json, print_table
+from chgdb_cli.output import message, print_json, print_table, write_csv
 from chgdb_cli.plot import Axis
 
 Source = Annotated[str, typer.Argument(metavar="ID|FILE", help="A material id or a file.", autocompletion=complete_id)]
@@ -112,7 +110,7 @@ def profile(
         draw_profile(density, found, output, channel=channel, title=file_name(source))
         message(f"{output}: written")
     elif output is not None or not as_json:
-        _write_csv(columns, output)
+        write_csv(columns, output)
 
 
 def values(
@@ -156,7 +154,7 @@ def values(
             {"source": without_secrets(source), "formula": density.crystal.formula, "channel": channel} | columns
         )
     if output is not None or not as_json:
-        _write_csv(columns, output)
+        write_csv(columns, output)
 
 
 def spheres(
@@ -204,7 +202,7 @@ def spheres(
             {"source": without_secrets(source), "formula": density.crystal.formula, "channel": channel} | columns
         )
     if output is not None:
-        _write_csv(columns, output)
+        write_csv(columns, output)
     elif not as_json:
         headers = [("atom", True), ("element", False), ("radius (Å)", True), ("integral", True)]
         rows = zip(*columns.values(), strict=True)
@@ -230,27 +228,7 @@ def _radii(text: str) -> float | dict[str, float]:
     >>> _radii("1.2"), _radii("Fe=1.3,O=0.8")
     (1.2, {'Fe': 1.3, 'O': 0.8})
     """
-    number = r"(\d+\.?\d*|\.\d+)"
-    if re.fullmatch(number, text.strip()) and float(text) > 0:
-        return float(text)
-    pairs = [re.fullmatch(rf"([A-Z][a-z]?)={number}", part.strip()) for part in text.split(",")]
-    found = {match[1]: float(match[2]) for match in pairs if match}
-    if len(found) != len(pairs) or not all(found.values()):
-        raise typer.BadParameter(f"{text!r} is not a radius in Å such as 1.2, or Fe=1.3,O=0.8", param_hint="--radius")
-    return found
-
-
-def _write_csv(columns: Mapping[str, Sequence[Any]], output: str | None) -> None:
-    """Columns as CSV, to a file that appears when it is complete, or to standard output."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows(zip(*columns.values(), strict=True))
-    if output is None:
-        sys.stdout.write(text.getvalue())
-        return
-    from chgdb.formats.streams import open_writer
-
-    with open_writer(output) as stream:
-        stream.write(text.getvalue().encode())
-    message(f"{output}: {len(next(iter(columns.values())))} rows")
+    number = text.strip()
+    if re.fullmatch(r"(\d+\.?\d*|\.\d+)", number) and float(number) > 0:
+        return float(number)
+    return by_element(text, "--radius", "a radius in Å such as 1.2, or Fe=1.3,O=0.8")

@@ -1,0 +1,276 @@
+"""Charges of atoms: a density divided among them, by Bader's, Hirshfeld's or Voronoi's rule.
+
+What a rule gives is a property of the rule as well as of the density: compare charges of one method only. See
+docs/how-to/charges.md for what they are good for, and how they compare with all-electron calculations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..elements import SYMBOLS
+from ..errors import DensityError
+from ..grids import resample
+from . import bader, free_atoms, hirshfeld, valence, voronoi
+from .lattice import Nearest, pieces
+
+if TYPE_CHECKING:
+    from ..crystal import Crystal
+
+#: Rule -> what it is, in a line.
+METHODS = {
+    "bader": "basins of the density's gradient, by the weight method of Yu and Trinkle",
+    "hirshfeld": "shares in proportion to the densities of neutral free atoms",
+    "voronoi": "the nearest atom's, or with radii the power diagram's",
+}
+PSEUDO = "a pseudo-density: what lies near the nuclei is not the density of all electrons"
+#: A maximum of the density farther than this from all atoms is told, Å, if it holds more than that many electrons.
+_FAR, _MUCH = 0.7, 0.01
+_TIE = 1e-3  # Å
+_PLACE = 0.1  # Å, within which two atoms are at the same place
+_AT_ONCE = 1 << 16  # grid points
+
+
+@dataclass(frozen=True, eq=False)
+class Charges:
+    """What belongs to each atom.
+
+    Attributes
+    ----------
+    crystal : Crystal
+        The structure; all arrays follow the order of its atoms.
+    method : str
+        One of `METHODS`.
+    electrons : np.ndarray
+        (n,) electrons of the density that belong to each atom; they add up to its integral.
+    valence : np.ndarray
+        (n,) electrons of each neutral atom in the potentials that the density was made with.
+    volume : np.ndarray
+        (n,) Å^3; they add up to the volume of the cell.
+    moment : np.ndarray | None
+        (n,) μB, of a density with a collinear magnetisation.
+    remarks : tuple[str, ...]
+        How these numbers were made and what limits them, each a phrase.
+    """
+
+    crystal: Crystal
+    method: str
+    electrons: np.ndarray
+    valence: np.ndarray
+    volume: np.ndarray
+    moment: np.ndarray | None
+    remarks: tuple[str, ...]
+
+    @property
+    def net(self) -> np.ndarray:
+        """(n,) net charges in units of e: valence minus electrons, positive where an atom has given electrons away."""
+        return self.valence - self.electrons
+
+    def __repr__(self) -> str:
+        symbols = np.array(self.crystal.symbols)
+        means = [f"{symbol} {self.net[symbols == symbol].mean():+.3f}" for symbol in dict.fromkeys(symbols.tolist())]
+        return f"<chgdb.charges.Charges {self.crystal.formula}: {self.method}, mean {', '.join(means)}>"
+
+
+def partition(
+    crystal: Crystal,
+    total: np.ndarray,
+    magnetization: np.ndarray | None = None,
+    method: str = "hirshfeld",
+    *,
+    reference: np.ndarray | None = None,
+    valences: Mapping[str, float] | None = None,
+    radii: Mapping[str, float] | None = None,
+    of_catalog: bool = False,
+) -> Charges:
+    """Divide a density among its atoms; `Density.charges` has the meaning of all parameters.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    total, magnetization : np.ndarray
+        (nx, ny, nz), e/Å^3 and μB/Å^3.
+    method : str
+    reference : np.ndarray | None
+        All-electron density, of any grid.
+    valences, radii : Mapping[str, float] | None
+        By element.
+    of_catalog : bool
+
+    Returns
+    -------
+    Charges
+
+    Raises
+    ------
+    DensityError
+    """
+    _check(crystal, method, reference, radii)
+    n_electrons = float(total.mean(dtype=float)) * crystal.volume
+    # Some materials have other potentials than the usual ones.
+    of_catalog = of_catalog and abs(valence.catalog(crystal.numbers).sum() - n_electrons) < 0.5
+    atoms_have = valences_of(crystal, n_electrons, valences, of_catalog)
+    complete = _has_all_electrons(crystal, total, n_electrons)
+    remarks = [] if complete else [PSEUDO]
+    if reference is not None and reference.shape != total.shape:
+        total = resample(total, reference.shape)
+        magnetization = None if magnetization is None else resample(magnetization, reference.shape)
+    fields = [total, np.ones_like(total)] + ([] if magnetization is None else [magnetization])
+    voxel = crystal.volume / total.size
+    carried = np.stack([np.asarray(field, float).ravel() * voxel for field in fields], axis=1)
+    own = np.zeros(len(crystal))  # electrons that are added for each atom, and taken away after the division
+    if of_catalog and method != "voronoi":
+        added, sums = _superposed(crystal, total.shape, _correction)
+        carried[:, 0] += added * voxel
+        own = sums * voxel
+        if own.any():
+            remarks.append("near the nuclei, free atoms turn it into a density of all electrons")
+    if method == "hirshfeld":
+        result = hirshfeld.integrate(crystal.cell, crystal.positions, crystal.numbers, total.shape, carried)
+    elif method == "voronoi":
+        sizes = None if radii is None else np.array([radii[symbol] for symbol in crystal.symbols])
+        result = voronoi.integrate(crystal.cell, crystal.positions, sizes, total.shape, carried)
+    else:
+        if reference is not None:
+            guide = reference
+            remarks.append("basins of the reference given")
+        elif complete:
+            guide = total
+        else:
+            guide = (carried[:, 0] / voxel).reshape(total.shape)
+            stand_in = _stand_in(crystal.numbers, atoms_have, of_catalog)
+            guide = guide + _superposed(crystal, total.shape, stand_in)[0].reshape(total.shape)
+            if not of_catalog:
+                remarks.append("basins of it with the cores of free atoms, for want of an all-electron reference")
+        result, remark = _of_basins(crystal, guide, carried)
+        remarks += remark
+    moment = result[:, 2] if magnetization is not None else None
+    return Charges(crystal, method, result[:, 0] - own, atoms_have, result[:, 1], moment, tuple(remarks))
+
+
+def valences_of(
+    crystal: Crystal, n_electrons: float, given: Mapping[str, float] | None = None, of_catalog: bool = False
+) -> np.ndarray:
+    """Valence electrons of each atom: those given by element, those of the catalog's potentials, or those that fit.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    n_electrons : float
+        Integral of the density.
+    given : Mapping[str, float] | None
+    of_catalog : bool
+
+    Returns
+    -------
+    np.ndarray
+        (atoms,)
+
+    Raises
+    ------
+    DensityError
+        Where they are not clear.
+    """
+    if given is not None:
+        return valence.given(crystal.numbers, given)
+    return valence.catalog(crystal.numbers) if of_catalog else valence.inferred(crystal.numbers, n_electrons)
+
+
+def _has_all_electrons(crystal: Crystal, total: np.ndarray, n_electrons: float) -> bool:
+    """Whether a density counts all electrons, and is as high near the heaviest nucleus as that of its free atom."""
+    if abs(n_electrons - crystal.numbers.sum()) > 0.5 or not free_atoms.known(int(crystal.numbers.max())):
+        return False
+    heaviest = int(crystal.numbers.argmax())
+    points = np.rint(crystal.positions[heaviest] * total.shape).astype(int) % total.shape
+    apart = Nearest.of(crystal.cell).squares((points / total.shape)[None], crystal.positions[heaviest])
+    expected = free_atoms.density(int(crystal.numbers[heaviest]), np.sqrt(apart))[0]
+    return bool(total[tuple(points)] > expected / 5)
+
+
+def _check(crystal: Crystal, method: str, reference: np.ndarray | None, radii: Mapping[str, float] | None) -> None:
+    if method not in METHODS:
+        raise DensityError(f"{method!r} is no method: expected {', '.join(METHODS)}")
+    if crystal.missing:
+        raise DensityError(f"{crystal.missing}: charges belong to atoms")
+    if method != "voronoi":
+        free_atoms.check_known(crystal.numbers)
+    if reference is not None and method != "bader":
+        raise DensityError(f"a reference decides Bader's basins; the method {method} has no use for one")
+    if radii is not None:
+        if method != "voronoi":
+            raise DensityError(f"radii decide Voronoi's cells; the method {method} has no use for them")
+        missing = sorted(set(crystal.symbols) - set(radii))
+        if missing:
+            raise DensityError(f"no radius is given for {', '.join(missing)}")
+    nearest = Nearest.of(crystal.cell)
+    for a in range(1, len(crystal)):
+        if nearest.squares(crystal.positions[:a], crystal.positions[a]).min() < _PLACE**2:
+            raise DensityError(f"atom {a + 1}, {SYMBOLS[crystal.numbers[a]]}, is at the place of another one")
+
+
+def check_reference(crystal: Crystal, other: Crystal) -> None:
+    """Raises `DensityError` where the crystal of a reference does not have the same atoms at the same places."""
+    nearest = Nearest.of(crystal.cell)
+    for a, (position, number) in enumerate(zip(crystal.positions, crystal.numbers, strict=True)):
+        same = other.positions[other.numbers == number]
+        if not len(same) or nearest.squares(same, position).min() > _PLACE**2:
+            raise DensityError(
+                f"atom {a + 1}, {SYMBOLS[number]}, is at no atom of the reference ({other.formula}): "
+                "take one of the same calculation"
+            )
+    if len(other) != len(crystal):
+        raise DensityError(f"the reference has {len(other)} atoms and the density {len(crystal)}")
+
+
+Radial = Callable[[int, np.ndarray], np.ndarray]
+
+
+def _correction(number: int, r: np.ndarray) -> np.ndarray:
+    """What makes the catalog's pseudo-densities all-electron ones, exact for free atoms; zero where it is not known."""
+    return free_atoms.correction(number, r) if free_atoms.has_pseudo(number) else np.zeros_like(r)
+
+
+def _stand_in(numbers: np.ndarray, valences: np.ndarray, corrected: bool) -> Radial:
+    """What a pseudo-density lacks for its basins to have their maxima at the nuclei: all electrons of free atoms for
+    those of a pseudo atom, or cores. corrected: whether the former has been added already."""
+    missing = {int(z): float(z - count) for z, count in zip(numbers, valences, strict=True)}
+
+    def radial(number: int, r: np.ndarray) -> np.ndarray:
+        if free_atoms.has_pseudo(number) and abs(missing[number] - free_atoms.frozen_core(number)) < 0.5:
+            return np.zeros_like(r) if corrected else free_atoms.correction(number, r)
+        return free_atoms.core(number, missing[number], r)
+
+    return radial
+
+
+def _superposed(crystal: Crystal, grid: tuple[int, ...], radial: Radial) -> tuple[np.ndarray, np.ndarray]:
+    """Functions around atoms with all their images: (points,) summed over atoms, (atoms,) summed over points."""
+    nx, ny, nz = grid
+    values, sums = np.empty(nx * ny * nz), np.zeros(len(crystal))
+    wrapped = crystal.positions - np.floor(crystal.positions)
+    reach = {int(z): free_atoms.CORE_REACH for z in crystal.numbers}
+    for part, points in pieces((nx, ny, nz), _AT_ONCE):
+        each = hirshfeld.superposed(radial, reach, crystal.cell, wrapped, crystal.numbers, points)
+        values[part] = each.sum(axis=0)
+        sums += each.sum(axis=1)
+    return values, sums
+
+
+def _of_basins(crystal: Crystal, guide: np.ndarray, carried: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Sums over the basins of each atom: a maximum belongs to the nearest one, or to all that are equally near."""
+    maxima, sums = bader.flow(guide, crystal.cell, carried)
+    points = np.stack(np.unravel_index(maxima, guide.shape), axis=1) / guide.shape
+    nearest = Nearest.of(crystal.cell)
+    distances = np.array([np.sqrt(nearest.squares(points, position)) for position in crystal.positions])
+    least = distances.min(axis=0)
+    shares = (distances < least + _TIE) / (distances < least + _TIE).sum(axis=0)
+    result = shares @ sums
+    far = (least > _FAR) & (np.abs(sums[:, 0]) > _MUCH)
+    if not far.any():
+        return result, []
+    count = f"{far.sum()} maxim{'um' if far.sum() == 1 else 'a'} away from atoms"
+    return result, [f"{count} with {sums[far, 0].sum():.3f} electrons, given to the nearest atom"]

@@ -1,0 +1,214 @@
+"""`chgdb charges` and `chgdb dipole`: electrons of each atom, and the dipole moment of molecules and slabs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chgdb.urls import file_name, without_secrets
+from chgdb_cli.arguments import (
+    CatalogOption,
+    ElementsOption,
+    ForceOption,
+    JsonOption,
+    by_element,
+    check_free,
+    complete_id,
+    load,
+    open_store,
+)
+from chgdb_cli.output import message, print_json, print_table, show, write_csv
+
+if TYPE_CHECKING:
+    from chgdb import Density
+
+
+class Method(StrEnum):
+    """The rules of `chgdb.charges.METHODS`."""
+
+    bader = "bader"
+    hirshfeld = "hirshfeld"
+    voronoi = "voronoi"
+
+
+Source = Annotated[str, typer.Argument(metavar="ID|FILE", help="A material id or a file.", autocompletion=complete_id)]
+ValenceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="El=N,...",
+        help="Valence electrons of the potentials, ZVAL in a POTCAR. [default: the usual ones that add up]",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog="""\b
+Examples:
+  chgdb charges mp-22862                            Hirshfeld, of a material of the catalog
+  chgdb charges CHGCAR --method bader --reference AECCAR0 --reference AECCAR2
+  chgdb charges CHGCAR --valence Na=7,Cl=7 --json
+  chgdb charges CHGCAR --method voronoi --radii Na=1.02,Cl=1.81 -o charges.csv""",
+    )(charges)
+    app.command(
+        epilog="""\b
+Examples:
+  chgdb dipole molecule.CHGCAR
+  chgdb dipole slab.CHGCAR --valence Zn=12,O=6 --json""",
+    )(dipole)
+
+
+def charges(
+    source: Source,
+    method: Annotated[Method, typer.Option(help="How the density is divided.")] = Method.hirshfeld,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE", help="All-electron density for Bader; of several files (AECCAR0, AECCAR2) the sum."
+        ),
+    ] = None,
+    valence: ValenceOption = None,
+    radii: Annotated[
+        str | None, typer.Option(metavar="El=Å,...", help="Radii for Voronoi, such as those of the ions.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="PATH", help="CSV. [default: a table on standard output]")
+    ] = None,
+    elements: ElementsOption = None,
+    catalog: CatalogOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Divide a density among its atoms: electrons, net charge (e) and volume (Å^3) of each.
+
+    Charges of different methods differ: compare those of one method only. Net charges count from the valence electrons
+    of the potentials. Most files hold pseudo-densities, and Bader's charges need an all-electron one: give VASP's
+    AECCAR0 and AECCAR2 (LAECHG = .TRUE.) as references. Without, cores of free atoms stand in for it.
+    """
+    from chgdb.charges import METHODS
+
+    sizes = None if radii is None else by_element(radii, "--radii", "radii such as Na=1.02,Cl=1.81")
+    valences = _valences(valence)
+    if output is not None:
+        check_free(output, force)
+    density = load(source, catalog, elements)
+    guide = _sum([load(path, catalog, elements) for path in reference or []])
+    found = density.charges(
+        method.value,
+        reference=guide,
+        valence=valences,
+        radii=sizes,
+        of_catalog=valences is None and _of_catalog(source, catalog),
+    )
+    columns: dict[str, Sequence[Any]] = {
+        "atom": list(range(1, len(density.crystal) + 1)),
+        "element": density.crystal.symbols,
+        "electrons": found.electrons.tolist(),
+        "valence": found.valence.tolist(),
+        "net_charge": found.net.tolist(),
+        "volume": found.volume.tolist(),
+    }
+    if found.moment is not None:
+        columns["moment"] = found.moment.tolist()
+    facts = {
+        "source": without_secrets(source),
+        "formula": density.crystal.formula,
+        "method": method.value,
+        "n_electrons": float(found.electrons.sum()),
+        "remarks": list(found.remarks),
+    }
+    if as_json:
+        print_json(facts | columns)
+    if output is not None:
+        write_csv(columns, output)
+    elif not as_json:
+        titles = {"net_charge": "net charge (e)", "volume": "volume (Å^3)", "moment": "moment (μB)"}
+        headers = [(titles.get(name, name), name != "element") for name in columns]
+        texts = [[_text(name, value) for value in values] for name, values in columns.items()]
+        print_table(headers, list(zip(*texts, strict=True)))
+    if not as_json:
+        message(f"{file_name(source)}: {METHODS[method.value]}")
+        for remark in found.remarks:
+            message(f"{file_name(source)}: {remark}")
+
+
+def dipole(
+    source: Source,
+    valence: ValenceOption = None,
+    elements: ElementsOption = None,
+    catalog: CatalogOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Dipole moment of a molecule in a box, or of a slab along its normal, in e·Å and debye.
+
+    It points from negative to positive charge. Ions count with the valence of their potentials. In bulk, along lattice
+    vectors without vacuum, a dipole moment is not defined.
+    """
+    from chgdb.charges import valences_of
+    from chgdb.charges.dipole import dipole as moment
+    from chgdb.density import check_density
+
+    valences = _valences(valence)
+    density = load(source, catalog, elements)
+    check_density(density, "a dipole moment is that of a total density and its ions")
+    of_catalog = valences is None and _of_catalog(source, catalog)
+    ions = valences_of(density.crystal, density.n_electrons, valences, of_catalog)
+    found = moment(density.crystal, density.total, ions)
+    vacuum = ["abc"[axis] for axis in found.directions]
+    if as_json:
+        print_json(
+            {
+                "source": without_secrets(source),
+                "formula": density.crystal.formula,
+                "vacuum": vacuum,
+                "dipole": found.moment.tolist(),
+                "dipole_debye": found.debye.tolist(),
+                "size": found.size,
+                "charge": found.charge,
+                "centre_of_ions": found.ions.tolist(),
+                "centre_of_electrons": found.electrons.tolist(),
+                "valence": dict(zip(density.crystal.symbols, ions.tolist(), strict=True)),
+            }
+        )
+        return
+    from chgdb.charges.dipole import DEBYE
+
+    kind = {1: "a slab", 2: "a chain", 3: "a molecule"}[len(vacuum)]
+    parts = ", ".join(f"{x + 0.0:.4f}" for x in found.moment)
+    show(f"{file_name(source)}: {found.size:.4f} e·Å, {found.size * DEBYE:.4f} debye")
+    show(f"({parts}) e·Å along x, y, z; {kind}, vacuum along {', '.join(vacuum)}")
+    if abs(found.charge) > 0.01:
+        message(f"{file_name(source)}: a charge of {found.charge:+.4f} e: the moment is about the centre of the ions")
+
+
+def _valences(text: str | None) -> dict[str, float] | None:
+    return None if text is None else by_element(text, "--valence", "valence electrons such as Na=1,Cl=7")
+
+
+def _sum(densities: Sequence[Density]) -> Density | None:
+    from chgdb.density import combine
+
+    return combine([(1.0, density) for density in densities]) if densities else None
+
+
+def _of_catalog(source: str, catalog: str | None) -> bool:
+    """Whether a density comes from a store and was made by the recipe of the catalog."""
+    if os.path.lexists(source) or os.sep in source:
+        return False
+    return open_store(catalog)[source].is_of_recipe
+
+
+def _text(name: str, value: Any) -> str:
+    """
+    >>> _text("net_charge", 0.86123), _text("valence", 7.0), _text("element", "Na")
+    ('+0.8612', '7', 'Na')
+    """
+    if name == "net_charge":
+        return f"{value:+.4f}"
+    if name == "valence":
+        return f"{value:g}"
+    return f"{value + 0.0:.4f}" if isinstance(value, float) else str(value)

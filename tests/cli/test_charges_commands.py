@@ -1,0 +1,87 @@
+"""chgdb charges and dipole."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small import Chgdb, one_line
+
+import chgdb
+from chgdb import Crystal, Density
+from chgdb.codecs import decode
+from chgdb.formats import write
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+
+@pytest.fixture
+def water(tmp_path: Path) -> Path:
+    path = tmp_path / "water.CHGCAR"
+    write(path, decode((DATA / "H2O.payload").read_bytes()))
+    return path
+
+
+def test_charges_of_a_file(run_chgdb: Chgdb, water: Path) -> None:
+    result = run_chgdb("charges", water, "--json")
+    expected = chgdb.read(water).charges()
+    np.testing.assert_allclose(result.json["net_charge"], expected.net)
+    assert result.json["n_electrons"] == pytest.approx(8, abs=1e-3)
+    assert any("pseudo-density" in remark for remark in result.json["remarks"])
+    table = run_chgdb("charges", water, "--method", "voronoi", "--radii", "O=1.5,H=1.2")
+    assert "net charge (e)" in table.out
+    assert "pseudo-density" in table.err
+    assert run_chgdb("charges", water, "--method", "voronoi", "-o", "charges.csv").code == 0
+    rows = list(csv.DictReader(io.StringIO(Path("charges.csv").read_text())))
+    assert [row["element"] for row in rows] == ["O", "H", "H"]
+    assert sum(float(row["electrons"]) for row in rows) == pytest.approx(8, abs=1e-3)
+    again = run_chgdb("charges", water, "-o", "charges.csv")
+    assert again.code == 1
+    assert one_line(again.err)
+
+
+def test_references_are_added_up(run_chgdb: Chgdb, water: Path) -> None:
+    whole = run_chgdb("charges", water, "--method", "bader", "--reference", water, "--json").json
+    twice = run_chgdb("charges", water, "--method", "bader", "--reference", water, "--reference", water, "--json").json
+    np.testing.assert_allclose(whole["electrons"], twice["electrons"])
+    assert any("reference" in remark for remark in whole["remarks"])
+
+
+def test_dipoles(run_chgdb: Chgdb, water: Path) -> None:
+    found = run_chgdb("dipole", water, "--json").json
+    assert found["dipole_debye"][2] == pytest.approx(-1.807, abs=0.02)
+    assert found["vacuum"] == ["a", "b", "c"]
+    assert "debye" in run_chgdb("dipole", water, "--valence", "O=6,H=1").out
+    bulk = run_chgdb("dipole", "salt", "--valence", "Na=11,Cl=17")
+    assert bulk.code == 1
+    assert one_line(bulk.err)
+    assert "bulk" in bulk.err
+
+
+def test_mistakes(run_chgdb: Chgdb, water: Path, tmp_path: Path) -> None:
+    for words in (["--radii", "O"], ["--valence", "O=six"], ["--method", "mulliken"]):
+        assert run_chgdb("charges", water, *words).code == 2
+    density = chgdb.read(water)
+    write(tmp_path / "difference.CHGCAR", density - 0.5 * density)
+    write(tmp_path / "magnetization.CHGCAR", density.only("spin_up"))
+    odd = Density(density.crystal, {"total": density.total * 1.07})
+    write(tmp_path / "odd.CHGCAR", odd)
+    other = Density(Crystal(np.eye(3) * 4, [[0, 0, 0]], [3]), {"total": np.full((4, 4, 4), 1 / 64)})
+    write(tmp_path / "other.CHGCAR", other)
+    for words, said in (
+        (["difference.CHGCAR"], "density difference"),
+        (["magnetization.CHGCAR"], "spin-up"),
+        (["odd.CHGCAR"], "valence"),
+        ([water, "--method", "bader", "--reference", "other.CHGCAR"], "same cell"),
+        ([water, "--reference", "water.CHGCAR"], "no use"),
+        ([water, "--valence", "O=6"], "no valence is given for H"),
+    ):
+        first = tmp_path / words[0] if isinstance(words[0], str) else words[0]
+        rest = [tmp_path / word if str(word).endswith(".CHGCAR") else word for word in words[1:]]
+        result = run_chgdb("charges", first, *rest)
+        assert result.code == 1, words
+        assert said in result.err
+        assert one_line(result.err), result.err
