@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -136,7 +137,7 @@ def convert(
     if output_format is None and writes_structure(target):
         if points is not None or spacing is not None or channel is not None:
             raise typer.BadParameter("a structure has no grid and no channels", param_hint="OUT")
-        _convert_structure(source, target, input_format, elements, change)
+        _convert_structure(source, target, input_format, elements, catalog, change)
         return
     before = load(source, catalog, elements) if input_format is None else _read_as(source, input_format, elements)
     density = change(before)
@@ -178,6 +179,7 @@ def _convert_structure(
     target: Path,
     input_format: str | None,
     elements: str | None,
+    catalog: str | None,
     change: Callable[[Density], Density],
 ) -> None:
     import numpy as np
@@ -185,7 +187,11 @@ def _convert_structure(
     from chgdb.density import Density
     from chgdb.formats import read_any, write_structure
 
-    found = read_any(source, format=input_format, elements=parse_elements(elements))
+    found: Density | Crystal
+    if input_format is None and not os.path.lexists(source) and os.sep not in source:
+        found = load(source, catalog)  # a material, as where a density is written
+    else:
+        found = read_any(source, format=input_format, elements=parse_elements(elements))
     # A constant repeats with every cell that the atoms repeat with.
     density = found if isinstance(found, Density) else Density(found, {"total": np.ones((1, 1, 1))})
     crystal = change(density).crystal

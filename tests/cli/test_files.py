@@ -186,6 +186,8 @@ def test_the_structure_alone(run_chgdb: Chgdb, runs: Path, name: str, kind: str)
         found = read_structure(command[-1])
         assert np.allclose(found.positions, density.crystal.positions, atol=1e-6)
         assert run_chgdb(*command).code == 1  # not written over
+    assert run_chgdb("convert", "si", "by-id/POSCAR").code == 0
+    assert Path("by-id/POSCAR").read_text().count("\n") == 8 + len(density.crystal)
     assert run_chgdb("convert", name, "again/POSCAR").code == 0
     assert np.allclose(read_structure("again/POSCAR").positions, density.crystal.positions, atol=1e-6)
     result = run_chgdb("convert", runs / "si/CHGCAR", "x.cif", "--grid", "8x8x8")
