@@ -1,12 +1,14 @@
 """Augmentation occupancies as VASP prints them, to and from arrays by ion (the form that pymatgen holds).
 
-Reading and writing a CHGCAR does not pass through here: there the text is kept byte for byte.
+Reading and writing a CHGCAR does not pass through here: there the text is kept byte for byte. A record can hold the
+numbers of such a text instead of its bytes (`Printed`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -89,9 +91,9 @@ def to_text(arrays: Mapping[int, np.ndarray]) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def _field(value: float) -> str:
-    """Fortran's E15.7."""
-    mantissa, _, exponent = f"{abs(value):.6e}".partition("e")
+def _field(value: float, digits: int = 7) -> str:
+    """Fortran's E15.7, or with another number of digits."""
+    mantissa, _, exponent = f"{abs(value):.{digits - 1}e}".partition("e")
     shifted = int(exponent) + 1 if value else 0
     sign = "-" if np.signbit(value) else " "
     tail = f"E{shifted:+03d}" if abs(shifted) < 100 else f"{shifted:+04d}"
@@ -138,3 +140,61 @@ def for_atoms(text: str, source: Sequence[int]) -> str | None:
     fields = [f"{per_ion[ion]:>20}" for ion in source] if per_ion else []
     result += ["".join(fields[start : start + 5]) for start in range(0, len(fields), 5)]
     return "".join(line + end for line in result)
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What VASP prints after the values of one channel, as numbers.
+
+    real : occupancies of each ion, in the order of the file.
+    imaginary : their imaginary parts, () where the file has none.
+    moments : one number for each ion, () where the file has none (it has them before a magnetisation).
+    """
+
+    real: tuple[np.ndarray, ...]
+    imaginary: tuple[np.ndarray, ...] = ()
+    moments: tuple[float, ...] = ()
+
+    def to_text(self, line_end: str = "\n") -> str:
+        """The text as VASP prints it: all ions, then their imaginary parts, then the moments, five numbers a line."""
+        lines = []
+        for name, ions in (("", self.real), (" (imaginary part)", self.imaginary)):
+            for ion, values in enumerate(ions, 1):
+                lines.append(f"augmentation occupancies{name}{ion:4d}{len(values):4d}")
+                lines += _rows(values.tolist(), 7)
+        return "".join(line + line_end for line in [*lines, *_rows(self.moments, _MOMENT_DIGITS)])
+
+
+_MOMENT_DIGITS = 12
+
+
+def _rows(values: Sequence[float], digits: int) -> list[str]:
+    fields = [_field(value, digits) for value in values]
+    return ["".join(fields[start : start + 5]) for start in range(0, len(fields), 5)]
+
+
+def parse(text: str, n_atoms: int, line_end: str = "\n") -> Printed | None:
+    """The numbers of a text, where it is to the last byte what `Printed.to_text` makes of them; else None.
+
+    >>> parse("augmentation occupancies   1   1\\n  0.1000000E+01\\n", 1)
+    Printed(real=(array([1.]),), imaginary=(), moments=())
+    """
+    lines = text.split(line_end)
+    parts: dict[bool, list[np.ndarray]] = {False: [], True: []}
+    position = 0
+    try:
+        while header := _HEADER.fullmatch(lines[position]):
+            count = int(header[3])
+            end = position + 1 + -(-count // 5)
+            parts[bool(header[1])].append(_numbers(lines[position + 1 : end]))
+            position = end
+        moments = tuple(_numbers(lines[position:]).tolist())
+    except (ValueError, IndexError):
+        return None
+    printed = Printed(tuple(parts[False]), tuple(parts[True]), moments)
+    whole = len(printed.real) == n_atoms and len(printed.imaginary) in (0, n_atoms) and len(moments) in (0, n_atoms)
+    return printed if whole and printed.to_text(line_end) == text else None
+
+
+def _numbers(lines: Sequence[str]) -> np.ndarray:
+    return np.array([parse_number(token.encode()) for line in lines for token in line.split()], float)

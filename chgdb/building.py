@@ -13,7 +13,7 @@ from .catalog import open_catalog
 from .codecs import DEFAULT_TOLERANCE
 from .elements import check_species
 from .errors import ChgdbError, StoreError
-from .ingest import BuildReport, OnDuplicate, Packing, Progress, file_state
+from .ingest import BuildReport, OnDuplicate, Packing, Progress, file_state, occupancy_tolerance
 from .inputs import Found, Names, Properties, find, read_properties
 from .parallel.processes import check_scheduler
 from .predicted import names as predicted_names
@@ -47,6 +47,7 @@ def build(
     provenance: Mapping[str, Any] | None = None,
     attributes: Mapping[str, Any] | None = None,
     keep_extras: bool = True,
+    occupancies: float | Literal["auto", "exact"] = "auto",
     latents: bool | str | os.PathLike[str] = False,
     predictions: bool | None = None,
     progress: Progress = False,
@@ -96,6 +97,9 @@ def build(
         Root attributes of the store (title, licence...).
     keep_extras
         Keep augmentation occupancies and whatever else the files hold beside the density.
+    occupancies
+        Largest error of an augmentation occupancy, relative to the largest of its atom and channel; "auto": half of the
+        tolerance; "exact" or 0: their text, byte for byte. Where the text is not VASP's it is kept in any case.
     latents
         Add latent tensors for all materials that have none: True for the catalog's autoencoder, or the folder or the
         name of another one. Latents that a store has stay in any case.
@@ -130,6 +134,7 @@ def build(
     if elements is not None:
         check_species(elements)
     check_scheduler(scheduler)  # errors come before hours of packing
+    wanted_occupancies = occupancy_tolerance(occupancies)
     name_of = Names(ids, id_from)
     joined = read_properties(properties) if properties is not None else Properties({}, {})
     for name, value in (provenance or {}).items():
@@ -162,6 +167,7 @@ def build(
         {**(COLUMNS if of_collections else {}), **joined.attributes}, dict(attributes or {}), tolerance, codec, workers,
         scheduler, on_duplicate, append, prior, keep_extras, progress, [*found.refused, *refused],
         None if elements is None else tuple(elements), frozenset(found.searched), of_collections, potcar or "",
+        wanted_occupancies,
     )  # fmt: skip
     with writing(path) as transaction:  # over all of it: nobody comes in between
         if transaction.exists and not append:

@@ -26,9 +26,10 @@ from . import __version__, atomic
 from .catalog import open_catalog
 from .checksums import crc32c, crc32c_of
 from .codecs import DEFAULT_TOLERANCE, encode, header
+from .codecs.extras import default_tolerance, pack
 from .density import Density, ScalarField
 from .errors import ChecksumError, ChgdbError, FormatError, RemoteError, StoreError
-from .formats import pack_extras, read, text_bytes
+from .formats import read, text_bytes
 from .formats.npz import parse_npz
 from .formats.streams import bare_name
 from .inputs import check_id
@@ -42,6 +43,7 @@ from .remote.connect import read_file
 from .sources import SIZE, URL, Entry
 from .store.append import CannotLink, append_table, can_append
 from .store.files import FolderFiles
+from .store.format import OCCUPANCY_ERROR, OCCUPANCY_TOLERANCE
 from .store.journal import PRIOR, RECORDS, Journal, open_journal
 from .store.reader import Location, Store
 from .store.table import Finished, check_column_name, check_value, from_finished, from_store, merge
@@ -131,6 +133,7 @@ class Packer:
     elements: tuple[str, ...] | None = None  # of the species of files that do not name them
     copies: Mapping[str, str] = field(default_factory=dict)  # URL -> a file on this machine that has its bytes
     potcar: str = ""  # name of the file beside each density that says what it is of
+    occupancies: float | None = None  # their tolerance, None: by that of the grid, 0: as text
 
     def __call__(self, task: Task) -> Finished | NoDensity:
         given: Mapping[str, Any] = {}
@@ -172,9 +175,18 @@ class Packer:
             from .symmetry import number
 
             values["space_group"] = number(density.crystal)
-        kept = {key: value for key, value in density.extras.items() if key != "calculation"}
-        extras = pack_extras(kept) if self.keep_extras else b""
+        extras = self._extras(density, encoded.payload, values) if self.keep_extras else b""
         return Finished(task.material_id, encoded.payload, extras, values)
+
+    def _extras(self, density: Density, payload: bytes, values: dict[str, Any]) -> bytes:
+        """Packed extras; how wrong the occupancies are goes to the values."""
+        tolerance = default_tolerance(self.tolerance) if self.occupancies is None else self.occupancies
+        kept = {key: value for key, value in density.extras.items() if key != "calculation"}
+        packed = pack(kept, density.crystal, tuple(density.channels), payload, tolerance)
+        if packed.error is not None and packed.tolerance is not None:
+            values[OCCUPANCY_TOLERANCE] = packed.tolerance
+            values[OCCUPANCY_ERROR] = _within(packed.error, packed.tolerance)
+        return packed.data
 
 
 def _within(nmae: float, tolerance: float) -> float:
@@ -220,6 +232,7 @@ def build_from(
     append: bool = True,
     prior: Prior | Literal["auto", "fit"] | None = "auto",
     keep_extras: bool = True,
+    occupancies: float | Literal["auto", "exact"] = "auto",
     progress: Progress = False,
 ) -> BuildReport:
     """Pack densities that a function returns; otherwise as `building.build`.
@@ -252,9 +265,20 @@ def build_from(
     build_ = Packing(
         Path(out), sources, lambda source: "", load, lambda material_id: {}, dict(columns or {}),
         dict(attributes or {}), tolerance, codec, workers, scheduler, on_duplicate, append, prior, keep_extras,
-        progress, refused,
+        progress, refused, occupancies=occupancy_tolerance(occupancies),
     )  # fmt: skip
     return build_.run()
+
+
+def occupancy_tolerance(wanted: float | str) -> float | None:
+    """What `build` is asked for as `Packer` holds it. Raises `StoreError` for anything else."""
+    if wanted == "auto":
+        return None
+    if wanted == "exact":
+        return 0.0
+    if isinstance(wanted, str) or not 0 <= wanted < 1:
+        raise StoreError(f"occupancies is {wanted!r}; expected 'auto', 'exact' or a fraction from 0 to 1, such as 1e-4")
+    return float(wanted)
 
 
 def _read(source: str, elements: Sequence[str] | None, data: bytes | None = None) -> tuple[Density, int]:
@@ -381,6 +405,7 @@ class Packing:
     searched: frozenset[str] = frozenset()
     listed: Mapping[str, Entry] = field(default_factory=dict)
     potcar: str = ""
+    occupancies: float | None = None  # of `Packer`
     skipped: list[str] = field(default_factory=list)
     without_atoms: list[str] = field(default_factory=list)  # what new records lack, a line each
     copies: dict[str, str] = field(default_factory=dict)  # of `Packer`
@@ -415,8 +440,9 @@ class Packing:
         folder = "" if self.scheduler in (None, PROCESSES) else os.getcwd()
         copies = self.copies if not folder else {}  # workers elsewhere cannot read them
         packer = Packer(
-            self.load, self.tolerance, self.codec, arrays, self.keep_extras, folder, self.elements, copies, self.potcar
-        )
+            self.load, self.tolerance, self.codec, arrays, self.keep_extras, folder, self.elements, copies,
+            self.potcar, self.occupancies,
+        )  # fmt: skip
         tasks = self._plan(store, journal, 0 if prior is None else prior.identifier)
         waiting = [task for task in tasks if task.key not in journal.finished]
         done = len(tasks) - len(waiting)
@@ -503,6 +529,7 @@ class Packing:
         """Tasks of the records that the store needs, finished ones included."""
         given: list[Any] = [] if self.elements is None else [self.elements]
         given += [self.potcar] if self.potcar else []
+        given += [] if self.occupancies is None else [{"occupancies": self.occupancies}]
         settings = json.dumps([self.tolerance, self.codec, prior_id, self.keep_extras, *given])
         tasks = []
         for material_id, source in self.sources.items():

@@ -10,6 +10,7 @@ import numpy as np
 
 from .density import Crystal, Density
 from .errors import CodecError, OfflineError, StoreError
+from .store.format import OCCUPANCY_ERROR, OCCUPANCY_TOLERANCE
 from .store.reader import Location, Store
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ INTERNAL_COLUMNS = ("payload_offset", "extras_length", "atom_offset")
 #: Columns in the order that a reader expects; all others follow.
 FIRST_COLUMNS = (
     *("material_id", "formula", "elements", "space_group", "n_atoms", "cell", "volume", "n_electrons"),
-    *("grid", "channels", "tolerance", "nmae", "channel_nmae", "max_error", "min_density", "text_bytes"),
+    *("grid", "channels", "tolerance", "nmae", "channel_nmae", "max_error", "min_density"),
+    *(OCCUPANCY_TOLERANCE, OCCUPANCY_ERROR, "text_bytes"),
     *("stored_bytes", "code", "functional", "energy_cutoff", "structure_source", "licence"),
 )
 
@@ -95,7 +97,7 @@ class Record:
 
     @property
     def extras(self) -> bytes:
-        """What its file held beside the density, packed by `formats.pack_extras`.
+        """What its file held beside the density, packed by `codecs.extras.pack`.
 
         Raises
         ------
@@ -134,9 +136,10 @@ class Record:
             identifier = header(payload).prior_id
             density = decode(payload, prior=store.prior(identifier) if identifier else None, grid=grid)
             if extras:
-                from .formats import unpack_extras
+                from .codecs.extras import unpack
 
-                density = replace(density, extras=unpack_extras(extras))
+                names = tuple(density.channels)
+                density = replace(density, extras=unpack(extras, density.crystal, names, payload))
         except CodecError as error:
             raise type(error)(f"{self.material_id} in {store.location}: {error}") from error
         return density
@@ -239,9 +242,34 @@ class Record:
         return self._value("max_error")
 
     @property
+    def occupancy_error(self) -> float | None:
+        """Largest error of an augmentation occupancy, relative to the largest of its atom and channel, measured when it
+        was encoded; None where the record has none as numbers (0 is what their text would have)."""
+        return self._known(OCCUPANCY_ERROR)
+
+    @property
+    def occupancy_tolerance(self) -> float | None:
+        """What was allowed for `occupancy_error`; None where the record has no occupancies as numbers."""
+        return self._known(OCCUPANCY_TOLERANCE)
+
+    def _known(self, name: str) -> float | None:
+        """A value of a column that not every store has."""
+
+        def value(store: Store, location: Location) -> float | None:
+            found = float(store.value(name, location.row)) if name in store.columns else float("nan")
+            return None if found != found else found
+
+        return self._read(value)
+
+    @property
     def stored_bytes(self) -> int:
         """Bytes of the payload and the extras."""
         return self._read(lambda store, location: location.length)
+
+    @property
+    def extras_bytes(self) -> int:
+        """How many of `stored_bytes` are for what the file held beside the density."""
+        return int(self._read(lambda store, location: store.value("extras_length", location.row)))
 
     @property
     def text_bytes(self) -> int:

@@ -13,12 +13,24 @@ import numpy as np
 
 from .catalog import Catalog, Record, open_catalog
 from .codecs import header, measure
+from .codecs.extras import quality as occupancy_error
 from .density import Density
 from .errors import ChgdbError, StoreError
 from .formats import read
 from .inputs import find_files, ids_of
 from .parallel.progress import reporting
-from .store.format import FACTS, FACTS_COLUMNS, FACTS_DTYPE, LATENT, LOOKUP, LOOKUP_DTYPE, NMAE, PAYLOAD, id_hash
+from .store.format import (
+    FACTS,
+    FACTS_COLUMNS,
+    FACTS_DTYPE,
+    LATENT,
+    LOOKUP,
+    LOOKUP_DTYPE,
+    NMAE,
+    OCCUPANCY_ERROR,
+    PAYLOAD,
+    id_hash,
+)
 from .store.head import CHECKSUMS, HEAD, RELEASE, Head, crc32c, parse_checksums, unpack
 from .store.parity import is_protected
 from .store.reader import Store
@@ -321,6 +333,19 @@ class _Check:
             message = f"NMAE {worst:.4g} against its original, above its tolerance {tolerance:.4g}"
             self._report(record.material_id, message)
         self._compare(record.material_id, row, {"nmae": worst, "max_error": quality.max_error})
+        self._measure_occupancies(record, row, original, density)
+
+    def _measure_occupancies(self, record: Record, row: int, original: Density, density: Density) -> None:
+        """The augmentation occupancies against those of the original, where the record has them as numbers."""
+        tolerance = record.occupancy_tolerance
+        if tolerance is None:
+            return
+        found = occupancy_error(original.extras, density.extras, len(density.crystal))
+        if found is None or found > tolerance:
+            text = "are not those of its original" if found is None else f"are {found:.4g} from those of its original"
+            self._report(record.material_id, f"its augmentation occupancies {text}, their tolerance is {tolerance:.4g}")
+        else:
+            self._compare(record.material_id, row, {OCCUPANCY_ERROR: found})
 
 
 def _same(stored: object, found: object) -> bool:

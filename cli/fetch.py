@@ -348,6 +348,8 @@ def _facts(record: Record, path: str, formula: str, grid: tuple[int, int, int], 
         "nmae": record.nmae,
         "tolerance": record.tolerance,
         "max_error": record.max_error,
+        "occupancy_error": record.occupancy_error,
+        "occupancy_tolerance": record.occupancy_tolerance,
         "stored_bytes": record.stored_bytes,
         "text_bytes": record.text_bytes,
     }
@@ -362,6 +364,8 @@ def _statement(facts: dict[str, Any]) -> str:
     else:
         error = f"NMAE {percent(facts['nmae'])} (tolerance {percent(facts['tolerance'])})"
         error += f", largest error {facts['max_error']:.2g} e/Å^3{where}"
+    if facts["occupancy_error"] is not None:
+        error += f"; augmentation occupancies to {percent(facts['occupancy_error'])} of the largest of an atom"
     return (
         f"{facts['path']}: {common_formula(facts['formula'])} ({facts['material_id']}), "
         f"grid {grid_text(facts['grid'])}, {facts['n_electrons']:.6f} electrons{_without(facts)}\n"

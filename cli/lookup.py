@@ -368,6 +368,7 @@ def _print_material(
     columns: Mapping[str, Mapping[str, Any]],
     predictions: Mapping[str, Any],
 ) -> None:
+    from chgdb.store.format import OCCUPANCY_ERROR, OCCUPANCY_TOLERANCE
     from chgdb.symmetry import symbol
 
     number = metadata["space_group"]
@@ -391,6 +392,13 @@ def _print_material(
         ("Largest error", f"{metadata['max_error']:.2g} e/Å^3"),
         ("Stored", f"{size(metadata['stored_bytes'])}, {ratio:,.0f} times less than as VASP text"),
     ]
+    occupancies = metadata.get(OCCUPANCY_ERROR, math.nan)
+    if not math.isnan(occupancies):
+        allowed = f"(tolerance {percent(metadata[OCCUPANCY_TOLERANCE])})"
+        row = f"{percent(occupancies)} of the largest of its atom and channel {allowed}"
+        accuracy.insert(3, ("Augmentation occupancies", row))
+    if record.extras_bytes:
+        accuracy.append(("", f"of it {size(record.extras_bytes)} for what else its file holds"))
     from chgdb.record import FIRST_COLUMNS
 
     own = {name for name in metadata if name in (*FIRST_COLUMNS, "source_crc32c", "charge")} - set(_PROVENANCE)

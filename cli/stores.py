@@ -36,6 +36,7 @@ Examples:
   chgdb build my.zarr --properties more.csv        columns for a store that exists
   chgdb build my.zarr runs/ --id-from '{parent2}'  ids by the folders above those of the files
   chgdb build my.zarr runs/ --tolerance 1e-3       smaller: at most 0.1 % error instead of 0.01 %
+  chgdb build my.zarr runs/ --occupancies exact    augmentation occupancies byte for byte
   chgdb build my.zarr runs/ --code VASP --functional PBE --energy-cutoff 520
   chgdb build my.zarr runs/ --predict              and what a model predicts for each
   chgdb build my.zarr --latents                    latent tensors, for all that have none
@@ -75,6 +76,14 @@ _PriorOption = Annotated[
     typer.Option(help="Atomic densities to subtract: the store's or the embedded ones, newly fitted, or none."),
 ]
 _Extras = Annotated[bool, typer.Option("--extras/--no-extras", help="Keep augmentation occupancies and per-ion lines.")]
+_OccupancyError = Annotated[
+    str,
+    typer.Option(
+        metavar="ERROR",
+        help="Largest error of an augmentation occupancy, as a fraction of the largest of its atom and channel; "
+        "auto is half of the tolerance, exact keeps the text byte for byte.",
+    ),
+]
 _Predict = Annotated[
     bool | None,
     typer.Option(
@@ -101,6 +110,7 @@ def build(
     scheduler: SchedulerOption = None,
     prior: _PriorOption = Prior.auto,
     extras: _Extras = True,
+    occupancies: _OccupancyError = "auto",
     code: Annotated[str | None, typer.Option(help="Program that computed the densities.")] = None,
     functional: Annotated[str | None, typer.Option(help="Exchange-correlation functional.")] = None,
     energy_cutoff: Annotated[float | None, typer.Option(metavar="eV", help="Plane-wave cutoff energy.")] = None,
@@ -162,6 +172,7 @@ def build(
         provenance={name: value for name, value in given.items() if value is not None},
         attributes={"title": title} if title else None,
         keep_extras=extras,
+        occupancies=_occupancies(occupancies),
         latents=model or latents,
         predictions=predict,
         progress=not quiet and sys.stderr.isatty(),
@@ -175,6 +186,19 @@ def build(
         _print_report(facts)
     if not report.complete:
         raise typer.Exit(1)
+
+
+def _occupancies(text: str) -> Any:
+    """auto, exact or a number."""
+    if text in ("auto", "exact"):
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise typer.BadParameter(f"{text!r} is not auto, exact or a fraction, such as 1e-4", param_hint="--occupancies")
+    return value
 
 
 def _say(report: BuildReport) -> None:

@@ -2,6 +2,7 @@
 
     python decoder.py STORE ID                prints grid, electrons and the smallest value
     from decoder import decode_record         (cell, positions, numbers, {channel: grid})
+    from decoder import occupancies_of        {channel: {"real", "imaginary", "moments"}}, or None
     from decoder import latent_of             (channel, z, y, x), or None
 
 It is slow and simple on purpose. Section numbers are those of format.md. The lossless codec is left out.
@@ -501,6 +502,262 @@ def nearest_atoms(points, grid, cell, positions, numbers):
     return element, nearest
 
 
+# --- 7.1 Occupancies as numbers --------------------------------------------------------------------------------------
+
+
+def decode_occupancies(extras, payload):
+    """{channel: {"real": [an array an atom], "imaginary": ..., "moments": [...]}} of extras that begin with 2."""
+    head = Bits(payload)
+    groups = groups_of_payload(head) if head.read(8) == 2 else []
+    names, _, cell, positions, numbers = frame(head_of(payload))
+    source = Bits(extras)
+    assert source.read(8) == 2
+    skip_words(source)
+    found = {name: {"moments": moments(source, len(numbers)) if source.read(1) else []} for name in names}
+    kinds = kinds_of_atoms(source, numbers)
+    imaginary = source.read(1)
+    parts = [(kind, of) for of in (names[:1], names[1:]) if of for kind in ["real", "imaginary"][: 1 + imaginary]]
+    opposite = source.read(1) if any(layout for _, layout, _ in kinds) else 0
+    chosen = []
+    for kind, _ in parts:
+        code = source.read(2) if kind == "real" and any(layout for _, layout, _ in kinds) else 0
+        known = {1: groups[:1], 2: groups[-1:]}.get(code, [])
+        chosen.append(group_of(source) if code == 3 else known[0] if known else ([IDENTITY], np.zeros(3)))
+    lanes = (1, 32, 256)[source.read(2)]
+    heads = []
+    for (kind, of), (operations, origin) in zip(parts, chosen, strict=True):
+        turns = [turn(op, origin, cell, positions, numbers, len(of) == 3, opposite) for op in operations]
+        heads.append(part_head(source, kind, len(of), kinds, turns))
+    coder = Coder(source.rest(), lanes)
+    for (kind, of), (coded, initials) in zip(parts, heads, strict=True):
+        for name in of:
+            found[name][kind] = [None] * len(numbers)
+        read_levels(coder, coded, initials)
+        for (count, _, atoms), one in zip(kinds, coded, strict=True):
+            values = part_values(one, len(numbers), len(of), count)
+            for i, name in enumerate(of):
+                for atom in atoms:
+                    found[name][kind][atom] = values[atom][i]
+    assert not coder.bytes
+    return found
+
+
+def head_of(payload):
+    source = Bits(payload)
+    if source.read(8) == 1:
+        source.read(1)
+    return source
+
+
+def groups_of_payload(source):
+    """The groups of the channels with coefficients; `source` stands behind the first byte of a Fourier payload."""
+    names = frame(source)[0]
+    if source.read(1):
+        source.read(16)
+    source.read(2)
+    found = []
+    for _ in names:
+        electron_count(source)
+        if source.read(1):
+            found.append(found[-1] if found and source.read(1) else group_of(source))
+            source.read(6 + 8 + 1 + 11 + 6)
+    return found
+
+
+def text(source):
+    return "".join(chr(source.read(7)) for _ in range(gamma(source)))
+
+
+def skip_words(source):
+    """Comment, line end, species, and all else."""
+    if source.read(2) >= 2:
+        text(source)
+    source.read(1)
+    if source.read(2) == 2:
+        for _ in range(gamma(source) + 1):
+            text(source), gamma(source)
+    if source.read(1):
+        source.read(8 * gamma(source))
+
+
+def moments(source, count):
+    found, value = [], 0.0
+    while len(found) < count:
+        if source.read(1):
+            sign, exponent, digits = source.read(1), signed(source), source.read(4) + 1
+            number = source.read((10**digits - 1).bit_length())
+            value = float(f"{'-' if sign else ''}0.{number:0{digits}d}e{exponent}")
+        else:
+            value = 0.0 - value
+        found += [value] * (gamma(source) + 1)
+    return found
+
+
+def kinds_of_atoms(source, numbers):
+    """[(count, layout or None, atoms)]"""
+    found, atom = {}, 0
+    while atom < len(numbers):
+        end = atom
+        while end < len(numbers) and numbers[end] == numbers[atom]:
+            end += 1
+        if source.read(1):
+            layout = tuple([source.read(2) for _ in range(gamma(source) + 1)])
+            count = sum(2 * ell + 1 for ell in blocks(layout))
+        else:
+            layout, count = None, gamma(source)
+        stop = end if source.read(1) else atom + gamma(source) + 1
+        found.setdefault((numbers[atom], count, layout), []).extend(range(atom, stop))
+        atom = stop
+    return [(count, layout, atoms) for (_, count, layout), atoms in found.items()]
+
+
+def blocks(layout):
+    pairs = itertools.combinations_with_replacement(layout, 2)
+    return [ell for a, b in pairs for ell in range(abs(a - b), a + b + 1, 2)]
+
+
+def turn(operation, origin, cell, positions, numbers, axial, opposite):
+    """(images of all atoms, function L -> matrix) of an operation."""
+    (W, w, flip), images = operation, []
+    W = np.reshape(W, (3, 3))
+    for position, number in zip(positions, numbers, strict=True):
+        there = W @ (position - origin) + origin + np.array(w) / 5040
+        apart = there - positions
+        length = np.linalg.norm((apart - np.rint(apart)) @ cell, axis=1)
+        length[np.array(numbers) != number] = np.inf
+        images.append(int(length.argmin()))
+    R = cell.T @ W @ np.linalg.inv(cell.T)
+    for _ in range(12):
+        R = (R + np.linalg.inv(R).T) / 2
+
+    def matrix(ell):
+        points = np.random.default_rng(0).normal(size=(60, 3))
+        D = np.linalg.lstsq(harmonics(points, ell), harmonics(points @ R, ell), rcond=None)[0]
+        if opposite and ell >= 4:
+            sign = (-1.0) ** np.arange(-ell, ell + 1)
+            D = D * sign * sign[:, None]
+        return (-1) ** flip * (np.kron(np.linalg.det(R) * R, D) if axial else D)
+
+    return images, matrix
+
+
+def harmonics(points, ell):
+    """Real spherical harmonics, M from -L to L, by the recursion of Legendre's functions, without their sign."""
+    x, y, z = (points / np.linalg.norm(points, axis=1)[:, None]).T
+    P = {(0, 0): np.ones_like(z)}  # over sin(polar)^m
+    for m in range(ell + 1):
+        if m:
+            P[m, m] = (2 * m - 1) * P[m - 1, m - 1]
+        for n in range(m + 1, ell + 1):
+            P[n, m] = ((2 * n - 1) * z * P[n - 1, m] - (n + m - 1) * P.get((n - 2, m), 0)) / (n - m)
+    columns = []
+    for m in range(-ell, ell + 1):
+        size = (x + 1j * y) ** abs(m)
+        norm = np.prod([1.0, *range(ell - abs(m) + 1, ell + abs(m) + 1)]) ** -0.5 * (2**0.5 if m else 1)
+        columns.append(norm * P[ell, abs(m)] * (size.imag if m < 0 else size.real))
+    return np.stack(columns, axis=1)
+
+
+def orbits_of_atoms(layout, atoms, turns):
+    """[[(places of the blocks of an L, basis, {atom: matrix})]], an orbit each."""
+    found, left = [], list(atoms)
+    while left:
+        first = left[0]
+        members = sorted({images[first] for images, _ in turns})
+        left = [atom for atom in left if atom not in members]
+        terms, start, places = [], 0, {}
+        for ell in blocks(layout):
+            places.setdefault(ell, []).append(list(range(start, start + 2 * ell + 1)))
+            start += 2 * ell + 1
+        for ell in sorted(places):
+            onto = {b: np.mean([m(ell) for images, m in turns if images[first] == b], axis=0) for b in members}
+            terms.append((ell, places[ell], basis_of(onto[first]), onto))
+        found.append(terms)
+    return found
+
+
+def basis_of(projector):
+    rest, basis = projector.copy(), []
+    for _ in range(round(np.trace(projector))):
+        squares = (rest**2).sum(axis=0)
+        column = rest[:, np.flatnonzero(squares >= 0.437 * squares.max())[0]]
+        column = column / np.linalg.norm(column)
+        rest = rest - np.outer(column, column @ rest)
+        basis.append(column / np.abs(column).max())
+    return basis
+
+
+def part_head(source, kind, components, kinds, turns):
+    coded = []
+    for count, layout, atoms in kinds:
+        if not source.read(1):
+            coded.append(None)
+            continue
+        code = source.read(11)
+        plain = layout is None or kind == "imaginary"
+        orbits = [[(None, None, None, {atom: None})] for atom in atoms] if plain else []
+        orbits = orbits or orbits_of_atoms(layout, atoms, turns)
+        predicted = source.read(1) if len(orbits) > 1 else 0
+        one = {
+            "step": step(code),
+            "orbits": orbits,
+            "predicted": predicted,
+            "plain": plain,
+            "count": count * components,
+        }
+        if not plain:
+            one["big"] = [[ell == 0 for ell, own, basis, _ in o for _ in own for _ in basis] for o in orbits]
+        coded.append(one)
+    used = [one for one in coded if one]
+    flags = [flag for one in used if not one["plain"] for row in one["big"] for flag in row]
+    mapped = any(one["plain"] for one in used)
+    return coded, [source.read(6) if there or mapped else None for there in (mapped, any(flags), not all(flags))]
+
+
+def read_levels(coder, coded, initials):
+    used = [one for one in coded if one]
+    mapped = [one for one in used if one["plain"]]
+    if mapped:
+        bits = iter(coder.values([0] * sum(one["count"] for one in mapped), initials[0]))
+        for one in mapped:
+            one["big"] = [[next(bits) != 0 for _ in range(one["count"])]] * len(one["orbits"])
+    lists = []
+    for wanted, initial in ((True, initials[1]), (False, initials[2])):
+        size = sum(row.count(wanted) for one in used for row in one["big"])
+        lists.append(iter(coder.values([0] * size, initial) if initial is not None else []))
+    big = {id(one): [[next(lists[0]) for flag in row if flag] for row in one["big"]] for one in used}
+    for one in used:
+        if one["predicted"]:
+            before = []
+            for row in big[id(one)]:
+                guess = [x if abs(x) >= 8 else 0 for x in before] if len(before) == len(row) else [0] * len(row)
+                row[:] = [x + y for x, y in zip(row, guess, strict=True)]
+                before = row
+        one["levels"] = []
+        for flags, large in zip(one["big"], big[id(one)], strict=True):
+            left = iter(large)
+            one["levels"].append([next(left) if flag else next(lists[1]) for flag in flags])
+
+
+def part_values(one, n_atoms, components, count):
+    """{atom: (components, count)}"""
+    values = {atom: np.zeros((components, count)) for atom in range(n_atoms)}
+    if one is None:
+        return values
+    for orbit, levels in zip(one["orbits"], one["levels"], strict=True):
+        numbers = iter(np.array(levels) * one["step"])
+        if one["plain"]:
+            (atom,) = orbit[0][3]
+            values[atom] = np.reshape(list(numbers), (count, components)).T
+            continue
+        for _, places, basis, onto in orbit:
+            for place in places:
+                first = sum((next(numbers) * column for column in basis), np.zeros(components * len(place)))
+                for atom, matrix in onto.items():
+                    values[atom][:, place] = (matrix @ first).reshape(components, -1)
+    return {atom: np.where(np.abs(own) < one["step"] / 1000, 0, own) for atom, own in values.items()}
+
+
 # --- 1, 2 The store --------------------------------------------------------------------------------------------------
 
 
@@ -514,13 +771,25 @@ def decode_payload(payload, prior_of):
     raise ValueError(f"codec {codec} is not in this decoder")
 
 
-def decode_record(path, material_id):
-    """(cell, positions, numbers, {channel: grid in e/Å^3})."""
+def record_of(path, material_id):
+    """(store, payload, extras)"""
     store = zarr.open_group(path, mode="r")
     row = list(store["material_id"][:]).index(material_id)
     start, size = int(store["payload_offset"][row]), int(store["stored_bytes"][row])
     record = store["payload"][start : start + size].tobytes()
-    payload = record[: size - 4 - int(store["extras_length"][row])]
+    middle = size - 4 - int(store["extras_length"][row])
+    return store, record[:middle], record[middle:-4]
+
+
+def occupancies_of(path, material_id):
+    """As `decode_occupancies`; None where the record has them as text, or none."""
+    _, payload, extras = record_of(path, material_id)
+    return decode_occupancies(extras, payload) if extras[:1] == b"\2" else None
+
+
+def decode_record(path, material_id):
+    """(cell, positions, numbers, {channel: grid in e/Å^3})."""
+    store, payload, _ = record_of(path, material_id)
 
     def prior_of(identifier):
         group = store[f"prior/{identifier:08x}"]

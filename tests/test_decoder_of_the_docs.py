@@ -17,6 +17,7 @@ import zarr
 
 import chgdb
 from chgdb import Density
+from chgdb.augmentation import Printed
 from chgdb.codecs import decode, encode
 from chgdb.promolecule import Prior, fit
 
@@ -111,6 +112,17 @@ def test_a_record_of_the_catalog(decoder: ModuleType) -> None:
     np.testing.assert_array_equal(cell, expected.crystal.cell)
     assert numbers == [14, 14]
     np.testing.assert_allclose(channels["total"], expected.total, rtol=0, atol=1e-12)
+
+
+def test_occupancies(decoder: ModuleType) -> None:
+    """Of an antiferromagnet and of vectors with imaginary parts; of the others their text is kept."""
+    golden = str(Path(__file__).parent / "golden" / "store-v3.zip")
+    for record in chgdb.open(golden):
+        found = decoder.occupancies_of(zarr.storage.ZipStore(golden, mode="r"), record.material_id)
+        assert (found is None) == (record.material_id not in ("gold-2", "gold-3"))
+        for name, parts in (found or {}).items():
+            printed = Printed(tuple(parts["real"]), tuple(parts.get("imaginary", ())), tuple(parts["moments"]))
+            assert printed.to_text() == record.density.extras["after"][name]
 
 
 def test_latents(decoder: ModuleType) -> None:

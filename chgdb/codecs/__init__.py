@@ -8,6 +8,10 @@ that wrote it. A codec is a module with
     decode(payload, prior=None, grid=None) -> Density
     header(payload) -> Header
 
+and, where it holds groups of symmetry operations that the occupancies can use (`extras`),
+
+    groups(payload) -> list[SpaceGroup]                             of the coded channels, in their order
+
 and a line in the tables below, or an entry point of the group `chgdb.codecs` in another package. Stores with records of
 a codec of another package decode where that package is installed. `chgdb.testing.check_codec` tests one.
 """
@@ -31,6 +35,7 @@ from .spectra import forward
 
 if TYPE_CHECKING:
     from ..promolecule import Prior
+    from ..symmetry import SpaceGroup
 
 _MAX_VALUE = 1e30  # e/Å^3; squares must not overflow
 
@@ -199,6 +204,15 @@ def header(payload: bytes) -> Header:
         As `decode` does.
     """
     return _module_of(payload).header(payload)
+
+
+def groups_of(payload: bytes) -> list[SpaceGroup]:
+    """The groups of symmetry operations that a payload holds, channel by channel; [] where its codec has none.
+
+    Raises `CodecError` for damaged bytes.
+    """
+    own = getattr(_module_of(payload), "groups", None)
+    return [] if own is None else own(payload)
 
 
 #: Codecs of chgdb by the first byte of their payloads, so that none is imported before it is used.

@@ -446,6 +446,18 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
     return density if direct else density.resample(target)
 
 
+def groups(payload: bytes) -> list[SpaceGroup]:
+    """The groups of the channels that have coefficients."""
+    source, _, _, names, _ = _open(payload)
+    source.read(2)
+    found: list[SpaceGroup] = []
+    for _ in names:
+        channel = _read_channel(source, found[-1] if found else None)
+        if channel.limit:
+            found.append(channel.group)
+    return found
+
+
 def header(payload: bytes) -> Header:
     """Crystal, grid and channels."""
     _, crystal, grid, names, prior_id = _open(payload)

@@ -33,6 +33,7 @@ from .writer import (
     dimensions_of,
     facts_rows,
     facts_table,
+    format_version,
     lookup_table,
     new_group,
     seal,
@@ -87,7 +88,7 @@ class _Append:
         columns |= {n: values.astype(types[n].dtype) for n, values in derived.items()}
         with consolidated(self.folder):
             attributes = own_attributes(store) | new.attributes
-            root = new_group(self.folder, attributes, priors, with_latents=store.latents is not None)
+            root = new_group(self.folder, attributes, priors, version=max(store.format_version, format_version(new)))
             for name, kind in types.items():
                 self._column(root, name, columns[name], kind)
             for identifier in priors:

@@ -13,8 +13,8 @@ import numpy as np
 from ..checksums import hash64
 
 #: The newest version of the store format that this library reads and writes. A store is written with the smallest
-#: version that describes it: 2 where it holds latents, else 1.
-FORMAT_VERSION = 2
+#: version that describes it: 3 where a record has its occupancies as numbers, else 2 where it holds latents, else 1.
+FORMAT_VERSION = 3
 #: The root metadata: the last file of a store to be believed, the first to be read.
 ROOT = "zarr.json"
 PARITY = "parity.bin"
@@ -89,6 +89,18 @@ LATENT_COLUMNS: dict[str, ColumnType] = {
         notes=(("comment", "above the model's own spacing where the cell is too long for it"),),
     ),
 }
+#: Columns of a store in which a record has its augmentation occupancies as numbers.
+OCCUPANCY_TOLERANCE, OCCUPANCY_ERROR = "occupancy_tolerance", "occupancy_error"
+OCCUPANCY_COLUMNS: dict[str, ColumnType] = {
+    OCCUPANCY_TOLERANCE: ColumnType(
+        "float64", "largest error allowed for an augmentation occupancy", "1", missing=NAN,
+        notes=(("comment", "relative to the largest of its atom and channel"),),
+    ),
+    OCCUPANCY_ERROR: ColumnType(
+        "float32", "largest error of an augmentation occupancy after decoding", "1", missing=NAN,
+        notes=(("comment", "relative to the largest of its atom and channel"),),
+    ),
+}  # fmt: skip
 #: The columns of every store, in order.
 COLUMNS: dict[str, ColumnType] = {
     "material_id": ColumnType("string", "material id"),
@@ -126,5 +138,8 @@ COLUMNS: dict[str, ColumnType] = {
 MEASURED = frozenset(COLUMNS) - {"space_group", "code", "functional", "energy_cutoff", "structure_source", "licence"}
 #: Names in a store that are no columns, now or later.
 RESERVED = frozenset(
-    ["atom_number", "atom_position", "payload", "index", "prior", "latent", "view", "material", *LATENT_COLUMNS]
+    [
+        *("atom_number", "atom_position", "payload", "index", "prior", "latent", "view", "material"),
+        *(*LATENT_COLUMNS, *OCCUPANCY_COLUMNS),
+    ]
 )

@@ -12,7 +12,7 @@ import numpy as np
 from ..codecs import header
 from ..elements import SYMBOLS
 from ..errors import StoreError
-from .format import COLUMNS, LATENT_COLUMNS, MEASURED, NAN, RESERVED, ColumnType
+from .format import COLUMNS, LATENT_COLUMNS, MEASURED, NAN, OCCUPANCY_COLUMNS, RESERVED, ColumnType
 from .latents import LatentReader, StoredLatents
 from .reader import Store
 from .viewed import ViewRows, joined_views, stored_views
@@ -105,7 +105,7 @@ def from_finished(finished: Sequence[Finished], attributes: Mapping[str, Mapping
     types = dict(COLUMNS)
     for name in names:
         values = [record.values[name] for record in finished if record.values.get(name) is not None]
-        types[name] = column_type(name, values, (attributes or {}).get(name, {}))
+        types[name] = OCCUPANCY_COLUMNS.get(name) or column_type(name, values, (attributes or {}).get(name, {}))
     columns: dict[str, np.ndarray] = {}
     for name, kind in types.items():
         given = [record.values.get(name) for record in finished]
@@ -179,7 +179,7 @@ def stored_types(store: Store) -> dict[str, ColumnType]:
     """Types of a store's columns, those of `COLUMNS` first."""
     names = store.columns
     names = [*(n for n in COLUMNS if n in names), *(n for n in names if n not in COLUMNS)]
-    known = COLUMNS | LATENT_COLUMNS
+    known = COLUMNS | LATENT_COLUMNS | OCCUPANCY_COLUMNS
     return {name: known.get(name) or _stored_type(store, name) for name in names}
 
 

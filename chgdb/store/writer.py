@@ -17,6 +17,7 @@ import numpy as np
 
 from ..atomic import flush, write_flushed
 from ..checksums import crc32c
+from ..codecs.extras import NUMBERS
 from ..errors import StoreError
 from ..limits import MAX_ARRAY_BYTES, MAX_CHUNK_BYTES
 from . import head as store_head
@@ -58,7 +59,7 @@ def write_table(folder: Path, table: Table) -> None:
     records, derived = derived_columns(table)
     columns = table.columns | {n: v.astype(table.types[n].dtype) for n, v in derived.items()}
     with consolidated(folder):
-        root = new_group(folder, table.attributes, list(table.priors), with_latents=table.latents is not None)
+        root = new_group(folder, table.attributes, list(table.priors), version=format_version(table))
         for name, kind in table.types.items():
             write_column(root, name, columns[name], kind)
         write_atoms(root, table.numbers.astype(np.uint8), table.positions)
@@ -86,13 +87,20 @@ def consolidated(folder: Path) -> Iterator[None]:
         zarr.consolidate_metadata(folder)  # a text with `::` would be taken for a URL
 
 
-def new_group(folder: Path, attributes: Mapping[str, Any], priors: Sequence[int], *, with_latents: bool) -> Any:
-    """The root group of a store and its subgroups."""
+def format_version(table: Table) -> int:
+    """The smallest version of the format that describes a table (docs/format.md, section 8)."""
+    if any(length and data[len(data) - length] == NUMBERS for data, length in table.records):
+        return 3
+    return 1 if table.latents is None else 2
+
+
+def new_group(folder: Path, attributes: Mapping[str, Any], priors: Sequence[int], *, version: int) -> Any:
+    """The root group of a store and its subgroups. version: of the format."""
     need_assertions()
     import zarr
 
     own = {
-        "chgdb_format": 2 if with_latents else 1,
+        "chgdb_format": version,
         "coordinates": "material_id",  # xarray shows the ids as a coordinate
         **attributes,
         "priors": list(priors),

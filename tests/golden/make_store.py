@@ -2,8 +2,9 @@
 
     python tests/golden/make_store.py
 
-writes store-v2.zip and store-v2.json (what it must give back); of the same materials as store-v1, which an earlier
-version of this script wrote, three have latents. It refuses to write over them: their bytes are promises.
+writes store-v3.zip and store-v3.json (what it must give back); of the same materials as store-v1 and store-v2, which
+earlier versions of this script wrote, three have latents, and two occupancies as numbers. It refuses to write over
+them: their bytes are promises.
 A new format version gets a store with a new name beside the old ones.
 """
 
@@ -23,6 +24,7 @@ FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER))
 sys.path.insert(0, str(FOLDER.parent))
 
+import occupied  # noqa: E402
 from make_payloads import antiferromagnet, load_prior, noise, noncollinear  # noqa: E402
 
 from chgdb import Density, codecs  # noqa: E402
@@ -34,10 +36,41 @@ from chgdb.store.latents import LARGEST, SMALLEST, StoredLatents, compress  # no
 from chgdb.store.reader import Store  # noqa: E402
 from chgdb.store.table import from_store  # noqa: E402
 from chgdb.store.writer import write_table  # noqa: E402
+from chgdb.symmetry import find  # noqa: E402
 
-VERSION = 2
+VERSION = 3
 PRIOR = FOLDER / "payloads" / "fourier-prior.bin"
 EXTRAS = {"comment": "golden", "after": {"total": "augmentation occupancies   1   2\n  0.1234567E+00 -0.7654321E-01\n"}}
+
+
+D_METAL = (0, 0, 1, 1, 2, 2)  # l of the PAW channels
+SEMICONDUCTOR = (0, 0, 1, 1, 2)
+
+
+def collinear() -> dict[str, Any]:
+    """Extras of `antiferromagnet`: operations that exchange its two kinds of iron change the sign of the spin."""
+    crystal = antiferromagnet().crystal
+    signs = np.where(np.isclose(crystal.positions[:, 1], 0), 1, -1)
+    group = occupied.with_flips(crystal, signs)
+    total = occupied.symmetric(crystal, {26: D_METAL}, 1)
+    spin = occupied.symmetric(crystal, {26: D_METAL}, 2, group)
+    after = {"total": occupied.text(total, 2.5 * signs), "magnetization": occupied.text(spin)}
+    return {"comment": "golden".ljust(40), "species": [["Fe_pv", len(crystal)]], "after": after}
+
+
+def with_vectors() -> dict[str, Any]:
+    """Extras of `noncollinear`, imaginary parts included."""
+    density = noncollinear()
+    crystal, layouts = density.crystal, {31: SEMICONDUCTOR, 33: SEMICONDUCTOR}
+    group = find(crystal)
+    kept = [k for k, (rotation, _) in enumerate(occupied.operations(crystal, group)) if np.isclose(rotation[2, 2], 1)]
+    parts = [occupied.symmetric(crystal, layouts, 3), *occupied.axial(crystal, layouts, group.take(kept), 4)]
+    small = [[1e-3 * values for values in occupied.symmetric(crystal, layouts, seed)] for seed in range(5, 9)]
+    after = {
+        name: occupied.text(part, [0.0, 1.25] if name < "magnetization_z" else [], imaginary)
+        for name, part, imaginary in zip(density.channels, parts, small, strict=True)
+    }
+    return {"comment": "unknown system".ljust(40), "species": [["Ga", 1], ["As", 1]], "after": after}
 
 
 def with_prior() -> Density:
@@ -49,9 +82,9 @@ def load(material_id: str) -> tuple[Density, dict[str, Any]]:
     """Density and metadata of a material of the golden store."""
     density = {
         "gold-1": with_prior,
-        "gold-2": lambda: replace(antiferromagnet(), extras=EXTRAS),
-        "gold-3": noncollinear,
-        "gold-4": lambda: noise((6, 5, 4)),
+        "gold-2": lambda: replace(antiferromagnet(), extras=collinear()),
+        "gold-3": lambda: replace(noncollinear(), extras=with_vectors()),
+        "gold-4": lambda: replace(noise((6, 5, 4)), extras=EXTRAS),
     }[material_id]()
     metadata = {"band_gap": float(len(density.crystal)), "code": "made up", "checked": material_id != "gold-3"}
     return density, metadata if material_id != "gold-2" else {**metadata, "band_gap": None}

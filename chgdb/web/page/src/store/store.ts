@@ -8,7 +8,7 @@ import { file, fileIfAny, range, unfolded } from './transport'
 import { type ArrayInfo, decodeChunk, filled, type Values } from './zarr'
 
 /** The newest format that this page reads. */
-const FORMAT = 2
+const FORMAT = 3
 const HEAD = new TextEncoder().encode('chgdb head 1\n')
 /** Columns that only a decoder needs. */
 const INTERNAL = new Set(['payload_offset', 'extras_length', 'atom_offset', 'source_crc32c'])
