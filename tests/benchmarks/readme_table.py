@@ -1,4 +1,4 @@
-"""The comparison in the README, from the numbers that bench_codec.py has written.
+"""The comparison in the README, from the numbers that bench_codec.py and bench_occupancies.py have written.
 
     python tests/benchmarks/readme_table.py
 
@@ -15,6 +15,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 NUMBERS = ROOT / "docs" / "science" / "data" / "codec-vasp.json"
+OCCUPANCIES = ROOT / "docs" / "science" / "data" / "occupancies.json"
 START, END = "<!-- comparison:begin -->", "<!-- comparison:end -->"
 NAMES = {
     "chgdb": "**chgdb**",
@@ -47,7 +48,20 @@ def table() -> str:
         "and the range. The lossy peers run at the same error or a larger one. chgdb counts all that a record "
         "needs, cell and atoms included; the peers count the grid alone."
     )
-    return text + "\n\n" + "\n".join(lines)
+    return text + "\n\n" + "\n".join(lines) + "\n\n" + _with_occupancies()
+
+
+def _with_occupancies() -> str:
+    """The same with all that the files hold beside their grids."""
+    rows = json.loads(OCCUPANCIES.read_text(encoding="utf-8"))["rows"]
+    means = []
+    for tolerance in sorted({row["tolerance"] for row in rows}, reverse=True):
+        ratios = [row["text_bytes"] / row["as_numbers_bytes"] for row in rows if row["tolerance"] == tolerance]
+        means.append(f"{_short(np.exp(np.mean(np.log(ratios))))} times (at {100 * tolerance:g} %)")
+    return (
+        "With the augmentation occupancies and all else that these files hold, chgdb's records are "
+        f"{' and '.join(means)} smaller than the text of the grids."
+    )
 
 
 def _short(ratio: float) -> str:
