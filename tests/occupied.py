@@ -1,12 +1,13 @@
 """Augmentation occupancies with the symmetry of their crystal, for tests: they share no code with the codec.
 
-The matrices by which real spherical harmonics turn come from scipy's complex ones, at points on the sphere.
+The matrices by which real spherical harmonics turn come from scipy's Legendre functions, at points on the sphere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from math import factorial
 
 import numpy as np
 
@@ -17,13 +18,15 @@ from chgdb.symmetry import UNITS, SpaceGroup, find
 
 def harmonics(vectors: np.ndarray, ell: int) -> np.ndarray:
     """Real spherical harmonics without the sign of Condon and Shortley, M from -L to L: (n, 3) -> (n, 2L + 1)."""
-    from scipy.special import sph_harm_y
+    from scipy.special import lpmv
 
     x, y, z = (vectors / np.linalg.norm(vectors, axis=1)[:, None]).T
-    polar, azimuth = np.arccos(np.clip(z, -1, 1)), np.arctan2(y, x)
+    azimuth = np.arctan2(y, x)
     columns = []
     for m in range(-ell, ell + 1):
-        value = sph_harm_y(ell, abs(m), polar, azimuth) * (-1) ** m
+        size = abs(m)
+        norm = np.sqrt((2 * ell + 1) / (4 * np.pi) * factorial(ell - size) / factorial(ell + size))
+        value = norm * (-1) ** size * lpmv(size, ell, z) * np.exp(1j * size * azimuth)
         columns.append(value.real if m == 0 else np.sqrt(2) * (value.imag if m < 0 else value.real))
     return np.stack(columns, axis=1)
 
