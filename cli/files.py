@@ -80,6 +80,25 @@ Examples:
     )(diff)
 
 
+_To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="FORMAT",
+        autocompletion=complete_format,
+        help="chgcar, cube, xsf or npz. [default: by name]",
+    ),
+]
+_Channel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="One field alone: total, spin_up, spin_down, magnetization or magnetization_x, _y, _z, _norm. "
+        "[default: all that the format holds]",
+    ),
+]
+
+
 def convert(
     source: Annotated[
         str, typer.Argument(metavar="IN", help="File or URL to read, or a material id.", autocompletion=complete_id)
@@ -90,23 +109,8 @@ def convert(
     input_format: Annotated[
         str | None, typer.Option("--from", metavar="FORMAT", help="Format of IN. [default: by name, else by content]")
     ] = None,
-    output_format: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            metavar="FORMAT",
-            autocompletion=complete_format,
-            help="chgcar, cube, xsf or npz. [default: by name]",
-        ),
-    ] = None,
-    channel: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="One field alone: total, spin_up, spin_down, magnetization or magnetization_x, _y, _z, _norm. "
-            "[default: all that the format holds]",
-        ),
-    ] = None,
+    output_format: _To = None,
+    channel: _Channel = None,
     cell: CellOption = None,
     supercell: SupercellOption = None,
     shift: ShiftOption = None,

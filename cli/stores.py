@@ -95,6 +95,15 @@ _Predict = Annotated[
 _Latents = Annotated[bool, typer.Option("--latents", help="Add the latent tensors of an autoencoder (needs torch).")]
 
 
+_Potcar = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A POTCAR or vasprun.xml beside each density: PAW sets by title and hash, functional, charge.",
+    ),
+]
+
+
 def build(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the store, made or added to.")],
     inputs: _Inputs = None,
@@ -116,13 +125,7 @@ def build(
     energy_cutoff: Annotated[float | None, typer.Option(metavar="eV", help="Plane-wave cutoff energy.")] = None,
     structure_source: Annotated[str | None, typer.Option(help="Where the structures come from.")] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the densities.")] = None,
-    potcar: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A POTCAR or vasprun.xml beside each density: PAW sets by title and hash, functional, charge.",
-        ),
-    ] = None,
+    potcar: _Potcar = None,
     title: Annotated[str | None, typer.Option(help="Title of the store.")] = None,
     predict: _Predict = None,
     latents: _Latents = False,
