@@ -9,7 +9,7 @@ import lzma
 import zlib
 from typing import Any
 
-#: What compressed bytes may unfold to: so many bytes, and so many for each of theirs. Text of densities gives 3 to 10.
+#: Maximum size of unpacked bytes: a constant, and so much for each compressed byte. Text of densities gives 3 to 10.
 UNFOLDED, UNFOLDED_RATIO = 16 << 20, 100
 #: Of a compressed density in text or .npz, beside that: values that the header may announce (1 GiB of them), in all
 #: blocks, and the bytes of text that one may take. A Bader volume is all zeros but for a few, and packs 300 times.

@@ -164,7 +164,8 @@ def values_at(
 
 
 def _weights(fraction: np.ndarray, size: int) -> np.ndarray:
-    """(n, size): what each point of a periodic grid counts in the trigonometric interpolation at fractions of it."""
+    """(n, size): weights of the points of a periodic grid in the trigonometric interpolation at fractions of its
+    period."""
     h = np.fft.rfftfreq(size, 1 / size)
     factor = np.full(len(h), 2.0)
     factor[0] = 1.0

@@ -263,7 +263,7 @@ class Equations:
         _accumulate(density, previous, self.blocks, self.right)
 
     def merge(self, other: Equations) -> None:
-        """All that others have added up."""
+        """Add the sums of another part."""
         for pair, block in other.blocks.items():
             self.blocks[pair] = self.blocks.get(pair, 0) + block
         for number, vector in other.right.items():

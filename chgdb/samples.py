@@ -20,7 +20,7 @@ from .grids import resample
 
 
 def parts(catalog: Catalog) -> np.ndarray:
-    """Part of each material, (n,) of "train", "validation" and "test", in the store's order.
+    """Part of the split of each material, (n,) of "train", "validation" and "test", in the store's order.
 
     The store's column `split` where it has one; else by its formulas and, where it has that, its column `paper_split`.
     """

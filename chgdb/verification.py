@@ -227,7 +227,7 @@ class _Check:
             self._report(PAYLOAD, f"has {size} bytes, fewer than its records need")
 
     def _facts(self, ids: list[str]) -> None:
-        """The copies that fetching reads against the columns; their checksums are compared with every record read."""
+        """The facts against the columns that they copy; their checksums are compared with every record."""
         if FACTS not in self.store.arrays:
             return
         try:

@@ -101,7 +101,7 @@ def parse(name: str) -> Name:
 
 
 def is_part(text: str) -> bool:
-    """Whether a text says which part or step of a calculation something is, and not of what material.
+    """Whether a text names a part or step of a calculation, not a material.
 
     >>> [is_part(text) for text in ("relax2", "sum", "0004.0001", "total_density", "mp-149", "LiH", "1000123")]
     [True, True, True, True, False, False, False]
@@ -115,7 +115,7 @@ def _is_worded_part(text: str) -> bool:
 
 
 def is_step(folder: str) -> bool:
-    """Whether a folder's name says which step of a calculation lies in it; a number does not, nor does calc_001.
+    """Whether a folder's name names a step of a calculation; a number does not, nor does calc_001.
 
     >>> [is_step(name) for name in ("static", "02_relax", "relax2", "vasp_run", "calc_001", "12", "MgO", "OPt")]
     [True, True, True, True, False, False, False, False]

@@ -32,7 +32,7 @@ class Table:
     delimiter: str
 
     def column(self, *names: str) -> int | None:
-        """Place of the first column that is called one of these names, in capitals or not."""
+        """Index of the first column with one of these names, without regard to capitals."""
         return next((i for name in names for i, title in enumerate(self.header) if title.lower() == name), None)
 
 

@@ -1,4 +1,4 @@
-"""What the cells of a column mean: numbers, true and false, text, or nothing; and what its header says of units."""
+"""Meaning of the cells of a column (numbers, true and false, text, or nothing), and units in its header."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ AUTOENCODER = Kind("an autoencoder", _is_one, lambda folder: lambda key: key in 
 
 
 def rounding_of(description: dict[str, Any]) -> int:
-    """Multiples of so many steps a model's latents are; descriptions from before there was a choice do not say."""
+    """The number of steps of which a model's latents are multiples; early descriptions do not say it."""
     return description.get("rounding", 1)
 
 

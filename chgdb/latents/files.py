@@ -48,7 +48,7 @@ LATENT = Kind("a latent", lambda folder: type(root_attributes(folder).get("chgdb
 
 @dataclass(frozen=True)
 class LatentFile:
-    """What a file of a latent holds; a .npy only `values`.
+    """The content of a file of a latent; a .npy holds `values` only.
 
     values: (channel, z, y, x), integers of the model or floats. facts: of the model that made it.
     n_electrons: of the cell. nmae: of the decoded density, measured when it was encoded.
@@ -163,7 +163,7 @@ def _write_group(folder: Path, coded: Coded, model: Autoencoder, density: Densit
 
 
 def read(path: str | os.PathLike[str]) -> LatentFile:
-    """What a .npy or .zarr holds. Raises `FormatError` where it is not a latent, or damaged."""
+    """The content of a .npy or .zarr. Raises `FormatError` where it is not a latent, or damaged."""
     name = os.fspath(path)
     if not os.path.exists(name):
         raise FormatError(f"{name}: there is no such file")
@@ -181,7 +181,7 @@ def read(path: str | os.PathLike[str]) -> LatentFile:
 
 
 def _read_group(name: str) -> LatentFile:
-    """Without zarr, which would believe any size that the metadata claim."""
+    """Read a .zarr without zarr, which would trust any size that the metadata claim."""
     files = FolderFiles(name)
     try:
         facts: dict[str, Any] = json.loads(files.read("zarr.json"))["attributes"]

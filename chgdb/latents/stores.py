@@ -1,4 +1,4 @@
-"""Latents of a whole store: computed, kept up to date, decoded.
+"""Latents of a whole store: encoded, kept up to date, decoded.
 
 Every finished latent goes to a journal beside the store; at the end the store's next version is written whole and
 swapped in, as by a build (docs/decisions/0001-a-store-is-replaced-whole.md).
@@ -81,7 +81,7 @@ def load_model(model: str | os.PathLike[str] | None = None) -> Autoencoder:
 
 
 def attributes_of(model: Autoencoder) -> dict[str, Any]:
-    """What a store or a file of a latent says of the model that made it."""
+    """Attributes in a store or a file of a latent that name the model that made it."""
     from .description import MODEL_FORMAT
 
     return {"model": model.identifier, "model_version": MODEL_FORMAT, "model_checksum": model.checksum}
@@ -273,7 +273,7 @@ def add_latents(
     scheduler: str | None = None,
     progress: bool | Callable[[int, int, str], None] = False,
 ) -> LatentReport:
-    """Give every material of a store its latent: those that have none, and all where another model made them.
+    """Add a latent to every material of a store that has none of this model.
 
     Call it again after any interruption: finished latents are in a journal. Readers see the store as it was until all
     is written. Predicted views in the store are kept. Damaged latents count as missing; where anything else of the
@@ -366,7 +366,7 @@ class _Pass:
         )
 
     def _kept(self, store: Store) -> list[bytes | None]:
-        """Chunks of each row that are of this model and whole."""
+        """Chunks of each row that are by this model and undamaged."""
         chunks: list[bytes | None] = [None] * store.n_materials
         reader = store.latents
         if reader is not None and self._is_current(store):

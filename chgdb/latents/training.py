@@ -67,14 +67,15 @@ class TrainingError(ChgdbError, ValueError):
 class Recipe:
     """How a model is trained.
 
-    epochs: at most. minutes: at most, over all sessions; 0 for no limit. batch: volumes of one shape at a time.
+    epochs: maximum number. minutes: maximum time of all sessions; 0 for no limit. batch: volumes of one shape at a
+    time.
     optimiser: `adam`, as published, or `muon`: Adam for biases and norms, and for convolutions steps of equal size
         in all directions of the weight matrix, for which fewer epochs do.
     learning_rate: of Adam; of Muon, the size of a step relative to the weights.
     schedule: `plateau`, as published: times 0.7 after 5 epochs without progress; `cosine`: to 1 % at the last epoch.
     patience: epochs without progress on the validation set before training stops.
-    part: points along an axis that one step sees of a zero-padded crystal, at most: of a longer one it sees a random
-        part, which counts as much as the whole (any box cut out of a crystal is one that could have been given);
+    part: maximum number of points along an axis that one step sees of a zero-padded crystal; of a longer one it sees a
+    random part, which counts as much as the whole (any box cut out of a crystal is one that could have been given);
         0 for all of it.
     precision: `bfloat16` where torch's autocast thinks it safe (several times faster on CPUs and GPUs that have it, and
         many times slower on those that do not), `float32`, or `auto`: the one that suits the device.
@@ -119,7 +120,7 @@ class _Sample:
 
 @dataclass(frozen=True)
 class Epoch:
-    """How far a training is: after each epoch, and during one with `epoch_done` between 0 and 1."""
+    """Progress of a training, after each epoch, and during one with `epoch_done` between 0 and 1."""
 
     epoch: int
     epoch_done: float

@@ -30,8 +30,9 @@ class Configuration:
     target: `total`, the density as it is, or `difference`, the density minus the superposition of atomic densities.
     boundary: `zero`: the cell's grid in the corner of a volume of `most`^3 points, zero elsewhere, as published;
         `periodic`: the cell's grid alone, circular.
-    spacing: Å between grid points, at most; a cell too long for `most` points gets a wider one along that axis.
-    most: grid points along an axis at most; a multiple of `factor`.
+    spacing: maximum distance of grid points, Å; a cell that is too long for `most` points gets a wider one along that
+    axis.
+    most: maximum number of grid points along an axis; a multiple of `factor`.
     factor: grid points along an axis to one of the latent.
     channels: of the latent.
     widths: channels of the encoder's blocks (`convolutional`); width and number of residual blocks (`lapped`).
@@ -93,7 +94,7 @@ class Configuration:
 
     @property
     def longest(self) -> int:
-        """Grid points of a cell along an axis, at most."""
+        """Maximum number of grid points of a cell along an axis."""
         return self.most - self.margin * self.factor
 
     def volume_shape(self, cell: np.ndarray) -> tuple[int, int, int]:

@@ -27,7 +27,7 @@ DESCRIPTORS: dict[str, tuple[str, str, float]] = {
     "sharpness": ("variance of the density in detail finer than 0.4 Å", "%", 100.0),
     "vacuum": ("share of the cell with less than 0.003 e/Å^3", "%", 100.0),
 }
-#: What a value above the range hints at.
+#: Hints for a value above the range.
 _HINTS = {
     "volume_per_atom": "; is it a molecule in a box, or is the cell in another unit?",
     "electrons_per_atom": "; do its potentials treat core electrons as valence?",
@@ -73,7 +73,7 @@ def check_atoms(crystal: Crystal) -> None:
 
 
 def check_units(density: Density) -> None:
-    """Raises `DensityError` for a `ScalarField`, and for a total far from any electron count that the atoms could have.
+    """Raise `DensityError` for a `ScalarField`, and for a total far from any electron count that the atoms could have.
 
     Between a third of the fewest valence electrons of any usual potential and all electrons with a fifth to spare:
     a CHGCAR whose values were not multiplied by the volume, or a density per Bohr^3, is far outside.
@@ -127,7 +127,7 @@ class ApplicabilityDomain:
         )
 
     def remarks(self, crystal: Crystal, values: np.ndarray) -> list[str]:
-        """What about an input is unlike the training set; empty where nothing is."""
+        """The ways in which an input is unlike the training set; empty where there is none."""
         found = []
         unseen = sorted({int(z) for z in crystal.numbers} - self.elements)
         if unseen:

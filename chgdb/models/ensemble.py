@@ -69,7 +69,8 @@ class Predictions:
         Target -> (n,) bool, predicted by a learner that had not seen the formula of this material of the training
         set.
     remarks : tuple[tuple[str, ...], ...]
-        For each row what about it is unlike the training set; its std is then at least the spread of the labels.
+        For each row the ways in which it is unlike the training set; its std is then no smaller than the spread of the
+        labels.
     model : str
         Identifier of the model, "" if it was never stored.
     """
@@ -292,12 +293,12 @@ class Ensemble:
     # Weights -----------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path, facts: Mapping[str, Any] | None = None) -> str:
-        """Write the model into a folder, in the place of the one that was there; returns its identifier.
+        """Write the model into a folder, and replace the model that was there. Returns its identifier.
 
         Parameters
         ----------
         facts : Mapping[str, Any] | None
-            What else `model.json` records (data checksum, scores, versions of the inputs).
+            Further entries of `model.json` (data checksum, scores, versions of the inputs).
 
         Returns
         -------
@@ -306,7 +307,7 @@ class Ensemble:
         Raises
         ------
         StoreError
-            Where there is something else than a property model, or the folder cannot be written.
+            Where the folder holds something else than a property model, or cannot be written.
         """
         module = get(self.name)
         description = {
@@ -440,7 +441,7 @@ class _Training:
     def crossed(
         self, parts: np.ndarray, learned: Mapping[str, np.ndarray], label: str, first: int
     ) -> tuple[list[Learner], dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Learners without one of the parts each, and mean and std of what they say of it."""
+        """One learner without each of the parts, and the mean and std of its predictions for that part."""
         raw_mean = {n: np.full(self.measured, np.nan) for n in learned}
         raw_std = {n: np.full(self.measured, np.nan) for n in learned}
         found, number = [], int(parts.max()) + 1
@@ -576,5 +577,5 @@ def _std_in_unit(name: str, calibration: Calibration, mean: np.ndarray, raw: np.
 
 
 def required_inputs(names: Sequence[str]) -> tuple[str, ...]:
-    """Inputs that the models of these names need between them."""
+    """Inputs that any of the models of these names needs."""
     return tuple(dict.fromkeys([i for name in names for i in get(name).Model.INPUTS] + list(COMMON_INPUTS)))

@@ -68,7 +68,8 @@ def from_densities(
 
 
 def _feature_versions(inputs: Iterable[str]) -> dict[str, Any]:
-    """Of what is computed here; MAGPIE's features are a published definition, which does not change."""
+    """Versions of the inputs that are made here. MAGPIE's features are a published definition, which does not
+    change."""
     found: dict[str, Any] = {}
     if "cubes" in inputs:
         found["cubes"] = cubes.VERSION
@@ -177,7 +178,7 @@ def from_catalog(
     scheduler : str | None
         Address of a Dask scheduler whose workers do that instead, as in `building.build`.
     skipped : dict[str, str] | None
-        Takes up what cannot be described, id -> why; the rows are those of all others.
+        Gets the materials that cannot be described, id -> reason; the rows are those of all others.
 
     Returns
     -------
@@ -188,7 +189,7 @@ def from_catalog(
     StoreError
         Where latents are asked for and the store has none.
     ModelError
-        Where a density cannot be described and `skipped` is not given, or none can.
+        Where a density cannot be described and `skipped` is not given, or no density can.
     """
     chosen = catalog.ids if ids is None else list(ids)
     wanted = tuple(dict.fromkeys(inputs))
@@ -264,7 +265,7 @@ def _structures(
     where: tuple[int | None, str | None],
     progress: bool | Callable[[int, int, str], None],
 ) -> np.ndarray:
-    """(n, features of the structure), those in the cache read from it."""
+    """(n, features of the structure); features in the cache are read from it."""
     known = _read_cache(cache, "structure")
     crystal_of = dict(zip(ids, crystals, strict=True))
     missing = [i for i in ids if i not in known]
@@ -313,7 +314,7 @@ def _described(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Input -> id -> values, computed from densities, those in the cache read from it; written to it now and then.
 
-    left_out: takes up what cannot be described, id -> why.
+    left_out: gets the materials that cannot be described, id -> reason.
     """
     row_of = {material_id: row for row, material_id in enumerate(catalog.ids)}
     source, tolerance = catalog.column("source_crc32c"), catalog.column("tolerance")

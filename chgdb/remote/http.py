@@ -144,7 +144,7 @@ class HttpTransport:
         return retrying(once, self._name(key), until=until)
 
     def _answer(self, key: str, headers: urllib3.HTTPHeaderDict, until: float) -> urllib3.BaseHTTPResponse:
-        """The head of the answer, of where the server points to in the end."""
+        """The head of the answer, from the place to which the server points in the end."""
         address, sent = self._address(key), headers
         for _ in range(_MOST_MOVES + 1):
             response = self._asked(key, address, sent, until)
@@ -258,7 +258,7 @@ class HttpTransport:
         return Answer(_body(response, stop - start), tag)
 
     def _reason(self, error: BaseException) -> str:
-        """What went wrong, without what the libraries say around it."""
+        """What went wrong, without the words of the libraries around it."""
         if isinstance(error, MaxRetryError) and error.reason is not None:
             error = error.reason
         if isinstance(error, ProxyError):

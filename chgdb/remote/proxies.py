@@ -1,4 +1,4 @@
-"""Which proxy the environment names for a URL, as curl takes it.
+"""The proxy that the environment names for a URL, by curl's rules.
 
 `http_proxy` (in lower case only, since a web server sets HTTP_PROXY from a header of its visitors), `https_proxy` or
 HTTPS_PROXY, else `all_proxy` or ALL_PROXY; none for hosts in `no_proxy` or NO_PROXY: names with all that ends in them,

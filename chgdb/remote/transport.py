@@ -37,7 +37,7 @@ class DeniedError(RemoteError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server sent. data is None where the file is still the one with the `known` tag."""
+    """The answer of a server. data is None where the file still has the `known` tag."""
 
     data: bytes | None
     tag: str = ""

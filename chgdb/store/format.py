@@ -25,7 +25,7 @@ LATENT = "latent"
 VIEW = "view"
 #: One row of the index; `hash` is ascending.
 LOOKUP_DTYPE = np.dtype([("hash", "<u8"), ("offset", "<u8"), ("row", "<u4"), ("length", "<u4")])
-#: What stating a record's error takes beside the index, row by row, so that it is one read instead of one a column.
+#: The facts of a record, a row each: all that states its error, in one read instead of one for each column.
 FACTS = "index/facts"
 FACTS_DTYPE = np.dtype(
     [
