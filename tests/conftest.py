@@ -24,7 +24,7 @@ settings.register_profile("chgdb", deadline=None)
 settings.load_profile("chgdb")
 
 
-#: What `-m quick` runs: formats, codecs and what they stand on, in less than a minute.
+#: What `-m quick` runs: formats, codecs and what they stand on.
 QUICK = (
     *("formats", "codecs", "store/test_golden_stores.py", "features/test_composition.py", "test_architecture.py"),
     *("test_comparison.py", "test_grids.py", "test_promolecule.py", "test_public_names.py", "test_splits.py"),
