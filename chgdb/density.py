@@ -374,9 +374,21 @@ class Density:
         return replace(self, crystal=crystal, channels=channels, extras=extras)
 
     def supercell(self, scaling: Any) -> Density:
-        """A supercell, of a number, three, or a 3x3 matrix of whole numbers whose rows are the new vectors.
+        """A supercell.
 
-        Raises `DensityError` for others, and as `transformed`.
+        Parameters
+        ----------
+        scaling : int, sequence of int or np.ndarray
+            A whole number, three, or a (3, 3) matrix of whole numbers whose rows are the new lattice vectors.
+
+        Returns
+        -------
+        Density
+
+        Raises
+        ------
+        DensityError
+            For other numbers, and as `transformed`.
         """
         basis = transformations.Basis.parse(scaling)
         if basis.denominator > 1:
@@ -417,9 +429,22 @@ class Density:
     def rotated(self, rotation: Any) -> Density:
         """The same crystal and density turned about the origin, with vectors of a noncollinear magnetisation.
 
-        rotation: (3, 3), r' = R r in Cartesian coordinates; `transformations.rotation_about` makes one. The grid turns
-        with the cell, so that values stay as they are. Augmentation occupancies, which are written about Cartesian
-        axes, are left out. Raises `DensityError` for a matrix that is no rotation.
+        The grid turns with the cell, so that values stay as they are. Augmentation occupancies, which are written about
+        Cartesian axes, are left out.
+
+        Parameters
+        ----------
+        rotation : np.ndarray
+            (3, 3), r' = R r in Cartesian coordinates; `transformations.rotation_about` makes one.
+
+        Returns
+        -------
+        Density
+
+        Raises
+        ------
+        DensityError
+            For a matrix that is no rotation.
         """
         matrix = transformations.check_rotation(rotation)
         crystal = Crystal(self.crystal.cell @ matrix.T, self.crystal.positions, self.crystal.numbers)

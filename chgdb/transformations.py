@@ -396,8 +396,25 @@ def check_rotation(rotation: Any) -> np.ndarray:
 def rotation_about(axis: Sequence[float], degrees: float) -> np.ndarray:
     """Rotation by an angle about a Cartesian axis, counter-clockwise seen from its tip.
 
-    Raises `DensityError` for an axis of no length.
+    Parameters
+    ----------
+    axis : Sequence[float]
+        Three Cartesian components; the length does not matter.
+    degrees : float
+        The angle.
 
+    Returns
+    -------
+    np.ndarray
+        (3, 3), R of r' = R r.
+
+    Raises
+    ------
+    DensityError
+        For an axis of no length.
+
+    Examples
+    --------
     >>> rotation_about([0, 0, 2], 90).round(9).tolist()
     [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """

@@ -63,7 +63,7 @@ def test_convert_elements_of_vasp_4(run_chgdb: Chgdb, runs: Path) -> None:
         ["nothing", "CHGCAR"],
         ["{runs}", "CHGCAR"],
         ["{runs}/gaps.csv", "CHGCAR"],
-        ["{runs}/si/CHGCAR", "si.xyz"],
+        ["{runs}/si/CHGCAR", "si.xsd"],
         ["{runs}/si/CHGCAR", "si.json"],
     ],
 )
