@@ -7,6 +7,7 @@
         -> chgdb.zarr/latent         the latent of every material, and its error
     chgdb.zarr, ../shared/densities/queue.jsonl.gz (`--structures`: labelled ones without a density)
         -> models/properties/        the property models
+        -> chgdb.zarr                formation energies of our DFT, doubted labels
         -> chgdb.zarr/view           what they predict for every material
     all of these, sources/refused.jsonl
         -> README.md, coverage.svg   the datasheet: its counts, tables and picture
@@ -23,6 +24,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 if not __package__:  # run as a script: the folder is importable as chgdb_catalog once chgdb is installed
@@ -36,11 +38,13 @@ from chgdb.errors import ChgdbError
 from chgdb.ingest import build_from
 from chgdb.latents import description, volumes
 from chgdb.latents import stores as latents
-from chgdb.models import storage
+from chgdb.models import storage, training
+from chgdb.models.ensemble import HeldOut
 from chgdb.plugins import models_folder
+from chgdb.store.columns import set_columns
 from chgdb.store.transaction import writing
-from chgdb_catalog import batches, datasheet, labels
-from chgdb_catalog.columns import ATTRIBUTES, COLUMNS, PROVENANCE
+from chgdb_catalog import batches, datasheet, doubts, energies, labels
+from chgdb_catalog.columns import ATTRIBUTES, COLUMNS, DERIVED, PROVENANCE
 from chgdb_catalog.dft import checks
 from chgdb_catalog.structures import crystal as crystal_of
 
@@ -149,6 +153,32 @@ def train_properties(store: Path, structures: Path, labels_path: Path, workers: 
         )  # fmt: skip
 
 
+def complete_properties(store: Path) -> None:
+    """What follows from the stored model and the store: intervals of the model where it has none, and the columns of
+    `DERIVED`, formation energies of our DFT and doubted labels."""
+    folder = models_folder("properties") / views.DEFAULT_MODEL
+    if not folder.is_dir():
+        return
+    catalog = open_catalog(store)
+    if not views.load_model().held_out.half:
+        training.renew_intervals(folder, catalog, lambda text: typer.echo(text, err=True))
+    add_derived(store, views.load_model().held_out)
+
+
+def add_derived(store: Path, held_out: HeldOut) -> None:
+    """The columns of `columns.DERIVED`, as they follow from the store and the out-of-fold predictions of a model."""
+    catalog = open_catalog(store)
+    own, doubted = energies.of_catalog(catalog).values, doubts.of_catalog(catalog, held_out)
+    values: dict[str, dict[str, Any]] = {
+        material_id: {"formation_energy_dft": None if np.isnan(energy) else round(float(energy), 4)}
+        for material_id, energy in zip(catalog.ids, own, strict=True)
+    }
+    for material_id in catalog.ids:
+        values[material_id]["label_doubt"] = doubted.get(material_id, "")
+    with writing(store) as transaction:
+        set_columns(transaction, values, DERIVED, replace=True)
+
+
 def predict_properties(store: Path, workers: int | None) -> None:
     """The view "properties" of the store, where it is missing or by another version of the model than the stored one.
 
@@ -191,6 +221,7 @@ def main(
         add_latents(STORE, workers)
         if train:
             train_properties(STORE, structures, labels_path, workers, force)
+            complete_properties(STORE)
         predict_properties(STORE, workers)
         datasheet.write(HERE / "README.md", STORE)
     except (ChgdbError, OSError) as error:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .estimation import Estimate, estimate
     from .formats import read, write
     from .prediction import Prediction, predict
+    from .similarity import similar
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ _PUBLIC = {
     "open": ("catalog", "open_catalog"),
     "predict": ("prediction", "predict"),
     "read": ("formats", "read"),
+    "similar": ("similarity", "similar"),
     "write": ("formats", "write"),
 }
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from .criteria import matches, symbols
+from .derived import DERIVED
 from .errors import ChgdbError, StoreError, UnknownMaterialError
 from .plugins import offered
-from .predicted import GROUP, PROPERTIES, STD, View, view
+from .predicted import GROUP, HALF, PROPERTIES, STD, View, column, is_derived, view
 from .record import INTERNAL_COLUMNS, Record, column_names, known_column, latents_of
 from .store.files import Files, locate
 from .store.reader import Location, Store
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
+    from .models.neighbours import Neighbour
     from .promolecule import Prior
 
 T = TypeVar("T")
+#: Materials asked for beyond those wanted, as a catalog need not hold all that trained a model.
+_SPARE = 500
 
 
 def open_catalog(
@@ -292,7 +296,7 @@ class Catalog:
             for name, value in wanted:
                 keep &= matches(store.column(known_column(store, name)), value, name)
             for name, value in expected:
-                keep &= matches(store.column(_known_prediction(store, name)), value, name)
+                keep &= matches(column(store, _known_prediction(store, name)), value, name)
             if elements is not None:
                 keep &= matches(store.column("elements"), " ".join(symbols(elements)), "elements")
             if chemical_system is not None:
@@ -301,6 +305,35 @@ class Catalog:
             return [str(i) for i in store.column("material_id")[keep]]
 
         return self.consistent(matching)
+
+    def similar(self, given: Any, count: int = 10) -> list[Neighbour]:
+        """Materials of this catalog that trained the property model and are most like a material, the most like first.
+
+        Parameters
+        ----------
+        given : Any
+            What `chgdb.similar` takes: a density, a structure, a record, a file, or an id of this catalog.
+        count : int
+            How many at most.
+
+        Returns
+        -------
+        list of Neighbour
+
+        Raises
+        ------
+        FormatError, DensityError, UnknownMaterialError, ModelError
+            As `chgdb.predict`.
+
+        Examples
+        --------
+        >>> [one.material_id for one in catalog.similar("mp-149", 3)]     # doctest: +SKIP
+        """
+        import chgdb  # the public name, resolved late: catalogs stand below models
+
+        own = set(self.ids)
+        found = chgdb.similar(given, count=count + _SPARE, catalog=self.path)
+        return [one for one in found if one.material_id in own][:count]
 
     def info(self) -> dict[str, Any]:
         """path, n_materials, format_version, stored_bytes (all files of the store), payload_bytes and text_bytes (sums
@@ -481,14 +514,15 @@ def _close_matches(store: Store, material_id: str, count: int = 3) -> list[str]:
 
 
 def _known_prediction(store: Store, name: str) -> str:
-    """Array of a predicted property. Raises `StoreError` where the store has no such prediction."""
+    """Name of a predicted property, as it is. Raises `StoreError` where the store has no such prediction."""
     place = f"{GROUP}/{PROPERTIES}/"
-    if place + name not in store.arrays:
+    if place + name not in store.arrays and not is_derived(store, name):
         units = {n for n, info in store.arrays.items() if n.startswith(place) and info.attributes.get("units")}
-        names = sorted(n.removeprefix(place) for n in units if not n.endswith(STD))
+        names = sorted(n.removeprefix(place) for n in units if not n.endswith((STD, HALF)))
+        names += [n for n in DERIVED if is_derived(store, n)]
         hint = f"there are {', '.join(names)}" if names else "nothing is predicted yet: run chgdb build --predict"
         raise StoreError(f"{store.location} has no prediction of {name!r}; {hint}")
-    return place + name
+    return name
 
 
 def _pairs(criteria: Mapping[str, Any] | Iterable[tuple[str, Any]] | None) -> Iterable[tuple[str, Any]]:

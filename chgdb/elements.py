@@ -1,4 +1,4 @@
-"""Chemical symbols by atomic number. Nothing else about the elements belongs here."""
+"""Chemical symbols, electronegativities and masses by atomic number."""
 
 from __future__ import annotations
 
@@ -24,6 +24,21 @@ ELECTRONEGATIVITY: tuple[float, ...] = tuple(
 1.96 2.05 2.1 2.66 2.6 0.79 0.89 1.1 1.12 1.13 1.14 1.13 1.17 1.2 1.2 1.1 1.22 1.23 1.24 1.25 1.1 1.27 1.3 1.5
 2.36 1.9 2.2 2.2 2.28 2.54 2 1.62 2.33 2.02 2 2.2 2.2 0.7 0.9 1.1 1.3 1.5 1.38 1.36 1.28 1.3 1.3 1.3 1.3 1.3 1.3
 1.3 1.3 1.3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+""".split()
+)
+
+#: Standard atomic mass by atomic number, in atomic mass units, 0 where none is tabulated (those of MAGPIE's features).
+ATOMIC_MASS: tuple[float, ...] = tuple(
+    float(value)
+    for value in """
+0 1.00794 4.002602 6.941 9.012182 10.811 12.0107 14.0067 15.9994 18.9984 20.1791 22.98977 24.305 26.98154 28.0855
+30.97376 32.065 35.453 39.948 39.0983 40.078 44.95591 47.867 50.9415 51.9961 54.93805 55.845 58.93319 58.6934 63.546
+65.38 69.723 72.64 74.9216 78.96 79.904 83.798 85.4678 87.62 88.90585 91.224 92.90638 95.96 98 101.07 102.9055 106.42
+107.8682 112.411 114.818 118.71 121.76 127.6 126.9045 131.293 132.9055 137.327 138.9055 140.116 140.9076 144.242 145
+150.36 151.964 157.25 158.9254 162.5 164.9303 167.259 168.9342 173.054 174.9668 178.49 180.9479 183.84 186.207 190.23
+192.217 195.084 196.9666 200.59 204.3833 207.2 208.9804 209 210 222 223 226 227 232.0381 231.0359 238.0289 237 244 243
+247 247 251 252 257 258 259 262 265 268 271 272 270 276 281 280 285 138.7109 138.7109 138.7109 138.7109 138.7109
+138.7109
 """.split()
 )
 
@@ -84,13 +99,13 @@ def reduced_formula(numbers: Iterable[int]) -> str:
     return "".join(SYMBOLS[z] + (str(counts[z] // divisor) if counts[z] != divisor else "") for z in ordered)
 
 
-def canonical_formula(formula: str) -> str:
-    """Reduced formula of any way to write one: other orders, common factors, parentheses, spaces.
+def formula_numbers(formula: str) -> list[int]:
+    """Atomic numbers of the atoms of a formula, in any way to write one: other orders, parentheses, spaces.
 
     Raises `DensityError` for anything that is no chemical formula.
 
-    >>> canonical_formula("O4 Si2"), canonical_formula("Ca(OH)2")
-    ('SiO2', 'CaH2O2')
+    >>> formula_numbers("Ca(OH)2")
+    [20, 8, 1, 8, 1]
     """
     text, numbers = formula.replace(" ", ""), []
     while match := re.search(r"\(([A-Za-z0-9]+)\)(\d*)", text):
@@ -99,4 +114,15 @@ def canonical_formula(formula: str) -> str:
         raise DensityError(f"{formula!r} is not a chemical formula such as SiO2 or Ca(OH)2")
     for symbol, count in re.findall(r"([A-Z][a-z]?)(\d*)", text):
         numbers += [atomic_number(symbol)] * int(count or 1)
-    return reduced_formula(numbers)
+    return numbers
+
+
+def canonical_formula(formula: str) -> str:
+    """Reduced formula of any way to write one: other orders, common factors, parentheses, spaces.
+
+    Raises `DensityError` for anything that is no chemical formula.
+
+    >>> canonical_formula("O4 Si2"), canonical_formula("Ca(OH)2")
+    ('SiO2', 'CaH2O2')
+    """
+    return reduced_formula(formula_numbers(formula))

@@ -5,7 +5,11 @@
     view/NAME/TARGET_std            its standard deviation: 90 % of true values lie within 1.645 of it
     view/NAME/TARGET_out_of_fold    1 where the material was in the training set: then the value comes from a learner
                                     that had not seen its formula
+    view/NAME/TARGET_half           half-width of the interval that holds 50 % of true values
     view/NAME/unlike_training       1 where something about the density is unlike the training set
+
+What follows from predicted moduli and the structure (`derived`) is a part of the view that is computed when it is read:
+`View["poisson_ratio"]`, `View["poisson_ratio_std"]`.
 
 Attributes of the group and of every TARGET say which model it was and how it did on formulas that it had not seen.
 `xarray.open_zarr(path, group="view/NAME")` reads a view without chgdb.
@@ -22,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .derived import DERIVED, derive, mean_mass
+from .elements import formula_numbers
 from .errors import StoreError
 from .plugins import models_folder
 from .store.format import VIEW
@@ -31,12 +37,16 @@ if TYPE_CHECKING:
     import xarray
 
     from .catalog import Catalog
+    from .store.reader import Store
 
 #: The view of predicted properties.
 PROPERTIES = "properties"
 #: Where views lie in a store, and what the names of their arrays end in.
 GROUP = VIEW
-OUT_OF_FOLD, STD = "_out_of_fold", "_std"
+OUT_OF_FOLD, STD, HALF = "_out_of_fold", "_std", "_half"
+#: What derived properties follow from, in a view and in a store.
+_NEEDED = ("bulk_modulus", "shear_modulus")
+_OF_STORE = ("formula", "volume", "n_atoms")
 
 
 class StaleViewWarning(UserWarning):
@@ -71,9 +81,12 @@ class View(Mapping[str, np.ndarray]):
         return names(self.catalog, self.name)
 
     def __getitem__(self, key: str) -> np.ndarray:
-        if key not in self._names():
+        if key not in self._names() and not is_derived(self.catalog.store, key, self.name):
             raise StoreError(f"the view {self.name} of {self.catalog.path} has no {key!r}; there are {', '.join(self)}")
-        return self.catalog.consistent(lambda store: store.column(f"{GROUP}/{self.name}/{key}"))
+        return self.catalog.consistent(lambda store: column(store, key, self.name))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._names() or (isinstance(key, str) and is_derived(self.catalog.store, key, self.name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names())
@@ -82,7 +95,11 @@ class View(Mapping[str, np.ndarray]):
         return len(self._names())
 
     def attributes(self, key: str) -> dict[str, Any]:
-        """Attributes of one array: units, long_name, model, scores."""
+        """Attributes of one array: units, long_name, model, scores; of a derived property its relation, as `source`."""
+        if is_derived(self.catalog.store, key, self.name):
+            one = DERIVED[key.removesuffix(STD)]
+            kind = "empirical relation" if one.empirical else "follows from the predicted moduli"
+            return {"units": one.units, "long_name": one.label, "source": one.source, "comment": kind}
         return dict(self.catalog.store.arrays[f"{GROUP}/{self.name}/{key}"].attributes)
 
     @property
@@ -90,6 +107,11 @@ class View(Mapping[str, np.ndarray]):
         """The predicted properties."""
         present = set(self)
         return tuple(name for name in TARGETS if name in present)
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """Properties that follow from the predicted moduli: none where these are not predicted."""
+        return tuple(name for name in DERIVED if is_derived(self.catalog.store, name, self.name))
 
     @property
     def model(self) -> str:
@@ -119,6 +141,29 @@ class View(Mapping[str, np.ndarray]):
         store = self.catalog.store.files.zarr_store()
         dataset = xarray.open_zarr(store, group=f"{GROUP}/{self.name}", consolidated=False)
         return dataset.set_index(material="material_id")
+
+
+def is_derived(store: Store, key: str, view: str = PROPERTIES) -> bool:
+    """Whether a name is that of a derived property, or of its standard deviation, that can be had from a view."""
+    needed = [f"{GROUP}/{view}/{name}{end}" for name in _NEEDED for end in ("", STD)] + list(_OF_STORE)
+    return key.removesuffix(STD) in DERIVED and all(name in store.arrays for name in needed)
+
+
+def column(store: Store, key: str, view: str = PROPERTIES) -> np.ndarray:
+    """(n,) values of an array of a view, or of what is derived from it (float32)."""
+    if not is_derived(store, key, view):
+        return store.column(f"{GROUP}/{view}/{key}")
+    place = f"{GROUP}/{view}/"
+    bulk, shear = (
+        (store.column(place + n).astype(float), store.column(place + n + STD).astype(float)) for n in _NEEDED
+    )
+    formula, volume, atoms = (store.column(name) for name in _OF_STORE)
+    mass_of = {text: mean_mass(np.array(formula_numbers(text))) for text in set(formula.tolist()) if text}
+    mass = np.array([mass_of.get(text, np.nan) for text in formula.tolist()])
+    with np.errstate(all="ignore"):
+        each = np.asarray(volume, float) / np.asarray(atoms, float)
+        found = derive(bulk, shear, mass, each, np.asarray(atoms, float), [key.removesuffix(STD)])
+    return found[key.removesuffix(STD)][key.endswith(STD)].astype(np.float32)
 
 
 def names(catalog: Catalog, view: str = PROPERTIES) -> list[str]:

@@ -6,12 +6,15 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .density import Crystal, Density
+from .derived import DERIVED, derive, mean_mass
 from .errors import UnknownMaterialError
 from .formulas import common_formula
 from .plugins import models_folder
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
 
     from .catalog import Record
     from .estimation import Estimate
+    from .models import Rows
     from .models.ensemble import Ensemble
+    from .models.neighbours import Neighbour
 
 __all__ = ["DEFAULT_MODEL", "Predicted", "Prediction", "load_model", "predict"]
 
@@ -32,6 +37,9 @@ __all__ = ["DEFAULT_MODEL", "Predicted", "Prediction", "load_model", "predict"]
 DEFAULT_MODEL = "invariant"
 #: Standard deviations on either side within which 90 % of true values lie.
 NINETY_PERCENT = 1.645
+_NORMAL_HALF = 0.6745
+#: Training materials that a prediction names.
+NEAREST = 8
 
 
 @dataclass(frozen=True)
@@ -43,16 +51,29 @@ class Predicted:
     value, std : float
         In `unit`. 90 % of true values lie within 1.645 standard deviations of the value.
     unit : str
+    half : float
+        50 % of true values lie within this of the value; NaN where the model does not say.
     """
 
     value: float
     std: float
     unit: str
+    half: float = math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
         """Lower and upper end of the interval that holds 90 % of true values."""
         return self.value - NINETY_PERCENT * self.std, self.value + NINETY_PERCENT * self.std
+
+    @property
+    def interval_50(self) -> tuple[float, float]:
+        """Lower and upper end of what holds 50 % of true values."""
+        return self.value - self.half, self.value + self.half
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        half = {"half_width_50": self.half} if math.isfinite(self.half) else {}
+        return {"value": self.value, "std": self.std, **half, "unit": self.unit}
 
     def __str__(self) -> str:
         return f"{' ± '.join(self.rounded())} {self.unit}"
@@ -96,6 +117,14 @@ class Prediction(Mapping[str, Predicted]):
     density_error, density_limit : float
         Expected NMAE of an estimated density, and the NMAE below which 9 of 10 stay, as in `Estimate`; NaN for a
         density that was given.
+    derived : dict of str to Predicted
+        What follows from the moduli and the structure, by the names of `chgdb.derived.DERIVED`.
+    trained_as : str
+        Id of the training material that this is, by formula, structure and density; "" where it is none.
+    out_of_fold : dict of str to Predicted
+        For a training material what a model says that had not seen its formula: the honest prediction of it.
+    nearest : tuple of Neighbour
+        The training materials that are most like this one, the most like first.
 
     Examples
     --------
@@ -114,6 +143,10 @@ class Prediction(Mapping[str, Predicted]):
     density_model: str = ""
     density_error: float = math.nan
     density_limit: float = math.nan
+    derived: dict[str, Predicted] = field(default_factory=dict)
+    trained_as: str = ""
+    out_of_fold: dict[str, Predicted] = field(default_factory=dict)
+    nearest: tuple[Neighbour, ...] = ()
 
     def __getitem__(self, name: str) -> Predicted:
         return self.properties[name]
@@ -137,6 +170,8 @@ class Prediction(Mapping[str, Predicted]):
         lines += [f"Model {self.model}; 90 % of true values within {NINETY_PERCENT} standard deviations (±)"]
         if self.density_note:
             lines.append(f"Density {self.density_note}")
+        if self.trained_as:
+            lines.append(self.training_note)
         return "\n".join(lines + [f"Unlike the training set: {remark}" for remark in self.unlike_training])
 
     @property
@@ -148,9 +183,28 @@ class Prediction(Mapping[str, Predicted]):
 
         return f"{summary(self.density_error, self.density_limit)} ({self.density_model})"
 
+    @property
+    def training_note(self) -> str:
+        """One line on a material that trained the model, and what is said of it without; "" for any other."""
+        if not self.trained_as:
+            return ""
+        said = ", ".join(f"{TARGETS[name].label} {found}" for name, found in self.out_of_fold.items())
+        return f"{self.trained_as} trained the model; without its formula: {said or 'nothing'}"
+
     def table(self) -> list[tuple[str, str, str, str]]:
         """Label, value, standard deviation and unit of every property, as texts."""
         return [(TARGETS[name].label, *found.rounded(), found.unit) for name, found in self.items()]
+
+    def derived_table(self) -> list[tuple[str, str, str, str]]:
+        """The same of what follows from the moduli; relations that are empirical are marked so."""
+        return [
+            (
+                f"{DERIVED[n].label} (empirical)" if DERIVED[n].empirical else DERIVED[n].label,
+                *found.rounded(),
+                found.unit,
+            )
+            for n, found in self.derived.items()
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """The object of `chgdb predict --json`.
@@ -161,11 +215,16 @@ class Prediction(Mapping[str, Predicted]):
             "file": self.source,
             "formula": self.formula,
             "density": self.density,
-            "properties": {
-                name: {"value": found.value, "std": found.std, "unit": found.unit, "model": self.model}
-                for name, found in self.items()
-            },
+            "properties": {name: {**found.to_dict(), "model": self.model} for name, found in self.items()},
         }
+        if self.derived:
+            facts["derived"] = {
+                name: {**found.to_dict(), "empirical": DERIVED[name].empirical, "source": DERIVED[name].source}
+                for name, found in self.derived.items()
+            }
+        if self.trained_as:
+            out_of_fold = {name: found.to_dict() for name, found in self.out_of_fold.items()}
+            facts["trained_the_model"] = {"material_id": self.trained_as, "out_of_fold": out_of_fold}
         if self.density == "estimated":
             facts["density_estimate"] = {
                 "nmae_expected": self.density_error if math.isfinite(self.density_error) else None,
@@ -234,17 +293,24 @@ def predict(
     from .models.rows import from_densities
 
     ensemble = load_model(model, None if models is None else Path(models))
-    source, density, guess = _density(density_or_path, format, elements, catalog)
+    source, density, guess = density_of(density_or_path, format, elements, catalog)
     check_units(density)
-    found = ensemble.predict(from_densities([source], [density], ensemble.inputs))
-    remarks = tuple(dict.fromkeys([*found.remarks[0], *(guess.remarks if guess else ())]))
+    rows = from_densities([source], [density], ensemble.inputs)
+    found = ensemble.predict(rows)
+    likeness = _likeness(ensemble, rows, source)
+    outside = [*filter(None, [likeness.pop("strained", "")]), *(guess.remarks if guess else ())]
+    remarks = tuple(dict.fromkeys([*found.remarks[0], *outside]))
     properties = {}
     for name in (name for name in SERVED if name in ensemble.targets):
-        std = float(found.std[name][0])
-        if guess and guess.remarks:  # as the model itself does for what is outside of its domain
+        std, half = float(found.std[name][0]), float(found.half[name][0]) if name in found.half else math.nan
+        if outside:  # as the model itself does for what is outside of its domain
             std = max(std, float(ensemble.calibration[name].spread))
-        properties[name] = Predicted(float(found.mean[name][0]), std, TARGETS[name].units)
-    prediction = Prediction(source, density.crystal.formula, ensemble.identifier, properties, remarks)
+            half = max(half, _NORMAL_HALF * std)
+        properties[name] = Predicted(float(found.mean[name][0]), std, TARGETS[name].units, half)
+    prediction = Prediction(
+        source, density.crystal.formula, ensemble.identifier, properties, remarks,
+        derived=_derived(properties, density.crystal), **likeness,
+    )  # fmt: skip
     if guess is None:
         return prediction
     return replace(
@@ -256,7 +322,51 @@ def predict(
     )
 
 
-def _density(
+def _derived(properties: Mapping[str, Predicted], crystal: Crystal) -> dict[str, Predicted]:
+    """What follows from the moduli, where there are any."""
+    from .features.cells import canonical
+
+    if not {"bulk_modulus", "shear_modulus"} <= set(properties):
+        return {}
+    bulk, shear = (properties[name] for name in ("bulk_modulus", "shear_modulus"))
+    small = canonical(crystal).crystal
+    numbers = (mean_mass(small.numbers), small.volume / len(small), float(len(small)))
+    moduli = [(np.array([one.value]), np.array([one.std])) for one in (bulk, shear)]
+    found = derive(moduli[0], moduli[1], *(np.array([x]) for x in numbers))
+    return {n: Predicted(float(v[0]), float(s[0]), DERIVED[n].units) for n, (v, s) in found.items() if v[0] == v[0]}
+
+
+def _likeness(ensemble: Ensemble, rows: Rows, source: str) -> dict[str, Any]:
+    """Of `Prediction`: which training materials this is like, and which of them it is."""
+    from .models import ModelError, neighbours
+
+    try:
+        near = neighbours.of_rows(ensemble, rows, NEAREST)[0]
+    except ModelError:  # a model that does not compare materials
+        return {}
+    same = [
+        n for n in near if n.formula == rows.formulas[0] and (n.distance < neighbours.SAME or n.material_id == source)
+    ]
+    facts: dict[str, Any] = {"nearest": tuple(near)}
+    if not same and (remark := neighbours.strained(ensemble, rows, near)):
+        facts["strained"] = remark
+    if same:
+        known, row = ensemble.held_out, ensemble.held_out.position[same[0].material_id]
+        facts["trained_as"] = same[0].material_id
+        facts["out_of_fold"] = {
+            name: Predicted(
+                float(known.mean[name][row]),
+                float(known.std[name][row]),
+                TARGETS[name].units,
+                float(known.half[name][row]) if name in known.half else math.nan,
+            )
+            for name in SERVED
+            if name in known.mean and math.isfinite(known.mean[name][row])
+        }
+    return facts
+
+
+def density_of(
     given: Any,
     format: str | None,
     elements: Sequence[str] | None,

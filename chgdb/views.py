@@ -16,7 +16,7 @@ import numpy as np
 from .catalog import open_catalog
 from .errors import StoreError
 from .moved import renamed
-from .predicted import GROUP, OUT_OF_FOLD, PROPERTIES, STD, StaleViewWarning, View, names, view
+from .predicted import GROUP, HALF, OUT_OF_FOLD, PROPERTIES, STD, StaleViewWarning, View, names, view
 from .prediction import DEFAULT_MODEL, load_model
 from .store.format import PARITY
 from .store.reader import Store
@@ -131,6 +131,7 @@ def _for_all(
         found,
         mean={n: spread(v, np.nan) for n, v in found.mean.items()},
         std={n: spread(v, np.nan) for n, v in found.std.items()},
+        half={n: spread(v, np.nan) for n, v in found.half.items()},
         out_of_fold={n: spread(v, False) for n, v in found.out_of_fold.items()},
         remarks=tuple(remarks),
     )
@@ -202,6 +203,10 @@ def _write_group(folder: Path, ids: tuple[str, ...], predictions: Predictions, e
             add(name + STD, _rounded(predictions.std[name]), NAN, units | {
                 "long_name": f"standard deviation of the predicted {target.label}; 90 % lie within 1.645 of it",
             })  # fmt: skip
+            if name in predictions.half:
+                add(name + HALF, _rounded(predictions.half[name]), NAN, units | {
+                    "long_name": f"half-width of the interval that holds 50 % of true values of the {target.label}",
+                })  # fmt: skip
             add(name + OUT_OF_FOLD, predictions.out_of_fold[name].astype(np.int8), 0, {
                 "long_name": "1 where the material was in the training set, and the value is out of fold",
             })  # fmt: skip

@@ -20,6 +20,7 @@ COMMANDS = {
     "decode": ("encode", "A density from a latent tensor."),
     "estimate": ("estimate", "The density of any structure, guessed in milliseconds."),
     "predict": ("predict", "Elastic, thermal and energetic properties of a density or structure."),
+    "similar": ("similar", "The materials that a density or structure is most like."),
     "search": ("lookup", "Materials that meet criteria."),
     "info": ("lookup", "What is known of a material or a catalog."),
     "build": ("stores", "Pack density files into a store."),

@@ -221,9 +221,11 @@ def _heading(catalog: Catalog, name: str) -> str:
     if name in _HEADINGS:
         return _HEADINGS[name]
     if name not in catalog.columns:
+        from chgdb.derived import DERIVED
         from chgdb.targets import TARGETS
 
-        target = TARGETS.get(name.removeprefix(_PREDICTED))
+        key = name.removeprefix(_PREDICTED)
+        target = TARGETS.get(key) or DERIVED.get(key)
         units = unit(target.units) if target else ""
     else:
         units = unit(catalog.columns[name].get("units", ""))

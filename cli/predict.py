@@ -29,6 +29,7 @@ Examples:
   chgdb predict NaCl.cif mp-149                    a structure, and a material of the catalog
   chgdb predict runs/*/CHGCAR.gz --csv > properties.csv
   chgdb predict CHGCAR --json | jq '.[0].properties.bulk_modulus'
+  chgdb predict CHGCAR --why                       the training materials that it is most like
   chgdb predict CHGCAR --model attention           the network of arXiv 2605.07227""",
     )(predict)
 
@@ -52,6 +53,12 @@ def predict(
     ] = None,
     elements: ElementsOption = None,
     catalog: CatalogOption = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="Show the training materials that each input is most like, and their labels.")
+    ] = False,
+    derived: Annotated[
+        bool, typer.Option("--derived", help="Also what follows from the moduli: hardness, sound velocities, ...")
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line for each file.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -90,25 +97,43 @@ def predict(
         for remark in one.unlike_training:
             message(f"{one.source}: unlike the training set: {remark}")
     if as_json:
-        print_json([one.to_dict() for one in found])
+        print_json([one.to_dict() | ({"nearest": [n.to_dict() for n in one.nearest]} if why else {}) for one in found])
     elif as_csv:
         _print_csv(found)
     else:
-        _print_tables(found)
+        _print_tables(found, derived)
+        if why:
+            _print_nearest(found)
     if failed:
         raise typer.Exit(1)
 
 
-def _print_tables(found: Sequence[Prediction]) -> None:
+def _print_nearest(found: Sequence[Prediction]) -> None:
+    """The training materials that each input is most like."""
+    from chgdb_cli.similar import print_neighbours
+
+    for one in found:
+        show(f"{one.source}: the training materials that are most like it")
+        if one.nearest:
+            print_neighbours(one.nearest)
+        else:
+            show(f"the model {one.model} does not tell which materials are alike")
+
+
+def _print_tables(found: Sequence[Prediction], derived: bool) -> None:
     headers = [("file", False), ("formula", False), ("property", False), ("value", True), ("std", True), ("", False)]
     rows = [
         [one.source, one.formula, label, value, std, unit(units)]
         for one in found
-        for label, value, std, units in one.table()
+        for label, value, std, units in (*one.table(), *(one.derived_table() if derived else ()))
     ]
     if rows:
         print_table(headers, rows)
         show(f"Model {found[0].model}; 90 % of true values within 1.645 std")
+    for one in found:
+        if one.trained_as:
+            name = "" if one.source == one.trained_as else f"{one.source}: "
+            show(f"{name}{one.training_note}")
     for one in found:
         if one.density_note:
             show(f"{one.source}: density {one.density_note}")

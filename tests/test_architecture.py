@@ -20,6 +20,7 @@ PACKAGES = {"chgdb": ROOT / "chgdb", "chgdb_catalog": ROOT / "catalog", "chgdb_c
 LAYERS = """
 chgdb chgdb_catalog chgdb.moved chgdb.text chgdb.urls chgdb.errors chgdb.limits chgdb.checksums chgdb.cards
 chgdb.elements chgdb.formulas chgdb.grids chgdb.fortran chgdb.augmentation chgdb.plugins chgdb.targets chgdb.splits
+chgdb.derived
 chgdb.channels chgdb.charges chgdb.rotations
 chgdb.parallel chgdb.atomic
 chgdb.remote.transport chgdb.remote.proxies
@@ -39,12 +40,13 @@ chgdb.sources
 chgdb.features chgdb.densities chgdb.samples chgdb.datasets
 chgdb.ingest chgdb.extraction chgdb.verification chgdb.publish chgdb.latents
 chgdb.models
-chgdb.views chgdb.prediction chgdb.estimation
+chgdb.views chgdb.prediction chgdb.estimation chgdb.similarity
 chgdb.building chgdb.curation
 chgdb.testing chgdb.cache chgdb.codecs.atoms chgdb.web
 chgdb_catalog.scripts
 chgdb_cli chgdb_catalog.batches chgdb_catalog.structures chgdb_catalog.labels chgdb_catalog.columns chgdb_catalog.dft
 chgdb_catalog.gpaw
+chgdb_catalog.energies chgdb_catalog.doubts
 chgdb_catalog.rebuild chgdb_catalog.datasheet chgdb_catalog.coverage chgdb_catalog.drawing chgdb_catalog.studies
 """
 

@@ -51,9 +51,10 @@ def test_it_prints_as_a_table_and_writes_json(salt: Density) -> None:
     found = chgdb.predict(salt)
     lines = str(found).splitlines()
     assert lines[0] == "NaCl"
-    assert len(lines) == len(SERVED) + 2
-    assert all(TARGETS[name].label in line for name, line in zip(SERVED, lines[1:-1], strict=True))
-    assert found.model in lines[-1]
+    assert len(lines) == len(SERVED) + 3
+    assert all(TARGETS[name].label in line for name, line in zip(SERVED, lines[1:-2], strict=True))
+    assert found.model in lines[-2]
+    assert lines[-1].startswith("mp-22862 trained the model; without its formula: bulk modulus K ")
     facts = json.loads(found.to_json())
     assert facts["properties"]["bulk_modulus"]["value"] == found["bulk_modulus"].value
     assert "unlike_training" not in facts

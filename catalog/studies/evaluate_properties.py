@@ -39,7 +39,7 @@ from chgdb.plugins import models_folder
 from chgdb_catalog import structures
 from chgdb_catalog.batches import write_atomically
 from chgdb_catalog.rebuild import FEATURES
-from chgdb_catalog.studies import property_report, property_studies
+from chgdb_catalog.studies import property_report, property_studies, trust_studies
 
 HERE = Path(__file__).resolve().parents[1]
 DOCS = HERE.parent / "docs" / "science"
@@ -223,6 +223,10 @@ def main(
             "--rows", help="only what rows decide: the paper's materials alone, labels that look wrong; minutes"
         ),
     ] = False,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="only intervals, doubted labels and what follows, of the stored model; a minute"),
+    ] = False,
     catalog: Annotated[Path | None, typer.Option(help="another store than the embedded one")] = None,
     workers: Annotated[int | None, typer.Option(help="processes; all cores unless given")] = None,
 ) -> None:
@@ -237,6 +241,10 @@ def main(
             facts["listed"] = property_studies.listed(measured, names, facts.get("listed", {}))
             facts["doubtful"] = property_studies.doubtful(measured, names, ours, facts.get("doubtful", {}))
             path.write_text(_readable(facts), encoding="utf-8")
+        elif trust:
+            stored = Ensemble.load(models_folder("properties") / property_studies.OURS)
+            facts["trust"] = trust_studies.measure(stored, open_catalog(catalog))
+            path.write_text(_readable(facts), encoding="utf-8")
         elif not tables:
             opened = open_catalog(catalog)
             chosen = list(model or _available(opened))
@@ -247,9 +255,9 @@ def main(
         checks = path.with_name("label_checks.json")
         if checks.exists():
             facts["label_checks"] = json.loads(checks.read_text())
-        stored = models_folder("properties") / property_studies.OURS
-        if (stored / storage.DESCRIPTION).exists():
-            facts["stored"] = storage.read_description(stored)
+        place = models_folder("properties") / property_studies.OURS
+        if (place / storage.DESCRIPTION).exists():
+            facts["stored"] = storage.read_description(place)
         property_report.write(facts, DOCS)
     except (ChgdbError, OSError) as error:
         typer.echo(f"error: {error}", err=True)

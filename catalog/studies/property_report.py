@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy as np
 
 from chgdb.models import SERVED, TARGETS
 from chgdb_catalog.batches import write_atomically
+from chgdb_catalog.studies import trust_report
+from chgdb_catalog.studies.tables import SHORT, table
 
 #: Table 1 of arXiv 2605.07227 and its row of CGCNN, R2 on its own test split with outliers removed.
 _PAPER_TARGETS = ("bulk_modulus", "youngs_modulus", "shear_modulus", "energy_vs_atoms", "debye_temperature")
@@ -21,11 +23,6 @@ PAPER: dict[str, tuple[float | None, ...]] = {
     "CGCNN (paper)": (0.93, 0.89, 0.88, None, 0.94),
 }
 _BASELINE = "magpie"
-_SHORT = {
-    "bulk_modulus": "K", "shear_modulus": "G", "youngs_modulus": "E", "debye_temperature": "Debye",
-    "energy_vs_atoms": "E against atoms", "formation_energy": "formation energy", "band_gap": "band gap",
-    "fermi_energy": "Fermi energy", "volume": "cell volume", "mass_density": "mass density",
-}  # fmt: skip
 _PROTOCOLS = {"paper": "the paper's test split", "grouped": "five folds grouped by formula"}
 _TESTED = _PROTOCOLS | {"drawn": "that and two more test sets, drawn at random"}
 _DASH = "–"
@@ -55,6 +52,8 @@ def write(facts: dict[str, Any], docs: Path) -> None:
         block = make(facts)
         if block:
             text = _replaced(text, name, block)
+    for name, tell in trust_report.BLOCKS.items() if "trust" in facts else ():
+        text = _replaced(text, name, tell(facts["trust"]))
     write_atomically(page, text.encode())
     _draw(facts, docs / "figures")
 
@@ -65,12 +64,6 @@ def _replaced(text: str, name: str, block: str) -> str:
     if not found or end not in rest:
         raise ValueError(f"properties.md has no place for the table {name}: it needs {start} and {end}")
     return f"{head}{start}\n\n{block}\n\n{end}{rest.partition(end)[2]}"
-
-
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, the first column to the left and the others to the right."""
-    lines = [f"| {' | '.join(headers)} |", "| --- |" + " ---: |" * (len(headers) - 1)]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def _title(facts: dict[str, Any], name: str) -> str:
@@ -123,7 +116,7 @@ def _protocol(protocol: str):
             rows = _paper_rows() if metric == "r2" and protocol == "paper" else []
             for name, scores in measured.items():
                 rows.append([_title(facts, name), *(_score(scores.get(t, {}).get(metric), metric) for t in SERVED)])
-            units = [_SHORT[t] + (f", {TARGETS[t].units}" if metric != "r2" else "") for t in SERVED]
+            units = [SHORT[t] + (f", {TARGETS[t].units}" if metric != "r2" else "") for t in SERVED]
             parts.append(f"**{heading}**\n\n{table(['', *units], rows)}")
         return "\n\n".join(parts)
 
@@ -146,7 +139,7 @@ def _ratios(facts: dict[str, Any]) -> str:
                 continue
             cells = [scores.get(t, {}).get("ratio") for t in SERVED]
             rows.append([f"{_title(facts, name)}; {_PROTOCOLS[protocol]}", *map(_ratio, cells)])
-    return table(["(1 - R2) / (1 - R2 of MAGPIE)", *(_SHORT[t] for t in SERVED)], rows)
+    return table(["(1 - R2) / (1 - R2 of MAGPIE)", *(SHORT[t] for t in SERVED)], rows)
 
 
 def _listed(facts: dict[str, Any]) -> str:
@@ -162,7 +155,7 @@ def _listed(facts: dict[str, Any]) -> str:
         for title, by_target in scores.items()
         if any("ratio" in score for score in by_target.values())
     ]
-    headers = [f"R2, {found['materials']} materials of the paper's", *(_SHORT[t] for t in SERVED)]
+    headers = [f"R2, {found['materials']} materials of the paper's", *(SHORT[t] for t in SERVED)]
     return table(headers, [*_paper_rows(), *rows, *ratios])
 
 
@@ -181,7 +174,7 @@ def _coverage(facts: dict[str, Any]) -> str:
         [_TESTED[protocol], *(shown(*values[t]) if t in values else _DASH for t in SERVED)]
         for protocol, values in facts["coverage"].items()
     ]
-    return table(["in the 90 % interval", *(_SHORT[t] for t in SERVED)], rows)
+    return table(["in the 90 % interval", *(SHORT[t] for t in SERVED)], rows)
 
 
 def _polymorphs(facts: dict[str, Any]) -> str:
@@ -212,7 +205,7 @@ def _doubtful(facts: dict[str, Any]) -> str:
         [_title(facts, name), *(f"{x:.3f}" for target in targets for x in scores[target])]
         for name, scores in found["scores"].items()
     ]
-    headers = [f"{_SHORT[target]}{which}" for target in targets for which in ("", ", without them")]
+    headers = [f"{SHORT[target]}{which}" for target in targets for which in ("", ", without them")]
     shown = table(
         [
             "",
@@ -243,7 +236,7 @@ def _columns(facts: dict[str, Any]) -> str:
         for what, found in parts
         for name in next(iter(found.values()), ())
     ]
-    return table(["R2, five folds grouped by formula", *(_SHORT[t] for t in sets)], rows)
+    return table(["R2, five folds grouped by formula", *(SHORT[t] for t in sets)], rows)
 
 
 def _shap(facts: dict[str, Any]) -> str:
@@ -252,7 +245,7 @@ def _shap(facts: dict[str, Any]) -> str:
     shares = facts["columns"]["shap"]
     parts = ("composition", "structure", "density")
     rows = [[part, *(f"{100 * shares[t][part]:.0f} %" for t in shares)] for part in parts]
-    return table(["share of the mean absolute SHAP value", *(_SHORT[t] for t in shares)], rows)
+    return table(["share of the mean absolute SHAP value", *(SHORT[t] for t in shares)], rows)
 
 
 def _curve(facts: dict[str, Any]) -> str:
@@ -262,7 +255,7 @@ def _curve(facts: dict[str, Any]) -> str:
     ]
     if not rows:
         return ""
-    short = [_SHORT[t] for t in SERVED]
+    short = [SHORT[t] for t in SERVED]
     heading = [
         [_title(facts, name), *(f"{2 ** _fitted(*_points(facts, name, t))[0]:.2f}" for t in SERVED)]
         for name in _drawn(facts)
@@ -312,7 +305,7 @@ def _spread(facts: dict[str, Any]) -> str:
         for name, operations in facts.get("spread", {}).items()
         for operation, found in operations.items()
     ]
-    return table(["largest change", *(_SHORT[t] for t in SERVED)], rows) if rows else ""
+    return table(["largest change", *(SHORT[t] for t in SERVED)], rows) if rows else ""
 
 
 def _per_cent(value: float) -> str:
@@ -407,7 +400,7 @@ def _curves(facts: dict[str, Any]) -> Any:
             (line,) = axis.plot(rows, unexplained, "o-", label=facts["titles"].get(name, name), markersize=3)
             far = np.array([rows[0], 4 * rows[-1]])
             axis.plot(far, np.exp(offset) * far**slope, ":", color=line.get_color(), linewidth=1)
-        axis.set(xscale="log", yscale="log", title=_SHORT[target])
+        axis.set(xscale="log", yscale="log", title=SHORT[target])
         low, high = axis.get_ylim()
         steps = (1, 2, 5) if high < 200 * low else (1,)
         ticks = [step * 10.0**decade for decade in range(-6, 1) for step in steps]
@@ -434,7 +427,7 @@ def _parities(found: dict[str, Any]) -> Any:
         low, high = min(*truth, *mean), max(*truth, *mean)
         axis.plot([low, high], [low, high], color="0.6", linewidth=0.8)
         axis.scatter(truth, mean, s=3, alpha=0.5, linewidths=0, rasterized=len(truth) > 500)
-        axis.set_title(f"{_SHORT[target]}, {TARGETS[target].units}", fontsize="medium")
+        axis.set_title(f"{SHORT[target]}, {TARGETS[target].units}", fontsize="medium")
     for axis in axes[len(found) :]:
         axis.axis("off")
     figure.supxlabel("true")

@@ -36,6 +36,10 @@ _HINTS = {
     "vacuum": "; is it a molecule or a slab in a box?",
 }
 _VACUUM = 3e-3  # e/Å^3
+#: Å beyond covalent radii; 0.3 % of the catalog's crystals have a thicker layer without atoms, most of them single
+#: layers of layered crystals, and graphite's is as thick.
+OPEN_SPACE = 2.5
+_USUAL_RADIUS = 1.5  # Å, of an element without one
 _FINE = 2.5  # 1/Å
 #: How far beyond its range a descriptor may lie, as a factor or in its own unit where that is larger.
 _MARGIN = {name: (1.3, 0.0) for name in DESCRIPTORS} | {
@@ -64,6 +68,25 @@ def descriptors(density: Density) -> np.ndarray:
             float((total < _VACUUM).mean()),
         ]
     )
+
+
+def open_space(crystal: Crystal) -> float:
+    """Å; thickness of the thickest layer along a face of the cell that no atom's covalent sphere reaches into.
+
+    Of an ordinary crystal it is small or negative, and up to `OPEN_SPACE` between the layers of layered ones; of a
+    slab, a single layer or a molecule in a box it is the vacuum.
+    """
+    from ..features.composition import tables
+
+    radii = np.nan_to_num(tables()["CovalentRadius"], nan=_USUAL_RADIUS * 100) / 100  # Å
+    radius = radii[np.minimum(crystal.numbers, len(radii) - 1)]
+    widest = -np.inf
+    for axis, normal in enumerate(np.linalg.inv(crystal.cell).T):
+        order = np.argsort(crystal.positions[:, axis] % 1.0)
+        heights = (crystal.positions[:, axis] % 1.0)[order] / np.linalg.norm(normal)
+        above = np.append(heights[1:], heights[0] + 1 / np.linalg.norm(normal))
+        widest = max(widest, float((above - heights - radius[order] - np.roll(radius[order], -1)).max()))
+    return widest
 
 
 def check_atoms(crystal: Crystal) -> None:
@@ -132,6 +155,12 @@ class ApplicabilityDomain:
         unseen = sorted({int(z) for z in crystal.numbers} - self.elements)
         if unseen:
             found.append(f"{', '.join(SYMBOLS[z] for z in unseen)}: no training material has this element")
+        space = open_space(crystal)
+        if space > OPEN_SPACE:
+            found.append(
+                f"a layer of {space:.1f} Å without atoms: hardly any training material is a slab, a single layer or a "
+                "molecule in a box; give the bulk crystal, or compute a slab's own response"
+            )
         for name, value in zip(DESCRIPTORS, np.asarray(values).tolist(), strict=True):
             factor, width = _MARGIN[name]
             low, high = self.low[name], self.high[name]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-_PLANCK = 6.62607015e-34  # J s
-_BOLTZMANN = 1.380649e-23  # J/K
+from .. import derived
+from ..derived import sound_velocities
+
 #: g/cm^3 of one atomic mass unit per Å^3.
 DALTON_PER_CUBIC_ANGSTROM = 1.66053906892
 
@@ -25,10 +26,8 @@ def debye_temperature(
 
         theta = h/k (3n / 4 pi)^(1/3) v,   3/v^3 = 2/v_t^3 + 1/v_l^3,   v_t^2 = G/rho,   v_l^2 = (K + 4G/3)/rho
     """
-    transverse = np.sqrt(shear / mass_density * 1e6)  # GPa / (g/cm^3) = 1e6 m^2/s^2
-    longitudinal = np.sqrt((bulk + 4 * shear / 3) / mass_density * 1e6)
-    velocity = ((2 / transverse**3 + 1 / longitudinal**3) / 3) ** (-1 / 3)
-    return _PLANCK / _BOLTZMANN * (3 * atoms_per_volume * 1e30 / (4 * np.pi)) ** (1 / 3) * velocity
+    velocity = sound_velocities(bulk, shear, 1000 * mass_density)[2]
+    return derived.debye_temperature(velocity, 1 / atoms_per_volume)
 
 
 def reconcile(

@@ -22,6 +22,7 @@ from ..store.transaction import writing
 from . import TARGETS, Learner, ModelError, Rows, elasticity, get, storage
 from .applicability import ApplicabilityDomain
 from .evaluation import FOLDS, NINETY_PERCENT, grouped_folds, validation_rows
+from .intervals import NORMAL_HALF, Intervals, to_std
 
 #: Inputs that every ensemble wants beside its learners' own.
 COMMON_INPUTS = ("applicability",)
@@ -73,6 +74,8 @@ class Predictions:
         labels.
     model : str
         Identifier of the model, "" if it was never stored.
+    half : Mapping[str, np.ndarray]
+        Target -> (n,): 50 % of true values lie within this of the mean. Nothing where the model has no `Intervals`.
     """
 
     mean: Mapping[str, np.ndarray]
@@ -80,6 +83,7 @@ class Predictions:
     out_of_fold: Mapping[str, np.ndarray]
     remarks: tuple[tuple[str, ...], ...]
     model: str = ""
+    half: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +91,16 @@ class HeldOut:
     """Out-of-fold predictions of training rows, by material.
 
     position: material id -> row. formulas: of the rows. mean, std: target -> (n,), NaN where a row has no label: then
-    it was not in the training set of this target.
+    it was not in the training set of this target. truth: the labels, nothing in models made before they were kept.
+    half: as of `Predictions`.
     """
 
     position: Mapping[str, int]
     formulas: tuple[str, ...]
     mean: Mapping[str, np.ndarray]
     std: Mapping[str, np.ndarray]
+    truth: Mapping[str, np.ndarray] = field(default_factory=dict)
+    half: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def rows_of(self, ids: Sequence[str], formulas: Sequence[str]) -> np.ndarray:
         """(n,) int: where the materials stand here, -1 for those that do not. The formula must be the same: an id of
@@ -102,19 +109,25 @@ class HeldOut:
         return np.array([r if r >= 0 and self.formulas[r] == f else -1 for r, f in zip(found, formulas, strict=True)])
 
     def to_json(self) -> dict[str, Any]:
+        digits = {"std": 4, "half": 3}
         numbers = {
-            key: {n: [float(f"{x:.5g}") if np.isfinite(x) else None for x in v] for n, v in values.items()}
-            for key, values in (("mean", self.mean), ("std", self.std))
+            key: {
+                n: [float(f"{x:.{digits.get(key, 5)}g}") if np.isfinite(x) else None for x in v]
+                for n, v in values.items()
+            }
+            for key, values in (("mean", self.mean), ("std", self.std), ("truth", self.truth), ("half", self.half))
+            if values
         }
         return {"ids": list(self.position), "formulas": list(self.formulas), **numbers}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> HeldOut:
-        mean, std = ({n: np.array(v, float) for n, v in content[key].items()} for key in ("mean", "std"))
+        keys = ("mean", "std", "truth", "half")
+        parts = [{n: np.array(v, float) for n, v in content.get(key, {}).items()} for key in keys]
         position = {material_id: i for i, material_id in enumerate(content["ids"])}
-        found = cls(position, tuple(content["formulas"]), mean, std)
+        found = cls(position, tuple(content["formulas"]), *parts)
         shape = (len(found.formulas),)
-        if len(content["ids"]) != len(found.formulas) or any(v.shape != shape for v in (*mean.values(), *std.values())):
+        if len(content["ids"]) != len(found.formulas) or any(v.shape != shape for part in parts for v in part.values()):
             raise ModelError("out-of-fold predictions of different lengths")
         return found
 
@@ -140,6 +153,7 @@ class Ensemble:
     held_out: HeldOut
     split: dict[str, Any] = field(default_factory=dict)
     description: dict[str, Any] = field(default_factory=dict)
+    intervals: Intervals | None = None
 
     @property
     def identifier(self) -> str:
@@ -224,11 +238,29 @@ class Ensemble:
             rows.formulas,
             {n: np.where(unlabelled[n], np.nan, mean[n]) for n in usable},
             {n: np.where(unlabelled[n], np.nan, std[n]) for n in usable},
+            dict(usable),
         )
         domain = ApplicabilityDomain.of(rows.crystals, rows["applicability"])
         ensemble = cls(name, members, calibration, domain, held_out, training.split())
         flags = {n: np.isfinite(mean[n]) for n in usable}
         return ensemble, Predictions(mean, std, flags, tuple(() for _ in rows.ids))
+
+    def fit_intervals(self, member: np.ndarray, progress: Callable[[str], None] | None = None) -> None:
+        """Learn intervals from the residuals out of fold, in the place of those of `calibration`, which know nothing of
+        a row but what the learner thinks of its error; nothing where the learner does not tell what is near.
+
+        member: `groups.memberships` of the training rows, in the order of `held_out`.
+        """
+        learner: Any = self.members[0]
+        if len(self.members) != 1 or not hasattr(learner, "surroundings") or not self.held_out.truth:
+            return
+        self.intervals, halves = Intervals.fit(learner, self.held_out, member, progress)
+        scaled = {n: np.abs(self.held_out.mean[n]) if TARGETS[n].log else 1.0 for n in halves}
+        self.held_out = replace(
+            self.held_out,
+            std={**self.held_out.std, **{n: to_std(h) * scaled[n] for n, h in halves.items()}},
+            half={n: h[0] * scaled[n] for n, h in halves.items()},
+        )
 
     # Prediction --------------------------------------------------------------------------------------------------
 
@@ -280,6 +312,12 @@ class Ensemble:
             for crystal, values in zip(rows.crystals, rows["applicability"], strict=True)
         )
         unlike = np.array([bool(found) for found in remarks], bool)
+        half: dict[str, np.ndarray] = {}
+        if self.intervals is not None:
+            learner: Any = self.members[0]
+            for name, widths in self.intervals.halves(learner, rows, mean, self.held_out).items():
+                scaled = np.abs(mean[name]) if TARGETS[name].log else 1.0
+                std[name], half[name] = to_std(widths) * scaled, widths[0] * scaled
         place = self.held_out.rows_of(rows.ids, rows.formulas) if out_of_fold else np.full(len(rows), -1)
         flags = {}
         for name in self.targets:
@@ -288,7 +326,11 @@ class Ensemble:
             flags[name] = (place >= 0) & np.isfinite(stored)
             mean[name] = np.where(flags[name], stored, mean[name])
             std[name] = np.where(flags[name], self.held_out.std[name][place], std[name])
-        return Predictions(mean, std, flags, remarks, self.identifier)
+            if name in half:
+                spread = NORMAL_HALF * self.calibration[name].spread
+                half[name] = np.where(unlike, np.maximum(half[name], spread), half[name])
+                half[name] = np.where(flags[name], self.held_out.half[name][place], half[name])
+        return Predictions(mean, std, flags, remarks, self.identifier, half)
 
     # Weights -----------------------------------------------------------------------------------------------------
 
@@ -325,6 +367,8 @@ class Ensemble:
                 place = fresh / f"member-{k}"
                 place.mkdir(parents=True)
                 member.save(place)
+            if self.intervals is not None:
+                self.intervals.save(fresh)
             storage.write_json(fresh / SPLIT, self.split)
             storage.write_json(fresh / HELD_OUT, self.held_out.to_json())
             identifier = storage.seal(fresh, description)
@@ -372,6 +416,7 @@ class Ensemble:
             HeldOut.from_json(storage.read_json(folder / HELD_OUT)),
             storage.read_json(folder / SPLIT),
             description,
+            Intervals.load(folder),
         )
 
 

@@ -57,7 +57,7 @@ def test_json_is_as_specified(predict: Chgdb, files: dict[str, Path]) -> None:
     assert result.err == ""
     assert [fact["formula"] for fact in result.json] == ["Si", "NaCl"]
     for fact, name in zip(result.json, ("silicon", "salt"), strict=True):
-        assert set(fact) == {"file", "formula", "density", "properties"}
+        assert set(fact) == {"file", "formula", "density", "properties", "derived"}
         assert fact["density"] == "given"
         assert fact["file"] == str(files[name])
         assert list(fact["properties"]) == list(SERVED)

@@ -94,3 +94,23 @@ def test_elements_boxes_and_cells_that_were_never_seen(domain: ApplicabilityDoma
 
 def test_a_domain_is_the_same_read_back(domain: ApplicabilityDomain) -> None:
     assert ApplicabilityDomain.from_json(domain.to_json()) == domain
+
+
+def test_slabs_layers_and_molecules_are_noticed_and_layered_crystals_are_not() -> None:
+    from chgdb.models.applicability import OPEN_SPACE, open_space
+
+    catalog = chgdb.open()
+    aluminium = catalog["mp-134"].crystal if "mp-134" in catalog else catalog["mp-30"].crystal
+    a = 4.05
+    places = np.array([[0, 0, k * a / 2] for k in range(4)]) + np.array([[0, 0, 0], [a / 2, 0, 0]] * 2)
+    for vacuum in (4.0, 10.0):
+        cell = np.diag([a, a, 3 * a / 2 + vacuum + a / 2])
+        slab = Crystal(cell, places @ np.linalg.inv(cell), [13] * 4)
+        assert open_space(slab) > OPEN_SPACE, vacuum
+    methane = np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]]) * 0.63 / 6
+    assert open_space(Crystal(np.eye(3) * 6, methane, [6, 1, 1, 1, 1])) > OPEN_SPACE
+    graphene = Crystal(np.diag([2.46, 4.26, 8.0]), [[0, 0, 0], [0, 1 / 3, 0], [0.5, 0.5, 0], [0.5, 5 / 6, 0]], [6] * 4)
+    assert open_space(graphene) > OPEN_SPACE
+    spaces = [open_space(catalog[i].crystal) for i in catalog.ids[::40]]
+    assert np.mean(np.array(spaces) > OPEN_SPACE) < 0.02
+    assert open_space(aluminium) < 1

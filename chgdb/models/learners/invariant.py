@@ -26,13 +26,16 @@ import numpy as np
 
 from ... import features
 from ...density import Crystal
+from ...elements import formula_numbers
 from ...errors import require
 from ...features import environments
-from .. import ModelError, Rows, elasticity, storage, tables
-from ..methods import gaussian, trees
+from .. import TARGETS, ModelError, Rows, elasticity, storage, tables
+from ..methods import gaussian, nearest, trees
 
 if TYPE_CHECKING:
     import lightgbm
+
+    from ..ensemble import HeldOut
 
 NAME = "invariant"
 _PURPOSE = "training the model invariant"
@@ -80,6 +83,23 @@ _NEAREST = ("energy", "band_gap", "open_gap")
 _WHOLE, _AGAIN = "moduli", "moduli_by_atoms"
 #: Processes that are shown the elastic response; to others, and to the trees of the band gap, it adds noise.
 _ELASTIC = (_WHOLE, _AGAIN, "debye")
+#: The kernel by which materials are near to each other, for each target.
+_NEAR = {
+    _BULK: _WHOLE,
+    _SHEAR: _WHOLE,
+    _YOUNG: _WHOLE,
+    _DEBYE: _WHOLE,
+    "energy_vs_atoms": "energy",
+    "formation_energy": "energy",
+    _GAP: "band_gap",
+}
+#: Features from which the size of errors is learned, beside what is near.
+_TELLING = ("MagpieData", "structure", "bands")
+#: Added to distances between two predictions before their logarithm is taken.
+_ALIKE = 1e-3
+_SHAPE = ("volume_per_atom", "n_atoms", "n_rotations")
+#: File with the places of training rows in the table.
+_PLACES = "places.json.xz"
 #: Smallest roots of a modulus, or of a Debye temperature over its prefactor, that a process can predict.
 _LEAST = 0.5
 
@@ -110,6 +130,8 @@ class Model:
     REFIT = True
     #: Rows whose features of the density are NaN are welcome in training.
     PARTIAL = True
+    #: The process whose kernel says which materials are alike.
+    SIMILAR = _WHOLE
 
     def __init__(self) -> None:
         self.scaler: gaussian.Scaler | None = None
@@ -121,6 +143,8 @@ class Model:
         self.boosters: dict[str, lightgbm.Booster] = {}  # after `fit` alone
         self.elements = np.zeros(0)  # eV: energy of an element against its atom, by fraction
         self.targets: tuple[str, ...] = ()
+        self.place = np.zeros(0, int)  # (n,) row of the table of each training row, in the order of training
+        self._spaces: dict[str, nearest.Space] = {}
 
     # Training ----------------------------------------------------------------------------------------------------
 
@@ -138,7 +162,7 @@ class Model:
         raw = _checked(rows)
         self.targets = tuple(targets)
         self.scaler = gaussian.Scaler.of(raw)
-        self.table = gaussian.pack(self.scaler(raw))
+        self.table, self.place = gaussian.pack(self.scaler(raw)), np.arange(len(raw))
         atoms = _atoms(rows.crystals)
         self.atom_scaler = gaussian.Scaler.of(atoms.values)
         self.atoms = replace(atoms, values=gaussian.pack(self.atom_scaler(atoms.values)))
@@ -287,6 +311,86 @@ class Model:
             std["energy_vs_atoms"] = std["formation_energy"]
         return {name: mean[name] for name in self.targets}, {name: std[name] for name in self.targets}
 
+    # What is near --------------------------------------------------------------------------------------------------
+
+    def space(self, key: str, count: int) -> nearest.Space:
+        """The first training rows, `count` of them, as a process compares whole crystals."""
+        if key not in self._spaces:
+            self._spaces[key] = self._as_space(key, gaussian.unpack(self.table[self.place[:count]]))
+        return self._spaces[key]
+
+    def located(self, key: str, rows: Rows) -> nearest.Space:
+        """Rows likewise, rounded as training rows are."""
+        return self._as_space(key, self._packed(rows))
+
+    def volumes(self, rows: Rows | None, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """(Å^3 per atom (n,), as far as packed features tell it, 1 %; kind (n, 2), the same for crystals with as many
+        atoms in the primitive cell and as many rotations) of rows or of the first training rows."""
+        assert self.scaler is not None
+        column, *kind = (features.names().index(f"structure.log_{n}") for n in _SHAPE)
+        packed = self.table[self.place[:count]] if rows is None else gaussian.pack(self.scaler(_checked(rows)))
+        scaled = gaussian.unpack(packed[:, column]) / gaussian.BEND
+        logarithm = gaussian.BEND * np.arctanh(np.clip(scaled, -0.999, 0.999)) / self.scaler.scale[column]
+        return np.exp(logarithm + self.scaler.mean[column]), packed[:, kind]
+
+    def _as_space(self, key: str, scaled: np.ndarray) -> nearest.Space:
+        assert self.scaler is not None
+        return nearest.Space.of(layout(key), self.processes[key][2].theta, scaled, self.scaler.scale > 0)
+
+    def _packed(self, rows: Rows) -> np.ndarray:
+        assert self.scaler is not None
+        return gaussian.unpack(gaussian.pack(self.scaler(_checked(rows))))
+
+    def surroundings(self, rows: Rows | None, mean: Mapping[str, np.ndarray], known: HeldOut) -> dict[str, np.ndarray]:
+        """See `intervals.Locating`."""
+        count, formulas = len(known.formulas), known.formulas if rows is None else rows.formulas
+        scaled = gaussian.unpack(self.table[self.place[:count]]) if rows is None else self._packed(rows)
+        place = columns()
+        telling = np.concatenate([np.arange(place[p].start, place[p].stop) for p in _TELLING])
+        keys = np.unique([*formulas, *known.formulas], return_inverse=True)[1]
+        own, theirs = keys[: len(formulas)], keys[len(formulas) :]
+        amounts = np.stack([_shares_of(formula) for formula in formulas])
+        trained = np.stack([_shares_of(formula) for formula in known.formulas]) > 0
+        labels = self._local_labels(known)
+        near: dict[str, nearest.Local] = {}
+        result = {}
+        for name in (n for n in self.targets if n in _NEAR):
+            key = _NEAR[name]
+            source = name if name in (_BULK, _GAP) else _SHEAR if key == _WHOLE else "formation_energy"
+            if source not in near:
+                there = np.flatnonzero(np.isfinite(labels[source]))
+                training = self.space(key, count)
+                asked = training if rows is None else self._as_space(key, scaled)
+                near[source] = nearest.local(asked, training.take(there), labels[source][there], own, theirs[there])
+            apart = np.abs(near[source].mean - self._compared(name, mean, amounts))
+            seen = np.isfinite(known.truth[name])
+            rarest = np.where(amounts > 0, trained[seen].sum(axis=0), len(seen)).min(axis=1)
+            said = TARGETS[name].forward(np.where(np.isfinite(mean[name]), mean[name], 1.0))
+            extra = [np.log(np.nan_to_num(apart) + _ALIKE), said, np.log1p(rarest)]
+            result[name] = np.column_stack([near[source].table, *extra, scaled[:, telling]])
+        return result
+
+    def _local_labels(self, known: HeldOut) -> dict[str, np.ndarray]:
+        """Labels of training rows on the scales of processes."""
+        found = {}
+        nothing = np.full(len(known.formulas), np.nan)
+        if _BULK in known.truth:
+            found[_BULK] = np.sqrt(known.truth[_BULK])
+        if _SHEAR in known.truth:
+            found[_SHEAR] = np.log(known.truth[_SHEAR])
+        formation, atoms = (known.truth.get(name, nothing) for name in _ENERGIES)
+        transferred = atoms - np.stack([_shares_of(f) for f in known.formulas]) @ self.elements
+        found["formation_energy"] = np.where(np.isfinite(formation), formation, transferred)
+        return found | ({_GAP: known.truth[_GAP]} if _GAP in known.truth else {})
+
+    def _compared(self, name: str, mean: Mapping[str, np.ndarray], amounts: np.ndarray) -> np.ndarray:
+        """Predictions on the scale of what the nearest rows say."""
+        if name == _BULK:
+            return np.sqrt(mean[_BULK])
+        if _NEAR[name] == _WHOLE:
+            return np.log(mean[_SHEAR])
+        return mean[name] - amounts @ self.elements if name == "energy_vs_atoms" else mean[name]
+
     def _seen(self, key: str, rows: np.ndarray) -> gaussian.Parts:
         """Some of the training rows, as a process sees them."""
         assert self.scaler is not None
@@ -309,6 +413,7 @@ class Model:
         for key, (_, known, process) in self.processes.items():
             arrays[f"{key}.rows"] = place[known].astype(np.int32)
             arrays |= {f"{key}.{name}": values for name, values in process.to_arrays().items()}
+        storage.write_json(folder / _PLACES, place[self.place].tolist())
         data = tensors.save({n: np.ascontiguousarray(a) for n, a in arrays.items()})
         storage.write_packed(folder / "process.safetensors.xz", data)
         for name, booster in self.boosters.items():
@@ -347,6 +452,8 @@ class Model:
                 layout(key), rows=model._seen(key, known), **{name: arrays[f"{key}.{name}"] for name in fields}
             )
             model.processes[key] = (list(names), known, process)
+        if (folder / _PLACES).exists():
+            model.place = np.array(storage.read_json(folder / _PLACES), int)
         model.forests = {name: trees.read(folder / f"{name}.txt.xz") for name in facts["forests"]}
         return model
 
@@ -358,6 +465,12 @@ def _both(
     step = second - first
     variance = std**2 if other is None else 0.5 * (std**2 + other**2)
     return first + share * step, np.sqrt(variance + step**2)
+
+
+@lru_cache(maxsize=1 << 14)
+def _shares_of(formula: str) -> np.ndarray:
+    """(94,) shares of the elements of a reduced formula."""
+    return features.composition.fractions(formula_numbers(formula))
 
 
 @lru_cache(maxsize=1 << 14)
