@@ -50,11 +50,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gpaw", help="interpreter with GPAW, for densities that the folder lacks")
     parser.add_argument("--baderkit", help="interpreter with baderkit")
+    parser.add_argument("--only", nargs="+", choices=list(CRYSTALS), default=list(CRYSTALS))
     parser.add_argument("--folder", type=Path, default=Path("charges-densities"))
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, Any] = {}
-    for name, crystal in CRYSTALS.items():
+    for name in arguments.only:
+        crystal = CRYSTALS[name]
         path = arguments.folder / f"{name}.npz"
         if not path.exists():
             _compute(arguments.gpaw, name, crystal, path)
@@ -94,7 +96,6 @@ def _row(crystal: Crystal, found: dict[str, np.ndarray], baderkit: str | None, c
     row["all_electron_bader"] = reference.net[first].tolist()
     row["all_electron_volume"] = reference.volume[first].tolist()
     row["all_electron_lacks"] = float(crystal.numbers.sum() - reference.electrons.sum())
-    row["all_electron_hirshfeld"] = partition(crystal, whole, method="hirshfeld", valences=every).net[first].tolist()
     if baderkit:
         write(chgcar, Density(crystal, {"total": whole}))
         for method in ("weight", "neargrid"):
