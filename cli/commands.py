@@ -40,7 +40,7 @@ COMMANDS = {
     "spheres": ("profile", "Integrals in spheres around atoms."),
     "charges": ("charges", "Electrons and net charge of each atom."),
     "dipole": ("charges", "Dipole moment of a molecule or slab."),
-    "plot": ("plot", "A slice and a profile as a picture."),
+    "plot": ("plot", "Slices, planes and isosurfaces as pictures."),
     "web": ("web", "Look at a store in a browser."),
     "cache": ("remote", "Local copies of remote stores: info, clear, path."),
     "train": ("train", "Train the models of a catalog."),

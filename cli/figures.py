@@ -1,11 +1,11 @@
-"""Pictures of densities; matplotlib is imported here and nowhere else."""
+"""Pictures of densities in planes and along axes."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from chgdb.errors import FormatError, require
 from chgdb.formats.streams import open_writer
 from chgdb.formulas import common_formula
 from chgdb.grids import resample
+from chgdb.sections import Section, fine, lattice_plane, linear
 from chgdb.text import shown_text
+from chgdb_cli.scales import Scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,34 +30,159 @@ if TYPE_CHECKING:
 _EXTENT = 7.0  # Å: smaller cells are drawn repeated until the picture is about so wide
 _RESOLUTION = 0.04  # Å between points of the picture
 _THICKNESS = 0.25  # Å: atoms no farther from the slice are marked as lying on it
+_LONGER = 1.4  # a lattice vector so many times as long as the other goes along the width
+_WIDE = 1.9  # width over height of a slice above its profile
+_MOST_MARKS = 200  # of one atom
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a picture looks.
+
+    kind, limits, colours: of the colour scale (`Scale.of`). contours: how many lines of equal value. size: width and
+    height in cm; chosen by what is drawn unless given. profile: whether an average over planes is drawn beside a slice.
+    """
+
+    kind: str = "root"
+    limits: tuple[float, float] | None = None
+    colours: str | None = None
+    contours: int = 10
+    size: tuple[float, float] | None = None
+    dpi: int = 160
+    profile: bool = True
+
+
+def new_figure(path: str, style: Style, natural: tuple[float, float], command: str = "chgdb plot") -> Figure:
+    """An empty figure; natural: its size in inches where none is asked for. Raises `FormatError` for a file name that
+    matplotlib cannot write, `MissingExtraError` without matplotlib."""
+    figures = require("matplotlib.figure", "plot", command)
+    size = natural if style.size is None else (style.size[0] / 2.54, style.size[1] / 2.54)
+    figure: Figure = figures.Figure(figsize=size, layout="constrained")
+    if path.rpartition(".")[2].lower() not in figure.canvas.get_supported_filetypes():
+        raise FormatError(f"{path}: pictures are written as .png, .pdf or .svg")
+    return figure
+
+
+def axis_section(density: Density, axis: int, fraction: float | None) -> Section:
+    """The plane of the two other lattice vectors at a fraction of one, the longer along the width; None: through most
+    atoms."""
+    lengths = np.linalg.norm(density.crystal.cell, axis=1)
+    first, second = (i for i in range(3) if i != axis)
+    if lengths[second] > _LONGER * lengths[first]:
+        first, second = second, first
+    section = lattice_plane(
+        density.crystal, np.eye(3)[axis], fraction, least=_EXTENT, lattice=np.eye(3)[[first, second]]
+    )
+    place = section.name.rpartition(" ")[2]
+    return replace(section, name=f"slice at {'abc'[axis]} = {place}")
 
 
 def draw(
-    density: Density, path: str, *, axis: int, fraction: float | None, channel: str, title: str, dpi: int = 160
+    density: Density, path: str, section: Section, *, channel: str, title: str, style: Style, axis: int | None = None
 ) -> None:
-    """Draw the slice at `fraction` of lattice vector `axis`, and the average over all such slices, to a file.
+    """Draw a section, and beside it the average over the planes along an axis, to a file.
 
-    fraction: None for a slice through an atom. Raises `FormatError` for a file name matplotlib cannot write,
-    `MissingExtraError` without matplotlib.
+    axis: none for a section alone; of wide pictures the profile goes along their width. Raises as `new_figure`, and
+    `DensityError` for a scale that cannot be.
     """
-    figures = require("matplotlib.figure", "plot", "chgdb plot")
-    figure = figures.Figure(figsize=(10, 4.6), layout="constrained")
-    if path.rpartition(".")[2].lower() not in figure.canvas.get_supported_filetypes():
-        raise FormatError(f"{path}: pictures are written as .png, .pdf or .svg")
-    if fraction is None:
-        fraction = _through_an_atom(density, axis)
-    slice_axes, profile_axes = figure.subplots(1, 2, width_ratios=(1.25, 1))
-    quantity, label = _quantity(density, channel)
-    density = replace(density, channels={"total": density.channel(channel)})
-    _draw_slice(slice_axes, density, axis, fraction % 1.0, quantity in SIGNED, label)
-    _draw_profile(profile_axes, density, axis, fraction % 1.0, quantity in SIGNED, label)
+    shape = section.size[0] / section.size[1]
+    beside = style.profile and axis is not None
+    wide = shape > _WIDE
+    if beside:
+        natural = (9.0, min(9.0, 9 / shape + 4)) if wide else (10.0, 4.6)
+    else:
+        natural = (min(9.0, max(4.5, 4.6 * shape + 1.6)), min(9.0, max(3.0, min(9.0, 4.6 * shape + 1.6) / shape + 0.8)))
+    figure = new_figure(path, style, natural)
+    if not beside:
+        figure.set_layout_engine("compressed")  # no blank paper beside a picture of another shape
+        panels = [figure.subplots()]
+    elif wide:
+        panels = list(figure.subplots(2, 1, height_ratios=(max(1.0, 9 / shape), 2.2)))
+    else:
+        panels = list(figure.subplots(1, 2, width_ratios=(1.25, 1)))
+    quantity, label = quantity_and_label(density, channel)
+    signed = quantity in SIGNED
+    values = density.channel(channel)
+    _draw_section(panels[0], density, values, section, signed, label, style)
+    if beside and axis is not None:
+        only = replace(density, channels={"total": values})
+        place: float | None = float(section.name.rpartition(" ")[2]) % 1.0
+        if wide:  # below the picture, along its width
+            first, second = (i for i in range(3) if i != axis)
+            lengths = np.linalg.norm(density.crystal.cell, axis=1)
+            axis, place = (second if lengths[second] > _LONGER * lengths[first] else first), None
+        _draw_profile(panels[1], only, axis, place, signed, label)
+    put_title(figure, density, title)
+    save(figure, path, style.dpi)
+
+
+def put_title(figure: Figure, density: Density, title: str) -> None:
+    """Formula and source; names of files and elements are text, also where they look like formulas of TeX."""
     formula = common_formula(density.crystal.formula)
-    # Names of files and elements are text, also where they look like formulas of TeX.
     figure.suptitle(shown_text(f"{formula} ({title})" if title != formula else title), parse_math=False)
-    _save(figure, path, dpi)
 
 
-def _quantity(density: Density, channel: str) -> tuple[str, str]:
+def _draw_section(
+    axes: Axes, density: Density, field: np.ndarray, section: Section, signed: bool, label: str, style: Style
+) -> None:
+    """Colours and contours of a rectangle, the cell in it, and the atoms that lie on it, or nearly."""
+    cell = density.crystal.cell
+    x, y, places = section.points(max(_RESOLUTION, max(section.size) / 700))
+    plane = linear(fine(field, cell), places @ np.linalg.inv(cell))
+    scale = Scale.of(plane, signed=signed, kind=style.kind, limits=style.limits, colours=style.colours)
+    width, height = section.size
+    image = axes.imshow(
+        plane.T,
+        origin="lower",
+        extent=(0, width, 0, height),
+        cmap=scale.colours,
+        norm=scale.norm(),
+        interpolation="bilinear",
+    )
+    if style.contours:
+        levels = scale.levels(style.contours)
+        colour = "black" if signed else "white"
+        axes.contour(x, y, plane.T, levels=levels, colors=colour, linewidths=0.4, alpha=0.6,
+                     linestyles=["dashed" if level < 0 else "solid" for level in levels])  # fmt: skip
+    beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
+    low, high = scale.low, scale.high
+    extend: Any = beyond.get((bool(plane.min() < low and style.kind != "log"), bool(plane.max() > high)), "neither")
+    bar = axes.figure.colorbar(image, ax=axes, label=label, extend=extend, shrink=0.9, ticks=scale.ticks())
+    if scale.ticks() is not None:
+        bar.ax.set_yticklabels([f"{value:g}" for value in scale.ticks() or ()])
+        bar.ax.minorticks_off()
+    if section.outline is not None:
+        corners = section.start + np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) @ section.outline
+        axes.plot(*corners.T, color="black" if signed else "white", linewidth=1.2)
+    _mark_atoms(axes, density, section)
+    axes.set_xlim(0, width)
+    axes.set_ylim(0, height)
+    axes.set_xlabel("Å")
+    axes.set_ylabel("Å")
+    axes.set_title(section.name, fontsize="medium")
+
+
+def _mark_atoms(axes: Axes, density: Density, section: Section) -> None:
+    crystal = density.crystal
+    width, height = section.size
+    corners = np.array([[u, v] for u in (0, width) for v in (0, height)]) @ section.axes + section.origin
+    fractions = corners @ np.linalg.inv(crystal.cell)
+    low, high = np.floor(fractions.min(axis=0)) - 1, np.ceil(fractions.max(axis=0)) + 1
+    steps = np.stack(np.meshgrid(*(np.arange(a, b + 1) for a, b in zip(low, high, strict=True)), indexing="ij"), -1)
+    steps = steps.reshape(-1, 3) @ crystal.cell
+    for symbol, position in zip(crystal.symbols, crystal.positions % 1.0, strict=True):
+        flat, away = section.flat(position @ crystal.cell + steps)
+        seen = (
+            (np.abs(away) <= _THICKNESS)
+            & (flat > -1e-3).all(axis=1)
+            & (flat < np.array(section.size) + 1e-3).all(axis=1)
+        )
+        for x, y in flat[seen][:_MOST_MARKS]:
+            axes.plot(x, y, "o", markersize=11, mfc="white", mec="black", alpha=0.85, clip_on=False)
+            axes.annotate(shown_text(symbol), (x, y), ha="center", va="center", fontsize=6.5, parse_math=False)
+
+
+def quantity_and_label(density: Density, channel: str) -> tuple[str, str]:
     """(what a field is, what stands at its axis)."""
     quantity = density.quantity if isinstance(density, ScalarField) else QUANTITIES[channel]
     symbol = {QUANTITIES["total"]: "ρ", DIFFERENCE: "Δρ"}.get(quantity, quantity)
@@ -77,7 +204,7 @@ def draw_profile(density: Density, found: Profile, path: str, *, channel: str, t
     if found.macroscopic is not None:
         upper.plot(x, close(found.macroscopic), color="#b5367a", label=f"macroscopic, {found.window:g} Å")
         upper.legend(fontsize=8)
-    upper.set_ylabel(_quantity(density, channel)[1])
+    upper.set_ylabel(quantity_and_label(density, channel)[1])
     whole = float(found.average.mean()) * density.crystal.volume
     lower.plot(x, close(found.cumulative, whole), color="black", linewidth=1)
     lower.set_ylabel("integral")
@@ -87,7 +214,7 @@ def draw_profile(density: Density, found: Profile, path: str, *, channel: str, t
         axes.grid(alpha=0.3)
     upper.set_xlim(0, length)
     figure.suptitle(shown_text(f"{common_formula(density.crystal.formula)} ({title})"), parse_math=False)
-    _save(figure, path, dpi)
+    save(figure, path, dpi)
 
 
 def draw_training(logs: Mapping[str, str | os.PathLike[str]], path: str, *, dpi: int = 160) -> None:
@@ -116,7 +243,7 @@ def draw_training(logs: Mapping[str, str | os.PathLike[str]], path: str, *, dpi:
         axes.grid(alpha=0.3)
     for text in loss_axes.legend(fontsize=8).get_texts():
         text.set_parse_math(False)
-    _save(figure, path, dpi)
+    save(figure, path, dpi)
 
 
 def _label(name: str) -> str:
@@ -124,19 +251,10 @@ def _label(name: str) -> str:
     return f" {shown_text(name)}" if name.startswith("_") else shown_text(name)
 
 
-def _save(figure: Figure, path: str, dpi: int) -> None:
+def save(figure: Figure, path: str, dpi: int) -> None:
     """Write a picture; it appears only when complete. Raises `FormatError` where it cannot be written."""
     with open_writer(path) as stream:
         figure.savefig(stream, dpi=dpi, format=path.rpartition(".")[2].lower())
-
-
-def _through_an_atom(density: Density, axis: int) -> float:
-    """The coordinate that most atoms share along an axis, the smallest of those."""
-    if not len(density.crystal):
-        return 0.0
-    planes = np.round(density.crystal.positions[:, axis] % 1.0, 3) % 1.0
-    values, counts = np.unique(planes, return_counts=True)
-    return float(values[counts.argmax()])
 
 
 def _smooth(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -152,75 +270,7 @@ def _smooth(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return values if rings else fine
 
 
-def _plane_values(values: np.ndarray, axis: int, fraction: float) -> np.ndarray:
-    """Values on the plane at a fraction of an axis, linear between grid planes: (n1, n2)."""
-    size = values.shape[axis]
-    below, share = divmod(fraction * size, 1.0)
-    lower, upper = (values.take(int(below + i) % size, axis=axis) for i in (0, 1))
-    return (1 - share) * lower + share * upper
-
-
-def _draw_slice(axes: Axes, density: Density, axis: int, fraction: float, signed: bool, label: str) -> None:
-    """The plane of the two other lattice vectors, undistorted: the first along x, the second at its true angle."""
-    first, second = (i for i in range(3) if i != axis)
-    cell = density.crystal.cell
-    lengths = np.linalg.norm(cell, axis=1)
-    cosine = float(cell[first] @ cell[second] / (lengths[first] * lengths[second]))
-    frame = np.array([[lengths[first], 0], lengths[second] * np.array([cosine, np.sqrt(1 - cosine**2)])])
-    plane = _plane_values(density.total, axis, fraction)
-    plane = _smooth(plane, tuple(int(np.ceil(lengths[i] / _RESOLUTION)) for i in (first, second)))
-    repeats = [max(1, int(np.ceil(_EXTENT / lengths[i] - 0.3))) for i in (first, second)]
-    plane = np.pad(np.tile(plane, repeats), ((0, 1), (0, 1)), mode="wrap")
-    u, v = np.meshgrid(*(np.linspace(0, r, n) for r, n in zip(repeats, plane.shape, strict=True)), indexing="ij")
-    x, y = u * frame[0, 0] + v * frame[1, 0], v * frame[1, 1]
-    low, high, colours = _range(plane, signed)
-    mesh = axes.pcolormesh(x, y, plane, cmap=colours, vmin=low, vmax=high, shading="gouraud", rasterized=True)
-    axes.contour(x, y, plane, levels=np.linspace(low, high, 12)[1:-1], colors="white", linewidths=0.4, alpha=0.5)
-    beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}
-    extend: Any = beyond.get((bool(plane.min() < low), bool(plane.max() > high)), "neither")
-    axes.figure.colorbar(mesh, ax=axes, label=label, extend=extend, shrink=0.85)
-    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) @ frame
-    axes.plot(*corners.T, color="white", linewidth=1.2)
-    _mark_atoms(axes, density, axis, fraction, frame, repeats)
-    axes.set_aspect("equal")
-    axes.set_xlabel(f"along {'abc'[first]} (Å)")
-    axes.set_ylabel(f"perpendicular to {'abc'[first]}, towards {'abc'[second]} (Å)")
-    axes.set_title(f"slice at {'abc'[axis]} = {fraction:.3f}", fontsize="medium")
-
-
-def _range(plane: np.ndarray, signed: bool) -> tuple[float, float, str]:
-    """Colour limits and map: from zero for a density, symmetric about it for a magnetisation or a difference."""
-    if signed:
-        most = float(np.abs(plane).max()) or 1.0
-        return -most, most, "RdBu_r"
-    # All-electron cores are a thousand times denser than bonds: the colours stop short of them.
-    high = float(min(plane.max(), 6 * np.percentile(plane, 90)))
-    low = float(min(0.0, plane.min()))  # negative values of a pseudo-density are shown, not cut off
-    return low, high if high > low else low + 1.0, "viridis"
-
-
-def _mark_atoms(
-    axes: Axes, density: Density, axis: int, fraction: float, frame: np.ndarray, repeats: list[int]
-) -> None:
-    """Symbols of the atoms that lie on the slice, or nearly."""
-    crystal = density.crystal
-    others = [i for i in range(3) if i != axis]
-    normal = np.cross(crystal.cell[others[0]], crystal.cell[others[1]])
-    height = crystal.volume / float(np.linalg.norm(normal))  # Å between neighbouring lattice planes
-    for symbol, position in zip(crystal.symbols, crystal.positions, strict=True):
-        away = (position[axis] - fraction + 0.5) % 1.0 - 0.5
-        if abs(away) * height > _THICKNESS:
-            continue
-        base = np.where(position[others] % 1.0 > 1 - 1e-6, 0.0, position[others] % 1.0)
-        for shift in np.ndindex(repeats[0] + 1, repeats[1] + 1):
-            place = base + shift
-            if np.all(place <= np.array(repeats) + 1e-6):
-                x, y = place @ frame
-                axes.plot(x, y, "o", markersize=11, mfc="white", mec="black", alpha=0.85, clip_on=False)
-                axes.annotate(shown_text(symbol), (x, y), ha="center", va="center", fontsize=6.5, parse_math=False)
-
-
-def _draw_profile(axes: Axes, density: Density, axis: int, fraction: float, signed: bool, label: str) -> None:
+def _draw_profile(axes: Axes, density: Density, axis: int, fraction: float | None, signed: bool, label: str) -> None:
     """Average over the planes of the two other lattice vectors, along the third; atoms as ticks on top."""
     others = tuple(i for i in range(3) if i != axis)
     average = density.total.mean(axis=others)
@@ -231,7 +281,8 @@ def _draw_profile(axes: Axes, density: Density, axis: int, fraction: float, sign
         axes.set_ylim(bottom=min(0.0, 1.1 * float(average.min())))
     else:
         axes.axhline(0, color="grey", linewidth=0.6)
-    axes.axvline(fraction * length, color="grey", linewidth=0.8, linestyle="--")
+    if fraction is not None:
+        axes.axvline(fraction * length, color="grey", linewidth=0.8, linestyle="--")
     along = np.unique(np.round(density.crystal.positions[:, axis] % 1.0, 4))
     if len(along):  # a layout of nothing has no size
         axes.plot(along * length, np.full(len(along), 1.0), "v", color="black", markersize=5,

@@ -29,7 +29,7 @@ chgdb.crystal
 chgdb.symmetry chgdb.transformations
 chgdb.cells
 chgdb.density
-chgdb.comparison chgdb.promolecule chgdb.profiles
+chgdb.comparison chgdb.promolecule chgdb.profiles chgdb.isosurfaces chgdb.sections
 chgdb.formats
 chgdb.codecs
 chgdb.store

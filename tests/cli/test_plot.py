@@ -12,7 +12,8 @@ pytest.importorskip("matplotlib")
 
 from small import DENSITIES, Chgdb, one_line
 
-from chgdb_cli.figures import _plane_values, _smooth, _through_an_atom
+from chgdb_cli.figures import _smooth, axis_section
+from chgdb_cli.scales import Scale
 
 
 def test_plot_of_a_material(run_chgdb: Chgdb) -> None:
@@ -50,14 +51,72 @@ def test_plot_mistakes(run_chgdb: Chgdb, arguments: list[str], code: int) -> Non
     assert code == 2 or one_line(result.err)
 
 
-def test_the_slice_is_the_density_there() -> None:
-    density = DENSITIES["salt"]()
-    np.testing.assert_allclose(_plane_values(density.total, 2, 7 / 28), density.total[:, :, 7])
-    between = _plane_values(density.total, 0, 3.5 / 20)
-    np.testing.assert_allclose(between, (density.total[3] + density.total[4]) / 2)
-    np.testing.assert_allclose(
-        _plane_values(density.total, 1, 17.75 / 18), 0.25 * density.total[:, 17] + 0.75 * density.total[:, 0]
-    )
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["iron", "--channel", "magnetization"], "iron-magnetization.png"),
+        (["salt", "--plane", "1,-1,0", "--log", "--no-profile"], "salt-plane_1_-1_0.png"),
+        (["salt", "--through", "1,2,1", "--linear", "--cmap", "magma", "--contours", "0"], "salt-atoms_1_2_1.png"),
+        (["salt", "--isosurface", "auto", "--view", "90,-20"], "salt-isosurface.png"),
+        (["iron", "--isosurface", "1.5", "--channel", "magnetization"], "iron-magnetization-isosurface.png"),
+    ],
+)
+def test_names_and_kinds_of_pictures(run_chgdb: Chgdb, arguments: list[str], name: str) -> None:
+    result = run_chgdb("plot", *arguments)
+    assert result.out == f"{name}\n"
+    assert Path(name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_sizes_are_those_asked_for(run_chgdb: Chgdb) -> None:
+    assert run_chgdb("plot", "salt", "--size", "10.16x5.08", "--dpi", 100, "-o", "a.png").code == 0
+    assert struct.unpack(">II", Path("a.png").read_bytes()[16:24]) == (400, 200)
+    assert run_chgdb("plot", "salt", "--size", "10.16x5.08", "--plane", "1,1,1", "-o", "a.pdf").code == 0
+    assert Path("a.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--plane", "0,0,0"], 1, "(000) is no plane"),
+        (["--plane", "1,1"], 2, "three whole numbers"),
+        (["--plane", "1,1,0", "--through", "1,2,1"], 2, "give one of"),
+        (["--through", "1,2,9"], 1, "numbers from 1 to 2"),
+        (["--isosurface", "1e6"], 1, "no surface at 1e+06"),
+        (["--isosurface", "nan"], 2, "not a value"),
+        (["--view", "0,95"], 2, "not a view"),
+        (["--range", "1:0"], 2, "the lower end first"),
+        (["--log", "--range", "0:1"], 1, "cannot begin at 0"),
+        (["--log", "--linear"], 2, "either --log or --linear"),
+        (["--cmap", "colourful"], 1, "no colour map"),
+        (["--size", "1e9x2"], 2, "not a size"),
+        (["--size", "100x100", "--dpi", "2000"], 2, "30,000 dots"),
+    ],
+)
+def test_mistakes_in_pictures(run_chgdb: Chgdb, arguments: list[str], code: int, words: str) -> None:
+    result = run_chgdb("plot", "salt", *arguments)
+    assert result.code == code
+    assert words in " ".join(result.err.split())
+    assert code == 2 or one_line(result.err)
+    assert not list(Path().glob("*.png"))
+
+
+def test_colours_show_something() -> None:
+    """A molecule in a box, and a difference with a spike: neither is one blob."""
+    box = np.zeros((40, 40))
+    box[18:22, 18:22] = np.arange(1, 17).reshape(4, 4)
+    scale = Scale.of(box, signed=False)
+    assert 8 < scale.high <= 16
+    assert scale.low == 0
+    difference = np.sin(np.arange(1600) / 40).reshape(40, 40)
+    difference[0, 0] = -500
+    scale = Scale.of(difference, signed=True)
+    assert scale.low == -scale.high
+    assert scale.high < 10
+    assert float(scale.norm()(0.0)) == 0.5
+    for kind in ("root", "linear", "log"):
+        for signed in (True, False):
+            levels = Scale.of(difference, signed=signed, kind=kind).levels(6)
+            assert (np.diff(levels) > 0).all()
 
 
 def test_smooth_keeps_the_points_and_refuses_to_ring() -> None:
@@ -69,6 +128,8 @@ def test_smooth_keeps_the_points_and_refuses_to_ring() -> None:
     assert _smooth(spike, (24,)) is spike
 
 
-def test_the_slice_goes_through_most_atoms() -> None:
-    assert _through_an_atom(DENSITIES["si"](), 2) == 0.0
-    assert _through_an_atom(DENSITIES["salt"](), 0) == 0.0
+def test_the_slice_goes_through_most_atoms_with_its_long_side_flat() -> None:
+    assert axis_section(DENSITIES["si"](), 2, None).name == "slice at c = 0.000"
+    section = axis_section(DENSITIES["salt"](), 0, 0.25)
+    assert section.name == "slice at a = 0.250"
+    np.testing.assert_allclose(np.cross(section.axes[0], DENSITIES["salt"]().crystal.cell[2]), 0, atol=1e-9)
