@@ -307,9 +307,10 @@ def channels_in(
         nx, ny, nz = (int(n * m) for n, m in zip(old, repeats, strict=True))
         check_memory((nx, ny, nz), len(channels))
         return {name: np.tile(values, repeats) for name, values in channels.items()}
-    divided = np.diag(basis.matrix) * old
-    if grid is None and np.array_equal(np.diag(np.diag(basis.whole)), basis.whole) and _are_whole(divided):
-        grid = np.rint(divided).astype(int).tolist()  # the points of the old grid that are in the new cell
+    same_axes = (np.count_nonzero(basis.whole, axis=0) == 1).all()
+    points = np.abs(basis.matrix) @ old
+    if grid is None and same_axes and _are_whole(points):
+        grid = np.rint(points).astype(int).tolist()  # the points of the old grid that are in the new cell
     if grid is None:  # refused before work begins, if it cannot be
         check_memory(tuple(int(np.ceil(n * basis.size ** (1 / 3))) for n in old), len(channels))
     spectra = {name: _Spectrum.of(np.asarray(values, float)) for name, values in channels.items()}
