@@ -16,8 +16,8 @@ from .errors import DensityError
 from .grids import resample, slices
 
 #: Å between the points of a grid that values between points are taken from, and how many points it has at most.
-_SPACING = 0.06
-_MOST_POINTS = 4_000_000
+_SPACING = 0.08
+_MOST_POINTS = 2_000_000
 _LONGER = 1.2  # height over width of a plane that is better turned
 _MARGIN = 2.5  # Å around three atoms
 
