@@ -133,7 +133,7 @@ def _shaded(
 def _balls(crystal: Crystal, frame: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Atoms of the cell, with those on its faces on both sides."""
     ball = _sphere()
-    found = []
+    found: list[tuple[np.ndarray, np.ndarray]] = []
     for number, position in zip(crystal.numbers.tolist(), crystal.positions % 1.0, strict=True):
         position = np.where(position > 1 - 1e-3, position - 1, position)
         for step in product(*([0, 1] if x < 1e-3 else [0] for x in position)):
@@ -165,7 +165,7 @@ def _paint(axes: Axes, parts: list[tuple[np.ndarray, np.ndarray]]) -> None:
     order = np.argsort(corners[:, :, 2].mean(axis=1))
     axes.add_collection(
         PolyCollection(
-            corners[order][:, :, :2],
+            list(corners[order][:, :, :2]),
             facecolors=colours[order],
             edgecolors="none",
             antialiased=False,
