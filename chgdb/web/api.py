@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response
 
 import chgdb
-from chgdb import Catalog, Record
+from chgdb import Catalog, Record, formats
 from chgdb.criteria import parse
 from chgdb.errors import ChgdbError, DensityError, OfflineError, RemoteError, StoreError, UnknownMaterialError
 from chgdb.predicted import PROPERTIES, View, names
@@ -104,20 +104,18 @@ class Prior(BaseModel):
     coefficients: list[float]
 
 
-class Format(enum.StrEnum):
-    chgcar = "chgcar"
-    cube = "cube"
-    xsf = "xsf"
-    npz = "npz"
-
-
 class Elements(enum.StrEnum):
     all = "all"
     only = "only"
 
 
-_MEDIA = {kind: "text/plain" for kind in Format} | {Format.npz: "application/octet-stream"}
-_SUFFIX = {kind: f".{kind}" for kind in Format} | {Format.chgcar: ""}
+#: Formats that are written, those of other packages too, and what their files are to a browser.
+WRITTEN = {
+    name: "application/octet-stream" if getattr(module, "BINARY", False) else "text/plain"
+    for name, module in formats.formats().items()
+    if hasattr(module, "write")
+}
+FormatWritten = Annotated[str, Query(max_length=40, json_schema_extra={"enum": list(WRITTEN)})]
 
 
 def problem(error: ChgdbError, catalog: Catalog) -> HTTPException:
@@ -257,29 +255,31 @@ def _add_records(api: APIRouter, catalog: Catalog) -> None:
 
 def _add_values(api: APIRouter, catalog: Catalog) -> None:
     """What a record decodes to: the density as a file, and its values on a plane."""
-    text: Problems = {200: {"content": {m: {"schema": {"type": "string"}} for m in sorted(set(_MEDIA.values()))}}}
+    text: Problems = {200: {"content": {m: {"schema": {"type": "string"}} for m in sorted(set(WRITTEN.values()))}}}
 
     @api.get("/materials/{material_id}/density", response_class=Response, responses=text, summary="The density")
     def density(
         material_id: MaterialId,
-        format: Format = Format.chgcar,
+        format: FormatWritten = "chgcar",
         grid: Annotated[str | None, Query(pattern=r"^\d{1,4}x\d{1,4}x\d{1,4}$", description="such as 48x48x48")] = None,
     ) -> FileResponse:
         """As a file that other programs read, on its own grid or another."""
+        if format not in WRITTEN:
+            raise HTTPException(400, f"no format {format!r} is written here; there are {', '.join(WRITTEN)}")
         found = _record(catalog, material_id)
         points = None if grid is None else tuple(int(n) for n in grid.split("x"))
         if points is not None and not 0 < math.prod(points) <= MAX_POINTS:
             raise HTTPException(400, f"a grid of {grid} points: give from 1 to {MAX_POINTS} in all")
         folder = tempfile.TemporaryDirectory(prefix="chgdb-web-")
-        path = Path(folder.name) / f"density{_SUFFIX[format]}"
+        path = Path(folder.name) / f"density{formats.ending(format)}"
         try:
-            chgdb.write(path, found.decode(points), format=format.value)  # type: ignore[arg-type]
+            chgdb.write(path, found.decode(points), format=format)  # type: ignore[arg-type]
         except ChgdbError as error:
             folder.cleanup()
             raise problem(error, catalog) from None
-        name = f"{_file_name(material_id)}{_SUFFIX[format] or '.CHGCAR'}"
+        name = f"{_file_name(material_id)}{formats.ending(format)}"
         return FileResponse(
-            path, media_type=_MEDIA[format], filename=name, background=BackgroundTask(folder.cleanup)
+            path, media_type=WRITTEN[format], filename=name, background=BackgroundTask(folder.cleanup)
         )  # fmt: skip
 
     @api.get("/materials/{material_id}/slice", summary="Values on a lattice plane")

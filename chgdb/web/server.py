@@ -7,6 +7,7 @@ import socket
 from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -67,8 +68,17 @@ def create_app(
 
     app.add_route("/config.json", settings, include_in_schema=False)
     if is_folder:
-        app.mount("/store", StaticFiles(directory=folder), name="store")
+        app.mount("/store", _Store(directory=folder), name="store")
     return Guard(app, hosts=hosts, limit=limit)
+
+
+class _Store(StaticFiles):
+    """Files of a store, which another version can replace: a browser asks each time whether it has the newest."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        response = super().file_response(*arguments, **options)
+        response.headers["cache-control"] = "no-cache"
+        return response
 
 
 def _send(request: Request, asset: Asset) -> Response:

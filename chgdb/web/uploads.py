@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import math
+import re
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,10 +19,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 import chgdb
-from chgdb import Catalog, formats
+from chgdb import Catalog, Crystal, formats
 from chgdb.errors import ChgdbError, DensityError
 from chgdb.grids import spacing_grid
-from chgdb.web.api import BINARY, MAX_POINTS, PROBLEMS, MaterialId, Problem, Problems, problem
+from chgdb.prediction import Prediction
+from chgdb.web.api import BINARY, MAX_POINTS, PROBLEMS, MaterialId, Problem, Problems, plain, problem
 
 T = TypeVar("T")
 #: Jobs that may wait while one runs; more are told to come back.
@@ -46,6 +48,7 @@ _PROBLEMS: Problems = PROBLEMS | {
 }
 
 FormatName = Annotated[str | None, Query(max_length=40, description="of the file; guessed from it unless given")]
+FileName = Annotated[str, Query(max_length=200, description="what the user calls the file, such as POSCAR")]
 
 
 class Predicted(BaseModel):
@@ -55,10 +58,17 @@ class Predicted(BaseModel):
 
 
 class Predictions(BaseModel):
-    """90 % of true values lie within 1.645 standard deviations."""
+    """90 % of true values lie within 1.645 standard deviations.
+
+    density: "given", or "estimated" from a structure; then density_error is the NMAE to expect, and density_limit what
+    9 of 10 stay below.
+    """
 
     formula: str
     model: str
+    density: str
+    density_error: float | None
+    density_limit: float | None
     properties: dict[str, Predicted]
     unlike_training: list[str]
 
@@ -122,24 +132,29 @@ def router(catalog: Catalog, pack_into: Path | None) -> APIRouter:
 def _add_uploads(api: APIRouter, queue: Queue, pack_into: Path | None) -> None:
     """What is done with a file: properties predicted, packed into a store."""
 
-    @api.post("/predict", openapi_extra=_UPLOAD, summary="Properties of a density in a file")
+    @api.post("/predict", openapi_extra=_UPLOAD, summary="Properties of a density or a structure in a file")
     async def predict(
         request: Request,
         model: Annotated[str, Query(max_length=40)] = "invariant",
         format: FormatName = None,
+        name: FileName = "",
     ) -> Predictions:
-        """Body: a CHGCAR, cube or another format that chgdb reads, also compressed."""
+        """Body: a CHGCAR, cube or another format that chgdb reads, also compressed; or a POSCAR, CIF or another
+        structure, which its name must tell: its density is estimated."""
         if model not in offered():
             raise HTTPException(400, f"no model {model!r} here; there are {', '.join(offered())}")
         _check_format(format)
-        async with _received(request) as path:
+        async with _received(request, name) as path:
             try:
-                found = await queue.run(lambda: chgdb.predict(path, model=model, format=format))
+                found = await queue.run(lambda: _predicted(path, model, format))
             except ChgdbError as error:
                 raise _unusable(error, path) from None
         return Predictions(
             formula=found.formula,
             model=found.model,
+            density=found.density,
+            density_error=plain(found.density_error),
+            density_limit=plain(found.density_limit),
             properties={
                 name: Predicted(value=one.value, std=one.std, unit=one.unit) for name, one in found.properties.items()
             },
@@ -175,10 +190,7 @@ def _add_densities(api: APIRouter, queue: Queue, catalog: Catalog) -> None:
         def estimated() -> Any:
             parts = (np.array(part) for part in (structure.cell, structure.positions, structure.numbers))
             crystal = chgdb.Crystal(*parts)
-            points = spacing_grid(crystal.cell, SPACING)
-            if math.prod(points) > MAX_POINTS:
-                raise DensityError(f"a grid of {'x'.join(map(str, points))} points is too large for a page")
-            return chgdb.estimate(crystal, grid=points)
+            return chgdb.estimate(crystal, grid=_grid(crystal))
 
         try:
             found = await queue.run(estimated)
@@ -215,16 +227,36 @@ def _add_densities(api: APIRouter, queue: Queue, catalog: Catalog) -> None:
 
 
 @asynccontextmanager
-async def _received(request: Request) -> AsyncIterator[Path]:
-    """The body in a file of a folder of its own, under a name of ours. The guard counts its bytes."""
+async def _received(request: Request, name: str = "") -> AsyncIterator[Path]:
+    """The body in a file of a folder of its own. The guard counts its bytes.
+
+    name: what the user calls it; of that only what can be no path is kept.
+    """
     with tempfile.TemporaryDirectory(prefix="chgdb-web-") as folder:
-        path = Path(folder) / "upload"
+        path = Path(folder) / (re.sub(r"[^\w.+-]", "_", name, flags=re.ASCII).lstrip(".") or "upload")
         with path.open("wb") as file:
             async for chunk in request.stream():
                 file.write(chunk)
         if path.stat().st_size == 0:
             raise HTTPException(422, "the request has no file in its body")
         yield path
+
+
+def _grid(crystal: Crystal) -> tuple[int, int, int]:
+    """Of an estimated density. Raises `DensityError` for one that is too large for a server of pages."""
+    points = spacing_grid(crystal.cell, SPACING)
+    if math.prod(points) > MAX_POINTS:
+        raise DensityError(
+            f"a grid of {'x'.join(map(str, points))} points is too large here; use chgdb on a command line"
+        )
+    return points
+
+
+def _predicted(path: Path, model: str, format: str | None) -> Prediction:
+    given = formats.read_any(path, format=format)
+    if isinstance(given, Crystal):
+        _grid(given)
+    return chgdb.predict(given, model=model)
 
 
 def _check_format(name: str | None) -> None:

@@ -2,7 +2,7 @@
 import { numberOf } from './elements'
 import { PREDICTED, type Source } from './store/source'
 
-export type ElementMode = 'all' | 'any' | 'only'
+export type ElementMode = 'all' | 'any' | 'only' | 'none'
 export interface Criteria {
   /** Parts of ids or a formula. */
   text: string
@@ -32,7 +32,7 @@ export function criteriaOf(query: URLSearchParams): Criteria {
   return {
     text: query.get('q') ?? '',
     elements: list('elements'),
-    mode: mode === 'any' || mode === 'only' ? mode : 'all',
+    mode: mode === 'any' || mode === 'only' || mode === 'none' ? mode : 'all',
     without: list('without'),
     ranges: ranges.filter((r) => r.name),
   }
@@ -126,8 +126,9 @@ export function matching(c: Criteria, columns: Columns, truths: Set<string>): nu
       const has = elements[row].split(' ')
       if (without.size && has.some((s) => without.has(s))) continue
       const found = has.filter((s) => wanted.has(s)).length
+      if (c.mode === 'none' && found > 0) continue
       if (wanted.size && c.mode === 'any' && found === 0) continue
-      if (wanted.size && c.mode !== 'any' && found !== wanted.size) continue
+      if ((c.mode === 'all' || c.mode === 'only') && found !== wanted.size) continue
       if (wanted.size && c.mode === 'only' && has.length !== wanted.size) continue
     }
     if (tests.every(({ values, test }) => values && test(values[row]))) rows.push(row)

@@ -33,15 +33,11 @@ export class Session {
     }
   }
 
-  ask<M extends keyof Methods>(
-    method: M,
-    args: Parameters<Methods[M]>[0],
-    transfer: Transferable[] = [],
-  ): Promise<Answer<M>> {
+  ask<M extends keyof Methods>(method: M, args: Parameters<Methods[M]>[0]): Promise<Answer<M>> {
     if (this.failed) return Promise.reject(this.failed)
     return new Promise((resolve, reject) => {
       this.waiting.set(++this.next, { resolve, reject })
-      this.worker.postMessage({ id: this.next, method, args }, transfer)
+      this.worker.postMessage({ id: this.next, method, args })
     })
   }
 

@@ -53,8 +53,9 @@ const methods = {
     }
     return meta()
   },
-  async file({ name, data }: { name: string; data: ArrayBuffer }): Promise<Meta> {
-    const read = await readFile(name, new Uint8Array(data))
+  /** Read here, so that the page moves no large buffer. */
+  async file({ file }: { file: File }): Promise<Meta> {
+    const read = await readFile(file.name, new Uint8Array(await file.arrayBuffer()))
     decoded = undefined
     format = read.format
     take(read.density)
@@ -99,8 +100,9 @@ const methods = {
     const meshes = found.map((level) => isosurface(values, grid, density.cell, level))
     return { meshes, levels: found, whole: !reduced }
   },
-  slice({ kind, hkl, offset, width, height }: { kind: Kind; hkl: V3; offset: number; width: number; height: number }) {
-    return slice(fieldOf(kind), density, hkl, offset, width, height)
+  slice(plane: { kind: Kind; hkl: V3; offset: number; width: number; height: number; about?: V3 }) {
+    const { kind, hkl, offset, width, height, about } = plane
+    return slice(fieldOf(kind), density, hkl, offset, width, height, about)
   },
   line: ({ kind, from, to }: { kind: Kind; from: V3; to: V3 }) => line(fieldOf(kind), from, to),
   average: ({ kind, axis }: { kind: Kind; axis: number }) => planarAverage(fieldOf(kind), axis),
@@ -164,7 +166,7 @@ function single(kind: Kind, reduced: boolean): Float32Array {
   const key = `${kind}|${reduced}`
   let values = drawn.get(key)
   if (!values) {
-    values = reduced ? resampled(field(kind), density.grid, coarse(density.grid)) : Float32Array.from(field(kind))
+    values = reduced ? resampled(field(kind), density.grid, coarse(density.grid)) : new Float32Array(field(kind))
     drawn.set(key, values)
   }
   return values

@@ -79,26 +79,33 @@ export function isosurface(v: ArrayLike<number>, grid: V3, cell: ArrayLike<numbe
   }
   const c = new Float64Array(8)
   const ids = new Int32Array(12)
+  const below = new Uint8Array(nx * ny * nz)
+  for (let p = 0; p < below.length; p++) below[p] = v[p] < iso ? 1 : 0
   for (let k = 0; k < nz; k++) {
     up.fill(-1)
     for (let j = 0; j < ny; j++) {
+      // The four rows of points along a slab of cells.
+      const r0 = Y[j] + Z[k],
+        r1 = Y[j + 1] + Z[k],
+        r2 = Y[j] + Z[k + 1],
+        r3 = Y[j + 1] + Z[k + 1]
+      let right = (below[r0] << 1) | (below[r1] << 2) | (below[r2] << 5) | (below[r3] << 6)
       for (let i = 0; i < nx; i++) {
         const a = X[i],
-          b = X[i + 1],
-          y0 = Y[j],
-          y1 = Y[j + 1],
-          z0 = Z[k],
-          z1 = Z[k + 1]
-        c[0] = v[a + y0 + z0]
-        c[1] = v[b + y0 + z0]
-        c[2] = v[b + y1 + z0]
-        c[3] = v[a + y1 + z0]
-        c[4] = v[a + y0 + z1]
-        c[5] = v[b + y0 + z1]
-        c[6] = v[b + y1 + z1]
-        c[7] = v[a + y1 + z1]
-        let kind = 0
-        for (let q = 0; q < 8; q++) if (c[q] < iso) kind |= 1 << q
+          b = X[i + 1]
+        // What was to the right of the cell before is to the left of this one: corners 1 2 5 6 become 0 3 4 7.
+        const left = ((right & 0x22) >> 1) | ((right & 0x44) << 1)
+        right = (below[b + r0] << 1) | (below[b + r1] << 2) | (below[b + r2] << 5) | (below[b + r3] << 6)
+        const kind = left | right
+        if (kind === 0 || kind === 255) continue
+        c[0] = v[a + r0]
+        c[1] = v[b + r0]
+        c[2] = v[b + r1]
+        c[3] = v[a + r1]
+        c[4] = v[a + r2]
+        c[5] = v[b + r2]
+        c[6] = v[b + r3]
+        c[7] = v[a + r3]
         // three's tables number the corners 0 1 3 2 / 4 5 7 6 pairwise as here (Lorensen & Cline)
         const edges = edgeTable[kind]
         if (!edges) continue

@@ -44,13 +44,62 @@ export function planeAxes(cell: ArrayLike<number>, hkl: V3): { e1: V3; e2: V3; n
   return { e1, e2, normal, spacing: 1 / size }
 }
 
-/** offset: of the plane from the origin, in units of the spacing. */
-export function slice(field: Field, crystal: Crystal, hkl: V3, offset: number, width: number, height: number): Slice {
+/** Planes that a picture may begin with, the most usual ones first. */
+const PLANES: V3[] = [
+  [1, 1, 0],
+  [0, 0, 1],
+  [1, 0, 0],
+  [0, 1, 0],
+  [1, 0, 1],
+  [0, 1, 1],
+  [1, -1, 0],
+  [1, 0, -1],
+  [0, 1, -1],
+  [1, 1, 1],
+  [1, 1, -1],
+  [1, -1, 1],
+  [-1, 1, 1],
+]
+
+/** The plane of small indices that goes through most atoms (within 0.15 Å), and one of these atoms. */
+export function startPlane(crystal: Crystal): { hkl: V3; offset: number; about: V3 } {
+  const { cell, positions } = crystal
+  const count = Math.min(200, crystal.numbers.length)
+  const place = (n: number) => [0, 1, 2].map((k) => positions[3 * n + k]) as V3
+  const best = { hkl: PLANES[0], offset: 0, about: (count ? place(0) : [0, 0, 0]) as V3, found: 0 }
+  for (const hkl of PLANES) {
+    const { spacing } = planeAxes(cell, hkl)
+    const heights = Array.from({ length: count }, (_, n) => hkl.reduce((sum, h, k) => sum + h * positions[3 * n + k], 0))
+    heights.forEach((height, n) => {
+      const found = heights.filter((x) => Math.abs(x - height - Math.round(x - height)) * spacing < 0.15).length
+      const offset = height - Math.round(height)
+      const nearer = found === best.found && hkl === best.hkl && Math.abs(offset) < Math.abs(best.offset) - 1e-6
+      if (found > best.found || nearer) Object.assign(best, { hkl, offset, about: place(n), found })
+    })
+  }
+  return { ...best, offset: Number(best.offset.toFixed(4)) }
+}
+
+/**
+ * offset: of the plane from the origin, in units of the spacing. about: a fractional place whose foot on the plane is the
+ * middle of the raster; the origin unless given.
+ */
+export function slice(
+  field: Field,
+  crystal: Crystal,
+  hkl: V3,
+  offset: number,
+  width: number,
+  height: number,
+  about: V3 = [0, 0, 0],
+): Slice {
   const { cell, grid, values } = field
   const { e1, e2, normal, spacing } = planeAxes(cell, hkl)
   const inv = inverse(cell)
   const span = 1.7 * Math.cbrt(volumeOf(cell)) * Math.max(1, width / height / 1.4)
-  const centre = normal.map((x) => x * offset * spacing)
+  const middle = cartesian(cell, about)
+  const along = offset * spacing - middle.reduce((sum, x, k) => sum + x * normal[k], 0)
+  const centre = middle.map((x, k) => x + along * normal[k])
   const out = new Float32Array(width * height)
   let min = Infinity,
     max = -Infinity

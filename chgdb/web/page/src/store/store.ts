@@ -36,7 +36,7 @@ export class StoreSource implements Source {
   static async open(url: string, api?: string): Promise<StoreSource> {
     const source = new StoreSource(new URL(url, document.baseURI).href, api)
     await source.readHead()
-    const raw = source.known.get('zarr.json') ?? (await file(`${source.base}zarr.json`, 'the store'))
+    const raw = source.known.get('zarr.json') ?? (await file(`${source.base}zarr.json`, 'the store', 'no-cache'))
     const root = JSON.parse(new TextDecoder().decode(raw))
     const format = root.attributes?.chgdb_format
     if (!(format <= FORMAT))
@@ -53,7 +53,7 @@ export class StoreSource implements Source {
 
   /** zarr.json and priors in one request; stores that are not published lack it, or it is out of date. */
   private async readHead() {
-    const head = await fileIfAny(`${this.base}head.bin`, 'the head of the store')
+    const head = await fileIfAny(`${this.base}head.bin`, 'the head of the store', 'no-cache')
     if (!head || !HEAD.every((b, i) => head[i] === b)) return
     const text = await unfolded(head.subarray(HEAD.length), 'deflate', 64 << 20)
     let at = text.indexOf(10)

@@ -9,11 +9,16 @@ export const traffic: Traffic = { requests: 0, bytes: 0 }
 const KEPT = 32 << 20
 const whole = new Map<string, Uint8Array>()
 
-async function fetched(url: string, what: string, headers?: Record<string, string>): Promise<Response> {
+async function fetched(
+  url: string,
+  what: string,
+  headers?: Record<string, string>,
+  cache: RequestCache = headers ? 'no-store' : 'default',
+): Promise<Response> {
   traffic.requests++
   let response: Response
   try {
-    response = await fetch(url, { headers, cache: headers ? 'no-store' : 'default' })
+    response = await fetch(url, { headers, cache })
   } catch {
     throw new Error(`${what}: the server does not answer; is it still running, and does it allow this page to read it?`)
   }
@@ -21,16 +26,17 @@ async function fetched(url: string, what: string, headers?: Record<string, strin
   return response
 }
 
-export async function file(url: string, what: string): Promise<Uint8Array> {
-  const data = new Uint8Array(await (await fetched(url, what)).arrayBuffer())
+/** cache: 'no-cache' asks the server whether a file that is known is still the newest. */
+export async function file(url: string, what: string, cache: RequestCache = 'default'): Promise<Uint8Array> {
+  const data = new Uint8Array(await (await fetched(url, what, undefined, cache)).arrayBuffer())
   traffic.bytes += data.length
   return data
 }
 
 /** undefined where there is no such file. */
-export async function fileIfAny(url: string, what: string): Promise<Uint8Array | undefined> {
+export async function fileIfAny(url: string, what: string, cache?: RequestCache): Promise<Uint8Array | undefined> {
   try {
-    return await file(url, what)
+    return await file(url, what, cache)
   } catch (error) {
     if (String(error).includes('answers 404')) return undefined
     throw error

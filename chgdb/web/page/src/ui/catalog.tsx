@@ -273,7 +273,7 @@ function Filters({
       <PeriodicTable chosen={criteria.elements} without={criteria.without} counts={counts} onPress={press} />
       <fieldset class="pair">
         <legend>Of the elements asked for</legend>
-        {(['all', 'any', 'only'] as const).map((mode) => (
+        {(['all', 'any', 'only', 'none'] as const).map((mode) => (
           <label key={mode} class="check">
             <input
               type="radio"
@@ -282,11 +282,11 @@ function Filters({
               checked={criteria.mode === mode}
               onChange={() => go((c) => ({ ...c, mode }))}
             />
-            {{ all: 'all occur', any: 'any occurs', only: 'all, and no others' }[mode]}
+            {{ all: 'all occur', any: 'any occurs', only: 'all, and no others', none: 'none occurs' }[mode]}
           </label>
         ))}
         <button type="button" onClick={() => go((c) => ({ ...c, elements: [], without: [] }))}>
-          None
+          Clear
         </button>
       </fieldset>
       {criteria.ranges.map((r, i) => {

@@ -22,17 +22,32 @@ export interface Mapping {
   max: number
 }
 
-/** Densities span decades: contours double. Signed fields get evenly spaced ones around zero. */
+/** 1, 2 or 5 times a power of ten, at least x. */
+export function nice(x: number): number {
+  const power = 10 ** Math.floor(Math.log10(x) + 1e-9)
+  return ([1, 2, 5].find((f) => f * power >= x * (1 - 1e-9)) ?? 10) * power
+}
+const multiples = (step: number, from: number, to: number) =>
+  Array.from({ length: Math.max(0, Math.ceil(to / step) - Math.floor(from / step) - 1) }, (_, i) =>
+    Number(((Math.floor(from / step) + 1 + i) * step).toPrecision(6)),
+  )
+
+/**
+ * Densities span decades: the scale is logarithmic, contours are at 1, 2, 5 ... Signed fields have evenly spaced ones,
+ * without that at 0, which wanders where there is nothing. Levels ascend.
+ */
 export function mappingOf(min: number, max: number, signed: boolean): Mapping {
   if (signed) {
     const top = Math.max(Math.abs(min), Math.abs(max)) || 1
-    const levels = [-0.8, -0.6, -0.4, -0.2, 0, 0.2, 0.4, 0.6, 0.8].map((x) => x * top)
+    const levels = multiples(nice(top / 8), -top, top).filter((x) => x !== 0)
     return { scale: 'signed', place: (v) => 0.5 + v / (2 * top), levels, min: -top, max: top }
   }
   const low = Math.max(min, max * 1e-3, 1e-12)
   const high = Math.max(max, low * 1.001)
-  const levels: number[] = []
-  for (let v = high / Math.SQRT2; v > low && levels.length < 12; v /= 2) levels.push(v)
+  let levels: number[] = []
+  if (high / low < 30) levels = multiples(nice((high - low) / 8), low, high)
+  else
+    for (let v = nice(low); v < high; v = nice(v * 1.5)) levels.push(Number(v.toPrecision(3)))
   const width = Math.log(high / low)
   return { scale: 'plain', place: (v) => (v <= low ? 0 : Math.log(v / low) / width), levels, min: low, max: high }
 }

@@ -1,11 +1,12 @@
 // Two densities side by side: linked cameras, one isovalue, their difference where the grids allow it.
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useMemo, useState } from 'preact/hooks'
 import { formulaOf } from '../elements'
 import type { Session } from '../session'
 import type { Source } from '../store/source'
 import type { Meta } from '../worker'
 import { Controls } from './controls'
-import { useRange } from './explorer'
+import { startPlane } from '../field/slice'
+import { planed, useRange } from './explorer'
 import { DropZone, openFile, type Opened } from './file'
 import { errorLine, useRecord } from './material'
 import { bytes, percent } from './numbers'
@@ -33,8 +34,10 @@ export function CompareScreen({ source, route }: { source: Source; route: Route 
   const report = (which: string) => (side: Side | undefined) => setSides((s) => ({ ...s, [which]: side }))
   const kinds = a && b ? a.meta.kinds.filter((k) => b.meta.kinds.includes(k) || k === DIFFERENCE) : (a ?? b)?.meta.kinds
   const leader = a ?? b
+  const plane = useMemo(() => leader && startPlane(leader.meta), [leader?.meta])
   const kind = kinds?.includes(state.kind) ? state.kind : 'total'
   const change = (part: Partial<ViewState>) => setState((s) => ({ ...s, kind, ...part }))
+  const shown: ViewState = { ...(plane ? planed(state, plane) : state), kind }
 
   const subtract = async () => {
     try {
@@ -61,7 +64,6 @@ export function CompareScreen({ source, route }: { source: Source; route: Route 
     b &&
     a.meta.grid.join() === b.meta.grid.join() &&
     Array.from(a.meta.cell).every((x, i) => Math.abs(x - b.meta.cell[i]) < 0.05)
-  const shown: ViewState = { ...state, kind }
   return (
     <main id="main" tabIndex={-1}>
       <h1>Compare</h1>

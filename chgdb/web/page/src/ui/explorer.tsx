@@ -1,6 +1,8 @@
 // Everything about one density that needs no catalog: picture, slice, profile.
 import type { ComponentChildren } from 'preact'
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useMemo, useState } from 'preact/hooks'
+import { startPlane } from '../field/slice'
+import type { V3 } from '../field/density'
 import type { Session } from '../session'
 import type { Meta, Range } from '../worker'
 import { Controls } from './controls'
@@ -39,14 +41,19 @@ export function useRange(session: Session, meta: Meta, kind: string): Range | un
   return range?.kind === kind ? range : undefined
 }
 
+/** With the plane that suits the crystal where none is chosen. */
+export const planed = (state: ViewState, { hkl, offset }: { hkl: V3; offset: number }): ViewState =>
+  state.hkl.some(Boolean) ? state : { ...state, hkl, offset }
+
 export function Explorer({ session, meta, title, error, initial, onState, onDrawn, children }: Props) {
   const [state, setState] = useState(initial ?? START)
   const kind = meta.kinds.includes(state.kind) ? state.kind : (meta.kinds[0] ?? '')
   const range = useRange(session, meta, kind)
-  const shown = { ...state, kind, level: state.level || range?.start || 0 }
+  const plane = useMemo(() => startPlane(meta), [meta])
+  const shown = { ...planed(state, plane), kind, level: state.level || range?.start || 0 }
   const change = (part: Partial<ViewState>) => setState((s) => ({ ...s, kind, ...part }))
   useEffect(() => {
-    if (range) onState?.(shown, range.start)
+    if (range) onState?.({ ...shown, hkl: state.hkl, offset: state.offset }, range.start)
   }, [state, range])
   return (
     <div class="explorer">

@@ -19,12 +19,11 @@ export interface Opened {
   note?: string
 }
 
-/** In a worker of its own; of a large file nothing is copied. */
+/** In a worker of its own. */
 export async function openFile(file: File): Promise<Opened> {
   const session = new Session()
   try {
-    const data = await file.arrayBuffer()
-    return { session, file, meta: await session.ask('file', { name: file.name, data }, [data]) }
+    return { session, file, meta: await session.ask('file', { file }) }
   } catch (error) {
     session.close()
     throw error
@@ -118,9 +117,7 @@ export function FileScreen({ config }: { config: Config }) {
             {config.api && config.server?.estimate && (!meta.kinds.length || opened.note) && (
               <Estimate api={config.api} opened={opened} onDone={setOpened} />
             )}
-            {config.api && config.server && meta.kinds.length > 0 && !opened.note && (
-              <OnServer config={config} file={opened.file} />
-            )}
+            {config.api && config.server && <OnServer config={config} opened={opened} />}
             {!config.api && <p class="note">Predictions need the server: chgdb web, or chgdb predict.</p>}
           </Explorer>
           <div class="cards">
@@ -188,12 +185,18 @@ function Estimate({ api, opened, onDone }: { api: string; opened: Opened; onDone
 interface Predictions {
   formula: string
   model: string
+  density: string
+  density_error: number | null
+  density_limit: number | null
   properties: Record<string, { value: number; std: number; unit: string }>
   unlike_training: string[]
 }
 
-function OnServer({ config, file }: { config: Config; file: File }) {
+function OnServer({ config, opened }: { config: Config; opened: Opened }) {
   const server = config.server!
+  const { file, session, meta } = opened
+  /** What an estimate has added is not the file's. */
+  const isStructure = !meta.kinds.length || opened.note !== undefined
   const [model, setModel] = useState(server.models[0])
   const [found, setFound] = useState<Predictions>()
   const [id, setId] = useState(file.name.replace(/[^A-Za-z0-9._-]/g, '-').replace(/^[^A-Za-z0-9]+/, '') || 'mine')
@@ -213,10 +216,16 @@ function OnServer({ config, file }: { config: Config; file: File }) {
     }
     setBusy('')
   }
-  const post = async (path: string) =>
-    (await answer(new URL(config.api! + path, document.baseURI).href, { method: 'POST', body: file })).json()
+  const post = async (path: string, body: Blob = file) =>
+    (await answer(new URL(config.api! + path, document.baseURI).href, { method: 'POST', body })).json()
   const predict = () =>
-    run('Predicting', async () => setFound(await post(`predict?model=${encodeURIComponent(model)}`)))
+    run('Predicting', async () => {
+      const path = `predict?model=${encodeURIComponent(model)}`
+      if (!isStructure) return setFound(await post(path))
+      // As it was read here, so that the server needs no package for CIFs.
+      const poscar = await session.ask('write', { as: 'POSCAR', title: formulaOf(meta.numbers) })
+      setFound(await post(`${path}&name=POSCAR`, poscar))
+    })
   const pack = () =>
     run('Packing', async () => {
       const done = await post(`pack?material_id=${encodeURIComponent(id)}`)
@@ -225,7 +234,11 @@ function OnServer({ config, file }: { config: Config; file: File }) {
   return (
     <section class="panel" aria-label="Predict and pack">
       <h2>Properties</h2>
-      <p class="note">Both send the file to chgdb web, on this computer unless it was started elsewhere.</p>
+      <p class="note">
+        {isStructure
+          ? 'Of a density that is estimated from the structure, which goes to chgdb web.'
+          : 'Both send the file to chgdb web, on this computer unless it was started elsewhere.'}
+      </p>
       <form
         class="pair"
         onSubmit={(e) => {
@@ -248,7 +261,7 @@ function OnServer({ config, file }: { config: Config; file: File }) {
         </button>
       </form>
       {found && <PredictionTable found={found} />}
-      {server.pack && (
+      {server.pack && !isStructure && (
         <form
           class="pair"
           onSubmit={(e) => {
@@ -283,6 +296,8 @@ function PredictionTable({ found }: { found: Predictions }) {
       <table class="predictions">
         <caption class="note">
           {found.formula}, by {found.model}
+          {found.density === 'estimated' &&
+            `, of an estimated density (NMAE of about ${percent(found.density_error ?? NaN)}, in 9 of 10 below ${percent(found.density_limit ?? NaN)})`}
         </caption>
         <thead>
           <tr>

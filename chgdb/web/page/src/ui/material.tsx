@@ -152,8 +152,8 @@ export function MaterialScreen({ source, config, route }: { source: Source; conf
       </Explorer>
       <div class="cards">
         <CrystalCard meta={meta} facts={facts} />
-        {facts ? <Properties source={source} facts={facts} /> : <p role="status">Reading what else is known …</p>}
         {facts && <Provenance source={source} facts={facts} record={record} />}
+        {facts ? <Properties source={source} facts={facts} /> : <p role="status">Reading what else is known …</p>}
       </div>
       {!config.record && (
         <p class="buttons">
@@ -207,6 +207,8 @@ const ELSEWHERE = new Set(
   ).split(' '),
 )
 
+const TRUTHS: Record<number, string> = { 1: 'yes', 0: 'no', '-1': 'unknown' }
+
 function Properties({ source, facts }: { source: Source; facts: Record<string, number | string> }) {
   const known = source.columns.filter((c) => !c.name.includes('/') && !ELSEWHERE.has(c.name))
   const missing = (v: number | string | undefined) =>
@@ -253,7 +255,8 @@ function Properties({ source, facts }: { source: Source; facts: Record<string, n
                   </td>
                   <td>{UNITS(c.units)}</td>
                   <td>
-                    {column?.attributes.source ?? ''} Predicted by {String(c.attributes.model ?? 'a model')}
+                    {column?.attributes.source && !missing(facts[name]) && <>{column.attributes.source}. </>}
+                    Predicted by {String(c.attributes.model ?? 'a model')}
                     {held ? ', out of fold' : ', a material it was not trained on'}
                   </td>
                 </tr>
@@ -261,8 +264,8 @@ function Properties({ source, facts }: { source: Source; facts: Record<string, n
             })}
             {rows.map((c) => (
               <tr key={c.name} data-property={c.name}>
-                <th scope="row">{c.label}</th>
-                <td class="number">{short(facts[c.name])}</td>
+                <th scope="row">{c.truth ? c.label.replace(/ \(1 true.*\)$/, '') : c.label}</th>
+                <td class="number">{c.truth ? TRUTHS[Number(facts[c.name])] : short(facts[c.name])}</td>
                 <td class="number">–</td>
                 <td />
                 <td>{UNITS(c.units)}</td>

@@ -1,10 +1,11 @@
 // Crystal and isosurfaces, with what tells how exact they are.
 import { useEffect, useRef, useState } from 'preact/hooks'
+import { colourOf, SYMBOLS } from '../elements'
 import { latest, type Session } from '../session'
 import type { Meta } from '../worker'
 import { save, short } from './numbers'
 import { type CameraState, Scene } from './scene'
-import { labelOf, unitOf, type ViewState } from './state'
+import { labelOf, signed, unitOf, type ViewState } from './state'
 
 export interface PictureProps {
   session: Session
@@ -24,7 +25,8 @@ export function levelsOf(state: ViewState): { level: number; colour: string }[] 
     { level: state.level, colour: state.positive, sign: 'positive' },
     { level: -state.level, colour: state.negative, sign: 'negative' },
   ]
-  return both.filter((l) => state.level > 0 && (state.sign === 'both' || state.sign === l.sign))
+  const shown = (sign: string) => (state.sign === 'both' ? sign === 'positive' || signed(state.kind) : state.sign === sign)
+  return both.filter((l) => state.level > 0 && shown(l.sign))
 }
 
 /** What the surfaces depend on. */
@@ -38,6 +40,7 @@ export function Picture(props: PictureProps) {
   newest.current = props
   const [noWebGl, setNoWebGl] = useState(false)
   const [drawn, setDrawn] = useState('')
+  const [found, setFound] = useState<number[]>([])
   const [problem, setProblem] = useState('')
 
   useEffect(() => {
@@ -58,13 +61,15 @@ export function Picture(props: PictureProps) {
   const surfaces = useRef(
     latest(async (quick: boolean) => {
       const { session, meta, state } = newest.current
-      if (!scene.current || !meta.kinds.includes(state.kind)) return
+      // Without an isovalue, which is found from the field, there is no picture yet.
+      if (!scene.current || !meta.kinds.includes(state.kind) || !state.level) return
       const levels = levelsOf(state)
       const ask = { kind: state.kind, levels: levels.map((l) => l.level), quick }
       try {
         const { meshes, levels: found, whole } = await session.ask('surfaces', ask)
         const pairs = meshes.map((mesh, i) => ({ mesh, colour: levels.find((l) => l.level === found[i])!.colour }))
         scene.current.setSurfaces(pairs, meta, state)
+        setFound(found)
         setDrawn(
           `${state.kind}|${state.level}|${whole ? 'whole' : 'coarse'}|${meshes.reduce((n, m) => n + m.indices.length / 3, 0)}`,
         )
@@ -102,6 +107,7 @@ export function Picture(props: PictureProps) {
       )}
       <figcaption>
         <span>{error}</span>
+        <Legend meta={meta} state={state} found={found} />
         {!noWebGl && (
           <span class="buttons">
             <button type="button" onClick={() => scene.current?.reset()}>
@@ -109,7 +115,7 @@ export function Picture(props: PictureProps) {
             </button>
             <button
               type="button"
-              onClick={() => scene.current && png(canvas.current!, scene.current, state, title, error)}
+              onClick={() => scene.current && png(canvas.current!, scene.current, meta.numbers, state, title, error)}
             >
               PNG
             </button>
@@ -120,8 +126,37 @@ export function Picture(props: PictureProps) {
   )
 }
 
+const css = (z: number) => `#${colourOf(z).toString(16).padStart(6, '0')}`
+
+/** Which colour is which element, and which value a surface has. */
+function Legend({ meta, state, found }: { meta: Meta; state: ViewState; found: number[] }) {
+  const elements = state.atoms ? [...new Set(meta.numbers)] : []
+  const levels = levelsOf(state).filter(({ level }) => found.includes(level))
+  return (
+    <span class="legend">
+      {elements.map((z) => (
+        <span key={z}>
+          <i class="atom" style={{ background: css(z) }} /> {SYMBOLS[z]}
+        </span>
+      ))}
+      {levels.map(({ level, colour }) => (
+        <span key={level}>
+          <i style={{ background: colour }} /> {short(level)} {unitOf(state.kind)}
+        </span>
+      ))}
+    </span>
+  )
+}
+
 /** The picture with a legend, a scale and its error, as it goes into a paper. */
-function png(picture: HTMLCanvasElement, scene: Scene, state: ViewState, title: string, error: string) {
+function png(
+  picture: HTMLCanvasElement,
+  scene: Scene,
+  numbers: number[],
+  state: ViewState,
+  title: string,
+  error: string,
+) {
   const out = document.createElement('canvas')
   const ratio = picture.width / picture.clientWidth
   const foot = 64 * ratio
@@ -141,14 +176,15 @@ function png(picture: HTMLCanvasElement, scene: Scene, state: ViewState, title: 
   const y = picture.height + 34 * ratio
   context.fillText(labelOf(state.kind), x, y)
   x += context.measureText(labelOf(state.kind)).width + 12 * ratio
-  for (const { level, colour } of levelsOf(state)) {
+  const entry = (colour: string, text: string) => {
     context.fillStyle = colour
     context.fillRect(x, y - 10 * ratio, 12 * ratio, 12 * ratio)
     context.fillStyle = '#111'
-    const text = `${short(level)} ${unitOf(state.kind)}`
     context.fillText(text, x + 16 * ratio, y)
     x += context.measureText(text).width + 30 * ratio
   }
+  for (const { level, colour } of levelsOf(state)) entry(colour, `${short(level)} ${unitOf(state.kind)}`)
+  if (state.atoms) for (const z of new Set(numbers)) entry(css(z), SYMBOLS[z])
   // A whole number of Å, about a fifth of the picture.
   const perAngstrom = out.width / scene.span
   const length = [0.5, 1, 2, 5, 10, 20, 50].findLast((l) => l * perAngstrom < out.width / 4) ?? 0.5

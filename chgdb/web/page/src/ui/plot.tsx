@@ -13,12 +13,12 @@ export interface Series {
 /** Text of the page, as it is in light or dark. */
 const ink = (u: uPlot) => getComputedStyle(u.root).color
 
-export const axis = (label: string): uPlot.Axis => ({
+export const axis = (label: string, size = 54): uPlot.Axis => ({
   label,
   stroke: ink,
   grid: { stroke: 'rgba(128,128,128,.25)', width: 1 },
   ticks: { stroke: 'rgba(128,128,128,.5)', width: 1 },
-  size: 54,
+  size,
   labelSize: 20,
 })
 
@@ -34,7 +34,7 @@ export function Lines({ label, x, y, series }: { label: string; x: string; y: st
         width: Math.max(200, at.clientWidth),
         height: 220,
         scales: { x: { time: false } },
-        axes: [axis(x), axis(y)],
+        axes: [axis(x, 32), axis(y)],
         series: [{ label: x }, ...series.map((s) => ({ label: s.label, stroke: s.colour, width: 2 }))],
         legend: { live: true },
       },

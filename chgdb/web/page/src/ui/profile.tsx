@@ -90,7 +90,7 @@ export function ProfilePanel({
                 name={label.toLowerCase()}
                 list={`${id}atoms`}
                 value={ends[i]}
-                placeholder={fallback[i].map((x) => Number(x.toFixed(4))).join(' ')}
+                placeholder={fallback[i].map((x) => Number(x.toFixed(3))).join(' ')}
                 onChange={(e) => choose(i, e.currentTarget.value)}
               />
             </label>

@@ -68,7 +68,7 @@ export function Scatter({ points, x, y, name, onOpen }: Props) {
         width: Math.max(200, at.clientWidth),
         height: 300,
         scales: { x: { time: false, range: margin }, y: { range: margin } },
-        axes: [axis(x), axis(y)],
+        axes: [axis(x, 32), axis(y)],
         series: [{}, { paths: () => null, points: { show: false } }],
         legend: { show: false },
         cursor: { points: { show: false } },

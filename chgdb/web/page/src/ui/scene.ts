@@ -37,6 +37,8 @@ export class Scene {
   /** Raises where there is no WebGL. */
   constructor(readonly canvas: HTMLCanvasElement) {
     this.renderer = new THREE.WebGLRenderer({ canvas, antialias: true, alpha: true, preserveDrawingBuffer: true })
+    // Asking for errors waits until shaders are compiled, which takes weak machines long.
+    this.renderer.debug.checkShaderErrors = false
     const light = new THREE.DirectionalLight(0xffffff, 2)
     light.position.set(1, 2, 3)
     this.camera.add(light)

@@ -1,16 +1,19 @@
 // A plane through the field, with contours and a scale.
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { SYMBOLS } from '../elements'
 import type { V3 } from '../field/density'
-import type { Slice } from '../field/slice'
+import { contours } from '../field/contours'
+import { type Slice, startPlane } from '../field/slice'
 import { latest, type Session } from '../session'
 import type { Meta } from '../worker'
-import { colour, mappingOf } from './colours'
+import { colour, type Mapping, mappingOf, nice } from './colours'
 import { short } from './numbers'
 import { labelOf, signed, unitOf, type ViewState } from './state'
 
 const WIDTH = 520
 const HEIGHT = 380
+/** Pixels of the picture for each of the raster: lines and letters are sharp on fine screens, too. */
+const FINE = 2
 
 export function SlicePanel({
   session,
@@ -29,14 +32,15 @@ export function SlicePanel({
   const canvas = useRef<HTMLCanvasElement>(null)
   const [slice, setSlice] = useState<Slice>()
   const [hover, setHover] = useState('')
-  const newest = useRef({ session, state })
-  newest.current = { session, state }
+  const about = useMemo(() => startPlane(meta).about, [meta])
+  const newest = useRef({ session, state, about })
+  newest.current = { session, state, about }
   const ask = useRef(
     latest(async () => {
-      const { session, state } = newest.current
+      const { session, state, about } = newest.current
       const { kind, hkl, offset } = state
       try {
-        setSlice(await session.ask('slice', { kind, hkl, offset, width: WIDTH, height: HEIGHT }))
+        setSlice(await session.ask('slice', { kind, hkl, offset, width: WIDTH, height: HEIGHT, about }))
       } catch (problem) {
         if (String(problem) !== 'Error: closed') setHover(String(problem))
       }
@@ -49,7 +53,7 @@ export function SlicePanel({
   const unit = unitOf(state.kind)
   const set = (k: number, text: string) => {
     const hkl = state.hkl.map((x, i) => (i === k ? Math.round(Number(text)) || 0 : x)) as V3
-    if (hkl.some(Boolean)) change({ hkl })
+    if (hkl.some(Boolean)) change({ hkl, offset: state.offset })
   }
   const point = (e: PointerEvent) => {
     if (!slice) return
@@ -77,7 +81,7 @@ export function SlicePanel({
           </label>
         ))}
         <label>
-          Distance from the origin, in d(hkl)
+          From the origin: {short(state.offset, 3)} d(hkl)
           <input
             type="range"
             name="offset"
@@ -86,14 +90,14 @@ export function SlicePanel({
             step="0.01"
             value={state.offset}
             aria-valuetext={String(state.offset)}
-            onInput={(e) => change({ offset: Number(e.currentTarget.value) })}
+            onInput={(e) => change({ hkl: state.hkl, offset: Number(e.currentTarget.value) })}
           />
         </label>
       </form>
       <canvas
         ref={canvas}
-        width={WIDTH}
-        height={HEIGHT}
+        width={FINE * WIDTH}
+        height={FINE * HEIGHT}
         class="slice"
         role="img"
         aria-label={`${labelOf(state.kind)} on the plane (${state.hkl.join(' ')}), with contours`}
@@ -123,14 +127,27 @@ function Scale({ slice, unit, signed }: { slice: Slice; unit: string; signed: bo
       context.fillRect(x, 0, 1, 12)
     }
   }, [slice])
-  const ticks = mapping.levels.filter((_, i) => mapping.levels.length < 7 || i % 2 === 0)
+  // Numbers where there is room for them.
+  const labels: { at: number; text: string }[] = []
+  for (const level of mapping.levels) {
+    const at = mapping.place(level)
+    if (at > 0.04 && at < 0.96 && at - (labels.at(-1)?.at ?? -1) > 0.13) labels.push({ at, text: short(level, 2) })
+  }
   return (
     <div class="scale">
       <canvas ref={canvas} width={256} height={12} aria-hidden="true" />
+      <div class="ticks" aria-hidden="true">
+        {mapping.levels.map((level) => (
+          <i key={level} style={{ left: `${100 * mapping.place(level)}%` }} />
+        ))}
+        {labels.map(({ at, text }) => (
+          <span key={at} style={{ left: `${100 * at}%` }}>
+            {text}
+          </span>
+        ))}
+      </div>
       <p>
-        Contours at {ticks.map((l) => short(l, 2)).join(', ')}
-        {ticks.length < mapping.levels.length ? ' … ' : ' '}
-        {unit}
+        {unit}; contours at {mapping.levels.map((l) => short(l, 2)).join(', ')}
       </p>
     </div>
   )
@@ -140,34 +157,57 @@ function draw(canvas: HTMLCanvasElement, slice: Slice, isSigned: boolean) {
   const context = canvas.getContext('2d')!
   const { width, height, values } = slice
   const mapping = mappingOf(slice.min, slice.max, isSigned)
-  const levels = [...mapping.levels].sort((a, b) => a - b)
-  const image = context.createImageData(width, height)
-  const table = Array.from({ length: 256 }, (_, i) => colour(mapping.scale, i / 255))
-  const band = new Uint8Array(values.length)
-  for (let p = 0; p < values.length; p++) {
-    let n = 0
-    while (n < levels.length && values[p] >= levels[n]) n++
-    band[p] = n
-  }
-  for (let y = 0, p = 0; y < height; y++)
-    for (let x = 0; x < width; x++, p++) {
-      const edge = (x + 1 < width && band[p] !== band[p + 1]) || (y + 1 < height && band[p] !== band[p + width])
-      const [r, g, b] = table[Math.round(255 * Math.min(1, Math.max(0, mapping.place(values[p]))))]
-      const dim = edge ? (isSigned ? 0.55 : 1.6) : 1
-      image.data.set(
-        [Math.min(255, r * dim + (edge && !isSigned ? 40 : 0)), Math.min(255, g * dim), Math.min(255, b * dim), 255],
-        4 * p,
-      )
+  context.setTransform(FINE, 0, 0, FINE, 0, 0)
+  context.drawImage(raster(slice, mapping), 0, 0, width, height)
+  const lines = contours(values, width, height, mapping.levels)
+  context.lineWidth = 1
+  context.strokeStyle = isSigned ? 'rgba(0,0,0,.55)' : 'rgba(255,255,255,.6)'
+  lines.forEach((pieces, n) => {
+    context.beginPath()
+    for (let i = 0; i < pieces.length; i += 4) {
+      // Below zero dashed, as in print: the pieces are too short for the canvas's own dashes.
+      if (mapping.levels[n] < 0 && (Math.floor(pieces[i] / 5) + Math.floor(pieces[i + 1] / 5)) % 2) continue
+      context.moveTo(pieces[i] + 0.5, pieces[i + 1] + 0.5)
+      context.lineTo(pieces[i + 2] + 0.5, pieces[i + 3] + 0.5)
     }
-  context.putImageData(image, 0, 0)
+    context.stroke()
+  })
   context.font = 'bold 13px sans-serif'
   context.textAlign = 'center'
   context.textBaseline = 'middle'
-  context.lineWidth = 3
-  for (const { z, x, y } of slice.atoms) {
+  const write = (text: string, x: number, y: number) => {
+    context.lineWidth = 3
+    context.lineJoin = 'round'
     context.strokeStyle = '#fff'
     context.fillStyle = '#111'
-    context.strokeText(SYMBOLS[z], x, y)
-    context.fillText(SYMBOLS[z], x, y)
+    context.strokeText(text, x, y)
+    context.fillText(text, x, y)
   }
+  for (const { z, x, y } of slice.atoms) write(SYMBOLS[z], x, y)
+  // How long an Å is.
+  const length = nice(slice.span / 8)
+  const pixels = (length / slice.span) * width
+  context.fillStyle = '#fff'
+  context.fillRect(9, height - 13, pixels + 2, 6)
+  context.fillStyle = '#111'
+  context.fillRect(10, height - 12, pixels, 4)
+  context.textAlign = 'left'
+  write(`${length} Å`, 10, height - 24)
+}
+
+/** The colours, one pixel a value. */
+function raster({ width, height, values }: Slice, mapping: Mapping): HTMLCanvasElement {
+  const out = document.createElement('canvas')
+  out.width = width
+  out.height = height
+  const context = out.getContext('2d')!
+  const image = context.createImageData(width, height)
+  const table = new Uint8ClampedArray(4 * 256)
+  for (let i = 0; i < 256; i++) table.set([...colour(mapping.scale, i / 255), 255], 4 * i)
+  for (let p = 0; p < values.length; p++) {
+    const i = Math.round(255 * Math.min(1, Math.max(0, mapping.place(values[p]))))
+    for (let k = 0; k < 4; k++) image.data[4 * p + k] = table[4 * i + k]
+  }
+  context.putImageData(image, 0, 0)
+  return out
 }

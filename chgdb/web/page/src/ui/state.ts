@@ -14,6 +14,7 @@ export interface ViewState {
   repeat: V3
   atoms: boolean
   bonds: boolean
+  /** 0 0 0: the plane that suits the crystal. */
   hkl: V3
   offset: number
 }
@@ -28,7 +29,7 @@ export const START: ViewState = {
   repeat: [1, 1, 1],
   atoms: true,
   bonds: true,
-  hkl: [1, 1, 0],
+  hkl: [0, 0, 0],
   offset: 0,
 }
 
@@ -49,8 +50,8 @@ export function fromQuery(query: URLSearchParams): ViewState {
     level: level > 0 && Number.isFinite(level) ? level : 0,
     sign: sign === 'positive' || sign === 'negative' ? sign : 'both',
     repeat: triple(query.get('repeat'), 1, 4) ?? START.repeat,
-    hkl: hkl?.some(Boolean) ? hkl : START.hkl,
-    offset: Math.abs(offset) <= 1 ? offset : 0,
+    hkl: hkl ?? START.hkl,
+    offset: hkl?.some(Boolean) && Math.abs(offset) <= 1 ? offset : 0,
   }
 }
 
