@@ -25,6 +25,7 @@ if not all(map(find_spec, ("fastapi", "uvicorn", "httpx", "playwright"))):
 ARGUMENTS = [
     *("--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+    "--disable-gpu-rasterization",  # there is none: text and boxes are drawn sooner without
 ]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 

@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from pages import OpenPage, in_page, serving
+from pages import OpenPage, chgdb_prints, in_page, serving
 from playwright.sync_api import Page
 
 import chgdb
+from chgdb import formats
 from chgdb.predicted import View
 
 
@@ -124,7 +125,8 @@ def test_a_slice_is_what_the_page_draws(client: httpx.Client, site: str, open_pa
         ("materials/mp-149/density?grid=9999x9999x9999", 400, "grid"),
         ("materials/mp-149/slice?h=0&k=0&l=0", 400, "plane"),
         ("materials/mp-149/slice?channel=magnetization", 400, "total"),
-        ("materials/mp-149/density?format=exe", 422, "chgcar"),
+        ("materials/mp-149/density?format=exe", 400, "chgcar"),
+        ("materials/mp-149/density?format=mp_json", 400, "npz"),
     ],
 )
 def test_errors_are_one_line(client: httpx.Client, path: str, status: int, words: str) -> None:
@@ -151,7 +153,34 @@ def test_predictions_are_those_of_the_command(
         assert found["properties"][name]["std"] == pytest.approx(one.std, rel=1e-6)
 
 
+def test_a_structure_has_the_properties_that_the_command_says(
+    client: httpx.Client, catalog: chgdb.Catalog, tmp_path: Path
+) -> None:
+    crystal = catalog["mp-22862"].crystal
+    path = tmp_path / "POSCAR"
+    rows = "\n".join(" ".join(map(repr, row)) for row in crystal.cell.tolist())
+    sites = "\n".join(" ".join(map(repr, row)) for row in crystal.positions.tolist())
+    path.write_text(f"NaCl\n1.0\n{rows}\nNa Cl\n1 1\nDirect\n{sites}\n")
+    expected = json.loads(chgdb_prints("predict", str(path), "--json"))[0]
+    answer = client.post("/api/v1/predict", content=path.read_bytes(), params={"name": "../POSCAR"})
+    found = answer.json()
+    assert (found["density"], found["formula"]) == ("estimated", expected["formula"])
+    assert 0 < found["density_error"] < found["density_limit"]
+    for name, one in expected["properties"].items():
+        assert found["properties"][name]["value"] == pytest.approx(one["value"], rel=1e-9)
+
+
+def test_formats_are_those_of_the_registry(client: httpx.Client) -> None:
+    described = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/materials/{material_id}/density"]
+    stated = next(p for p in described["get"]["parameters"] if p["name"] == "format")["schema"]["enum"]
+    assert stated == [name for name, module in formats.formats().items() if hasattr(module, "write")]
+
+
 def test_what_cannot_be_predicted_or_packed(client: httpx.Client) -> None:
+    huge = b"huge\n1.0\n90 0 0\n0 90 0\n0 0 90\nSi\n1\nDirect\n0 0 0\n"
+    refused = client.post("/api/v1/predict?name=POSCAR", content=huge)
+    assert refused.status_code == 422
+    assert "too large" in refused.json()["detail"]
     for path in ("predict", "pack?material_id=x"):
         assert client.post(f"/api/v1/{path}", content=b"hello").status_code == 422
         assert client.post(f"/api/v1/{path}").status_code == 422

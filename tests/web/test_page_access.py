@@ -19,38 +19,55 @@ SCREENS = {
     "file": ("#/file", "input[type=file]"),
     "api": ("#/api", ".operation"),
 }
-LOOKS: dict[str, dict[str, Any]] = {
-    "light": {"color_scheme": "light"},
-    "dark": {"color_scheme": "dark"},
-    "phone": {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True},
-    # 200 % of a window of 1280 points is one of 640.
-    "zoomed": {"viewport": {"width": 640, "height": 450}, "device_scale_factor": 2, "reduced_motion": "reduce"},
+PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+#: What is asked of the browser, and the size of the window; 200 % of one of 1280 points is one of 640.
+LOOKS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
+    "light": ({"color_scheme": "light"}, {"width": 1280, "height": 900}),
+    "dark": ({"color_scheme": "dark"}, {"width": 1280, "height": 900}),
+    "phone": ({"color_scheme": "light"}, {"width": 360, "height": 740}),
+    "zoomed": ({"color_scheme": "dark", "reduced_motion": "reduce"}, {"width": 640, "height": 450}),
 }
 
 
-@pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("screen", SCREENS)
-def test_axe(site: str, open_page: OpenPage, screen: str, look: str) -> None:
+def test_axe(site: str, open_page: OpenPage, catalog: chgdb.Catalog, tmp_path: Path, screen: str) -> None:
     if not AXE.exists():
         pytest.skip("needs axe-core: npm ci in chgdb/web/page")
     place, until = SCREENS[screen]
-    page = open_page(f"{site}/{place}", until, **LOOKS[look])
+    page = open_page(f"{site}/{place}", until)
     if screen == "material":
         appears(page, '[data-property="bulk_modulus"]')
+    if screen == "file":
+        chgdb.write(tmp_path / "CHGCAR", catalog["mp-149"].density)
+        page.set_input_files("input[type=file]", tmp_path / "CHGCAR")
+        appears(page, DRAWN)
     page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("() => axe.run().then((r) => r.violations.map((v) => [v.id, v.nodes.map((n) => n.html)]))")
-    assert found == []
-    # Nothing is cut off at the side.
-    assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 1
+    for look, (media, size) in LOOKS.items():
+        page.emulate_media(**media)
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        found = page.evaluate(
+            "() => axe.run().then((r) => r.violations.map((v) => [v.id, v.nodes.map((n) => n.html)]))"
+        )
+        assert found == [], look
+        # Nothing is cut off at the side.
+        assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 1, look
 
 
-def test_the_keyboard_reaches_everything(site: str, open_page: OpenPage) -> None:
-    page = open_page(f"{site}/#/material/mp-149", DRAWN)
-    appears(page, '[data-property="bulk_modulus"]')
-    wanted = page.evaluate(
-        "() => [...document.querySelectorAll('a, button, input, select, canvas[tabindex], [tabindex=\"0\"]')]"
-        ".filter((e) => !e.disabled && e.tabIndex >= 0).length"
-    )
+#: Everything that a user can press, set or turn.
+REACHABLE = (
+    "() => [...document.querySelectorAll('a, button, input, select, canvas[tabindex], [tabindex=\"0\"]')]"
+    ".filter((e) => !e.disabled && e.tabIndex >= 0 && e.checkVisibility()).length"
+)
+
+
+@pytest.mark.parametrize("screen", ["material", "compare"])
+def test_the_keyboard_reaches_everything(site: str, open_page: OpenPage, screen: str) -> None:
+    place, until = SCREENS[screen]
+    page = open_page(f"{site}/{place}", until)
+    if screen == "material":
+        appears(page, '[data-property="bulk_modulus"]')
+    wanted = page.evaluate(REACHABLE)
+    assert wanted > 10
     page.evaluate("() => document.body.focus()")
     reached = set()
     for _ in range(wanted + 5):
@@ -65,7 +82,24 @@ def test_the_keyboard_reaches_everything(site: str, open_page: OpenPage) -> None
     )
 
 
+def test_a_file_by_keyboard(site: str, open_page: OpenPage, catalog: chgdb.Catalog, tmp_path: Path) -> None:
+    chgdb.write(tmp_path / "CHGCAR", catalog["mp-149"].density)
+    page = open_page(f"{site}/#/file", "input[type=file]")
+    page.focus("input[type=file]")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(tmp_path / "CHGCAR")
+    appears(page, DRAWN)
+    page.get_by_role("button", name="Predict").focus()
+    page.keyboard.press("Enter")
+    appears(page, "[data-predicted]")
+    page.get_by_role("button", name="POSCAR", exact=True).focus()
+    with page.expect_download() as saved:
+        page.keyboard.press("Space")
+    assert saved.value.suggested_filename == "POSCAR-CHGCAR"
+
+
 def test_touch(site: str, open_page: OpenPage) -> None:
-    page = open_page(f"{site}/#/", "table.materials tbody tr", **LOOKS["phone"])
+    page = open_page(f"{site}/#/", "table.materials tbody tr", **PHONE)
     page.get_by_role("button", name="Li, ", exact=False).first.tap()
     appears(page, '.periodic [aria-pressed="true"]')

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import OpenPage, in_page, numbers
+from pages import OpenPage, chgdb_prints, in_page, numbers
 from playwright.sync_api import Page
 
 import chgdb
@@ -70,18 +70,23 @@ def page(site: str, open_page: OpenPage) -> Page:
     return open_page(site + "/#/", "table.materials tbody tr")
 
 
-def test_a_hundred_materials(page: Page, catalog: chgdb.Catalog) -> None:
+def test_a_hundred_materials(page: Page, catalog: chgdb.Catalog, tmp_path: Path) -> None:
+    """As `chgdb fetch --decode` writes them."""
     ids = catalog.ids
     chosen = [ids[i] for i in np.random.default_rng(32).choice(len(ids), 100, replace=False)]
-    for material_id in chosen:
-        record = catalog[material_id]
+    stated = json.loads(chgdb_prints("fetch", *chosen, "--decode", "--format", "npz", "-o", str(tmp_path), "--json"))
+    for one in stated:
+        material_id = one["material_id"]
+        written = chgdb.read(one["path"])
         found = in_page(page, FROM_STORE, material_id)
-        assert found["nmae"] == pytest.approx(record.nmae)
-        assert found["maxError"] == pytest.approx(record.max_error)
+        assert found["nmae"] == pytest.approx(one["nmae"])
+        assert found["maxError"] == pytest.approx(one["max_error"])
         assert ids[found["row"]] == material_id
-        for name, values in record.density.channels.items():
-            decoded = on_grid(numbers(found["values"][name]), record.density)
+        assert sorted(found["values"]) == sorted(written.channels)
+        for name, values in written.channels.items():
+            decoded = on_grid(numbers(found["values"][name]), written)
             np.testing.assert_allclose(decoded, values, rtol=0, atol=1e-9, err_msg=material_id)
+    assert {one["material_id"] for one in stated} == set(chosen)
 
 
 def test_golden_payloads(page: Page) -> None:
