@@ -149,7 +149,7 @@ def nginx(root: Path, folder: Path, port: int) -> Iterator[str]:
             process.wait(timeout=20)
 
 
-def appears(page: Page, selector: str, seconds: float = 60) -> Locator:
+def appears(page: Page, selector: str, seconds: float = 180) -> Locator:
     """Wait for an element, without the frames that Playwright counts: a busy machine has few of them."""
     found = page.locator(selector)
     end = time.monotonic() + seconds
