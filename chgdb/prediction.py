@@ -331,8 +331,9 @@ def _derived(properties: Mapping[str, Predicted], crystal: Crystal) -> dict[str,
     bulk, shear = (properties[name] for name in ("bulk_modulus", "shear_modulus"))
     small = canonical(crystal).crystal
     numbers = (mean_mass(small.numbers), small.volume / len(small), float(len(small)))
+    mass, volume, atoms = (np.array([x]) for x in numbers)
     moduli = [(np.array([one.value]), np.array([one.std])) for one in (bulk, shear)]
-    found = derive(moduli[0], moduli[1], *(np.array([x]) for x in numbers))
+    found = derive(moduli[0], moduli[1], mass, volume, atoms)
     return {n: Predicted(float(v[0]), float(s[0]), DERIVED[n].units) for n, (v, s) in found.items() if v[0] == v[0]}
 
 

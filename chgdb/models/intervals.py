@@ -38,6 +38,8 @@ LEVELS = (0.5, 0.9)
 NORMAL_HALF = 0.6744897501960817
 #: Rounds over the groups at most, and the step that counts as none.
 _SWEEPS, _STILL = 200, 1e-4
+#: Residuals that quantiles are of at least, where there are so many.
+_AT_LEAST = 20
 #: Groups with fewer labels have no quantile of their own.
 _FEWEST = 100
 #: Smallest size of an error that is learned, of the median, and in eV for band gaps.
@@ -120,6 +122,8 @@ class Intervals:
             ratio = np.log(np.maximum(errors, 1e-12)) - size
             for k in [*range(FOLDS), -1]:
                 others = np.flatnonzero((parts != k) & counted)
+                if len(others) < _AT_LEAST:  # too few to tell: all rows, the fold's own where there is no other
+                    others = np.flatnonzero(parts != k) if (parts != k).any() else np.arange(len(rows))
                 fitted = np.stack([_quantiles(ratio[others], member[rows[others]], level) for level in LEVELS])
                 if k < 0:
                     found.quantiles[name] = fitted
