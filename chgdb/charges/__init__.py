@@ -117,8 +117,9 @@ def partition(
     complete = _has_all_electrons(crystal, total, n_electrons)
     remarks = [] if complete else [PSEUDO]
     if reference is not None and reference.shape != total.shape:
-        total = resample(total, reference.shape)
-        magnetization = None if magnetization is None else resample(magnetization, reference.shape)
+        finer = _grid(reference)
+        total = resample(total, finer)
+        magnetization = None if magnetization is None else resample(magnetization, finer)
     fields = [total, np.ones_like(total)] + ([] if magnetization is None else [magnetization])
     voxel = crystal.volume / total.size
     carried = np.stack([np.asarray(field, float).ravel() * voxel for field in fields], axis=1)
@@ -130,10 +131,10 @@ def partition(
         if own.any():
             remarks.append("near the nuclei, free atoms turn it into a density of all electrons")
     if method == "hirshfeld":
-        result = hirshfeld.integrate(crystal.cell, crystal.positions, crystal.numbers, total.shape, carried)
+        result = hirshfeld.integrate(crystal.cell, crystal.positions, crystal.numbers, _grid(total), carried)
     elif method == "voronoi":
         sizes = None if radii is None else np.array([radii[symbol] for symbol in crystal.symbols])
-        result = voronoi.integrate(crystal.cell, crystal.positions, sizes, total.shape, carried)
+        result = voronoi.integrate(crystal.cell, crystal.positions, sizes, _grid(total), carried)
     else:
         if reference is not None:
             guide = reference
@@ -178,6 +179,11 @@ def valences_of(
     if given is not None:
         return valence.given(crystal.numbers, given)
     return valence.catalog(crystal.numbers) if of_catalog else valence.inferred(crystal.numbers, n_electrons)
+
+
+def _grid(values: np.ndarray) -> tuple[int, int, int]:
+    nx, ny, nz = values.shape
+    return nx, ny, nz
 
 
 def _has_all_electrons(crystal: Crystal, total: np.ndarray, n_electrons: float) -> bool:
