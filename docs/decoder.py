@@ -388,7 +388,7 @@ def spline(coefficients, s):
 # --- 4 The Fourier codec ---------------------------------------------------------------------------------------------
 
 
-def decode_fourier(source, prior_of):
+def decode_fourier(source, prior_of, predicted):
     names, grid, cell, positions, numbers = frame(source)
     prior = prior_of(source.read(16)) if source.read(1) else None
     lanes = (1, 32, 256)[source.read(2)]
@@ -400,6 +400,8 @@ def decode_fourier(source, prior_of):
             exponent = source.read(6)
             head |= {"limit": source.read(8) << exponent, "nyquist": source.read(1), "step": source.read(11)}
             head |= {"initial": source.read(6), "group": group}
+            if predicted:
+                head |= prediction(source, grid, len(numbers))
             previous = group
         heads.append(head)
     metric = integer_metric(cell)
@@ -411,21 +413,32 @@ def decode_fourier(source, prior_of):
             spectrum += prior_coefficients(prior, cell, positions, numbers, grid)
         spectrum[0, 0, 0] += head["count"] / abs(np.linalg.det(cell))
         if head["limit"]:
-            add_coefficients(spectrum, head, metric, coder)
+            add_coefficients(spectrum, head, metric, coder, cell, positions)
         channels[name] = np.fft.ifftn(spectrum, norm="forward").real
     assert not coder.bytes
     assert set(coder.states) == ({1} if lanes == 1 else {LOWER})
     return cell, positions, numbers, channels
 
 
-def add_coefficients(spectrum, head, metric, coder):
+def add_coefficients(spectrum, head, metric, coder, cell, positions):
     grid = spectrum.shape
     operations, origin = head["group"]
     shells = orbits(grid, metric, head["limit"], operations)
+    if "divisions" in head:
+        shells = on_coarse_grid(shells, metric, head)
     edge = nyquist_terms(grid, metric, head["limit"]) if head["nyquist"] else []
     norms = [norm for norm, _, _, freedom, _ in shells for _ in range(freedom)]
     norms += [norm for norm, index, mirror in edge for _ in range(1 if index == mirror else 2)]
-    values = iter(np.array(coder.values(norms, head["initial"])) * step(head["step"]))
+    if "model" in head:
+        places, model_step, initial = head["model"]
+        model = zip(places, coder.values([0] * len(places), initial), strict=True)
+        guess = predict(shells, origin, metric, cell, positions, head, model, step(model_step))
+        norms = norms[: head["coded"]]
+    values = np.array(coder.values(norms, head["initial"])) * step(head["step"])
+    if "model" in head:
+        guess[: len(values)] += values
+        values = guess
+    values = iter(values)
     for _, _, members, freedom, phase in shells:
         if freedom == 0:
             continue
@@ -442,6 +455,137 @@ def add_coefficients(spectrum, head, metric, coder):
             value = complex(next(values), next(values)) / np.sqrt(2)
             spectrum[index] += value
             spectrum[mirror] += value.conjugate()
+
+
+# --- 4.4 Coarse grids, 4.5 multipoles -------------------------------------------------------------------------------
+
+SMOOTH = [
+    ((1.5, 1.1, 0.8, 0.55, 0.35), ((0.547,), (-1.11, 5.61), (1.23, -8.58, 29.5), (-0.913, 7.18, -36.1, 120.5),
+     (0.544, -4.47, 25.4, -133.7, 440.8))),
+    ((1.1, 0.7, 0.4), ((1.05,), (-0.572, 14.9), (0.215, -6.83, 127.7))),
+    ((1.1, 0.7, 0.4), ((0.416,), (-0.226, 6.1), (0.0704, -2.2, 60.7))),
+    ((1.1, 0.7, 0.4), ((0.158,), (-0.0881, 2.26), (0.0228, -0.657, 25.6))),
+    ((1.1, 0.7, 0.4), ((0.0584,), (-0.0335, 0.775), (0.00728, -0.184, 9.86))),
+]  # fmt: skip
+ADDED = [
+    ((1.0, 0.8, 0.6), ((4.26,), (-6.53, 26.7), (6.56, -41.5, 105.2))),
+    ((1.0, 0.8, 0.6), ((1.77,), (-2.69, 11.8), (2.57, -16.3, 48.5))),
+    ((1.0, 0.8, 0.6), ((0.683,), (-1.06, 4.65), (0.966, -5.93, 19.8))),
+]
+REACH = 16 << 24
+
+
+def prediction(source, grid, atoms):
+    head = {}
+    if source.read(1):
+        head["divisions"] = [n // 2 if source.read(1) else gamma(source) for n in grid]
+        head |= {name: (lambda exponent: source.read(8) << exponent)(source.read(6)) for name in ("outer", "inner")}
+    if source.read(1):
+        head["coded"] = gamma(source)
+        listed = [a for a in range(atoms) if source.read(1)]
+        used = {a: [1] * 25 if source.read(1) else [source.read(1) for _ in range(25)] for a in listed}
+        families = [SMOOTH, ADDED] if "divisions" in head else [SMOOTH]
+        places = [
+            (family, degree, k, m, a)
+            for family, table in enumerate(families)
+            for degree, (_, rows) in enumerate(table)
+            for k in range(len(rows))
+            for m in range(2 * degree + 1)
+            for a in listed
+            if used[a][degree * degree + m]
+        ]
+        head["model"] = places, source.read(11), source.read(6)
+    return head
+
+
+def norm_of(h, metric):
+    return sum(x * y * int(m) for x, row in zip(h, metric, strict=True) for y, m in zip(h, row, strict=True))
+
+
+def images(h, divisions):
+    return [tuple(x + k * n for x, k, n in zip(h, shift, divisions, strict=True)) for shift in SHIFTS]
+
+
+SHIFTS = list(itertools.product((-1, 0, 1), repeat=3))
+
+
+def on_coarse_grid(shells, metric, head):
+    kept = []
+    for _, g, members, freedom, phase in shells:
+        keys = []
+        for h, _, _ in members:
+            if all(2 * abs(x) <= n for x, n in zip(h, head["divisions"], strict=True)):
+                key, limit = min(norm_of(image, metric) for image in images(h, head["divisions"])), head["outer"]
+            else:
+                key, limit = norm_of(h, metric), head["inner"]
+            keys += [key] * (key <= limit)
+        if keys:
+            kept.append((min(keys), g, members, freedom, phase))
+    return sorted(kept, key=lambda shell: (shell[0], shell[1][::-1]))
+
+
+def predict(shells, origin, metric, cell, positions, head, model, unit):
+    """The numbers of all orbits."""
+    parameters = {}
+    for (family, degree, k, m, a), value in model:
+        parameters.setdefault(family, {}).setdefault(a, []).append((degree, k, m, value * unit))
+    reciprocal = np.linalg.inv(cell).T
+    N = head.get("divisions")
+
+    def at(family, h):
+        if not 0 < norm_of(h, metric) < REACH:
+            return 0
+        atoms = parameters.get(family, {})
+        functions = functions_at(family, np.array(h) @ reciprocal)
+        waves = [np.exp(-2j * np.pi * np.dot(h, positions[a] % 1.0)) for a in atoms]
+        sums = [sum(value * functions[degree, k, m] for degree, k, m, value in terms) for terms in atoms.values()]
+        return np.dot(waves, sums)
+
+    result = []
+    for _, _, members, freedom, phase in shells:
+        if freedom == 0:
+            continue
+        smooth, added, share = 0, 0, 0.0
+        for h, conjugate, turns in members:
+            if N is None:
+                values, part = [at(0, h), 0], 1.0
+            else:
+                near = [x - n * ((2 * x + n) // (2 * n)) for x, n in zip(h, N, strict=True)]
+                values = [sum(at(0, image) for image in images(near, N)), at(1, h)]
+                part = np.prod([(2 * abs(x) < n) / 2 + (2 * abs(x) <= n) / 2 for x, n in zip(h, N, strict=True)])
+            turn = np.exp(2j * np.pi * (turns / 5040 + np.dot(h, origin)))
+            values = [np.conj(value * turn) if conjugate else value * turn for value in values]
+            smooth, added, share = smooth + values[0], added + values[1], share + part
+        mean = (smooth * share / len(members) + added) / len(members)
+        F = mean * np.conj(phase) * np.sqrt(2 * len(members))
+        result += [F.real, F.imag][:freedom]
+    return np.array(result)
+
+
+def functions_at(family, vector):
+    """(l, k, m) -> (-i)^l times the radial function and the spherical harmonic."""
+    s = np.linalg.norm(vector)
+    angular = harmonics(*(vector / s))
+    found = {}
+    for degree, (widths, rows) in enumerate((SMOOTH, ADDED)[family]):
+        for k, row in enumerate(rows):
+            radial = sum(c * (s / w) ** degree * np.exp(-0.5 * (s / w) ** 2) for c, w in zip(row, widths, strict=False))
+            for m in range(2 * degree + 1):
+                found[degree, k, m] = (-1j) ** degree * radial * angular[degree * degree + m]
+    return found
+
+
+def harmonics(x, y, z):
+    xx, yy, zz = x * x, y * y, z * z
+    return [
+        1, 1.73 * x, 1.73 * y, 1.73 * z,
+        3.87 * x * y, 3.87 * y * z, 1.12 * (3 * zz - 1), 3.87 * x * z, 1.94 * (xx - yy),
+        2.09 * y * (3 * xx - yy), 10.25 * x * y * z, 1.62 * y * (5 * zz - 1), 1.32 * z * (5 * zz - 3),
+        1.62 * x * (5 * zz - 1), 5.12 * z * (xx - yy), 2.09 * x * (xx - 3 * yy),
+        8.87 * x * y * (xx - yy), 6.27 * y * z * (3 * xx - yy), 3.35 * x * y * (7 * zz - 1),
+        2.37 * y * z * (7 * zz - 3), 0.375 * (35 * zz * zz - 30 * zz + 3), 2.37 * x * z * (7 * zz - 3),
+        1.68 * (xx - yy) * (7 * zz - 1), 6.27 * x * z * (xx - 3 * yy), 2.22 * (xx * xx - 6 * xx * yy + yy * yy),
+    ]  # fmt: skip
 
 
 # --- 5 The real-space codec ------------------------------------------------------------------------------------------
@@ -764,8 +908,8 @@ def part_values(one, n_atoms, components, count):
 def decode_payload(payload, prior_of):
     source = Bits(payload)
     codec = source.read(8)
-    if codec == 2:
-        return decode_fourier(source, prior_of)
+    if codec in (2, 4):
+        return decode_fourier(source, prior_of, codec == 4)
     if codec == 3:
         return decode_realspace(source)
     raise ValueError(f"codec {codec} is not in this decoder")

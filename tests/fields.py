@@ -101,6 +101,20 @@ def total(name: str, grid: tuple[int, int, int], **options) -> Density:
     return Density(STRUCTURES[name], {"total": density(STRUCTURES[name], grid, **options)})
 
 
+def summed(name: str, grid: tuple[int, int, int], magnetization: bool = False) -> Density:
+    """Peaks that were summed up on a grid of half as many points, which folds them, and something wide beside them.
+
+    So do codes that sum up |psi|^2 on a coarse grid and add compensation charges on a fine one. grid: even numbers.
+    """
+    crystal, fine = STRUCTURES[name], (2 * grid[0], 2 * grid[1], 2 * grid[2])
+
+    def one(width: float) -> np.ndarray:
+        coarse = density(crystal, fine, width=width)[::4, ::4, ::4]
+        return Density(crystal, {"total": coarse}).resample(grid).total + 0.1 * density(crystal, grid, width=0.5)
+
+    return Density(crystal, {"total": one(0.2)} | ({"magnetization": 0.3 * one(0.22)} if magnetization else {}))
+
+
 def smooth(grid: tuple[int, int, int], seed: int, reach: float = 0.25) -> np.ndarray:
     """A random smooth field of mean 1 without symmetry: coefficients fall off towards `reach` times the grid."""
     rng = np.random.default_rng(seed)

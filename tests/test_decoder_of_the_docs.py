@@ -18,7 +18,7 @@ import zarr
 import chgdb
 from chgdb import Density
 from chgdb.augmentation import Printed
-from chgdb.codecs import decode, encode
+from chgdb.codecs import decode, encode, fourier
 from chgdb.promolecule import Prior, fit
 
 GRID = (14, 15, 16)
@@ -72,6 +72,21 @@ def test_structures(decoder: ModuleType, name: str, codec: str) -> None:
 def test_other_grids_and_tolerances(decoder: ModuleType) -> None:
     for tolerance in (0.2, 1e-2, 1e-6):
         agree(decoder, fields.total("quartz", GRID), codec="fourier", tolerance=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("name", "grid", "coarse"),
+    [("triclinic", (8, 6, 8), True), ("quartz", (8, 8, 10), True), ("monoclinic", (8, 8, 10), True),
+     ("monoclinic", (9, 9, 11), False), ("supercell", (8, 8, 8), True)],
+)  # fmt: skip
+def test_predictions(decoder: ModuleType, name: str, grid: tuple[int, int, int], coarse: bool,
+                     monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """Also where they win nothing, so that the cells can be small."""
+    for constant, value in (("_WORTH", 100.0), ("_SMALL", 0), ("_FEW", 0)):
+        monkeypatch.setattr(fourier, constant, value)
+    density = fields.summed(name, grid) if coarse else fields.total(name, grid)
+    payload = agree(decoder, density, codec="fourier", tolerance=1e-3, predict=True)
+    assert payload[0] == fourier.PREDICTED_ID
 
 
 def test_nyquist_terms(decoder: ModuleType) -> None:

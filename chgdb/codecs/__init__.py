@@ -216,12 +216,12 @@ def groups_of(payload: bytes) -> list[SpaceGroup]:
 
 
 #: Codecs of chgdb by the first byte of their payloads, so that none is imported before it is used.
-_NUMBERS = {1: "lossless", 2: "fourier", 3: "realspace"}
+_NUMBERS = {1: "lossless", 2: "fourier", 3: "realspace", 4: "fourier"}
 REGISTRY = Registry(
     kind="codec",
     group="chgdb.codecs",
     package=__name__,
-    table={name: name for name in sorted(_NUMBERS.values())},
+    table={name: name for name in sorted(set(_NUMBERS.values()))},
     error=CodecError,
     required=("CODEC_ID", "encode", "decode", "header"),
 )

@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..errors import CodecError
-from ..symmetry import SpaceGroup, blocks, box, check_norms, orbits
+from ..symmetry import Orbits, SpaceGroup, blocks, box, check_norms, orbits
 from .spectra import Residual, box_shape
 
 #: No |G|^2 is larger.
 EVERY_NORM = 1 << 62
+#: By how many times its size a grid moves a vector that it takes for another, (27, 3).
+IMAGES = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """Which vectors are coded of a density that was summed up on a grid coarser than its own.
+
+    Its terms are those of the coarse grid, each at the place that |h_i| <= N_i / 2 gives it, and besides what was added
+    on the finer grid, near G = 0. A term of the coarse grid is as large as the nearest to G = 0 of the vectors which
+    that grid takes for the same: this |G|^2 is its key. A vector beyond the coarse grid has its own |G|^2 for a key.
+
+    divisions: N. outer: largest key on the coarse grid. inner: largest |G|^2 of the others.
+    """
+
+    divisions: tuple[int, int, int]
+    outer: int
+    inner: int
+
+    def keys(self, h: np.ndarray, metric: np.ndarray) -> np.ndarray:
+        """(n,) int64; `EVERY_NORM` where a vector is not coded."""
+        size = np.array(self.divisions)
+        inside = (2 * np.abs(h) <= size).all(axis=1)
+        own = ((h @ metric) * h).sum(axis=1)
+        keys = np.where(own <= self.inner, own, EVERY_NORM)
+        images = size * IMAGES
+        near = 2 * h[inside] @ (metric @ images.T) + ((images @ metric) * images).sum(axis=1)
+        least = own[inside] + near.min(axis=1)
+        keys[inside] = np.where(least <= self.outer, least, EVERY_NORM)
+        return keys
 
 
 class Basis:
@@ -28,6 +61,7 @@ class Basis:
         limit: int,
         nyquist: bool,
         most: int | None = None,
+        coarse: Coarse | None = None,
     ) -> None:
         """`most`: how many numbers there can be; `CodecError` where there are far more (a damaged record)."""
         self.grid = grid
@@ -37,6 +71,9 @@ class Basis:
         # Each number stands for about as many vectors of the half sphere as the point group has operations.
         rotations = len(np.unique(group.rotations.reshape(-1, 9), axis=0))
         self._orbits = orbits(grid, metric, limit, group, most=None if most is None else (most + 4096) * rotations)
+        self.metric, self.coarse = metric, coarse
+        if coarse is not None:
+            self._orbits = _keyed(self._orbits, coarse.keys(self._orbits.members, metric))
         self._real = np.flatnonzero(self._orbits.freedom > 0)
         self._imaginary = self._orbits.freedom[self._real] == 2
         self._nyquist, nyquist_norms, self._free = _nyquist_terms(grid, metric, limit, most) if nyquist else _NO_NYQUIST
@@ -54,30 +91,71 @@ class Basis:
     def analyse(self, spectrum: Residual) -> np.ndarray:
         """Numbers, (n,), of a half spectrum (or at least the box of it that `shape` says): the projection on the
         symmetry."""
-        values = spectrum.at(self._orbits.members)
-        if self._shift is not None:
-            values *= self._shift
-        mean = self._orbits.fold(values)[self._real] * self._orbits.phase[self._real].conj() * self._weight
-        numbers = np.empty(len(self.norms))
-        numbers[self._first] = mean.real
-        numbers[self._first[self._imaginary] + 1] = mean.imag[self._imaginary]
+        numbers = self.project(spectrum.at(self._orbits.members))
         if len(self._nyquist):
             terms = spectrum.at(self._nyquist) * np.where(self._free, np.sqrt(2.0), 1.0)
             both = np.stack([terms.real, terms.imag], axis=1)
             numbers[self._size :] = both[np.stack([np.ones_like(self._free), self._free], axis=1)]
         return numbers
 
-    def synthesise(self, numbers: np.ndarray, spectrum: np.ndarray, grid: tuple[int, int, int]) -> None:
-        """Add the coefficients of `numbers` to a half spectrum of a grid at least as fine in every direction, or to a
-        box of it that is at least of this `shape`."""
+    @property
+    def members(self) -> np.ndarray:
+        """(m, 3) int64, the vectors whose coefficients the numbers are, without the Nyquist terms."""
+        return self._orbits.members
+
+    @property
+    def share(self) -> np.ndarray:
+        """(n,) which part of a number's vectors lies on the coarse grid, its faces counting half."""
+        assert self.coarse is not None
+        reach = 2 * np.abs(self.members)
+        parts = (reach < self.coarse.divisions).astype(float) + 0.5 * (reach == np.array(self.coarse.divisions))
+        orbit = self._orbits.orbit
+        count = len(self._orbits)
+        shares = np.bincount(orbit, parts.prod(axis=1), count) / np.bincount(orbit, minlength=count)
+        result = np.zeros(len(self.norms))
+        result[: self._size] = np.repeat(shares[self._real], self._orbits.freedom[self._real])
+        return result
+
+    def on_coarse(self, coarse: Coarse) -> tuple[np.ndarray, np.ndarray]:
+        """For each number whether one of its vectors lies on a coarse grid, and the smallest of their keys there."""
+        keys = np.full(len(self._orbits), EVERY_NORM)
+        np.minimum.at(keys, self._orbits.orbit, coarse.keys(self.members, self.metric))
+        each = np.full(len(self.norms), EVERY_NORM)
+        each[: self._size] = np.repeat(keys[self._real], self._orbits.freedom[self._real])
+        return each < EVERY_NORM, each
+
+    def project(self, values: np.ndarray) -> np.ndarray:
+        """Numbers, (n,), of coefficients at `members`, (m,) complex, whose symmetric part it takes."""
+        if self._shift is not None:
+            values = values * self._shift
+        mean = self._orbits.fold(values)[self._real] * self._orbits.phase[self._real].conj() * self._weight
+        numbers = np.zeros(len(self.norms))
+        numbers[self._first] = mean.real
+        numbers[self._first[self._imaginary] + 1] = mean.imag[self._imaginary]
+        return numbers
+
+    def spread(self, numbers: np.ndarray) -> np.ndarray:
+        """Coefficients at `members`, (m,) complex, of numbers, (n,)."""
         coefficients = np.zeros(len(self._orbits), complex)
         values = numbers[self._first].astype(complex)
         values.imag[self._imaginary] = numbers[self._first[self._imaginary] + 1]
         coefficients[self._real] = values * self._orbits.phase[self._real] / self._weight
-        h = self._orbits.members
         members = self._orbits.unfold(coefficients)
         if self._shift is not None:
             members *= self._shift.conj()
+        return members
+
+    def spread_weights(self, weights: np.ndarray) -> np.ndarray:
+        """(m,) what a squared coefficient at each of `members` counts where each squared number counts `weights`."""
+        each = np.zeros(len(self._orbits))
+        each[self._real] = weights[self._first] * 2
+        return each[self._orbits.orbit]
+
+    def synthesise(self, numbers: np.ndarray, spectrum: np.ndarray, grid: tuple[int, int, int]) -> None:
+        """Add the coefficients of `numbers` to a half spectrum of a grid at least as fine in every direction, or to a
+        box of it that is at least of this `shape`."""
+        h = self._orbits.members
+        members = self.spread(numbers)
         spectrum[h[:, 0], h[:, 1], h[:, 2]] += members
         flat = h[:, 2] == 0  # this plane holds both of each pair h, -h
         spectrum[-h[flat, 0], -h[flat, 1], 0] += members[flat].conj()
@@ -93,6 +171,23 @@ class Basis:
             paired = self._free & ((2 * index[:, 2]) % n[2] == 0)
             mirror = -index[paired] % n
             spectrum[mirror[:, 0], mirror[:, 1], index[paired, 2]] += terms[paired].conj()
+
+
+def _keyed(all_orbits: Orbits, keys: np.ndarray) -> Orbits:
+    """The orbits of which at least one vector has a key, by the smallest of them."""
+    smallest = np.full(len(all_orbits), EVERY_NORM)
+    np.minimum.at(smallest, all_orbits.orbit, keys)
+    kept = np.flatnonzero(smallest < EVERY_NORM)
+    kept = kept[np.lexsort((*all_orbits.representatives[kept].T, smallest[kept]))]
+    rank = np.full(len(all_orbits), -1)
+    rank[kept] = np.arange(len(kept))
+    orbit = rank[all_orbits.orbit]
+    chosen = orbit >= 0
+    return Orbits(
+        all_orbits.representatives[kept], smallest[kept], all_orbits.multiplicity[kept], all_orbits.freedom[kept],
+        all_orbits.phase[kept], all_orbits.members[chosen], orbit[chosen], all_orbits.factor[chosen],
+        all_orbits.conjugate[chosen],
+    )  # fmt: skip
 
 
 _NO_NYQUIST: tuple[np.ndarray, np.ndarray, np.ndarray] = (

@@ -5,6 +5,9 @@ r"""The Fourier codec: a density in about a kilobyte, with the error proven by d
             -> uniform quantisation in an orthonormal basis, the step found by measuring the decoded NMAE
             -> adaptive range coder (`entropy`)
 
+Where it takes fewer bytes, a payload of number 4 instead of 2: of densities that were summed up on a coarser grid only
+the terms of that grid are coded (`basis.Coarse`), and multipoles on the atoms predict them (`multipoles`).
+
 The payload holds all that decoding needs but the form factors of the prior: crystal (exact), group generators, mean
 of each channel (the electron count is exact to 2^-41 e), steps and coefficients. `docs/format.md` specifies every bit.
 """
@@ -20,8 +23,8 @@ from ..errors import CodecError
 from ..grids import absolute_sum
 from ..promolecule import Prior, half_spectrum, reach_of
 from ..symmetry import SpaceGroup, box, check_norms, find, integer_metric
-from . import Header, spectra
-from .basis import Basis, energy, half_norms, plane_weights
+from . import Header, multipoles, spectra
+from .basis import EVERY_NORM, Basis, Coarse, energy, half_norms, plane_weights
 from .bits import BitReader, BitWriter
 from .entropy import INITIAL_SCALES, RangeDecoder, RangeEncoder, choose_lanes, initial_scale, most_values
 from .frame import (
@@ -40,8 +43,16 @@ from .spectra import Residual
 from .symmetric import symmetries
 
 CODEC_ID = 2
+#: Payloads whose channels name a coarse grid, or multipoles that predict their coefficients.
+PREDICTED_ID = 4
 
 _LIMIT_MANTISSA = 8
+#: Whether payloads are written with predictions where these make them smaller, unless asked otherwise. Encoding takes
+#: some seconds then, decoding what has symmetry two to three times as long.
+PREDICT = False
+_SMALL, _FEW = 150, 150  # bytes of a payload, and values of a channel, below which predicting them wins nothing
+_WORTH = 0.97  # part of a payload's bytes from which on predictions, which take longer to decode, are worth it
+_MOST_KEPT = 1 << 26  # numbers that fitting multipoles may hold
 _DEAD_ZONE = 0.65  # values below this part of a step become zero
 
 
@@ -57,13 +68,39 @@ class _Channel:
     initial: int = 0
     values: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     norms: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # |G|^2 of each value; of an encoder
+    coarse: Coarse | None = None
+    model: _Model | None = None
+    coded: int | None = None  # values that are coded where not all are; those behind them are zero
+
+
+@dataclass
+class _Model:
+    """Multipoles that predict the numbers of a channel, as a payload holds them.
+
+    listed: (atoms,) bool, those that have parameters. used: (listed atoms, 25) bool, which m of l = 0 ... 4 they use.
+    values: (listed atoms, functions) int64, multiples of the step; zero where nothing is used.
+    """
+
+    listed: np.ndarray
+    used: np.ndarray
+    step: int
+    initial: int = 0
+    values: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+
+    def places(self, coarse: bool) -> np.ndarray:
+        """(listed atoms, functions) bool, which functions have a parameter."""
+        return multipoles.spread_out(self.used, coarse)
+
+    def numbers(self, crystal: Crystal, basis: Basis) -> np.ndarray:
+        model = multipoles.Multipoles(crystal, basis, np.flatnonzero(self.listed))
+        return model.numbers(self.values * quantisation_step(self.step))
 
 
 # --- geometry shared by both directions ------------------------------------------------------------------------------
 
 
 def _basis(grid: tuple[int, int, int], metric: np.ndarray, channel: _Channel, most: int | None = None) -> Basis:
-    return Basis(grid, metric, channel.group, channel.limit, channel.nyquist, most)
+    return Basis(grid, metric, channel.group, channel.limit, channel.nyquist, most, channel.coarse)
 
 
 def prior_box(prior: Prior, crystal: Crystal, native: tuple[int, int, int]) -> np.ndarray:
@@ -113,10 +150,12 @@ def encode(
     prior: Prior | None = None,
     symmetry: bool = True,
     spectrum: list[np.ndarray] | None = None,
+    predict: bool = PREDICT,
 ) -> bytes:
     """Payload of a density whose decoded NMAE, of every channel relative to the total density, is within `tolerance`.
 
     prior: form factors; used where they cover the crystal's elements and make the payload smaller.
+    predict: whether to try payloads of number 4 too.
     symmetry: False codes every coefficient on its own (for measurements).
     spectrum: a list with `spectra.forward` of the total density, where it is known. It is taken out of the list, so
         that its memory is free as soon as it is of no use any more.
@@ -134,7 +173,8 @@ def encode(
     for name, values in density.channels.items():
         known = spectrum if name == "total" else None
         found[name] = _encode_channel(np.asarray(values), starts[name], crystal, metric, group, allowed, known or [])
-    payloads, refusals = [], []
+    payloads: list[tuple[bytes, list[_Channel], int]] = []
+    refusals = []
     for k, choice in enumerate(choices):
         channels: list[_Channel] = []
         for coded in (found[name][min(k, len(found[name]) - 1)] for name in density.channels):
@@ -143,10 +183,21 @@ def encode(
                 break
             channels.append(coded)
         else:
-            payloads.append(_write(density, channels, choice))
+            payloads.append((_write(density, channels, choice), channels, k))
     if not payloads:
         raise refusals[0]
-    return min(payloads, key=len)
+    plain, channels, k = min(payloads, key=lambda found: len(found[0]))
+    if not predict or len(plain) < _SMALL:
+        return plain
+    better = []
+    for (name, values), channel in zip(density.channels.items(), channels, strict=True):
+        base = starts[name][min(k, len(starts[name]) - 1)]
+        search = _Search(np.asarray(values), base, crystal, metric, allowed, channel.count)
+        better.append(search.predicted(channel) or channel)
+    if all(new is old for new, old in zip(better, channels, strict=True)):
+        return plain
+    predicted = _write(density, better, choices[k], PREDICTED_ID)
+    return predicted if len(predicted) < _WORTH * len(plain) else plain
 
 
 def _encode_channel(
@@ -274,6 +325,80 @@ class _Search:
                 return True
         return False
 
+    def predicted(self, plain: _Channel) -> _Channel | None:
+        """The same channel on a coarse grid, or with its numbers predicted by multipoles; None where there is nothing
+        to win, or the error is not reached."""
+        if plain.nyquist or len(plain.values) < _FEW:
+            return None
+        grid = self.values.shape
+        spectrum = spectra.forward(self.values)
+        spectrum[0, 0, 0] = 0
+        residual = Residual(spectrum, self.base)
+        channel = _Channel(self.count, plain.group, plain.limit, False, plain.step)
+        channel.coarse = self._coarse(plain)
+        basis = _basis(grid, self.metric, channel)
+        numbers = basis.analyse(residual)
+        listed, used = multipoles.sites(self.crystal, plain.group)
+        model = _Model(listed, used, 0)
+        linear = multipoles.Multipoles(self.crystal, basis, np.flatnonzero(listed))
+        if linear.size > _MOST_KEPT:
+            return None
+        linear.keep()
+        places = model.places(channel.coarse is not None)
+        parameters, step = multipoles.fit(linear, numbers, places, basis.norms, 0.3 * quantisation_step(plain.step))
+        model.step = int(np.clip(step_code(step), 0, (1 << STEP_BITS) - 1))
+        model.values = np.rint(parameters / quantisation_step(model.step)).astype(np.int64)
+        model.initial = initial_scale(model.values.T[places.T])
+        if not np.abs(model.values).max(initial=0) < 1 << 40:
+            return None
+        channel.model = model
+        if not self._finest(channel, basis, numbers, model.numbers(self.crystal, basis)):
+            return None
+        # Beyond the last value that is not zero the prediction stands alone.
+        channel.coded = int(np.flatnonzero(channel.values)[-1]) + 1 if channel.values.any() else 0
+        channel.values, channel.norms = channel.values[: channel.coded], basis.norms[: channel.coded]
+        return channel
+
+    def _finest(self, channel: _Channel, basis: Basis, numbers: np.ndarray, guess: np.ndarray) -> bool:
+        """Fill in step and values with the coarsest step near the channel's own that reaches the error."""
+
+        def reached(code: int) -> bool:
+            decoded = guess + _quantise(numbers - guess, code) * quantisation_step(code)
+            spectrum = _spectrum(channel, basis, decoded, self.base, self.crystal.volume)
+            return spectra.distance(spectrum, self.values) <= self.allowed
+
+        code, most = channel.step, (1 << STEP_BITS) - 1
+        if reached(code):
+            while code < most and reached(code + 1):
+                code += 1
+        else:
+            finer = range(code - 1, max(-1, code - STEPS_PER_OCTAVE), -1)
+            code = next((other for other in finer if reached(other)), -1)
+            if code < 0:
+                return False
+        channel.step, channel.values = code, _quantise(numbers - guess, code)
+        channel.initial = initial_scale(channel.values)
+        return True
+
+    def _coarse(self, plain: _Channel) -> Coarse | None:
+        """The grid of half as many points along each axis, if a channel's values have fewer places on it."""
+        grid = self.values.shape
+        divisions = (grid[0] // 2, grid[1] // 2, grid[2] // 2)
+        if min(divisions) < 2:
+            return None
+        basis = _basis(grid, self.metric, plain)
+        whole = Coarse(divisions, EVERY_NORM - 1, 0)
+        on_grid, keys = basis.on_coarse(whole)
+        nonzero = plain.values != 0
+        if not (nonzero & on_grid).any():
+            return None
+        outer = _rounded_up(int(keys[nonzero & on_grid].max()))
+        beyond = nonzero & ~on_grid
+        inner = _rounded_up(int(basis.norms[beyond].max())) if beyond.any() else 0
+        chosen = Coarse(divisions, outer, inner)
+        left = int(((on_grid & (keys <= outer)) | (~on_grid & (basis.norms <= inner))).sum())
+        return chosen if left < 0.97 * len(plain.values) else None
+
     def _first_step(self, numbers: np.ndarray) -> int:
         """A step to begin with."""
         lost = max(self.power - float((numbers**2).sum()), 0.0)
@@ -349,10 +474,10 @@ def _rounded_up(limit: int) -> int:
 # --- the payload -----------------------------------------------------------------------------------------------------
 
 
-def _write(density: Density, channels: list[_Channel], prior: Prior | None) -> bytes:
+def _write(density: Density, channels: list[_Channel], prior: Prior | None, codec: int = CODEC_ID) -> bytes:
     lanes = choose_lanes(sum(len(channel.values) for channel in channels))
     out = BitWriter()
-    out.write(CODEC_ID, 8)
+    out.write(codec, 8)
     write_frame(out, density.crystal, density.grid, len(channels))
     out.write(int(prior is not None), 1)
     if prior is not None:
@@ -362,8 +487,13 @@ def _write(density: Density, channels: list[_Channel], prior: Prior | None) -> b
     previous = None
     for channel in channels:
         _write_channel(out, channel, previous)
+        if channel.limit and codec == PREDICTED_ID:
+            _write_prediction(out, channel, density.grid)
         if channel.limit:
             previous = channel.group
+            if channel.model is not None:
+                values = channel.model.values.T[channel.model.places(channel.coarse is not None).T]
+                coder.encode(values, np.zeros(len(values), np.int64), channel.model.initial)
             coder.encode(channel.values, channel.norms, channel.initial)
     return out.to_bytes() + coder.finish()
 
@@ -377,12 +507,71 @@ def _write_channel(out: BitWriter, channel: _Channel, previous: SpaceGroup | Non
         out.write(int(same_group(channel.group, previous)), 1)
     if previous is None or not same_group(channel.group, previous):
         write_group(out, channel.group)
-    exponent = max(0, channel.limit.bit_length() - _LIMIT_MANTISSA)
-    out.write(exponent, 6)
-    out.write(channel.limit >> exponent, _LIMIT_MANTISSA)
+    _write_limit(out, channel.limit)
     out.write(int(channel.nyquist), 1)
     out.write(channel.step, STEP_BITS)
     out.write(channel.initial, 6)
+
+
+def _write_limit(out: BitWriter, limit: int) -> None:
+    exponent = max(0, limit.bit_length() - _LIMIT_MANTISSA)
+    out.write(exponent, 6)
+    out.write(limit >> exponent, _LIMIT_MANTISSA)
+
+
+def _read_limit(source: BitReader) -> int:
+    exponent = source.read(6)
+    if exponent > 50:
+        raise CodecError("the payload holds an impossible sphere: the record is damaged")
+    return source.read(_LIMIT_MANTISSA) << exponent
+
+
+def _write_prediction(out: BitWriter, channel: _Channel, grid: tuple[int, int, int]) -> None:
+    out.write(int(channel.coarse is not None), 1)
+    if channel.coarse is not None:
+        for divisions, n in zip(channel.coarse.divisions, grid, strict=True):
+            out.write(int(divisions == n // 2), 1)
+            if divisions != n // 2:
+                out.write_gamma(divisions)
+        _write_limit(out, channel.coarse.outer)
+        _write_limit(out, channel.coarse.inner)
+    model = channel.model
+    out.write(int(model is not None), 1)
+    if model is None:
+        return
+    out.write_gamma(len(channel.values))
+    for listed in model.listed.tolist():
+        out.write(int(listed), 1)
+    for used in model.used:
+        out.write(int(used.all()), 1)
+        if not used.all():
+            for one in used.tolist():
+                out.write(int(one), 1)
+    out.write(model.step, STEP_BITS)
+    out.write(model.initial, 6)
+
+
+def _read_prediction(
+    source: BitReader, channel: _Channel, metric: np.ndarray, grid: tuple[int, int, int], atoms: int
+) -> None:
+    if source.read(1):
+        divisions = [n // 2 if source.read(1) else source.read_gamma() for n in grid]
+        outer, inner = _read_limit(source), _read_limit(source)
+        if channel.nyquist or any(not 1 <= d < n for d, n in zip(divisions, grid, strict=True)):
+            raise CodecError("the payload holds an impossible coarse grid: the record is damaged")
+        check_norms(metric, [2 * n for n in grid])
+        channel.coarse = Coarse((divisions[0], divisions[1], divisions[2]), min(outer, EVERY_NORM - 1), inner)
+    if not source.read(1):
+        return
+    channel.coded = source.read_gamma()
+    listed = np.array([source.read(1) for _ in range(atoms)], bool)
+    used = np.ones((int(listed.sum()), multipoles.MASK), bool)
+    for row in used:
+        if not source.read(1):
+            row[:] = [source.read(1) for _ in range(multipoles.MASK)]
+    channel.model = _Model(listed, used, source.read(STEP_BITS), source.read(6))
+    if channel.model.initial >= INITIAL_SCALES:
+        raise CodecError("the payload holds an impossible number: the record is damaged")
 
 
 def _read_channel(source: BitReader, previous: SpaceGroup | None) -> _Channel:
@@ -390,10 +579,7 @@ def _read_channel(source: BitReader, previous: SpaceGroup | None) -> _Channel:
     if not source.read(1):
         return _Channel(count, SpaceGroup.trivial())
     group = previous if previous is not None and source.read(1) else read_group(source)
-    exponent = source.read(6)
-    if exponent > 50:
-        raise CodecError("the payload holds an impossible sphere: the record is damaged")
-    limit = source.read(_LIMIT_MANTISSA) << exponent
+    limit = _read_limit(source)
     nyquist = bool(source.read(1))
     step, initial = source.read(STEP_BITS), source.read(6)
     if initial >= INITIAL_SCALES or not limit:
@@ -418,6 +604,8 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
     previous = None
     for _ in names:
         channel = _read_channel(source, previous)
+        if channel.limit and payload[0] == PREDICTED_ID:
+            _read_prediction(source, channel, metric, native, len(crystal))
         previous = channel.group if channel.limit else previous
         channels.append(channel)
     # Coarser grids, and Nyquist terms on finer ones, need the rules of resampling.
@@ -435,7 +623,15 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
             parts.append((None, np.zeros(0)))
             continue
         own = _basis(native, metric, channel, most)
-        parts.append((own, coder.decode(own.norms, channel.initial) * quantisation_step(channel.step)))
+        model = channel.model
+        if model is not None:
+            places = model.places(channel.coarse is not None)
+            model.values = np.zeros(places.shape, np.int64)
+            model.values.T[places.T] = coder.decode(np.zeros(int(places.sum()), np.int64), model.initial)
+        numbers = np.zeros(len(own.norms))
+        coded = own.norms[: channel.coded]
+        numbers[: len(coded)] = coder.decode(coded, channel.initial) * quantisation_step(channel.step)
+        parts.append((own, numbers if model is None else numbers + model.numbers(crystal, own)))
     coder.close()
     decoded = {}
     for name, channel, (basis, numbers) in zip(names, channels, parts, strict=True):
@@ -466,7 +662,7 @@ def header(payload: bytes) -> Header:
 
 def _open(payload: bytes) -> tuple[BitReader, Crystal, tuple[int, int, int], tuple[str, ...], int]:
     source = BitReader(payload)
-    if source.read(8) != CODEC_ID:
+    if source.read(8) not in (CODEC_ID, PREDICTED_ID):
         raise CodecError("not a payload of the Fourier codec")
     crystal, grid, names = read_frame(source)
     return source, crystal, grid, names, source.read(16) if source.read(1) else 0

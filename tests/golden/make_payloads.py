@@ -24,7 +24,7 @@ import numpy as np
 FOLDER = Path(__file__).resolve().parent / "payloads"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fields import STRUCTURES, density, smooth, total  # noqa: E402
+from fields import STRUCTURES, density, smooth, summed, total  # noqa: E402
 
 from chgdb import Density, codecs  # noqa: E402
 from chgdb.promolecule import Prior, fit  # noqa: E402
@@ -88,6 +88,9 @@ CASES: dict[str, tuple[Callable[[], Density], float, str, bool]] = {
     "fourier-constant": (constant, 1e-4, "fourier", False),
     "fourier-32-lanes": (lambda: without_symmetry((21, 21, 21), 5), 1e-9, "fourier", False),
     "fourier-256-lanes": (far_wave, 1e-3, "fourier", False),
+    "fourier-coarse": (lambda: summed("triclinic", (16, 18, 20), magnetization=True), 1e-4, "fourier", False),
+    "fourier-coarse-symmetric": (lambda: summed("quartz", (16, 16, 20)), 1e-4, "fourier", False),
+    "fourier-multipoles": (lambda: total("triclinic", (18, 20, 22), width=0.35), 1e-4, "fourier", False),
     "realspace-diamond": (lambda: peaks("diamond", (12, 12, 12)), 1e-3, "realspace", False),
     "realspace-noise": (lambda: noise((7, 6, 5), "hcp"), 1e-6, "realspace", False),
     "lossless-double": (lambda: noise((4, 5, 3)), 0.0, "lossless", False),
@@ -110,7 +113,9 @@ def main() -> None:
             print(f"{name}: kept")
             continue
         original = make()
-        payload = codecs.encode(original, tolerance, codec=codec, prior=prior if with_prior else None).payload
+        options = {"predict": name.startswith(("fourier-coarse", "fourier-multipoles"))} if codec == "fourier" else {}
+        own = prior if with_prior else None
+        payload = codecs.encode(original, tolerance, codec=codec, prior=own, **options).payload
         header, decoded = codecs.header(payload), codecs.decode(payload, prior=prior)
         values = np.stack([channel.ravel() for channel in decoded.channels.values()]).astype(float)
         stride = 1 + values.shape[1] // 1500

@@ -6,17 +6,18 @@ import { electronCount, type Frame, frame, stepOf } from './frame'
 import { type Group, groupOf } from './groups'
 import { integerMetric } from './metric'
 import { COS, nyquist, type Orbits, orbitsOf, SIN, TURN } from './orbits'
+import { onCoarseGrid, parametersOf, type Prediction, predicted, prediction } from './predicted'
 import { addPrior, type Prior } from './prior'
 import { Spectrum } from './spectrum'
 
 interface Channel {
   name: string
   count: number
-  step: number
   origin: V3
   orbits?: Orbits
   edge: ReturnType<typeof nyquist>
-  q: Float64Array
+  /** The numbers of the orbits and of the edge. */
+  values: Float64Array
 }
 /** Which part of the total density: with the superposition of atoms, only it, or what differs from it. */
 export type Part = 'with' | 'only'
@@ -27,14 +28,16 @@ export class Fourier {
   private readonly channels: Channel[]
   private readonly prior: Prior | null
 
-  /** source: behind the codec's number. */
-  constructor(source: Bits, priorOf: (id: number) => Prior) {
+  /** source: behind the codec's number. foretold: whether channels can have a coarse grid and multipoles. */
+  constructor(source: Bits, priorOf: (id: number) => Prior, foretold = false) {
     const fr = (this.frame = frame(source))
     this.prior = source.read(1) ? priorOf(source.read(16)) : null
     const lanes = [1, 32, 256][source.read(2)]
     let previous: Group | undefined
     const heads = fr.names.map((name) => {
-      const head = { name, count: electronCount(source), limit: 0, edge: 0, step: 0, initial: 0, group: previous }
+      const found: Prediction = {}
+      const count = electronCount(source)
+      const head = { name, count, limit: 0, edge: 0, step: 0, initial: 0, group: previous, found }
       if (!source.read(1)) return { ...head, group: undefined }
       head.group = previous && source.read(1) ? previous : groupOf(source)
       previous = head.group
@@ -43,19 +46,26 @@ export class Fourier {
       head.edge = source.read(1)
       head.step = stepOf(source.read(11))
       head.initial = source.read(6)
+      if (foretold) head.found = prediction(source, fr.grid, fr.numbers.length)
       return head
     })
     const metric = integerMetric(fr.cell)
     const coder = new Coder(source.rest(), lanes)
     const known = new Map<Group, { limit: number; orbits: Orbits }>()
-    this.channels = heads.map(({ name, count, limit, edge: coded, step, initial, group }) => {
-      if (!group) return { name, count, step, origin: [0, 0, 0], edge: [], q: new Float64Array(0) }
+    this.channels = heads.map(({ name, count, limit, edge: coded, step, initial, group, found }) => {
+      if (!group) return { name, count, origin: [0, 0, 0], edge: [], values: new Float64Array(0) }
       const before = known.get(group)
-      const orbits = before?.limit === limit ? before.orbits : orbitsOf(fr.grid, metric, limit, group)
-      known.set(group, { limit, orbits })
+      const sphere = before?.limit === limit ? before.orbits : orbitsOf(fr.grid, metric, limit, group)
+      known.set(group, { limit, orbits: sphere })
+      const orbits = found.coarse ? onCoarseGrid(sphere, metric, found.coarse) : sphere
       const edge = coded ? nyquist(fr.grid, metric, limit) : []
-      const q = coder.values(normsOf(orbits, edge), initial)
-      return { name, count, step, origin: group.origin, orbits, edge, q }
+      const parameters = found.model && parametersOf(coder, found.model)
+      const norms = normsOf(orbits, edge)
+      const q = coder.values(norms.subarray(0, found.model?.coded), initial)
+      const values = new Float64Array(norms.length)
+      if (parameters) values.set(predicted(orbits, metric, group, fr, found, parameters))
+      for (let i = 0; i < q.length; i++) values[i] += q[i] * step
+      return { name, count, origin: group.origin, orbits, edge, values }
     })
     coder.finish()
   }
@@ -96,7 +106,7 @@ function normsOf(orbits: Orbits, edge: Channel['edge']): Float64Array {
 
 /** The coded coefficients with |h_i| within the box. */
 function add(spectrum: Spectrum, channel: Channel, box: V3, native: boolean) {
-  const { q, step, orbits, edge } = channel
+  const { values, orbits, edge } = channel
   if (!orbits) return
   const [ox, oy, oz] = channel.origin
   const shifted = ox || oy || oz
@@ -107,9 +117,9 @@ function add(spectrum: Spectrum, channel: Channel, box: V3, native: boolean) {
     if (!free) continue
     const from = orbits.start[o],
       to = orbits.start[o + 1]
-    const scale = step / Math.sqrt(2 * (to - from))
-    let re = q[at++] * scale
-    let im = free === 2 ? q[at++] * scale : 0
+    const scale = 1 / Math.sqrt(2 * (to - from))
+    let re = values[at++] * scale
+    let im = free === 2 ? values[at++] * scale : 0
     const phase = orbits.phase[o]
     if (free === 1 && phase) {
       im = -re * SIN[phase]
@@ -135,10 +145,10 @@ function add(spectrum: Spectrum, channel: Channel, box: V3, native: boolean) {
   }
   if (!native) return
   for (const t of edge) {
-    if (alone(t)) spectrum.put(t.i, t.j, t.k, q[at++] * step, 0)
+    if (alone(t)) spectrum.put(t.i, t.j, t.k, values[at++], 0)
     else {
-      const re = (q[at++] * step) / Math.SQRT2,
-        im = (q[at++] * step) / Math.SQRT2
+      const re = values[at++] / Math.SQRT2,
+        im = values[at++] / Math.SQRT2
       spectrum.put(t.i, t.j, t.k, re, im)
       spectrum.put(t.mi, t.mj, t.mk, re, -im)
     }

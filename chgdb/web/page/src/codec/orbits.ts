@@ -17,6 +17,8 @@ export interface Orbits {
   phase: Int32Array
   start: Int32Array
   h: Int32Array
+  /** Of each orbit the vector that it is named after. */
+  g: Int32Array
   turns: Int32Array
   conj: Uint8Array
   count: number
@@ -128,6 +130,7 @@ export function orbitsOf(grid: V3, M: number[], limit: number, group: Group): Or
     phase: Int32Array.from(phase),
     start: Int32Array.from(start),
     h: Int32Array.from(H),
+    g: Int32Array.from({ length: 3 * norm.length }, (_, i) => [g1, g2, g3][i % 3][(i / 3) | 0]),
     turns: Int32Array.from(T),
     conj: Uint8Array.from(C),
     count: norm.length,

@@ -8,7 +8,7 @@ import { type Frame, frame } from './frame'
 import type { Prior } from './prior'
 import { realspace } from './realspace'
 
-export const CODECS: Record<number, string> = { 1: 'lossless', 2: 'Fourier', 3: 'real space' }
+export const CODECS: Record<number, string> = { 1: 'lossless', 2: 'Fourier', 3: 'real space', 4: 'Fourier' }
 
 export class Decoded {
   private readonly fourier?: Fourier
@@ -21,7 +21,7 @@ export class Decoded {
     const codec = source.read(8)
     this.codec = CODECS[codec] ?? `${codec}`
     if (codec === 1) this.own = lossless(source)
-    else if (codec === 2) this.fourier = new Fourier(source, priorOf)
+    else if (codec === 2 || codec === 4) this.fourier = new Fourier(source, priorOf, codec === 4)
     else if (codec === 3) this.own = realspace(source)
     else throw new Error(`codec ${codec} is newer than this page: update chgdb`)
   }

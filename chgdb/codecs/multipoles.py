@@ -1,0 +1,329 @@
+r"""Multipoles on the atoms, by which a payload predicts the coefficients that it then codes.
+
+What a superposition of spheres leaves of a density sits on the atoms still: bonds and d shells are functions of low l.
+A listed atom has a parameter for every function of the tables below that it uses, and the numbers of a channel's basis
+are predicted as a linear function of them. Codes that sum up |psi|^2 on a grid coarser than the one they write fold
+what that grid does not hold back into it; the functions of `SMOOTH` are folded in the same way, those of `ADDED`, which
+stand for the compensation charges that such codes add afterwards, are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..density import Crystal
+from ..symmetry import METRIC_UNITS, UNITS, SpaceGroup
+from .basis import IMAGES, Basis
+
+#: Functions of s = |G| / 2 pi are sums of (s / w)^l exp(-(s / w)^2 / 2): for each l the widths w, in 1/Å, and, a row a
+#: function, what each width weighs. They are nearly orthonormal under s^2 2^(6 s), the inverse of what residuals have.
+Table = tuple[tuple[tuple[float, ...], tuple[tuple[float, ...], ...]], ...]
+SMOOTH: Table = (
+    ((1.5, 1.1, 0.8, 0.55, 0.35), ((0.547,), (-1.11, 5.61), (1.23, -8.58, 29.5), (-0.913, 7.18, -36.1, 120.5),
+     (0.544, -4.47, 25.4, -133.7, 440.8))),
+    ((1.1, 0.7, 0.4), ((1.05,), (-0.572, 14.9), (0.215, -6.83, 127.7))),
+    ((1.1, 0.7, 0.4), ((0.416,), (-0.226, 6.1), (0.0704, -2.2, 60.7))),
+    ((1.1, 0.7, 0.4), ((0.158,), (-0.0881, 2.26), (0.0228, -0.657, 25.6))),
+    ((1.1, 0.7, 0.4), ((0.0584,), (-0.0335, 0.775), (0.00728, -0.184, 9.86))),
+)  # fmt: skip
+ADDED: Table = (
+    ((1.0, 0.8, 0.6), ((4.26,), (-6.53, 26.7), (6.56, -41.5, 105.2))),
+    ((1.0, 0.8, 0.6), ((1.77,), (-2.69, 11.8), (2.57, -16.3, 48.5))),
+    ((1.0, 0.8, 0.6), ((0.683,), (-1.06, 4.65), (0.966, -5.93, 19.8))),
+)
+#: |G|^2 from which on no function has anything: 4 1/Å.
+_REACH = 16 * METRIC_UNITS
+
+
+def harmonics(u: np.ndarray, most: int) -> list[list[np.ndarray]]:
+    """Real spherical harmonics of unit vectors, (n, 3), for l = 0 ... most (at most 4), up to a factor each."""
+    x, y, z = u.T
+    xx, yy, zz = x * x, y * y, z * z
+    return [
+        [np.ones_like(x)],
+        [1.73 * x, 1.73 * y, 1.73 * z],
+        [3.87 * x * y, 3.87 * y * z, 1.12 * (3 * zz - 1), 3.87 * x * z, 1.94 * (xx - yy)],
+        [2.09 * y * (3 * xx - yy), 10.25 * x * y * z, 1.62 * y * (5 * zz - 1), 1.32 * z * (5 * zz - 3),
+         1.62 * x * (5 * zz - 1), 5.12 * z * (xx - yy), 2.09 * x * (xx - 3 * yy)],
+        [8.87 * x * y * (xx - yy), 6.27 * y * z * (3 * xx - yy), 3.35 * x * y * (7 * zz - 1),
+         2.37 * y * z * (7 * zz - 3), 0.375 * (35 * zz * zz - 30 * zz + 3), 2.37 * x * z * (7 * zz - 3),
+         1.68 * (xx - yy) * (7 * zz - 1), 6.27 * x * z * (xx - 3 * yy), 2.22 * (xx * xx - 6 * xx * yy + yy * yy)],
+    ][: most + 1]  # fmt: skip
+
+
+#: Functions of all m of l = 0 ... 4.
+MASK = 25
+
+
+def spread_out(used: np.ndarray, coarse: bool) -> np.ndarray:
+    """(atoms, functions) bool from (atoms, `MASK`): what is used of each l and m is used with every radial function."""
+    columns = []
+    for table in (SMOOTH, ADDED) if coarse else (SMOOTH,):
+        for degree, (_, rows) in enumerate(table):
+            columns += [used[:, degree * degree : (degree + 1) ** 2]] * len(rows)
+    return np.concatenate(columns, axis=1)
+
+
+def orders(table: Table) -> np.ndarray:
+    """(n,) l of each function of a table in its order: by l, then radial function, then m."""
+    return np.concatenate([np.full(len(rows) * (2 * degree + 1), degree) for degree, (_, rows) in enumerate(table)])
+
+
+def _functions(table: Table, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(functions of even l, of odd l), (functions, n), at G / 2 pi, (n, 3); of (-i)^l a factor i is left to odd l."""
+    s = np.sqrt(np.einsum("ni,ni->n", vectors, vectors))
+    angular = harmonics(vectors / s[:, None], len(table) - 1)
+    is_odd = orders(table) % 2 == 1
+    even, odd = np.empty((int((~is_odd).sum()), len(s))), np.empty((int(is_odd.sum()), len(s)))
+    rows_of = [iter(even), iter(odd)]
+    for degree, (widths, rows) in enumerate(table):
+        gaussians = [(s / w) ** degree * np.exp(-0.5 * (s / w) ** 2) for w in widths]
+        sign = (1, -1, -1, 1)[degree % 4]
+        for row in rows:
+            radial = sign * sum(a * g for a, g in zip(row, gaussians, strict=False))
+            for y in angular[degree]:
+                np.multiply(radial, y, out=next(rows_of[degree % 2]))
+    return even, odd
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The functions of one table at some vectors, and exp(-2 pi i h.x) of the listed atoms there.
+
+    family: 0 for `SMOOTH`, 1 for `ADDED`. member: (p,) which member of the basis each vector adds to.
+    """
+
+    family: int
+    even: np.ndarray
+    odd: np.ndarray
+    waves: np.ndarray
+    member: np.ndarray
+
+    def add(self, parameters: np.ndarray, is_odd: np.ndarray, field: np.ndarray) -> None:
+        """Add values at the members, (m,) complex. parameters: (atoms, functions)."""
+        even, odd = parameters[:, ~is_odd] @ self.even, parameters[:, is_odd] @ self.odd
+        cos, sin = self.waves.real, self.waves.imag
+        field += np.bincount(
+            self.member, np.einsum("ap,ap->p", cos, even) - np.einsum("ap,ap->p", sin, odd), len(field)
+        )
+        field += 1j * np.bincount(
+            self.member, np.einsum("ap,ap->p", cos, odd) + np.einsum("ap,ap->p", sin, even), len(field)
+        )
+
+    def add_adjoint(self, field: np.ndarray, is_odd: np.ndarray, parameters: np.ndarray) -> None:
+        turned = self.waves.conj() * field[self.member]
+        parameters[:, ~is_odd] += turned.real @ self.even.T
+        parameters[:, is_odd] += turned.imag @ self.odd.T
+
+    def add_gram(self, weights: np.ndarray, is_odd: np.ndarray, gram: np.ndarray) -> None:
+        """Of the functions of one atom, (functions, functions); weights: (m,) of the members."""
+        w = weights[self.member]
+        gram[np.ix_(~is_odd, ~is_odd)] += (self.even * w) @ self.even.T
+        gram[np.ix_(is_odd, is_odd)] += (self.odd * w) @ self.odd.T
+
+
+class Multipoles:
+    """The linear map from parameters, (listed atoms, functions), to the numbers of a basis."""
+
+    def __init__(self, crystal: Crystal, basis: Basis, listed: np.ndarray) -> None:
+        self.basis = basis
+        h, metric, coarse = basis.members, basis.metric, basis.coarse
+        self._reciprocal = np.linalg.inv(crystal.cell).T
+        self._positions = crystal.positions[listed] % 1.0
+        near = np.flatnonzero(((h @ metric) * h).sum(axis=1) < _REACH)
+        self._points, self._weights = [(h[near], near)], [np.ones(len(basis.norms))]
+        if coarse is not None:
+            self._points.insert(0, _folded(h, metric, np.array(coarse.divisions)))
+            self._weights.insert(0, basis.share)
+        self.odd = [orders(table) % 2 == 1 for table in (SMOOTH, ADDED)[: len(self._points)]]
+        ends = np.cumsum([0, *(len(is_odd) for is_odd in self.odd)])
+        self._columns = [slice(a, b) for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
+        self._kept: list[_Piece] = []
+
+    @property
+    def size(self) -> int:
+        """Numbers that `keep` holds."""
+        per_atom = 2 * len(self._positions)
+        return sum(len(h) * (len(odd) + per_atom) for (h, _), odd in zip(self._points, self.odd, strict=True))
+
+    def keep(self) -> None:
+        """Hold `size` numbers from now on, for many calls of the methods."""
+        self._kept = list(self._pieces())
+
+    def _pieces(self) -> Iterator[_Piece]:
+        for family, (h, member) in enumerate(self._points):
+            at_once = max(1, _BLOCK // (len(self.odd[family]) + 2 * len(self._positions)))
+            for start in range(0, len(h), at_once):
+                part = slice(start, start + at_once)
+                even, odd = _functions((SMOOTH, ADDED)[family], h[part] @ self._reciprocal)
+                yield _Piece(family, even, odd, _waves(h[part], self._positions), member[part])
+
+    def numbers(self, parameters: np.ndarray) -> np.ndarray:
+        """(n,) numbers of the basis."""
+        fields = [np.zeros(len(self.basis.members), complex) for _ in self._points]
+        for piece in self._kept or self._pieces():
+            k = piece.family
+            piece.add(parameters[:, self._columns[k]], self.odd[k], fields[k])
+        return sum(w * self.basis.project(field) for w, field in zip(self._weights, fields, strict=True))
+
+    def adjoint(self, numbers: np.ndarray) -> np.ndarray:
+        """The transposed map, (listed atoms, functions)."""
+        fields = [2 * self.basis.spread(weights * numbers) for weights in self._weights]
+        result = np.zeros((len(self._positions), self._columns[-1].stop))
+        for piece in self._kept or self._pieces():
+            k = piece.family
+            piece.add_adjoint(fields[k], self.odd[k], result[:, self._columns[k]])
+        return result
+
+    def gram(self, weights: np.ndarray) -> np.ndarray:
+        """Of the functions of one atom alone, (functions, functions); weights: (n,) of the numbers."""
+        members = self.basis.spread_weights(weights)
+        result = np.zeros((self._columns[-1].stop,) * 2)
+        for piece in self._kept or self._pieces():
+            k = self._columns[piece.family]
+            piece.add_gram(members, self.odd[piece.family], result[k, k])
+        return result
+
+
+_BLOCK = 1 << 21  # numbers held at once where nothing is kept
+
+
+def _folded(h: np.ndarray, metric: np.ndarray, divisions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(vectors within reach that a coarse grid takes for one of `h`, which one)."""
+    nearest = h - divisions * ((2 * h + divisions) // (2 * divisions))
+    images = divisions * IMAGES
+    norms = ((nearest @ metric) * nearest).sum(axis=1)[:, None] + 2 * nearest @ (metric @ images.T)
+    norms += ((images @ metric) * images).sum(axis=1)
+    member, image = np.nonzero((norms < _REACH) & (norms > 0))
+    return nearest[member] + images[image], member
+
+
+def _waves(h: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """exp(-2 pi i h.x), (atoms, vectors)."""
+    waves = np.ones((len(positions), len(h)), complex)
+    for axis in range(3):
+        low = int(h[:, axis].min(initial=0))
+        reach = np.arange(low, int(h[:, axis].max(initial=0)) + 1)
+        waves *= np.exp(-2j * np.pi * np.outer(positions[:, axis], reach))[:, h[:, axis] - low]
+    return waves
+
+
+_ITERATIONS, _PASSES = 25, 3
+
+# --- the encoder's part ----------------------------------------------------------------------------------------------
+
+
+def unique_atoms(crystal: Crystal, group: SpaceGroup) -> tuple[np.ndarray, list[np.ndarray]]:
+    """(first atom of each orbit under a group, the operations that leave it where it is)."""
+    x = crystal.positions - group.origin
+    listed, sites = [], []
+    done = np.zeros(len(crystal), bool)
+    for a in range(len(crystal)):
+        if done[a]:
+            continue
+        images = group.rotations @ x[a] + group.translations / UNITS
+        distance = images[:, None, :] - x[None, :, :]
+        distance = np.abs(distance - np.rint(distance)).max(axis=2)
+        done |= (distance < 1e-3).any(axis=0)
+        listed.append(a)
+        sites.append(np.flatnonzero(distance[:, a] < 1e-3))
+    return np.array(listed), sites
+
+
+def sites(crystal: Crystal, group: SpaceGroup) -> tuple[np.ndarray, np.ndarray]:
+    """((atoms,) bool, one atom of each orbit; (listed atoms, `MASK`) bool, the functions that their sites leave)."""
+    first, stabilisers = unique_atoms(crystal, group)
+    listed = np.zeros(len(crystal), bool)
+    listed[first] = True
+    used = [np.concatenate(free_functions(crystal, group, site, 4)) for site in stabilisers]
+    return listed, np.array(used).reshape(-1, MASK)
+
+
+def free_functions(crystal: Crystal, group: SpaceGroup, site: np.ndarray, most: int) -> list[np.ndarray]:
+    """For each l up to `most` the m of as many functions as a site's symmetry leaves independent, (2 l + 1,) bool."""
+    directions = np.random.default_rng(0).normal(size=(60, 3))
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    here = harmonics(directions, most)
+    means = [np.zeros((60, 2 * degree + 1)) for degree in range(most + 1)]
+    to_cartesian = crystal.cell.T
+    for k in site.tolist():
+        rotation = to_cartesian @ group.rotations[k] @ np.linalg.inv(to_cartesian)
+        sign = -1.0 if group.flips[k] else 1.0
+        for degree, values in enumerate(harmonics(directions @ rotation, most)):
+            means[degree] += sign * np.stack(values, axis=1) / len(site)
+    chosen = []
+    for degree in range(most + 1):
+        P = np.linalg.lstsq(np.stack(here[degree], axis=1), means[degree], rcond=None)[0]
+        keep = np.zeros(2 * degree + 1, bool)
+        left = P.copy()
+        for _ in range(2 * degree + 1):
+            size = (left**2).sum(axis=0)
+            best = int(np.argmax(size + 1e-6 * (2 * degree - np.arange(2 * degree + 1))))
+            if size[best] < 1e-3:
+                break
+            keep[best] = True
+            direction = left[:, best] / np.sqrt(size[best])
+            left -= np.outer(direction, direction @ left)
+        chosen.append(keep)
+    return chosen
+
+
+def fit(
+    model: Multipoles, target: np.ndarray, used: np.ndarray, keys: np.ndarray, floor: float
+) -> tuple[np.ndarray, float]:
+    """(parameters, (listed atoms, functions), and the step they may be rounded to).
+
+    target: (n,) numbers. used: (listed atoms, functions) bool. floor: below which errors do not matter.
+    """
+    shells = (np.sqrt(keys / METRIC_UNITS) * 10).astype(np.intp)
+    count = np.maximum(np.bincount(shells), 1)
+    parameters = np.zeros(used.shape)
+    left = target
+    step = 1.0
+    for _ in range(_PASSES):
+        power = np.bincount(shells, left**2) / count + floor**2
+        weights = 1 / power[shells]
+        parameters, diagonal = _solve(model, target, used, weights, parameters)
+        left = target - model.numbers(parameters)
+        step = float(np.sqrt(12 / np.median(diagonal[diagonal > 0]))) if (diagonal > 0).any() else 1.0
+    return parameters, step
+
+
+def _solve(model: Multipoles, target: np.ndarray, used: np.ndarray, weights: np.ndarray, start: np.ndarray):
+    """Weighted least squares by conjugate gradients, preconditioned by the Gram matrix of one atom's functions."""
+    gram = model.gram(weights)
+    diagonal = np.diag(gram)
+    ridge = 1e-6 * diagonal + 1e-300
+    inverses = {}
+    for row in used:
+        key = row.tobytes()
+        if key not in inverses:
+            part = np.flatnonzero(row)
+            inverses[key] = part, np.linalg.inv(gram[np.ix_(part, part)] + np.diag(ridge[part] + 1e-5 * diagonal[part]))
+
+    def precondition(r: np.ndarray) -> np.ndarray:
+        z = np.zeros_like(r)
+        for a, row in enumerate(used):
+            part, inverse = inverses[row.tobytes()]
+            z[a, part] = inverse @ r[a, part]
+        return z
+
+    x = start.copy()
+    r = np.where(used, model.adjoint(weights * (target - model.numbers(x))) - ridge * x, 0)
+    z = precondition(r)
+    p, rz = z.copy(), float((r * z).sum())
+    first_rz = max(rz, 1e-300)
+    for _ in range(_ITERATIONS):
+        if rz <= 1e-5 * first_rz:
+            break
+        q = np.where(used, model.adjoint(weights * model.numbers(p)) + ridge * p, 0)
+        alpha = rz / float((p * q).sum())
+        x += alpha * p
+        r -= alpha * q
+        z = precondition(r)
+        rz, before = float((r * z).sum()), rz
+        p = z + rz / before * p
+    return x, diagonal
