@@ -292,7 +292,9 @@ def fit(
     return parameters, step
 
 
-def _solve(model: Multipoles, target: np.ndarray, used: np.ndarray, weights: np.ndarray, start: np.ndarray):
+def _solve(
+    model: Multipoles, target: np.ndarray, used: np.ndarray, weights: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Weighted least squares by conjugate gradients, preconditioned by the Gram matrix of one atom's functions."""
     gram = model.gram(weights)
     diagonal = np.diag(gram)
