@@ -565,7 +565,7 @@ def predict(shells, origin, metric, cell, positions, head, model, unit):
 def functions_at(family, vector):
     """(l, k, m) -> (-i)^l times the radial function and the spherical harmonic."""
     s = np.linalg.norm(vector)
-    angular = harmonics(*(vector / s))
+    angular = multipole_harmonics(*(vector / s))
     found = {}
     for degree, (widths, rows) in enumerate((SMOOTH, ADDED)[family]):
         for k, row in enumerate(rows):
@@ -575,7 +575,7 @@ def functions_at(family, vector):
     return found
 
 
-def harmonics(x, y, z):
+def multipole_harmonics(x, y, z):
     xx, yy, zz = x * x, y * y, z * z
     return [
         1, 1.73 * x, 1.73 * y, 1.73 * z,
