@@ -26,6 +26,37 @@ _BYTES_A_POINT = 60  # half spectrum twice, grid, and the temporaries of the tra
 
 
 @dataclass(frozen=True)
+class Magnetisation:
+    """A guessed collinear magnetisation: spin up less spin down, so turned that the moment of the cell is not negative.
+
+    Attributes
+    ----------
+    moment : float
+        Of the cell, in Bohr magnetons.
+    error : float
+        Integral of the absolute error over the cell that is to be expected, in Bohr magnetons.
+    limit : float
+        What 90 % of materials of unseen formulas stay below. NaN where the model was never calibrated.
+    model : str
+        Identifier.
+    """
+
+    moment: float
+    error: float
+    limit: float
+    model: str
+
+    @property
+    def summary(self) -> str:
+        """One line: the moment, and how good the magnetisation is."""
+        text = f"moment {self.moment:.2f} μB a cell"
+        if np.isfinite(self.error):
+            text += f"; integral of the magnetisation's error about {self.error:.2g} μB, below {self.limit:.2g} μB"
+            text += " for 9 of 10 such materials"
+        return text
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A guessed density with what is known of it.
 
@@ -43,6 +74,8 @@ class Estimate:
         Each way in which the structure is unlike the training set; then error and limit are too low.
     model : str
         Identifier of the model.
+    magnetisation : Magnetisation | None
+        What is known of the channel `magnetization`, where one was asked for.
     """
 
     density: Density
@@ -51,6 +84,7 @@ class Estimate:
     valence: Mapping[str, float]
     remarks: tuple[str, ...]
     model: str
+    magnetisation: Magnetisation | None = None
 
     @property
     def summary(self) -> str:
@@ -75,6 +109,7 @@ def estimate(
     grid: tuple[int, int, int] | None = None,
     spacing: float | None = None,
     model: DensityModel | str | os.PathLike[str] | None = None,
+    magnetization: bool | DensityModel | str | os.PathLike[str] = False,
 ) -> Estimate:
     """The density of a structure by the model of difference densities: atoms superposed, and what bonds change.
 
@@ -90,6 +125,8 @@ def estimate(
         Maximum distance between points, Å; 0.1 where neither is given.
     model : DensityModel | str | os.PathLike[str] | None
         A `DensityModel`, or the path of one; the catalog's unless given.
+    magnetization : bool | DensityModel | str | os.PathLike[str]
+        Whether to estimate the collinear magnetisation as well, with the catalog's model or the one given.
 
     Returns
     -------
@@ -101,7 +138,8 @@ def estimate(
         For a `ScalarField`, and for a structure that has no density: no atoms, atoms on top of each other, partial
         occupancy.
     DensityModelError
-        For an element that the model does not know.
+        For an element that the model does not know; for a magnetisation, where the structure has no element whose
+        spins the training set lets differ.
 
     Examples
     --------
@@ -110,12 +148,32 @@ def estimate(
     chosen = model if isinstance(model, DensityModel) else models.load(model)
     crystal = as_crystal(structure)
     chosen.check(crystal)
+    spin = None
+    if magnetization is not False:
+        given = None if magnetization is True else magnetization
+        spin = given if isinstance(given, DensityModel) else models.load(given, "magnetization")
+        if spin.channel != "magnetization":
+            raise DensityModelError(f"{spin.identifier}: a model of densities, not of magnetisations")
+        spin.check(crystal)
     points = _points(crystal, grid, spacing)
     found = guess(chosen, crystal, points)
     valence = {SYMBOLS[z]: chosen.valence[z] for z in np.unique(crystal.numbers).tolist()}
     extras = {"comment": comment(crystal, chosen, found.error, valence)}
-    density = Density(crystal, {"total": found.total}, extras)
-    return Estimate(density, found.error, found.limit, valence, found.remarks, chosen.identifier)
+    channels, about = {"total": found.total}, None
+    if spin is not None:
+        channels["magnetization"], about = _magnetisation(spin, crystal, points)
+    density = Density(crystal, channels, extras)
+    return Estimate(density, found.error, found.limit, valence, found.remarks, chosen.identifier, about)
+
+
+def _magnetisation(
+    model: DensityModel, crystal: Crystal, grid: tuple[int, int, int]
+) -> tuple[np.ndarray, Magnetisation]:
+    """(magnetisation (nx, ny, nz) in Bohr magnetons/Å^3, what is known of it)."""
+    found = guess(model, crystal, grid)
+    electrons = model.electrons(crystal)  # errors are in parts of the mean density
+    moment = float(found.total.mean()) * crystal.volume
+    return found.total, Magnetisation(moment, found.error * electrons, found.limit * electrons, model.identifier)
 
 
 def as_crystal(structure: Any) -> Crystal:

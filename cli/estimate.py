@@ -30,6 +30,7 @@ from chgdb_cli.output import message, print_json, show
 if TYPE_CHECKING:
     from chgdb import Crystal, Density, Estimate
     from chgdb.densities.model import DensityModel
+    from chgdb.estimation import Magnetisation
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +41,7 @@ Examples:
   chgdb estimate NaCl.cif -o NaCl.cube --spacing 0.15
   chgdb estimate structures/*.cif -o densities/ --format chgcar
   chgdb estimate POSCAR -o CHGCAR --atoms my.zarr     with atoms of the potentials of your own densities
+  chgdb estimate POSCAR -o CHGCAR --magnetization
   chgdb estimate POSCAR --json                        the error to expect, and nothing written""",
     )(estimate)
 
@@ -73,6 +75,9 @@ def estimate(
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Model made by `chgdb train density`. [default: the catalog's]")
     ] = None,
+    magnetization: Annotated[
+        bool, typer.Option("--magnetization", help="The collinear magnetisation as well (crystals with Cr to Ni).")
+    ] = False,
     elements: ElementsOption = None,
     catalog: CatalogOption = None,
     force: ForceOption = False,
@@ -98,7 +103,13 @@ def estimate(
     failed = 0
     for source, target in zip(structures, targets, strict=True):
         try:
-            found = guess(_structure(source, catalog, elements), grid=points, spacing=spacing, model=chosen)
+            found = guess(
+                _structure(source, catalog, elements),
+                grid=points,
+                spacing=spacing,
+                model=chosen,
+                magnetization=magnetization,
+            )
             if target is not None:
                 _write(target, found.density, output_format)
         except ChgdbError as error:
@@ -219,6 +230,7 @@ def _facts(source: str, target: Path | None, found: Estimate) -> dict[str, Any]:
         "nmae_90": found.limit,
         "unlike_training": list(found.remarks),
         "model": found.model,
+        **({} if found.magnetisation is None else _of_magnetisation(found.magnetisation)),
     }
 
 
@@ -228,3 +240,14 @@ def _print(source: str, target: Path | None, found: Estimate) -> None:
     valence = ", ".join(f"{symbol} {count:g}" for symbol, count in found.valence.items())
     show(f"{place}: {common_formula(density.crystal.formula)}, {found.summary}")
     show(f"  grid {grid_text(density.grid)}, {density.n_electrons:.6f} electrons (valence {valence}), {found.model}")
+    if found.magnetisation is not None:
+        show(f"  {found.magnetisation.summary}, {found.magnetisation.model}")
+
+
+def _of_magnetisation(found: Magnetisation) -> dict[str, Any]:
+    return {
+        "moment": found.moment,
+        "magnetisation_error_expected": found.error,
+        "magnetisation_error_90": found.limit,
+        "magnetisation_model": found.model,
+    }

@@ -43,12 +43,17 @@ def density(
     channels: Annotated[int, typer.Option(min=1, help="Number of functions on the sphere of an atom.")] = 48,
     width: Annotated[int, typer.Option(min=1, help="Number of scalars of an atom.")] = 128,
     carried: Annotated[int, typer.Option(min=0, help="Number of functions on the sphere that messages carry.")] = 16,
+    channel: Annotated[str, typer.Option(help="What is learned: total, or magnetization.")] = "total",
     target: Annotated[
         str, typer.Option(help="What networks learn: difference; or total, for comparison.")
     ] = "difference",
     seed: Annotated[int, typer.Option(help="Seed of the first member; the next members have the next seeds.")] = 0,
     start: Annotated[
         str | None, typer.Option("--start", metavar="MODEL", help="First weights and atoms: a model, or `catalog`.")
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option("--keep", metavar="MODEL", help="Members that stay beside the new: a model, or `catalog`."),
     ] = None,
     more: Annotated[
         list[str] | None, typer.Option("--more", metavar="STORE", help="Further densities; may be repeated.")
@@ -71,17 +76,21 @@ def density(
     from chgdb.densities.architecture import Configuration
     from chgdb.densities.training import Recipe
 
-    first = None if start is None else models.load(None if start == "catalog" else start)
+    if channel not in ("total", "magnetization"):
+        raise typer.BadParameter(f"{channel!r}: expected total or magnetization", param_hint="--channel")
+    first = None if start is None else models.load(None if start == "catalog" else start, channel)
     recipe = Recipe(
         epochs=epochs, minutes=minutes, batch=batch, weight_decay=weight_decay, dropout=dropout, target=target,
         learning_rate=learning_rate or (2e-3 if first is None else 3e-4), seed=seed,
     )  # fmt: skip
+    stay = None if keep is None else models.load(None if keep == "catalog" else keep, channel)
     own = Configuration(channels=channels, width=width, carried=carried)
     sizes = [own] * members if first is None else [member.configuration for member in first.members]
     recipes = [(size, replace(recipe, seed=seed + index)) for index, size in enumerate(sizes)]
     with _bar(len(recipes), shown=not quiet) as report:
         model = ensemble.train(
             open_store(catalog), output, recipes, more=[open_store(path) for path in more or ()], start=first,
+            channel=channel, keep=stay,
             workers=workers, progress=not quiet and sys.stderr.isatty(), report=report,
         )  # fmt: skip
     facts: dict[str, Any] = {"model": model.identifier, "path": str(output), **model.facts}
@@ -90,7 +99,8 @@ def density(
         print_json(facts)
         return
     show(
-        f"{model.identifier} in {output}: {len(recipes)} members, {facts['members'][0]['materials']['train']} materials"
+        f"{model.identifier} in {output}: {len(model.members)} members, "
+        f"{facts['members'][-1]['materials']['train']} materials"
     )
     if facts["members"][-1].get("validation") is not None:
         show(f"  NMAE of the last member on the validation part {percent(facts['members'][-1]['validation'])}")

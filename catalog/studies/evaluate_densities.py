@@ -338,25 +338,27 @@ def record(new: dict[str, Any]) -> None:
     """Add numbers to the data, and write the tables that they make."""
     data = json.loads(DATA.read_text(encoding="utf-8")) if DATA.exists() else {}
     data |= new
-    write_atomically(DATA, (json.dumps(_rounded(data), indent=1) + "\n").encode())
+    write_atomically(DATA, (json.dumps(rounded(data), indent=1) + "\n").encode())
     text = PAGE.read_text(encoding="utf-8")
     for name, make in _TABLES.items():
         if _SOURCES.get(name, name) in data:
-            text = _between(text, name, make(data))
+            text = between(text, name, make(data))
     write_atomically(PAGE, text.encode())
     shown = {k: v for part in new.values() for k, v in part.items() if isinstance(v, dict | float) and k != "training"}
-    print(json.dumps(_rounded(shown), indent=1))
+    print(json.dumps(rounded(shown), indent=1))
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Numbers to five digits, for JSON; NaN becomes null."""
     if isinstance(value, float):
         return float(f"{value:.5g}") if np.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _between(text: str, name: str, table: str) -> str:
+def between(text: str, name: str, table: str) -> str:
+    """A page with the lines between two markers replaced. Raises `ChgdbError` where it has no such place."""
     pattern = rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
     if not re.search(pattern, text, re.S):
         raise ChgdbError(f"{PAGE}: no place for the table {name}")

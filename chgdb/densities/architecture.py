@@ -38,7 +38,7 @@ class Configuration:
     count: int = 8
     narrowest: float = 0.2
     widest: float = 1.3
-    cut: float = 2.5
+    cut: float = 2.25
     reach: float = REACH
 
     @property

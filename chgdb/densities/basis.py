@@ -61,13 +61,14 @@ class Basis:
         return np.stack([self._raw(lengths, ell) @ self._orthogonal[ell] for ell in range(L_MAX + 1)])
 
     def functions(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """R_nl Y_lm at G / 2 pi, (n, 3) in 1/Å and not 0, with the sign of (-i)^l, without its -i for odd l.
+        """R_nl Y_lm at G / 2 pi, (n, 3) in 1/Å, with the sign of (-i)^l, without its -i for odd l.
 
         Returns those of even and of odd l, (n, count * 15) and (n, count * 10); the function runs faster than n.
         """
         lengths = np.linalg.norm(vectors, axis=1)
         radial = self.radial(2 * np.pi * lengths)
-        angular = spherical_harmonics(vectors / lengths[:, None]) * _SIGN
+        # At G = 0 all but l = 0 vanish, whatever the direction.
+        angular = spherical_harmonics(vectors / np.where(lengths > 0, lengths, 1.0)[:, None]) * _SIGN
         parts = []
         for chosen in (EVEN, ODD):
             part = radial[DEGREES[chosen]].transpose(1, 2, 0) * angular[:, None, chosen]

@@ -23,7 +23,7 @@ from .calibration import Calibration
 from .domain import Domain, gauges
 from .evaluation import evaluate
 from .graph import graph
-from .model import FILE, DensityModel, Member
+from .model import FILE, MAGNETISATION, DensityModel, Member
 from .network import Network
 from .samples import Sample, load
 
@@ -38,6 +38,8 @@ def train(
     *,
     more: Sequence[Catalog] = (),
     start: DensityModel | None = None,
+    keep: DensityModel | None = None,
+    channel: str = "total",
     workers: int | None = None,
     progress: bool = False,
     report: Callable[[int, training.Progress], None] = lambda member, progress: None,
@@ -46,13 +48,22 @@ def train(
 
     recipes: of each member. more: further catalogs, of which the training part trains as well.
     start: a model whose members, as many as there are recipes, are the first weights.
+    keep: a model whose members stay beside the new ones.
+    channel: `total`, or `magnetization` for a model of those densities that have one.
     report: is called with the member's number and its progress.
     Raises `TrainingError` where there is nothing to train with, or `start` has other members.
     """
     place = Path(folder)
     if start is not None and [m.configuration for m in start.members] != [c for c, _ in recipes]:
         raise training.TrainingError("a start has as many members as are trained, of the same sizes")
-    samples, prior = load([catalog, *more], workers, progress, start)
+    for given in (start, keep):
+        if given is not None and given.channel != channel:
+            raise training.TrainingError(
+                f"{given.identifier}: a model of the channel {given.channel}, not of {channel}"
+            )
+    samples, prior = load([catalog, *more], workers, progress, start, channel)
+    if not samples:
+        raise training.TrainingError(f"no density of {catalog.path} has the channel {channel}: nothing to train on")
     networks, facts = [], []
     for index, (configuration, recipe) in enumerate(recipes):
         first = None if start is None else to_network(start, index)
@@ -62,8 +73,11 @@ def train(
         )  # fmt: skip
         networks.append(network)
         facts.append(found)
-    model = assemble(catalog, samples, prior, networks, facts, start=start, workers=workers, progress=progress)
-    return model.save(place / FILE)
+    model = assemble(
+        catalog, samples, prior, networks, facts, start=start, keep=keep, channel=channel, workers=workers,
+        progress=progress,
+    )  # fmt: skip
+    return model.save(place / (FILE if channel == "total" else MAGNETISATION))
 
 
 def assemble(
@@ -74,12 +88,15 @@ def assemble(
     facts: Sequence[dict[str, Any]],
     *,
     start: DensityModel | None = None,
+    keep: DensityModel | None = None,
+    channel: str = "total",
     workers: int | None = None,
     progress: bool = False,
 ) -> DensityModel:
     """A model of trained members, calibrated on the validation part where that has at least 20 materials.
 
     samples: as of `samples.load`; those of the catalog alone calibrate. start: whose potentials are the first guess.
+    keep: a model whose members stay beside the new ones. Raises `TrainingError` where it knows other elements.
     """
     training_part = [s for s in samples if s.part == "train"]
     values = np.array([gauges(s.crystal, graph(s.crystal)) for s in training_part])
@@ -89,15 +106,24 @@ def assemble(
         electrons = valence(crystals, counts, known)
     else:
         electrons = {**start.valence, **atoms.valence(start, crystals, counts.tolist())}
+    members = tuple(Member(n.configuration, _arrays(n)) for n in networks)
+    if keep is not None:
+        if not np.array_equal(keep.known, known) or keep.configuration.basis != networks[0].configuration.basis:
+            raise training.TrainingError(
+                f"{keep.identifier} knows other elements or functions: its members cannot stay"
+            )
+        prior = mean_of(keep.prior, len(keep.members), prior, len(members))
+        members, facts = (*keep.members, *members), [*keep.facts["members"], *facts]
     model = DensityModel(
         known=known,
         valence=electrons,
         prior=prior,
-        members=tuple(Member(n.configuration, _arrays(n)) for n in networks),
+        members=members,
         calibration=None,
         domain=Domain.fit(values, [s.crystal.numbers for s in training_part]),
         facts={
             "members": list(facts),
+            **({} if channel == "total" else {"channel": channel, "polarised": polarised(catalog, samples)}),
             "split": RULE,
             "versions": {"python": platform.python_version(), **{n: version(n) for n in ("torch", "numpy", "spglib")}},
         },
@@ -110,6 +136,24 @@ def assemble(
     results = evaluate(model, catalog, ids, workers=workers or cores(), progress=progress)
     spread, size, error = (np.array([getattr(r, name) for r in results]) for name in ("spread", "size", "nmae"))
     return replace(model, calibration=Calibration.fit(spread, size, error))
+
+
+def mean_of(first: Prior, of_first: int, second: Prior, of_second: int) -> Prior:
+    """Form factors that the mean difference of all members belongs to, where some were trained on differences from
+    others than the rest: the mean, each weighed with its members."""
+    rows = [
+        np.searchsorted(p.numbers, numbers := np.intersect1d(first.numbers, second.numbers)) for p in (first, second)
+    ]
+    parts = of_first * first.coefficients[rows[0]] + of_second * second.coefficients[rows[1]]
+    return Prior(numbers, parts / (of_first + of_second))
+
+
+def polarised(catalog: Catalog, samples: Sequence[Sample]) -> list[int]:
+    """Elements that come in densities with a magnetisation alone, by atomic number."""
+    there = {s.material_id for s in samples}
+    found = {int(z) for s in samples for z in s.crystal.numbers}
+    without = {int(z) for i in catalog.ids if i not in there for z in catalog[i].crystal.numbers}
+    return sorted(found - without)
 
 
 def valence(crystals: Sequence[Crystal], electrons: np.ndarray, known: np.ndarray) -> dict[int, float]:

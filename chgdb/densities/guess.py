@@ -1,4 +1,5 @@
-"""A density guessed: the superposition of atoms, and the difference that the model's members agree on."""
+"""A density guessed: the superposition of atoms, and the difference that the model's members agree on; or a
+magnetisation, which has no superposition."""
 
 from __future__ import annotations
 
@@ -19,8 +20,9 @@ _VECTORS = 1 << 14  # at once
 
 @dataclass(frozen=True, eq=False)
 class Guess:
-    """total: (nx, ny, nz) e/Å^3. error, limit: NMAE to be expected, and what 9 of 10 such materials stay below; NaN
-    without a calibration. remarks: each way in which the structure is unlike the training set.
+    """total: (nx, ny, nz) e/Å^3, the density or the magnetisation. error, limit: mean absolute error to be expected
+    in parts of the mean density (the NMAE of a density), and what 9 of 10 such materials stay below; NaN without a
+    calibration. remarks: each way in which the structure is unlike the training set.
     spread: root mean square of what the members differ by; size: of the difference; in parts of the mean density.
     """
 
@@ -33,7 +35,8 @@ class Guess:
 
 
 def guess(model: DensityModel, crystal: Crystal, grid: tuple[int, int, int]) -> Guess:
-    """The density of a crystal on a grid. Its integral is the number of valence electrons.
+    """The density of a crystal on a grid, whose integral is the number of valence electrons; or its magnetisation,
+    where the model is one of magnetisations, whose integral is the moment of the cell in Bohr magnetons.
 
     Raises `DensityModelError` for a structure without atoms, with two atoms at one place, or with an element that the
     model does not know.
@@ -42,6 +45,7 @@ def guess(model: DensityModel, crystal: Crystal, grid: tuple[int, int, int]) -> 
     edges = model.graph(crystal)
     _check_distances(crystal, edges.first, edges.second, edges.vectors)
     coefficients = model.coefficients(crystal, edges)
+    whole = model.channel == "total"
     half = half_spectrum(model.prior, crystal, grid, grid)
     basis = model.configuration.basis
     apart = power = 0.0
@@ -52,9 +56,10 @@ def guess(model: DensityModel, crystal: Crystal, grid: tuple[int, int, int]) -> 
         apart += 2 * float((np.abs(values - mean) ** 2).sum()) / max(len(values) - 1, 1)
         power += 2 * float((np.abs(mean) ** 2).sum())
     average = model.electrons(crystal) / crystal.volume
-    half[0, 0, 0] = average
+    half[0, 0, 0] = average if whole else fourier(basis, crystal, coefficients, np.zeros((1, 3))).mean().real
     total = np.fft.irfftn(half, s=grid, axes=(0, 1, 2), norm="forward")
-    total += average - total.mean()  # what rounding did to it
+    if whole:
+        total += average - total.mean()  # what rounding did to it
     spread, size = float(np.sqrt(apart)) / average, float(np.sqrt(power)) / average
     error, limit = (np.nan, np.nan) if model.calibration is None else model.calibration(spread, size)
     remarks = model.domain.remarks(crystal, gauges(crystal, edges)) if model.domain is not None else ()

@@ -32,8 +32,9 @@ from .inference import coefficients
 
 #: Version of the file, and the only one that is read.
 FORMAT_VERSION = 1
-#: The model that comes with the catalog.
-FILE = "model.safetensors"
+#: The models that come with the catalog: of densities, and of magnetisations.
+FILE, MAGNETISATION = "model.safetensors", "magnetization.safetensors"
+_KINDS = {"magnetization": "magnetisation"}
 _HEADER = "chgdb"  # one entry alone: safetensors writes several in any order
 
 
@@ -76,8 +77,16 @@ class DensityModel:
         """Of the first member; basis and reach are those of all."""
         return self.members[0].configuration
 
+    @property
+    def channel(self) -> str:
+        """What it guesses: `total`, or `magnetization`, whose form factors are zero."""
+        return str(self.facts.get("channel", "total"))
+
     def check(self, crystal: Crystal) -> None:
-        """Raises `DensityModelError` for a structure without atoms, or with an element that the model does not know."""
+        """Raises `DensityModelError` for a structure without atoms, or with an element that the model does not know.
+
+        Also for a magnetisation, where no element is one whose spins the training set lets differ.
+        """
         if not len(crystal):
             raise DensityModelError("there are no atoms in this structure: nothing has a density")
         unknown = np.setdiff1d(crystal.numbers, self.known)
@@ -90,6 +99,14 @@ class DensityModel:
             raise DensityModelError(
                 f"{crystal.formula}: the density model knows no {names}: none of its training densities has it "
                 f"(it knows {len(self.known)} elements)"
+            )
+
+        polarised = self.facts.get("polarised")
+        if polarised is not None and not np.isin(crystal.numbers, polarised).any():
+            names = ", ".join(SYMBOLS[z] for z in polarised)
+            raise DensityModelError(
+                f"{crystal.formula}: the training set has magnetisations of crystals with {names} alone: estimate it "
+                "without one"
             )
 
     def graph(self, crystal: Crystal) -> Graph:
@@ -150,9 +167,9 @@ def _digest(tensors: Mapping[str, np.ndarray], text: str) -> str:
     return digest.hexdigest()
 
 
-def path() -> Path:
-    """Where the model of the catalog is."""
-    return models_folder("density") / FILE
+def path(channel: str = "total") -> Path:
+    """Where the catalog's model of a channel is."""
+    return models_folder("density") / (FILE if channel == "total" else MAGNETISATION)
 
 
 @lru_cache(maxsize=4)
@@ -160,15 +177,15 @@ def _loaded(place: str, state: tuple[int, int]) -> DensityModel:
     return _read(Path(place))
 
 
-def load(place: str | os.PathLike[str] | None = None) -> DensityModel:
-    """A model of its file, or of the folder that it is in; the catalog's where none is named.
+def load(place: str | os.PathLike[str] | None = None, channel: str = "total") -> DensityModel:
+    """A model of its file, or of the folder that it is in; the catalog's model of a channel where none is named.
 
     Raises `DensityModelError` where there is none or another version of the format, `ChecksumError` where it is
     damaged.
     """
-    target = path() if place is None else Path(place)
+    target = path(channel) if place is None else Path(place)
     if target.is_dir():
-        target = target / FILE
+        target = target / (FILE if channel == "total" else MAGNETISATION)
     try:
         state = target.stat()
     except OSError as error:
@@ -217,5 +234,5 @@ def _model(tensors: Mapping[str, np.ndarray], header: Mapping[str, Any], checksu
         calibration=Calibration.from_dict(calibration) if calibration else None,
         domain=Domain.from_dict(domain) if domain else None,
         facts=header["facts"],
-        identifier=f"difference-{checksum[:8]}",
+        identifier=f"{_KINDS.get(header['facts'].get('channel'), 'difference')}-{checksum[:8]}",
     )

@@ -7,7 +7,7 @@ The form factors of the superposition are fitted to the training part alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..density import Crystal, Density
 from ..errors import ChgdbError
 from ..parallel.processes import run
 from ..parallel.progress import reporting
-from ..promolecule import Equations, Prior
+from ..promolecule import COEFFICIENTS, Equations, Prior
 from ..samples import parts
 from .graph import Graph, graph
 from .guess import guess
@@ -36,7 +36,8 @@ class Spectrum:
     h: (n, 3) Miller indices of representatives. values: (n,) complex, e/Å^3. multiplicity: (n,) vectors of the orbit.
     members: (m, 3) Miller indices of one half of the sphere; orbit: (m,) their orbits; factor, conjugate: (m,) as in
         `symmetry.Orbits`.
-    mean: e/Å^3. electrons: of the cell. grid: the density's own.
+    mean: of the total density, e/Å^3. electrons: of the cell. grid: the density's own.
+    G = 0 is among them where they are of a magnetisation, as the last.
     """
 
     h: np.ndarray
@@ -64,17 +65,22 @@ class Sample:
     superposition: np.ndarray
 
 
-def spectrum(density: Density, group: symmetry.SpaceGroup, cut: float = CUT) -> Spectrum:
-    """The total density of a crystal with a space group, within a sphere of |G| / 2 pi < `cut` (1/Å)."""
+def spectrum(density: Density, group: symmetry.SpaceGroup, cut: float = CUT, channel: str = "total") -> Spectrum:
+    """A channel of a density of a crystal with a space group, within a sphere of |G| / 2 pi < `cut` (1/Å).
+
+    A magnetisation is turned so that the moment of the cell is not negative: the spins of a calculation without
+    spin-orbit coupling are known but for a common sign.
+    """
     metric = symmetry.integer_metric(density.crystal.cell)
     orbits = symmetry.orbits(density.grid, metric, int(cut * cut * symmetry.METRIC_UNITS), group)
-    half = np.fft.rfftn(density.total) / density.total.size
+    grid = density.channels[channel]
+    half = np.fft.rfftn(grid) / grid.size
     members = orbits.members
     back = members[:, 2] < 0
     h = np.where(back[:, None], -members, members)
     found = half[h[:, 0], h[:, 1], h[:, 2]]
     found[back] = found[back].conj()
-    return Spectrum(
+    found = Spectrum(
         h=orbits.representatives.astype(np.int16),
         values=orbits.fold(found).astype(np.complex64),
         multiplicity=orbits.multiplicity.astype(np.float32),
@@ -82,9 +88,26 @@ def spectrum(density: Density, group: symmetry.SpaceGroup, cut: float = CUT) -> 
         orbit=orbits.orbit.astype(np.int32),
         factor=orbits.factor.astype(np.complex64),
         conjugate=orbits.conjugate,
-        mean=float(half[0, 0, 0].real),
+        mean=density.n_electrons / density.crystal.volume,
         electrons=density.n_electrons,
         grid=density.grid,
+    )
+    return found if channel == "total" else _with_mean(found, float(half[0, 0, 0].real))
+
+
+def _with_mean(found: Spectrum, mean: float) -> Spectrum:
+    """Coefficients with that of G = 0, all with the sign that makes it positive."""
+    sign = -1.0 if mean < 0 else 1.0
+    origin = np.zeros((1, 3), np.int16)
+    return replace(
+        found,
+        h=np.concatenate([found.h, origin]),
+        values=np.append(sign * found.values, np.complex64(sign * mean)),
+        multiplicity=np.append(found.multiplicity, np.float32(1)),
+        members=np.concatenate([found.members, origin]),
+        orbit=np.append(found.orbit, np.int32(len(found.h))),
+        factor=np.append(found.factor, np.complex64(1)),
+        conjugate=np.append(found.conjugate, False),
     )
 
 
@@ -103,8 +126,11 @@ def load(
     workers: int | None = None,
     progress: bool | Callable[[int, int, str], None] = False,
     start: DensityModel | None = None,
+    channel: str = "total",
 ) -> tuple[list[Sample], Prior]:
     """(samples of all parts, form factors), in the order of the catalogs.
+
+    channel: `magnetization` for that of the densities that have one; its form factors are zero.
 
     Form factors are fitted to the training part; where a model is given to start from, to what its guesses leave of the
     training part, and added to its own. Materials with an element that the training part lacks have no superposition:
@@ -124,21 +150,29 @@ def load(
     read: dict[tuple[int, str], tuple[Crystal, Graph, Spectrum]] = {}
     equations = Equations()
     with reporting(progress, "reading densities", 0, len(tasks)) as done:
-        for outcome in run(partial(_read, training, start), tasks, workers):
+        for outcome in run(partial(_read, training, start, channel), tasks, workers):
             if outcome.result is None:
                 raise ChgdbError(f"{outcome.task[2][0]} and those after it: {outcome.reason}")
             found, part = outcome.result
             read.update(found)
             _add(equations, part)
             done(outcome.task[2][0])
-    fitted = equations.solve() if start is None else sum_of(start.prior, equations.solve())
+    if channel != "total":
+        fitted = nothing(sorted({int(z) for crystal, _, _ in read.values() for z in crystal.numbers}))
+    else:
+        fitted = equations.solve() if start is None else sum_of(start.prior, equations.solve())
     samples = []
-    for key in order:
+    for key in [key for key in order if key in read]:
         crystal, edges, values = read.pop(key)
         if fitted.covers(crystal):
             atoms = superpose(fitted, crystal, values.h).astype(np.complex64)
             samples.append(Sample(key[1], crystal.formula, of[key], crystal, edges, values, atoms))
     return samples, fitted
+
+
+def nothing(numbers: Sequence[int]) -> Prior:
+    """Form factors of atoms without a density, for what has no superposition."""
+    return Prior(np.array(numbers, np.int64), np.zeros((len(numbers), COEFFICIENTS)))
 
 
 def sum_of(prior: Prior, change: Prior) -> Prior:
@@ -149,16 +183,27 @@ def sum_of(prior: Prior, change: Prior) -> Prior:
 
 
 def _read(
-    training: frozenset[tuple[int, str]], start: DensityModel | None, task: tuple[int, str, Sequence[str]]
+    training: frozenset[tuple[int, str]],
+    start: DensityModel | None,
+    channel: str,
+    task: tuple[int, str, Sequence[str]],
 ) -> tuple[dict[tuple[int, str], tuple[Crystal, Graph, Spectrum]], Equations]:
     number, path, ids = task
     catalog = open_catalog(path)
     found, equations = {}, Equations()
     for material_id in ids:
-        density = catalog[material_id].density
+        record = catalog[material_id]
+        if channel not in record.channels:
+            continue
+        density = record.density
         group = symmetry.find(density.crystal)
-        found[number, material_id] = density.crystal, graph(density.crystal, group), spectrum(density, group)
-        if (number, material_id) in training and (start is None or start.prior.covers(density.crystal)):
+        values = spectrum(density, group, channel=channel)
+        found[number, material_id] = density.crystal, graph(density.crystal, group), values
+        if (
+            channel == "total"
+            and (number, material_id) in training
+            and (start is None or start.prior.covers(density.crystal))
+        ):
             if start is not None:
                 density = beyond(density, guess(start, density.crystal, density.grid).total)
             equations.add(density, None)

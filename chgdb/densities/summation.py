@@ -40,7 +40,7 @@ def half_spheres(cell: np.ndarray, cut: float, grid: tuple[int, int, int], most:
 def fourier(basis: Basis, crystal: Crystal, coefficients: np.ndarray, h: np.ndarray) -> np.ndarray:
     """Fourier coefficients of some densities at Miller indices, (densities, n) complex128, e/Å^3.
 
-    coefficients: (densities, atoms, count, 25), of the functions on the atoms. h: (n, 3), not 0.
+    coefficients: (densities, atoms, count, 25), of the functions on the atoms. h: (n, 3).
     """
     count = len(coefficients)
     even = coefficients[..., EVEN].reshape(count, len(crystal), -1)

@@ -66,4 +66,4 @@ def test_tables_go_between_their_markers(tmp_path: Path, monkeypatch: pytest.Mon
     assert "old" not in text
     assert "1000 atoms on a grid of 240³: 24 s of one core, 0.5 GB at most." in text
     with pytest.raises(chgdb.ChgdbError, match="no place for the table"):
-        study._between("nothing", "size", "")
+        study.between("nothing", "size", "")

@@ -1,0 +1,210 @@
+"""What a density is worth to DFT: a start for GPAW, and physics at a fixed density.
+
+    python catalog/studies/dft_starts.py run FOLDER         compute; kill it at any moment and start it again
+    python catalog/studies/dft_starts.py report FOLDER
+        -> docs/science/data/dft-starts.json    every number
+        -> docs/science/densities.md            its tables, between their markers
+
+The materials are of the test part of the split: no model has seen their formulas. A third are metals, a third
+insulators, a third magnets; each is drawn at random among those that GPAW computes in some seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+if not __package__:
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from chgdb.catalog import Catalog, open_catalog
+from chgdb.codecs import decode, encode
+from chgdb.densities.evaluation import usable
+from chgdb.densities.guess import guess
+from chgdb.densities.model import DensityModel, load
+from chgdb.density import Density
+from chgdb.errors import ChgdbError
+from chgdb.latents import decode_record
+from chgdb.promolecule import superposition
+from chgdb.samples import parts
+from chgdb_catalog.batches import write_atomically
+from chgdb_catalog.dft import checks
+from chgdb_catalog.gpaw import costs
+from chgdb_catalog.gpaw.recipe import SPIN_POLARISED
+from chgdb_catalog.studies.evaluate_densities import DOCS, PAGE, between, rounded
+
+DATA = DOCS / "data" / "dft-starts.json"
+WORKER = Path(__file__).resolve().parents[1] / "gpaw" / "starts.py"
+#: Kinds of materials, and the most that one may cost, about seconds of a core (see `costs.expected`).
+KINDS = {"metal": 1.0, "insulator": 1.0, "magnet": 2.5}
+_GAP, _MOMENT = 0.5, 0.3  # eV, mu_B: above them an insulator, a magnet
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+
+def chosen(catalog: Catalog, model: DensityModel, each: int, seed: int = 0) -> list[tuple[str, str]]:
+    """(kind, id) of the materials to compute, kinds in turn."""
+    ids = np.array(catalog.ids)
+    test = set(usable(model, catalog, [str(i) for i in ids[parts(catalog) == "test"]]))
+    gaps, moments = catalog.column("band_gap"), np.nan_to_num(catalog.column("magnetic_moment"))
+    found: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    for row in np.random.default_rng(seed).permutation(len(ids)):
+        if ids[row] not in test:
+            continue
+        record = structure(catalog, str(ids[row]))
+        spin = bool(SPIN_POLARISED & set(record["symbols"]))
+        kind = "magnet" if spin and abs(moments[row]) > _MOMENT else "insulator" if gaps[row] > _GAP else "metal"
+        if (kind == "metal" and (spin or gaps[row] > 0)) or costs.expected(record) > KINDS[kind]:
+            continue
+        if len(found[kind]) < each:
+            found[kind].append(str(ids[row]))
+    return [(kind, i) for turn in zip(*found.values(), strict=False) for kind, i in zip(found, turn, strict=True)]
+
+
+def structure(catalog: Catalog, material_id: str) -> dict[str, Any]:
+    """A record for GPAW's worker."""
+    crystal = catalog[material_id].crystal
+    return {
+        "material_id": material_id, "formula": crystal.formula, "cell": crystal.cell.tolist(),
+        "symbols": crystal.symbols, "frac": crystal.positions.tolist(),
+        "space_group": checks.space_group(crystal.cell, crystal.positions, crystal.symbols),
+    }  # fmt: skip
+
+
+def densities(catalog: Catalog, model: DensityModel, material_id: str) -> dict[str, np.ndarray]:
+    """The grids that are compared, (nx, ny, nz) e/Å^3. `true` is the catalog's, exact to 0.01 %."""
+    record = catalog[material_id]
+    density = Density(record.crystal, {"total": record.density.total})
+    found = {"true": density.total, "superposition": superposition(model.prior, density.crystal, density.grid)}
+    found["superposition"] = found["superposition"] - found["superposition"].mean() + density.total.mean()
+    found["estimate"] = guess(model, density.crystal, density.grid).total
+    for name, tolerance in (("0.1 %", 1e-3), ("1 %", 1e-2)):
+        found[name] = decode(encode(density, tolerance, prior=catalog.prior).payload, prior=catalog.prior).total
+    found["latent"] = decode_record(record).total
+    return found
+
+
+@app.command()
+def run(
+    folder: Annotated[Path, typer.Argument(help="Where results go; made if missing.")],
+    each: Annotated[int, typer.Option(min=1, help="Materials of each kind.")] = 22,
+    python: Annotated[
+        str, typer.Option(envvar="CHGDB_GPAW_PYTHON", help="Interpreter with GPAW.")
+    ] = "/usr/bin/python3",
+) -> None:
+    """Compute what is left."""
+    catalog, model = open_catalog(None), load()
+    folder.mkdir(parents=True, exist_ok=True)
+    tasks = chosen(catalog, model, each)
+    one_thread = os.environ | {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    for number, (kind, material_id) in enumerate(tasks):
+        result, job = folder / f"{material_id}.json", folder / f"{material_id}.npz"
+        if result.exists() or result.with_suffix(".failed").exists():
+            continue
+        text = json.dumps(structure(catalog, material_id))
+        with open(job, "wb") as file:
+            np.savez(file, record=np.array(text), **densities(catalog, model, material_id))
+        done = subprocess.run(
+            [python, WORKER, job, result], capture_output=True, text=True, check=False, env=one_thread
+        )
+        job.unlink()
+        if done.returncode:
+            result.with_suffix(".failed").write_text(done.stderr, encoding="utf-8")
+            print(f"{material_id}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'failed'}")
+            continue
+        facts = json.loads(result.read_text(encoding="utf-8")) | {"kind": kind, "model": model.identifier}
+        write_atomically(result, json.dumps(facts).encode())
+        steps = {name: s.get("iterations", 0) for name, s in facts["starts"].items()}
+        print(f"{number + 1}/{len(tasks)} {material_id} {facts['formula']}: {steps}", flush=True)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="Of `run`.")]) -> None:
+    """Write the numbers and the tables."""
+    found = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
+    if not found:
+        raise ChgdbError(f"{folder}: no results; compute some with `run`")
+    data = {"model": found[0]["model"], "materials": found}
+    write_atomically(DATA, (json.dumps(rounded(data), indent=1) + "\n").encode())
+    text = PAGE.read_text(encoding="utf-8")
+    text = between(text, "starts", starts_table(found))
+    text = between(text, "tolerances", fixed_table(found))
+    write_atomically(PAGE, text.encode())
+    print(starts_table(found), fixed_table(found), sep="\n\n")
+
+
+#: Name of a run -> what the page calls it.
+STARTS = {
+    "own": "GPAW's own", "superposition": "superposition", "estimate": "estimate", "true": "true density",
+    "superposition+D": "superposition, true matrices", "estimate+D": "estimate, true matrices",
+    "true+D": "true density, true matrices",
+}  # fmt: skip
+
+
+def starts_table(found: list[dict[str, Any]]) -> str:
+    """Mean iterations and times of each start; a material counts where all its runs converged."""
+    lines = [
+        "| start | metals | insulators | magnets | all | iterations saved | time saved | never slower |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    whole = [f for f in found if all("iterations" in s for s in f["starts"].values())]
+    own = np.array([f["starts"]["own"]["iterations"] for f in whole])
+    seconds = np.array([f["starts"]["own"]["cpu_s"] for f in whole])
+    kinds = np.array([f["kind"] for f in whole])
+    for name, title in STARTS.items():
+        steps = np.array([f["starts"][name]["iterations"] for f in whole])
+        time = np.array([f["starts"][name]["cpu_s"] for f in whole])
+        means = " | ".join(f"{steps[kinds == kind].mean():.1f}" for kind in KINDS)
+        saved, quicker = 1 - steps.sum() / own.sum(), 1 - time.sum() / seconds.sum()
+        lines.append(
+            f"| {title} | {means} | {steps.mean():.1f} | {100 * saved:.0f} % | {100 * quicker:.0f} % | "
+            f"{100 * (steps <= own).mean():.0f} % |"
+        )
+    lines += ["", f"{len(whole)} materials: {', '.join(f'{(kinds == k).sum()} {k}s' for k in KINDS)}. "
+              f"{len(found) - len(whole)} more did not converge from every start."]  # fmt: skip
+    return "\n".join(lines)
+
+
+FIXED = {
+    "true": "record, 0.01 %", "0.1 %": "record, 0.1 %", "1 %": "record, 1 %", "latent": "latent `periodic`",
+    "estimate": "estimate", "superposition": "superposition",
+}  # fmt: skip
+
+
+def fixed_table(found: list[dict[str, Any]]) -> str:
+    """Medians and 90 % of the errors at each fixed density."""
+    lines = [
+        "| density | NMAE, % | energy, meV/atom | eigenvalues, meV | band gap, meV | forces, meV/Å |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, title in FIXED.items():
+        runs = [(f, f["fixed"][name]) for f in found if "energy_error" in f["fixed"].get(name, {})]
+        cells = [f"{100 * np.median([f['nmae'][name] for f, _ in runs]):.3f}"]
+        gaps = [1000 * abs(r["gap_error"]) for f, r in runs if f["band_gap_eV"] > _GAP]
+        for values in ([abs(r["energy_error"]) for _, r in runs], [r["levels_rms"] for _, r in runs], gaps,
+                       [r["force_rms"] for _, r in runs]):  # fmt: skip
+            cells.append(f"{np.median(values):.2g} ({np.quantile(values, 0.9):.2g})" if values else "")
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    count = sum(f["band_gap_eV"] > _GAP for f in found)
+    lines += ["", f"Medians, and in brackets what 90 % stay below; {len(found)} materials, gaps of {count} insulators."]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command line; a user's error is one line and exit code 1."""
+    try:
+        app()
+    except (ChgdbError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
