@@ -32,6 +32,7 @@ from chgdb.density import Crystal, Density
 from chgdb.elements import SYMBOLS, canonical_formula
 from chgdb.errors import ChgdbError
 from chgdb.features.composition import tables
+from chgdb.grids import spacing_grid
 from chgdb.ingest import build_from
 from chgdb_catalog import batches, labels
 from chgdb_catalog.columns import COLUMNS, PROVENANCE
@@ -45,12 +46,13 @@ STORE = HERE / "drawn.zarr"
 #: How a structure is made from one of the catalog, and how often, relative to the others.
 KINDS = {"substituted": 6, "strained": 1, "displaced": 2}
 #: How much more often a class is drawn than others: where the model is worst.
-WEIGHTS = {"hydride": 4.0, "halide": 3.0, "oxide": 3.0}
-_HALOGENS, _HYDROGEN, _OXYGEN = frozenset([9, 17, 35, 53]), 1, 8
+WEIGHTS = {"hydride": 4.0, "halide": 3.0, "oxide": 3.0, "covalent": 3.0}
+_HALOGENS, _HYDROGEN, _OXYGEN, _COVALENT = frozenset([9, 17, 35, 53]), 1, 8, frozenset([5, 6, 7, 15])
 #: Elements that GPAW brings a setup for and whose calculations are fast: neither lanthanides nor magnets.
 _LEFT_OUT = {SYMBOLS.index(s) for s in recipe.LANTHANIDES | recipe.SPIN_POLARISED}
 _STRAIN, _DISPLACEMENT = 0.04, 0.08  # standard deviations of strains, and of displacements in Å
 _CLOSEST = 0.6  # in sums of covalent radii; nearer atoms are no structure
+_COARSE = 0.3  # Å between points of the grids on which members are compared
 _TRIES = 200  # at one structure
 _MATRICES = "density_matrices"
 DRAWN_COLUMNS = {
@@ -139,6 +141,17 @@ def draw(
             raise DrawError(f"{_TRIES} structures in a row cost more than {cost} or may not be drawn: ask for others")
 
 
+def most_doubtful(records: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    """The n records whose densities the density model's members disagree on most, in their order."""
+    from chgdb.densities.guess import guess
+    from chgdb.densities.model import load
+
+    model = load()
+    crystals = [crystal_of(r) for r in records]
+    spreads = [guess(model, c, spacing_grid(c.cell, _COARSE)).spread for c in crystals]
+    return [records[k] for k in sorted(np.argsort(spreads)[::-1][:n].tolist())]
+
+
 def pymatgen_formula(crystal: Crystal) -> str:
     """pymatgen's reduced formula, which the hashes of formulas kept back are of."""
     from pymatgen.core import Composition
@@ -150,6 +163,7 @@ def _weight(numbers: np.ndarray) -> float:
     elements = set(numbers.tolist())
     weight = WEIGHTS["hydride"] if _HYDROGEN in elements else 1.0
     weight *= WEIGHTS["halide"] if elements & _HALOGENS else 1.0
+    weight *= WEIGHTS["covalent"] if elements & _COVALENT else 1.0
     return weight * (WEIGHTS["oxide"] if _OXYGEN in elements else 1.0)
 
 
@@ -263,12 +277,16 @@ def write_queue(
     labels_path: LabelsOption = _LABELS,
     atoms: Annotated[int, typer.Option(min=1, help="Most atoms in a cell.")] = 8,
     cost: Annotated[float, typer.Option(min=0.1, help="Most that one may cost, about seconds of a core.")] = 60.0,
+    of: Annotated[
+        int, typer.Option(min=1, help="Candidates for each: the density model doubts those chosen most.")
+    ] = 1,
 ) -> None:
     """Write structures to compute."""
     known = labels.claims(labels_path)
     forbidden = kept_back(hashes) if hashes else frozenset()
     drawn = draw(open_catalog(None), forbidden, known, seed, atoms, cost)
-    records = [record for record, _ in zip(drawn, range(n), strict=False)]
+    records = [record for record, _ in zip(drawn, range(n * of), strict=False)]
+    records = most_doubtful(records, n) if of > 1 else records
     batches.write_atomically(queue, "".join(json.dumps(record) + "\n" for record in records).encode())
     print(f"{len(records)} structures in {queue}")
 

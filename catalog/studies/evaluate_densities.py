@@ -1,6 +1,7 @@
 """Measure the density model on the test part and write what it shows.
 
     python catalog/studies/evaluate_densities.py test       errors on formulas never seen, by class
+    python catalog/studies/evaluate_densities.py magnetisation    the same of magnetisations
     python catalog/studies/evaluate_densities.py targets    difference against total density, same network and steps
     python catalog/studies/evaluate_densities.py size       time and memory of a large cell
     python catalog/studies/evaluate_densities.py prior      bytes of records with the difference taken off
@@ -176,6 +177,41 @@ def on_test_part(
              **measured(results, opened), "latents": latents(opened, ids),
              "results": [asdict(r) for r in results]}  # fmt: skip
     record({"test": facts})
+
+
+@app.command()
+def magnetisation(
+    model: Annotated[Path | None, typer.Option(help="Model. [default: the catalog's]")] = None,
+    catalog: CatalogOption = None,
+) -> None:
+    """Errors of magnetisations on the test part of the split."""
+    opened, chosen = open_catalog(catalog), load(model, "magnetization")
+    polarised = opened.column("spin_polarised").astype(bool)
+    ids = [i for i, part, spin in zip(opened.ids, parts(opened), polarised, strict=True) if part == "test" and spin]
+    ids = list(usable(chosen, opened, ids))
+    results = evaluate(chosen, opened, ids, progress=True)
+    record({"magnetisation": {
+        "model": chosen.identifier, "members": len(chosen.members), "training": dict(chosen.facts),
+        **{name: _of_moments([r for r in results if (r.moments[1] > _MAGNETIC) == magnetic])
+           for name, magnetic in (("magnetic", True), ("not magnetic", False))},
+        "within_90": float(np.mean([r.nmae <= r.limit for r in results])), "n": len(results),
+        "results": [asdict(r) for r in results],
+    }})  # fmt: skip
+
+
+_MAGNETIC = 0.1  # mu_B a cell
+
+
+def _of_moments(results: Sequence[Result]) -> dict[str, float]:
+    """Errors of some magnetisations, in Bohr magnetons a cell."""
+    error = np.array([r.nmae * r.electrons for r in results])
+    nothing = np.array([r.superposition * r.electrons for r in results])
+    moments = np.array([r.moments for r in results])
+    return {
+        "n": len(results), "mean": float(error.mean()), "median": float(np.median(error)),
+        "nothing": float(nothing.mean()), "share": float(error.sum() / nothing.sum()),
+        "moment_mae": float(np.abs(moments[:, 0] - moments[:, 1]).mean()), "moment_mean": float(moments[:, 1].mean()),
+    }  # fmt: skip
 
 
 @app.command()
@@ -411,6 +447,21 @@ def _members_table(data: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _magnetisation_table(data: dict[str, Any]) -> str:
+    found = data["magnetisation"]
+    lines = [
+        "| computed as | materials | integral of |m| | error, mean | median | share | moment | its error |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name in ("magnetic", "not magnetic"):
+        s = found[name]
+        lines.append(f"| {name} | {s['n']} | {s['nothing']:.2f} | {s['mean']:.2f} | {s['median']:.2f} | "
+                     f"{100 * s['share']:.0f} % | {s['moment_mean']:.2f} | {s['moment_mae']:.2f} |")  # fmt: skip
+    lines += ["", f"`{found['model']}`, {found['members']} members; {found['n']} materials of the test part; "
+              f"{100 * found['within_90']:.0f} % of them stay below their 90 % limit."]  # fmt: skip
+    return "\n".join(lines)
+
+
 def _targets_table(data: dict[str, Any]) -> str:
     t = data["targets"]
     lines = ["| target | mean | median | 95 % | CPU s |", "| --- | ---: | ---: | ---: | ---: |"]
@@ -467,7 +518,7 @@ def _potentials_table(data: dict[str, Any]) -> str:
 
 _TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "test": _test_table, "targets": _targets_table, "size": _size_table, "potentials": _potentials_table,
-    "prior": _prior_table, "members": _members_table, "setups": _setups_table,
+    "prior": _prior_table, "magnetisation": _magnetisation_table, "members": _members_table, "setups": _setups_table,
 }  # fmt: skip
 
 

@@ -14,6 +14,8 @@ import pytest
 import chgdb
 from chgdb import splits
 from chgdb.densities.graph import neighbours
+from chgdb.densities.guess import guess
+from chgdb.densities.model import load as load_model
 from chgdb.elements import canonical_formula
 from chgdb_catalog import drawing, labels
 from chgdb_catalog.dft import compute
@@ -25,6 +27,21 @@ pytest.importorskip("pymatgen")
 @pytest.fixture(scope="module")
 def drawn() -> list[dict]:
     return list(islice(drawing.draw(chgdb.open(), frozenset(), {}, seed=3), 120))
+
+
+def test_the_most_doubtful_of_some_candidates(drawn):
+    """The members disagree most on the chosen ones, which stay in their order."""
+    few = drawn[:12]
+    chosen = drawing.most_doubtful(few, 4)
+    model = load_model()
+    spread = {}
+    for record in few:
+        crystal = crystal_of(record)
+        points = tuple(int(n) for n in np.ceil(np.linalg.norm(crystal.cell, axis=1) / 0.3))
+        spread[record["material_id"]] = guess(model, crystal, points).spread
+    names = [r["material_id"] for r in chosen]
+    assert names == sorted(names)
+    assert min(spread[n] for n in names) >= max(s for i, s in spread.items() if i not in names) * 0.9
 
 
 def test_no_formula_that_a_model_is_stopped_or_tested_with(drawn):
