@@ -38,6 +38,7 @@ from chgdb_catalog.batches import write_atomically
 from chgdb_catalog.dft import checks
 from chgdb_catalog.gpaw import costs
 from chgdb_catalog.gpaw.recipe import SPIN_POLARISED
+from chgdb_catalog.scripts import main
 from chgdb_catalog.studies.evaluate_densities import DOCS, PAGE, between, rounded
 
 DATA = DOCS / "data" / "dft-starts.json"
@@ -197,14 +198,5 @@ def fixed_table(found: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """The command line; a user's error is one line and exit code 1."""
-    try:
-        app()
-    except (ChgdbError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    main(app)

@@ -46,6 +46,7 @@ from chgdb.formats import read
 from chgdb.promolecule import superposition
 from chgdb.samples import parts
 from chgdb_catalog.batches import write_atomically
+from chgdb_catalog.scripts import main
 from chgdb_catalog.studies.potentials import load as second_setups
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "science"
@@ -525,14 +526,5 @@ _TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 _SOURCES = {"members": "test"}  # table -> the numbers that it is made of, where they have another name
 
 
-def main() -> None:
-    """The command line; a user's error is one line and exit code 1."""
-    try:
-        app()
-    except (ChgdbError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    main(app)
