@@ -397,8 +397,8 @@ def _print_material(
     occupancies = metadata.get(OCCUPANCY_ERROR, math.nan)
     if not math.isnan(occupancies):
         allowed = f"(tolerance {percent(metadata[OCCUPANCY_TOLERANCE])})"
-        row = f"{percent(occupancies)} of the largest of its atom and channel {allowed}"
-        accuracy.insert(3, ("Augmentation occupancies", row))
+        text = f"{percent(occupancies)} of the largest of its atom and channel {allowed}"
+        accuracy.insert(3, ("Augmentation occupancies", text))
     if record.extras_bytes:
         accuracy.append(("", f"of it {size(record.extras_bytes)} for what else its file holds"))
     from chgdb.record import FIRST_COLUMNS

@@ -451,13 +451,14 @@ def _members_table(data: dict[str, Any]) -> str:
 def _magnetisation_table(data: dict[str, Any]) -> str:
     found = data["magnetisation"]
     lines = [
-        "| computed as | materials | integral of |m| | error, mean | median | share | moment | its error |",
+        "| computed as | materials | integral of its size | error, mean | median | share | moment | its error |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name in ("magnetic", "not magnetic"):
         s = found[name]
+        share = f"{100 * s['share']:.0f} %" if name == "magnetic" else ""
         lines.append(f"| {name} | {s['n']} | {s['nothing']:.2f} | {s['mean']:.2f} | {s['median']:.2f} | "
-                     f"{100 * s['share']:.0f} % | {s['moment_mean']:.2f} | {s['moment_mae']:.2f} |")  # fmt: skip
+                     f"{share} | {s['moment_mean']:.2f} | {s['moment_mae']:.2f} |")  # fmt: skip
     lines += ["", f"`{found['model']}`, {found['members']} members; {found['n']} materials of the test part; "
               f"{100 * found['within_90']:.0f} % of them stay below their 90 % limit."]  # fmt: skip
     return "\n".join(lines)

@@ -166,6 +166,7 @@ def _write_words(out: BitWriter, extras: Mapping[str, Any], crystal: Crystal) ->
     if kind:
         del rest["comment"]
     if kind > 1:
+        assert isinstance(comment, str)  # what `_comment_kind` says of these kinds
         _write_text(out, comment.rstrip(" ") if kind == 2 else comment)
     crlf = rest.get("line_end") == "\r\n"
     out.write(int(crlf), 1)
@@ -177,6 +178,7 @@ def _write_words(out: BitWriter, extras: Mapping[str, Any], crystal: Crystal) ->
     if kind:
         del rest["species"]
     if kind == 2:
+        assert species is not None
         out.write_gamma(len(species) - 1)
         for label, count in species:
             _write_text(out, label)
