@@ -62,6 +62,7 @@ class Start:
     def _replace(self, density):
         from ase.units import Bohr
 
+        assert self.grid is not None
         smooth = self.grid * Bohr**3 - compensation(density, self.positions)
         coarse = density.pd3.restrict(smooth, density.pd2)[0]
         if density.nspins == 1:

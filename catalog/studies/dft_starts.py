@@ -112,7 +112,8 @@ def run(
             continue
         text = json.dumps(structure(catalog, material_id))
         with open(job, "wb") as file:
-            np.savez(file, record=np.array(text), **densities(catalog, model, material_id))
+            arrays: dict[str, Any] = {"record": np.array(text), **densities(catalog, model, material_id)}
+            np.savez(file, **arrays)
         done = subprocess.run(
             [python, WORKER, job, result], capture_output=True, text=True, check=False, env=one_thread
         )

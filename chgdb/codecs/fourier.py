@@ -629,8 +629,8 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
             model.values = np.zeros(places.shape, np.int64)
             model.values.T[places.T] = coder.decode(np.zeros(int(places.sum()), np.int64), model.initial)
         numbers = np.zeros(len(own.norms))
-        coded = own.norms[: channel.coded]
-        numbers[: len(coded)] = coder.decode(coded, channel.initial) * quantisation_step(channel.step)
+        norms = own.norms[: channel.coded]
+        numbers[: len(norms)] = coder.decode(norms, channel.initial) * quantisation_step(channel.step)
         parts.append((own, numbers if model is None else numbers + model.numbers(crystal, own)))
     coder.close()
     decoded = {}

@@ -80,7 +80,7 @@ def spectrum(density: Density, group: symmetry.SpaceGroup, cut: float = CUT, cha
     h = np.where(back[:, None], -members, members)
     found = half[h[:, 0], h[:, 1], h[:, 2]]
     found[back] = found[back].conj()
-    found = Spectrum(
+    result = Spectrum(
         h=orbits.representatives.astype(np.int16),
         values=orbits.fold(found).astype(np.complex64),
         multiplicity=orbits.multiplicity.astype(np.float32),
@@ -92,7 +92,7 @@ def spectrum(density: Density, group: symmetry.SpaceGroup, cut: float = CUT, cha
         electrons=density.n_electrons,
         grid=density.grid,
     )
-    return found if channel == "total" else _with_mean(found, float(half[0, 0, 0].real))
+    return result if channel == "total" else _with_mean(result, float(half[0, 0, 0].real))
 
 
 def _with_mean(found: Spectrum, mean: float) -> Spectrum:
