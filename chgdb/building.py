@@ -150,13 +150,7 @@ def build(
 
     collected, searched = _collections(inputs)
     found = Found() if searched is None else find(searched)
-    sources, refused = name_of.assign(found.files, found.origins)
-    of_collections = {entry.material_id: entry for entry in collected.entries if entry.material_id not in sources}
-    for entry in collected.entries:
-        if of_collections.get(entry.material_id) is not entry:
-            refused.append((entry.url, f"its id {entry.material_id} is that of another density of these inputs"))
-    sources |= {name: entry.url for name, entry in of_collections.items()}
-    refused += collected.refused
+    sources, of_collections, refused = _sources(name_of, found, collected)
 
     def known_of(material_id: str) -> Mapping[str, Any]:
         entry = of_collections.get(material_id)
@@ -202,6 +196,19 @@ def _collections(
     refused = [problem for part in listings for problem in part.refused]
     notes = [note for part in listings for note in part.notes]
     return Listing(entries, refused, notes), (rest or None) if listings else rest
+
+
+def _sources(
+    name_of: Names, found: Found, collected: Listing
+) -> tuple[dict[str, Any], dict[str, Any], list[tuple[str, str]]]:
+    """(id -> where its density is, id -> its entry in a collection, what cannot be packed and why)."""
+    sources, refused = name_of.assign(found.files, found.origins)
+    of_collections = {entry.material_id: entry for entry in collected.entries if entry.material_id not in sources}
+    for entry in collected.entries:
+        if of_collections.get(entry.material_id) is not entry:
+            refused.append((entry.url, f"its id {entry.material_id} is that of another density of these inputs"))
+    listed = {name: entry.url for name, entry in of_collections.items()}
+    return sources | listed, of_collections, refused + collected.refused
 
 
 @dataclass

@@ -113,15 +113,9 @@ def plot(
 
     Needs matplotlib: pip install 'chgdb[plot]'.
     """
-    from chgdb.channels import available
     from chgdb_cli.figures import Style, draw_training
 
-    if at is not None and not math.isfinite(at):
-        raise typer.BadParameter(f"{at} is not a fraction of a lattice vector", param_hint="--at")
-    if sum(option is not None for option in (plane, through, isosurface)) > 1:
-        raise typer.BadParameter("give one of --plane, --through and --isosurface", param_hint="--plane")
-    if log and linear:
-        raise typer.BadParameter("give either --log or --linear", param_hint="--log")
+    _check_options(at, [plane, through, isosurface], log and linear)
     kind = "log" if log else "linear" if linear else "root"
     style = Style(kind, _parse_range(limits), colours, contours, _parse_size(size, dpi), dpi, profile)
     miller, atoms = _whole_numbers(plane, "--plane", "1,1,0"), _whole_numbers(through, "--through", "1,2,5")
@@ -133,9 +127,7 @@ def plot(
         show(path)
         return
     density = load(source, catalog, elements)
-    names = available(density.channels)
-    if channel not in names:
-        raise typer.BadParameter(f"{source} has {', '.join(names)}", param_hint="--channel")
+    _check_channel(density, channel, source)
     if isosurface is not None:
         from chgdb_cli.surfaces import draw_isosurface
 
@@ -143,6 +135,24 @@ def plot(
     else:
         _draw_plane(density, path, "abc".index(axis.value), at, miller, atoms, channel, file_name(source), style)
     show(path)
+
+
+def _check_channel(density: Density, channel: str, source: str) -> None:
+    from chgdb.channels import available
+
+    names = available(density.channels)
+    if channel not in names:
+        raise typer.BadParameter(f"{source} has {', '.join(names)}", param_hint="--channel")
+
+
+def _check_options(at: float | None, one_of: list[str | None], both_scales: bool) -> None:
+    """Raises `typer.BadParameter` for options that contradict each other."""
+    if at is not None and not math.isfinite(at):
+        raise typer.BadParameter(f"{at} is not a fraction of a lattice vector", param_hint="--at")
+    if sum(option is not None for option in one_of) > 1:
+        raise typer.BadParameter("give one of --plane, --through and --isosurface", param_hint="--plane")
+    if both_scales:
+        raise typer.BadParameter("give either --log or --linear", param_hint="--log")
 
 
 def _draw_plane(

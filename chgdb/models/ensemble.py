@@ -249,7 +249,12 @@ class Ensemble:
         """Learn intervals from the residuals out of fold, in the place of those of `calibration`, which know nothing of
         a row but what the learner thinks of its error; nothing where the learner does not tell what is near.
 
-        member: `groups.memberships` of the training rows, in the order of `held_out`.
+        Parameters
+        ----------
+        member : np.ndarray
+            `groups.memberships` of the training rows, in the order of `held_out`.
+        progress : Callable[[str], None] | None
+            Is told what is being learned.
         """
         learner: Any = self.members[0]
         if len(self.members) != 1 or not hasattr(learner, "surroundings") or not self.held_out.truth:
