@@ -5,7 +5,9 @@ from __future__ import annotations
 from setuptools.command.build_py import build_py
 
 #: Modules that need a clone. The packages `dft`, `gpaw` and `studies` are not listed in pyproject.toml.
-SCRIPTS = frozenset(["batches", "columns", "coverage", "datasheet", "drawing", "rebuild", "scripts", "wheel"])
+SCRIPTS = frozenset(
+    ["batches", "columns", "coverage", "datasheet", "doubts", "drawing", "energies", "rebuild", "scripts", "wheel"]
+)
 
 
 class WithoutScripts(build_py):

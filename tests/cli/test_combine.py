@@ -87,10 +87,10 @@ def test_channels_into_files_of_their_own(run_chgdb: Chgdb, runs: Path) -> None:
 
 def test_pictures_of_differences_are_centred_on_zero(run_chgdb: Chgdb) -> None:
     pytest.importorskip("matplotlib")
-    from chgdb_cli.figures import _range
+    from chgdb_cli.scales import Scale
 
-    plane = np.array([[-1.0, 3.0]])
-    assert _range(plane, signed=True) == (-3.0, 3.0, "RdBu_r")
+    scale = Scale.of(np.array([[-1.0, 3.0]]), signed=True)
+    assert (scale.low, scale.high, scale.colours) == (-3.0, 3.0, "RdBu_r")
     salt = DENSITIES["salt"]()
     chgdb.write("d.npz", salt - replace(salt, channels={"total": salt.total[::-1]}))
     assert run_chgdb("plot", "d.npz").code == 0

@@ -299,6 +299,8 @@ def test_columns_of_one_value_take_no_memory(tmp_path):
     for name, kind in COLUMNS.items():
         trailing = [size for _, size in kind.dimensions]
         changes[name] = {"shape": [n, *trailing], "chunk_grid": _chunks(4096, *trailing)}
+    for name in ("occupancy_tolerance", "occupancy_error"):  # of stores of format 3
+        changes[name] = {"shape": [n], "chunk_grid": _chunks(4096)}
     changes |= {"index/lookup": {"shape": [n, 24], "chunk_grid": _chunks(4096, 24)}}
     changes |= {"index/facts": {"shape": [n, 32], "chunk_grid": _chunks(4096, 32)}}
     for name in ("latent", "latent_nmae", "latent_spacing", "band_gap", "checked"):
