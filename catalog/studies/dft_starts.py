@@ -164,7 +164,7 @@ def starts_table(found: list[dict[str, Any]]) -> str:
     for name, title in STARTS.items():
         steps = np.array([f["starts"][name]["iterations"] for f in whole])
         time = np.array([f["starts"][name]["cpu_s"] for f in whole])
-        means = " | ".join(f"{steps[kinds == kind].mean():.1f}" for kind in KINDS)
+        means = " | ".join(f"{steps[kinds == kind].mean():.1f}" if (kinds == kind).any() else "" for kind in KINDS)
         saved, quicker = 1 - steps.sum() / own.sum(), 1 - time.sum() / seconds.sum()
         lines.append(
             f"| {title} | {means} | {steps.mean():.1f} | {100 * saved:.0f} % | {100 * quicker:.0f} % | "
@@ -173,6 +173,11 @@ def starts_table(found: list[dict[str, Any]]) -> str:
     lines += ["", f"{len(whole)} materials: {', '.join(f'{(kinds == k).sum()} {k}s' for k in KINDS)}. "
               f"{len(found) - len(whole)} more did not converge from every start."]  # fmt: skip
     return "\n".join(lines)
+
+
+def _short(value: float) -> str:
+    """Two digits; 0 for what rounding leaves of forces that vanish by symmetry."""
+    return f"{float(f'{value:.2g}'):g}" if value > 1e-6 else "0"
 
 
 FIXED = {
@@ -193,7 +198,7 @@ def fixed_table(found: list[dict[str, Any]]) -> str:
         gaps = [1000 * abs(r["gap_error"]) for f, r in runs if f["band_gap_eV"] > _GAP]
         for values in ([abs(r["energy_error"]) for _, r in runs], [r["levels_rms"] for _, r in runs], gaps,
                        [r["force_rms"] for _, r in runs]):  # fmt: skip
-            cells.append(f"{np.median(values):.2g} ({np.quantile(values, 0.9):.2g})" if values else "")
+            cells.append(f"{_short(np.median(values))} ({_short(np.quantile(values, 0.9))})" if values else "")
         lines.append(f"| {title} | {' | '.join(cells)} |")
     count = sum(f["band_gap_eV"] > _GAP for f in found)
     lines += ["", f"Medians, and in brackets what 90 % stay below; {len(found)} materials, gaps of {count} insulators."]
