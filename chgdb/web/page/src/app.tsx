@@ -29,9 +29,10 @@ function App({ config, source }: { config: Config; source: Source }) {
     document.title = [route.id, route.screen && route.screen !== 'material' ? route.screen : '', 'chgdb']
       .filter(Boolean)
       .join(' · ')
-    if (document.activeElement === document.body) return
-    // A reader begins at the new screen, not at the link that led to it.
-    if (route.screen) document.getElementById('main')?.focus()
+    // A reader begins at the new screen, not at the link that led to it. Whoever is in it already stays there.
+    const main = document.getElementById('main')
+    const focused = document.activeElement
+    if (route.screen && focused !== document.body && !main?.contains(focused)) main?.focus()
   }, [route.screen, route.id])
   return (
     <>
