@@ -425,6 +425,27 @@ def check_norms(metric: np.ndarray, half: Sequence[int]) -> None:
         raise CodecError("the grid is too fine for the Fourier codec: pack it with --lossless (tolerance=0 in Python)")
 
 
+def square_norms(h: np.ndarray, metric: np.ndarray) -> np.ndarray:
+    """h.M.h, exact, of integer vectors: (n, 3) -> (n,) int64. `check_norms` says whether it can overflow."""
+    kind = _exact_type(h, metric, h)
+    vectors = h.astype(kind)
+    return np.einsum("ni,ni->n", vectors @ metric.astype(kind), vectors).astype(np.int64)
+
+
+def inner_products(others: np.ndarray, metric: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """others.M.h, exact, of integer vectors: (k, 3) and (n, 3) -> (k, n) int64."""
+    kind = _exact_type(others, metric, h)
+    return (others.astype(kind) @ metric.astype(kind) @ h.T.astype(kind)).astype(np.int64)
+
+
+def _exact_type(left: np.ndarray, metric: np.ndarray, right: np.ndarray) -> type:
+    """Floats where they hold every sum of left.M.right exactly: NumPy multiplies matrices of integers slowly."""
+    reach = [np.abs(h).max(axis=0, initial=0).tolist() for h in (left, right)]
+    largest = sum(abs(m) * a * b for row, a in zip(metric.tolist(), reach[0], strict=True)
+                  for m, b in zip(row, reach[1], strict=True))  # fmt: skip
+    return float if largest < 1 << 53 else np.int64
+
+
 def box(metric: np.ndarray, limit: int, half: Sequence[int]) -> list[int]:
     """Largest |h_i|, at most half[i], of vectors with h.M.h <= limit: sqrt(limit * (M^-1)_ii), rounded up."""
     cofactors, determinant = _cofactors(metric.tolist())
@@ -454,7 +475,7 @@ def _half_sphere(
     axes = [np.arange(-reach[0], reach[0] + 1), np.arange(-reach[1], reach[1] + 1), np.arange(reach[2] + 1)]
     vectors, norms, count = [], [], 0
     for h in blocks(axes):
-        norm = ((h @ metric) * h).sum(axis=1)
+        norm = square_norms(h, metric)
         keep = (norm <= limit) & (h.astype(float) @ s > 0)
         h, norm = h[keep], norm[keep]
         for *w, turn in shifts:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import CodecError
-from ..symmetry import Orbits, SpaceGroup, blocks, box, check_norms, orbits
+from ..symmetry import Orbits, SpaceGroup, blocks, box, check_norms, inner_products, orbits, square_norms
 from .spectra import Residual, box_shape
 
 #: No |G|^2 is larger.
@@ -36,11 +36,11 @@ class Coarse:
         """(n,) int64; `EVERY_NORM` where a vector is not coded."""
         size = np.array(self.divisions)
         inside = (2 * np.abs(h) <= size).all(axis=1)
-        own = ((h @ metric) * h).sum(axis=1)
+        own = square_norms(h, metric)
         keys = np.where(own <= self.inner, own, EVERY_NORM)
         images = size * IMAGES
-        near = 2 * h[inside] @ (metric @ images.T) + ((images @ metric) * images).sum(axis=1)
-        least = own[inside] + near.min(axis=1)
+        near = 2 * inner_products(images, metric, h[inside]) + square_norms(images, metric)[:, None]
+        least = own[inside] + near.min(axis=0)
         keys[inside] = np.where(least <= self.outer, least, EVERY_NORM)
         return keys
 
@@ -178,7 +178,9 @@ def _keyed(all_orbits: Orbits, keys: np.ndarray) -> Orbits:
     smallest = np.full(len(all_orbits), EVERY_NORM)
     np.minimum.at(smallest, all_orbits.orbit, keys)
     kept = np.flatnonzero(smallest < EVERY_NORM)
-    kept = kept[np.lexsort((*all_orbits.representatives[kept].T, smallest[kept]))]
+    h = all_orbits.representatives[kept]
+    span = 2 * int(np.abs(h).max(initial=0)) + 1
+    kept = kept[np.lexsort((h @ np.array([1, span, span * span]), smallest[kept]))]
     rank = np.full(len(all_orbits), -1)
     rank[kept] = np.arange(len(kept))
     orbit = rank[all_orbits.orbit]
@@ -217,7 +219,7 @@ def _nyquist_terms(
         in_plane = mirror[:, 2] == index[:, 2]
         key, mirror_key = index[:, 0] * n[1] + index[:, 1], mirror[:, 0] * n[1] + mirror[:, 1]
         h = np.where(2 * index > n, index - n, index)
-        norms = ((h @ metric) * h).sum(axis=1)
+        norms = square_norms(h, metric)
         keep = (~in_plane | (key <= mirror_key)) & (norms <= limit)
         parts.append((index[keep], norms[keep], (~in_plane | (key != mirror_key))[keep]))
         count += int(keep.sum())

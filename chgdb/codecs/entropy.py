@@ -275,26 +275,42 @@ class RangeDecoder:
         magnitudes, shifts = self._one(positions, initial) if self._lanes == 1 else self._many(positions, initial)
         for position in np.flatnonzero(magnitudes == _ESCAPE).tolist():
             magnitudes[position] = _possible(_ESCAPE + BitReader.read_gamma(self))  # type: ignore[arg-type]
-        for position in np.flatnonzero(shifts).tolist():
-            shift = int(shifts[position])
-            magnitudes[position] = _possible((int(magnitudes[position]) << shift) | self.read(shift))
+        self._add_low_bits(magnitudes, np.flatnonzero(shifts), shifts)
         nonzero = np.flatnonzero(magnitudes)
-        packed = self.read(len(nonzero)) << (-len(nonzero) & 7)
-        signs = np.frombuffer(packed.to_bytes((len(nonzero) + 7) // 8, "big"), np.uint8)
-        negative = nonzero[np.unpackbits(signs)[: len(nonzero)].astype(bool)]
-        magnitudes[negative] *= -1
+        whole, rest = divmod(len(nonzero), _CHUNK)
+        chunks = self._plain([_CHUNK] * whole + [rest] * (rest > 0))
+        if rest:
+            chunks[-1] <<= _CHUNK - rest
+        signs = np.unpackbits(np.array(chunks, ">u2").view(np.uint8))[: len(nonzero)]
+        magnitudes[nonzero[signs.astype(bool)]] *= -1
         return magnitudes
+
+    def _add_low_bits(self, magnitudes: np.ndarray, positions: np.ndarray, shifts: np.ndarray) -> None:
+        """Put the bits that were sent plainly below those of the symbols."""
+        widths = shifts[positions]
+        if not len(positions) or widths.max() > _CHUNK or int(magnitudes[positions].max()) >= MAX_MAGNITUDE >> _CHUNK:
+            for position, width in zip(positions.tolist(), widths.tolist(), strict=True):
+                magnitudes[position] = _possible((int(magnitudes[position]) << width) | self.read(width))
+            return
+        magnitudes[positions] = (magnitudes[positions] << widths) | np.array(self._plain(widths.tolist()), np.int64)
 
     def read(self, width: int) -> int:
         """Plain bits, the interface of `BitReader`."""
-        one = self._lanes == 1
-        data, left, state = self._data, self._left, self._state if one else int(self._states[0])
         value = 0
         while width > 0:
             chunk = min(width, _CHUNK)
             width -= chunk
-            value = (value << chunk) | (state & ((1 << chunk) - 1))
-            state >>= chunk
+            value = (value << chunk) | self._plain([chunk])[0]
+        return value
+
+    def _plain(self, widths: list[int]) -> list[int]:
+        """As many runs of plain bits, each of at most `_CHUNK`."""
+        one = self._lanes == 1
+        data, left, state = self._data, self._left, self._state if one else int(self._states[0])
+        values = []
+        for width in widths:
+            values.append(state & ((1 << width) - 1))
+            state >>= width
             while state < _LOWER and left:
                 left -= 1
                 state = (state << 8) | data[left]
@@ -305,7 +321,7 @@ class RangeDecoder:
             self._state = state
         else:
             self._states[0] = state
-        return value
+        return values
 
     def close(self) -> None:
         """Raises `CodecError` unless every byte was used and the coder is back where the encoder began."""
@@ -353,31 +369,44 @@ class RangeDecoder:
         before = positions[0] if positions else 0
         symbols = np.empty(len(positions), np.int64)
         shifts = np.zeros(len(positions), np.int64)
-        for start in range(0, len(positions), self._lanes):
+        data, states, lanes, mask, add = self._bytes, self._states, self._lanes, _TOTAL - 1, np.add.reduce
+        taken = len(data) - self._left
+        for start in range(0, len(positions), lanes):  # few calls of NumPy: each costs as much as the lanes together
             if positions[start] > before:  # Nyquist terms follow the others and start at small |G| again
                 m = _decayed(m, positions[start] - before)
             before = positions[start]
             index, shift = _classify(m)
-            frequencies, cumulative = _arrays(index)
-            n = min(self._lanes, len(positions) - start)
-            x = self._states[:n]
-            slot = x & (_TOTAL - 1)
-            found = cumulative.searchsorted(slot, "right") - 1
-            x[:] = frequencies[found] * (x >> _PRECISION) + slot - cumulative[found]
+            symbol_at, frequency_at, offset_at = _slots(index)
+            n = min(lanes, len(positions) - start)
+            x = states[:n]
+            slot = x & mask
+            found = symbol_at[slot]
+            x >>= _PRECISION
+            x *= frequency_at[slot]
+            x += offset_at[slot]
             for _ in range(2):
-                low = np.flatnonzero(x < _LOWER)
-                if not len(low):
+                low = (x < _LOWER).nonzero()[0]
+                count = len(low)
+                if not count:
                     break
-                taken = len(self._bytes) - self._left
-                fresh = self._bytes[taken : taken + len(low)]
-                if len(fresh) < len(low):
+                fresh = data[taken : taken + count]
+                if len(fresh) < count:
                     raise CodecError("the payload ends too early: the record is damaged")
                 x[low] = (x[low] << 8) | fresh
-                self._left -= len(low)
+                taken += count
             symbols[start : start + n] = found
             shifts[start : start + n] = shift
-            m = _updated(m, int(found.sum()), n, shift, self._lanes)
+            m = _updated(m, int(add(found)), n, shift, lanes)
+        self._left = len(data) - taken
         return symbols, shifts
+
+
+@cache
+def _slots(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of the `_TOTAL` values of a state's low bits: the symbol, its frequency, and the place within it."""
+    frequencies, cumulative = _arrays(index)
+    symbols = np.repeat(np.arange(_SYMBOLS), frequencies)
+    return symbols, frequencies[symbols], np.arange(_TOTAL) - cumulative[symbols]
 
 
 @cache

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..density import Crystal
-from ..symmetry import METRIC_UNITS, UNITS, SpaceGroup
+from ..symmetry import METRIC_UNITS, UNITS, SpaceGroup, inner_products, square_norms
 from .basis import IMAGES, Basis
 
 #: Functions of s = |G| / 2 pi are sums of (s / w)^l exp(-(s / w)^2 / 2): for each l the widths w, in 1/Å, and, a row a
@@ -79,13 +79,15 @@ def _functions(table: Table, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarra
     is_odd = orders(table) % 2 == 1
     even, odd = np.empty((int((~is_odd).sum()), len(s))), np.empty((int(is_odd.sum()), len(s)))
     rows_of = [iter(even), iter(odd)]
+    gaussian = {w: np.exp((-0.5 / w**2) * s**2) for w in {w for widths, _ in table for w in widths}}
+    power = np.ones_like(s)
     for degree, (widths, rows) in enumerate(table):
-        gaussians = [(s / w) ** degree * np.exp(-0.5 * (s / w) ** 2) for w in widths]
         sign = (1, -1, -1, 1)[degree % 4]
         for row in rows:
-            radial = sign * sum(a * g for a, g in zip(row, gaussians, strict=False))
+            radial = power * sum((sign * a / w**degree) * gaussian[w] for a, w in zip(row, widths, strict=False))
             for y in angular[degree]:
                 np.multiply(radial, y, out=next(rows_of[degree % 2]))
+        power *= s
     return even, odd
 
 
@@ -133,7 +135,7 @@ class Multipoles:
         h, metric, coarse = basis.members, basis.metric, basis.coarse
         self._reciprocal = np.linalg.inv(crystal.cell).T
         self._positions = crystal.positions[listed] % 1.0
-        near = np.flatnonzero(((h @ metric) * h).sum(axis=1) < _REACH)
+        near = np.flatnonzero(square_norms(h, metric) < _REACH)
         self._points, self._weights = [(h[near], near)], [np.ones(len(basis.norms))]
         if coarse is not None:
             self._points.insert(0, _folded(h, metric, np.array(coarse.divisions)))
@@ -195,9 +197,9 @@ def _folded(h: np.ndarray, metric: np.ndarray, divisions: np.ndarray) -> tuple[n
     """(vectors within reach that a coarse grid takes for one of `h`, which one)."""
     nearest = h - divisions * ((2 * h + divisions) // (2 * divisions))
     images = divisions * IMAGES
-    norms = ((nearest @ metric) * nearest).sum(axis=1)[:, None] + 2 * nearest @ (metric @ images.T)
-    norms += ((images @ metric) * images).sum(axis=1)
-    member, image = np.nonzero((norms < _REACH) & (norms > 0))
+    norms = square_norms(nearest, metric) + 2 * inner_products(images, metric, nearest)
+    norms += square_norms(images, metric)[:, None]
+    image, member = np.nonzero((norms < _REACH) & (norms > 0))
     return nearest[member] + images[image], member
 
 
