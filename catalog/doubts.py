@@ -21,8 +21,8 @@ import numpy as np
 
 from chgdb.catalog import Catalog
 from chgdb.derived import ERROR_CORRELATION
-from chgdb.models.ensemble import HeldOut
 from chgdb.models.evaluation import NINETY_PERCENT
+from chgdb.models.held_out import HeldOut
 from chgdb.targets import TARGETS
 from chgdb_catalog import energies
 

@@ -39,7 +39,7 @@ from chgdb.ingest import build_from
 from chgdb.latents import description, volumes
 from chgdb.latents import stores as latents
 from chgdb.models import storage, training
-from chgdb.models.ensemble import HeldOut
+from chgdb.models.held_out import HeldOut
 from chgdb.plugins import models_folder
 from chgdb.store.columns import set_columns
 from chgdb.store.transaction import writing

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .density import CLOSE as CLOSE
-from .density import Crystal, Density, check_cells
+from .crystal import CLOSE, Crystal, check_cells
+from .density import Density
 from .errors import CodecError
 from .grids import absolute_sum, slices
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import ase
     import pymatgen.core
 
+#: Atoms closer than this are at the same place, Å; a relaxation moves them by less.
+CLOSE = 0.1
 _BE = ("is", "are")
 
 
@@ -148,3 +150,31 @@ def _frozen(values: Any, dtype: type, name: str) -> np.ndarray:
         raise DensityError(f"{name} holds a number that is not finite")
     array.flags.writeable = False
     return array
+
+
+def check_cells(a: Crystal, b: Crystal, strain: float, purpose: str) -> None:
+    """Raise `DensityError` where two cells differ by more than a strain; a rotation is no difference.
+
+    strain: of the metric tensors, relative to the lengths of `a`. purpose: what needs one cell, to end a sentence.
+    """
+    first, second = (crystal.cell @ crystal.cell.T for crystal in (a, b))
+    scale = np.sqrt(np.outer(np.diag(first), np.diag(first)))
+    if np.abs((second - first) / scale).max() > strain:
+        lengths = [", ".join(f"{x:.4f}" for x in np.linalg.norm(crystal.cell, axis=1)) for crystal in (a, b)]
+        raise DensityError(
+            f"{a.formula} and {b.formula} have different lattice vectors (lengths {lengths[0]} and {lengths[1]} Å): "
+            f"only densities of the same cell can be {purpose}"
+        )
+
+
+def joined(crystal: Crystal, other: Crystal) -> Crystal:
+    """The crystal with the atoms of another one that are at other places."""
+    if other == crystal or not len(other):
+        return crystal
+    apart = (other.positions[:, None] - crystal.positions[None] + 0.5) % 1.0 - 0.5
+    near = np.linalg.norm(apart @ crystal.cell, axis=-1) < CLOSE
+    new = ~(near & (other.numbers[:, None] == crystal.numbers[None])).any(axis=1)
+    if not new.any():
+        return crystal
+    positions = np.vstack([crystal.positions, other.positions[new]])
+    return Crystal(crystal.cell, positions, np.concatenate([crystal.numbers, other.numbers[new]]))

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import cells, symmetry, transformations
+from . import cells, interop, symmetry, transformations
 from . import channels as fields
 from .channels import CHANNELS as CHANNELS
 from .crystal import Crystal as Crystal
+from .crystal import check_cells, joined
 from .errors import DensityError, require
 from .grids import resample, shifted
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
     from .charges import Charges
 
-#: Atoms closer than this are at the same place, Å; a relaxation moves them by less.
-CLOSE = 0.1
 #: Cells are the same up to this part of the squares of their lengths: VASP prints six decimals.
 _SAME_CELL = 1e-4
 
@@ -457,31 +456,7 @@ class Density:
 
     def to_xarray(self) -> xarray.Dataset:
         """One variable per channel, dims (a, b, c) with fractional coordinates; cell and atoms in the attributes."""
-        import xarray
-
-        coords = {
-            axis: (axis, np.arange(n) / n, {"long_name": f"fractional coordinate along {axis}", "units": "1"})
-            for axis, n in zip("abc", self.grid, strict=True)
-        }
-        variables = {
-            name: (
-                tuple("abc"),
-                values,
-                {
-                    "units": "e/angstrom^3" if name == "total" else "mu_B/angstrom^3",
-                    "long_name": "electronic charge density" if name == "total" else name.replace("_", " ", 1),
-                },
-            )
-            for name, values in self.channels.items()
-        }
-        attributes = {
-            "cell": self.crystal.cell.tolist(),
-            "cell_units": "angstrom",
-            "positions": self.crystal.positions.tolist(),
-            "numbers": self.crystal.numbers.tolist(),
-            "formula": self.crystal.formula,
-        }
-        return xarray.Dataset(variables, coords, attributes)
+        return interop.dataset(self.crystal, self.channels)
 
     def to_ase(self) -> tuple[ase.Atoms, np.ndarray]:
         """(`ase.Atoms`, total density in e/Å^3), the pair that `ase.io.cube.write_cube` and others take."""
@@ -498,19 +473,7 @@ class Density:
         Noncollinear magnetisation goes to its diff_x, diff_y and diff_z, and diff is what pymatgen makes of them: their
         norm with the sign of a fixed direction.
         """
-        from . import augmentation
-
-        outputs = require("pymatgen.io.vasp", "interop", "Density.to_pymatgen")
-        names = {"magnetization": "diff"} | {f"magnetization_{axis}": f"diff_{axis}" for axis in "xyz"}
-        data = {names.get(name, name): values * self.crystal.volume for name, values in self.channels.items()}
-        if "diff_x" in data:
-            vector = [data[f"diff_{axis}"] for axis in "xyz"]
-            sign = np.sign(vector[0] * 1.01 + vector[1] * 1.02 + vector[2] * 1.03)
-            data["diff"] = np.sqrt(sum(component**2 for component in vector)) * sign
-        after = self.extras.get("after", {})
-        data_aug = {names.get(name, name): augmentation.for_pymatgen(after.get(name, "")) for name in self.channels}
-        poscar = outputs.Poscar(self.crystal.to_pymatgen(), comment=self.extras.get("comment"))
-        return outputs.Chgcar(poscar, data, data_aug=data_aug)
+        return interop.chgcar(self.crystal, self.channels, self.extras)
 
     @classmethod
     def from_pymatgen(cls, volumetric: pymatgen.io.vasp.Chgcar) -> Density:
@@ -518,26 +481,7 @@ class Density:
 
         Raises `DensityError` for its Locpot, Elfcar and bare VolumetricData, whose values are something else.
         """
-        from . import augmentation
-
-        name = type(volumetric).__name__
-        if name in ("Locpot", "Elfcar", "VolumetricData"):
-            raise DensityError(f"a {name} of pymatgen holds no ρ·V for certain; make a Chgcar of what does")
-        crystal = Crystal.from_pymatgen(volumetric.structure)
-        data = volumetric.data
-        names = ["total"] + [key for key in ("diff", "diff_x", "diff_y", "diff_z") if key in data]
-        if "diff_x" in data and "diff" in names:  # a signed norm of pymatgen's making; the vector is the data
-            names.remove("diff")
-        channels = {key.replace("diff", "magnetization"): np.asarray(data[key]) / crystal.volume for key in names}
-        occupancies = volumetric.data_aug or {}
-        after = {key.replace("diff", "magnetization"): augmentation.block_text(occupancies.get(key)) for key in names}
-        extras: dict[str, Any] = {}
-        if any(after.values()):
-            extras["after"] = {name: text for name, text in after.items() if text}
-        comment = getattr(getattr(volumetric, "poscar", None), "comment", None)
-        if comment:
-            extras["comment"] = str(comment)
-        return cls(crystal, channels, extras)
+        return cls(*interop.from_chgcar(volumetric))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -605,7 +549,9 @@ def combine(terms: Sequence[tuple[float, Density]]) -> Density:
     crystal = first.crystal
     for weight, density in terms:
         if weight > 0:
-            crystal = density.crystal if terms[0][0] <= 0 and crystal is first.crystal else _joined(crystal, density)
+            crystal = (
+                density.crystal if terms[0][0] <= 0 and crystal is first.crystal else joined(crystal, density.crystal)
+            )
     extras = _without_augmentation(first.extras)
     if crystal is not first.crystal:
         extras = {key: value for key, value in extras.items() if key in ("comment", "line_end")}
@@ -615,35 +561,6 @@ def combine(terms: Sequence[tuple[float, Density]]) -> Density:
         return Density(crystal, values, extras)
     same = quantities.pop() if len(quantities) == 1 else ""
     return ScalarField(crystal, values, extras, same or (fields.DIFFERENCE if signed else fields.SUM))
-
-
-def check_cells(a: Crystal, b: Crystal, strain: float, purpose: str) -> None:
-    """Raise `DensityError` where two cells differ by more than a strain; a rotation is no difference.
-
-    strain: of the metric tensors, relative to the lengths of `a`. purpose: what needs one cell, to end a sentence.
-    """
-    first, second = (crystal.cell @ crystal.cell.T for crystal in (a, b))
-    scale = np.sqrt(np.outer(np.diag(first), np.diag(first)))
-    if np.abs((second - first) / scale).max() > strain:
-        lengths = [", ".join(f"{x:.4f}" for x in np.linalg.norm(crystal.cell, axis=1)) for crystal in (a, b)]
-        raise DensityError(
-            f"{a.formula} and {b.formula} have different lattice vectors (lengths {lengths[0]} and {lengths[1]} Å): "
-            f"only densities of the same cell can be {purpose}"
-        )
-
-
-def _joined(crystal: Crystal, density: Density) -> Crystal:
-    """The crystal with the atoms of another one that are at other places."""
-    other = density.crystal
-    if other == crystal or not len(other):
-        return crystal
-    apart = (other.positions[:, None] - crystal.positions[None] + 0.5) % 1.0 - 0.5
-    near = np.linalg.norm(apart @ crystal.cell, axis=-1) < CLOSE
-    new = ~(near & (other.numbers[:, None] == crystal.numbers[None])).any(axis=1)
-    if not new.any():
-        return crystal
-    positions = np.vstack([crystal.positions, other.positions[new]])
-    return Crystal(crystal.cell, positions, np.concatenate([crystal.numbers, other.numbers[new]]))
 
 
 def _without_augmentation(extras: Mapping[str, Any]) -> dict[str, Any]:

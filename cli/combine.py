@@ -111,7 +111,8 @@ def _tell_unmatched(
     terms: Sequence[tuple[float, str]], loaded: Sequence[tuple[float, Density]], result: Density
 ) -> None:
     """Say which densities with a minus have atoms that the result has not."""
-    from chgdb.comparison import CLOSE, unmatched
+    from chgdb.comparison import unmatched
+    from chgdb.crystal import CLOSE
 
     for (weight, source), (_, density) in zip(terms, loaded, strict=True):
         distance = unmatched(result.crystal, density.crystal)

@@ -220,7 +220,8 @@ def diff(
     Where the grids differ, both are interpolated to the finer one. A message says where the atoms of B lie
     elsewhere than those of A, and which shift would bring them there.
     """
-    from chgdb.comparison import CLOSE, compare
+    from chgdb.comparison import compare
+    from chgdb.crystal import CLOSE
 
     first, second = load(a, catalog, elements), load(b, catalog, elements)
     offset = _parse_shift(shift, first.crystal, second.crystal)
@@ -278,7 +279,8 @@ def _parse_shift(text: str | None, a: Crystal, b: Crystal) -> tuple[float, float
     if text is None:
         return None
     if text.strip() == "auto":
-        from chgdb.comparison import CLOSE, atoms_apart
+        from chgdb.comparison import atoms_apart
+        from chgdb.crystal import CLOSE
         from chgdb.errors import DensityError
 
         distance, shift = atoms_apart(a, b)

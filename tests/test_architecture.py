@@ -27,7 +27,7 @@ chgdb.remote.transport chgdb.remote.proxies
 chgdb.remote.http chgdb.remote.fsspec chgdb.remote.obstore chgdb.remote.connect
 chgdb.crystal
 chgdb.symmetry chgdb.transformations
-chgdb.cells
+chgdb.cells chgdb.interop
 chgdb.density
 chgdb.comparison chgdb.promolecule chgdb.profiles chgdb.isosurfaces chgdb.sections
 chgdb.formats
@@ -38,7 +38,7 @@ chgdb.criteria chgdb.predicted chgdb.record chgdb.catalog
 chgdb.inputs
 chgdb.sources
 chgdb.features chgdb.densities chgdb.samples chgdb.datasets
-chgdb.ingest chgdb.extraction chgdb.verification chgdb.publish chgdb.latents
+chgdb.packer chgdb.ingest chgdb.extraction chgdb.verification chgdb.publish chgdb.latents
 chgdb.models
 chgdb.views chgdb.prediction chgdb.estimation chgdb.similarity
 chgdb.building chgdb.curation

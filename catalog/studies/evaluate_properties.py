@@ -31,8 +31,9 @@ from chgdb import models
 from chgdb.catalog import Catalog, open_catalog
 from chgdb.errors import ChgdbError
 from chgdb.models import Rows, ensemble, storage
-from chgdb.models.ensemble import HELD_OUT, Ensemble, HeldOut, Predictions
+from chgdb.models.ensemble import HELD_OUT, Ensemble, Predictions
 from chgdb.models.evaluation import FOLDS
+from chgdb.models.held_out import HeldOut
 from chgdb.models.rows import from_catalog
 from chgdb.models.rows import labels as labels_of
 from chgdb.plugins import models_folder

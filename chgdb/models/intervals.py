@@ -25,12 +25,11 @@ import numpy as np
 from ..errors import require
 from . import TARGETS, ModelError, Rows, groups
 from .evaluation import FOLDS, NINETY_PERCENT, grouped_folds
+from .held_out import HeldOut
 from .methods import trees
 
 if TYPE_CHECKING:
     import lightgbm
-
-    from .ensemble import HeldOut
 
 #: Shares of true values that the two intervals hold.
 LEVELS = (0.5, 0.9)

@@ -37,7 +37,7 @@ from synthetic import synthetic
 
 import chgdb
 from chgdb.codecs import DEFAULT_TOLERANCE
-from chgdb.ingest import Packer, Task
+from chgdb.packer import Packer, Task
 from chgdb_catalog.rebuild import Loader
 
 TESTS = codec_data.REPOSITORY / "tests"

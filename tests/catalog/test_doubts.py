@@ -11,7 +11,7 @@ import chgdb
 from chgdb.catalog import Catalog
 from chgdb.elements import formula_numbers
 from chgdb.features.composition import fractions
-from chgdb.models.ensemble import HeldOut
+from chgdb.models.held_out import HeldOut
 from chgdb_catalog import doubts, energies
 
 

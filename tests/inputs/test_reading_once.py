@@ -15,7 +15,7 @@ import pytest
 from materials import atoms, density, same
 
 import chgdb
-from chgdb import ingest
+from chgdb import packer
 from chgdb.store.head import crc32c
 
 
@@ -64,7 +64,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
     path = tmp_path / "mat-1" / "CHGCAR"
     path.parent.mkdir()
     chgdb.write(path, density("mat-1"))
-    read = ingest.read
+    read = packer.read
 
     def written_meanwhile(*args: object, **kwargs: object) -> chgdb.Density:
         found = read(*args, **kwargs)  # type: ignore[arg-type]
@@ -72,7 +72,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
             file.write(" \n")
         return found
 
-    monkeypatch.setattr(ingest, "read", written_meanwhile)
+    monkeypatch.setattr(packer, "read", written_meanwhile)
     report = chgdb.build(tmp_path / "s.zarr", path, workers=1, tolerance=0)
     assert "has changed while it was read" in report.refused[0][1]
     monkeypatch.undo()

@@ -12,7 +12,8 @@ import chgdb
 from chgdb.errors import ChecksumError
 from chgdb.models import TARGETS, ModelError, Rows, evaluation, get, names, storage
 from chgdb.models import rows as rows_of
-from chgdb.models.ensemble import Ensemble, Predictions, calibrate, narrowed
+from chgdb.models.calibration import calibrate, narrowed
+from chgdb.models.ensemble import Ensemble, Predictions
 
 NAMES = ("bulk_modulus", "shear_modulus", "youngs_modulus", "formation_energy", "band_gap")
 

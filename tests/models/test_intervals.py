@@ -11,7 +11,7 @@ import pytest
 
 from chgdb import Crystal
 from chgdb.models import groups
-from chgdb.models.ensemble import HeldOut
+from chgdb.models.held_out import HeldOut
 from chgdb.models.intervals import LEVELS, Intervals, to_std
 from chgdb.models.methods import gaussian, nearest
 

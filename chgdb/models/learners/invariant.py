@@ -30,12 +30,11 @@ from ...elements import formula_numbers
 from ...errors import require
 from ...features import environments
 from .. import TARGETS, ModelError, Rows, elasticity, storage, tables
+from ..held_out import HeldOut
 from ..methods import gaussian, nearest, trees
 
 if TYPE_CHECKING:
     import lightgbm
-
-    from ..ensemble import HeldOut
 
 NAME = "invariant"
 _PURPOSE = "training the model invariant"
