@@ -15,15 +15,15 @@ Script = bytes | Callable[[socket.socket], None]
 class ScriptedServer:
     """Every connection gets one answer, the next of `answers` (the last one again and again), and is closed.
 
-    asked: the requests, as they came. url: http://127.0.0.1:PORT.
+    asked: the requests, as they came. url: http://127.0.0.1:PORT, unless another host and port are given.
     """
 
-    def __init__(self, *answers: Script) -> None:
+    def __init__(self, *answers: Script, host: str = "127.0.0.1", port: int = 0) -> None:
         self.answers: list[Script] = list(answers)
         self.asked: list[bytes] = []
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._socket = socket.create_server((host, port), backlog=64)
         self.port = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         self._closed = False
         threading.Thread(target=self._serve, daemon=True).start()
 

@@ -23,7 +23,7 @@ chgdb.elements chgdb.formulas chgdb.grids chgdb.fortran chgdb.augmentation chgdb
 chgdb.derived
 chgdb.channels chgdb.charges chgdb.rotations
 chgdb.parallel chgdb.atomic
-chgdb.remote.transport chgdb.remote.proxies
+chgdb.remote.transport chgdb.remote.proxies chgdb.remote.waits
 chgdb.remote.http chgdb.remote.fsspec chgdb.remote.obstore chgdb.remote.connect
 chgdb.crystal
 chgdb.symmetry chgdb.transformations

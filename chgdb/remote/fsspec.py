@@ -7,18 +7,19 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from ..errors import MissingExtraError, RemoteError
 from ..limits import most_unfolded
-from ..urls import links, public, without_secrets_of
-from .transport import Answer, DeniedError, TransientError, deadline, retrying
+from ..urls import links, public, scheme, without_secrets_of
+from .transport import Answer, DeniedError, TransientError, deadline, retrying, within
 
 T = TypeVar("T")
 
 #: Errors of the libraries below fsspec that mean a lack of credentials; by name, since none of them need be installed.
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError", "DefaultCredentialsError")
+#: Schemes for which nobody is waited for.
+_HERE = ("", "file", "local", "memory")
 #: Errors of servers that are final: trying again gives the same.
 _FINAL = ("NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidBucketName", "ParamValidationError")
 
@@ -59,7 +60,10 @@ class FsspecTransport:
         if anew:
             options["skip_instance_cache"] = True
         try:
-            self._system, root = fsspec.url_to_fs(self._full, **options)
+            until = time.monotonic() + deadline()  # some connect here, or read the list of an archive
+            self._system, root = self._within(until, lambda: fsspec.url_to_fs(self._full, **options))
+        except TransientError as error:
+            raise RemoteError(f"{self.url}: {error}") from None
         except ImportError as error:
             raise MissingExtraError(f"{self.url}: {self._reason(error)}; run pip install 'chgdb[remote]'") from error
         except (ValueError, TypeError) as error:
@@ -147,7 +151,7 @@ class FsspecTransport:
                 self._process = os.getpid()
                 self._renew()
             try:
-                return self._within(max(0.01, until - time.monotonic()), action)
+                return self._within(until, action)
             except (FileNotFoundError, KeyError, IsADirectoryError, NotADirectoryError):
                 raise KeyError(key) from None
             except RemoteError:
@@ -165,24 +169,15 @@ class FsspecTransport:
             self._renew()
             return retrying(once, name, most, until)
 
-    def _within(self, seconds: float, action: Callable[[], T]) -> T:
-        """Result of an action that has to be over in time, in a thread of its own where a server is waited for: the
-        libraries below fsspec try again for as long as they like."""
-        if not getattr(self._system, "async_impl", False):
+    def _within(self, until: float, action: Callable[[], T]) -> T:
+        """Result of an action that has to be over in time, where a server is waited for: the libraries below fsspec try
+        again for as long as they like."""
+        if scheme(self._full) in _HERE and not self._chained:
             return action()
-        done: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                done.set_result(action())
-            except BaseException as error:  # is raised in the thread that waits
-                done.set_exception(error)
-
-        threading.Thread(target=run, name="chgdb", daemon=True).start()
         try:
-            return done.result(seconds)
+            return within(max(0.01, until - time.monotonic()), action)
         except TimeoutError:
-            if done.done():
+            if time.monotonic() < until:  # the action's own
                 raise
             raise TransientError(f"nothing whole within {deadline():g} s") from None
 

@@ -1,26 +1,23 @@
 """Files of a web server, read with urllib3.
 
-Connections, TLS, proxies, the parsing of headers and addresses are urllib3's. Here is what an answer may be: how long
-it may take, which range and which version it is of, and where else it may point. (fsspec would use aiohttp, which takes
-longer to import than a record takes to fetch.)
+Connections, TLS, proxies, the parsing of headers and addresses are urllib3's. Here is what an answer may be: which
+range and which version it is of, and where else it may point; how long it may take is in `waits.py`. (fsspec would use
+aiohttp, which takes longer to import than a record takes to fetch.)
 """
 
 from __future__ import annotations
 
 import http.client
-import io
 import os
 import re
 import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote, urljoin
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     HTTPError,
     LocationParseError,
@@ -40,14 +37,12 @@ from ..limits import gunzip
 from ..urls import public, without_secrets, without_secrets_of
 from .proxies import proxy_for
 from .transport import Answer, DeniedError, TransientError, deadline, retrying, timeout
+from .waits import MAX_FILE, HttpPool, HttpsPool, SlowError, abandon, begin
 
 #: Answers after which it is worth trying again.
 _PASSING = frozenset([408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524])
 _MOST_MOVES = 5
-#: Largest file that is taken from a server, what is read of it at a time, and what an answer without a file may take.
-MAX_FILE, _PIECE, _MOST_ELSE = 4 << 30, 1 << 18, 1 << 20
-#: Slowest that an answer may come, in bytes a second, on average after the time for its head.
-_SLOWEST = 1000
+_PIECE = 1 << 18  # what is read of an answer at a time
 _KEPT = 32  # idle connections to one server
 _GZIP = ("gzip", "x-gzip")  # the second is an old name of the first, which servers still say (RFC 9110, 8.4.1.3)
 
@@ -172,7 +167,7 @@ class HttpTransport:
             seconds = min(timeout(), until - time.monotonic())
             if seconds <= 0:
                 raise TransientError(f"nothing whole within {deadline():g} s")
-            _call.seconds, _call.until, _call.received = seconds, until, None
+            begin(seconds, until)
             answered = False
             try:
                 response = manager.request(
@@ -198,8 +193,8 @@ class HttpTransport:
             except ValueError as error:  # a header that cannot be sent
                 raise RemoteError(f"{self._name(key)}: cannot be asked for ({self._reason(error)})") from error
             finally:
-                if not answered and _call.received is not None:
-                    _call.received.close()  # urllib3 leaves it open where the head of the answer is wrong
+                if not answered:
+                    abandon()
         raise AssertionError("not reached")
 
     def _manager(self, proxy: str) -> urllib3.PoolManager:
@@ -217,7 +212,7 @@ class HttpTransport:
                     manager = urllib3.ProxyManager(place, proxy_headers=login, num_pools=8, maxsize=_KEPT)
                 else:
                     manager = urllib3.PoolManager(num_pools=8, maxsize=_KEPT)
-                pools = {"http": _HttpPool, "https": _HttpsPool}
+                pools = {"http": HttpPool, "https": HttpsPool}
                 manager.pool_classes_by_scheme = pools
                 self._managers[proxy] = manager
             return self._managers[proxy]
@@ -290,116 +285,6 @@ class HttpTransport:
 
     def remove(self, prefix: str) -> None:
         raise RemoteError(f"{self.url}: a web server is not written to")
-
-
-# How long an answer may take -----------------------------------------------------------------------------------------
-
-
-class SlowError(TimeoutError):
-    """An answer comes, but too slowly, or there is too much of it."""
-
-
-class _Call(threading.local):
-    """Of the request that a thread is making: the seconds for a head, and when all has to be over."""
-
-    seconds, until = 30.0, float("inf")
-    received: Any = None  # what the socket gives
-
-
-_call = _Call()
-
-
-class _Timed(io.RawIOBase):
-    """What a socket receives, within a time and an amount. A socket's own timeout only ends waits without any byte.
-
-    The head of an answer (whatever its lines are, and however many heads come before it) has to be there in the time
-    for it; the rest may take as much longer as `_SLOWEST` allows. Nothing goes on after the end of the whole call.
-    """
-
-    def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
-        self._raw, self._sock = raw, sock
-        self._begin, self._seconds, self._until = time.monotonic(), _call.seconds, _call.until
-        self._got = 0
-        _call.received = self
-        self._most: int | None = None  # None while it is the head
-
-    def readable(self) -> bool:
-        return True
-
-    def head_is_over(self, most: int) -> None:
-        """From here on the rate counts; so many bytes at most."""
-        self._most, self._got = most, 0
-
-    def readinto(self, buffer: Any) -> int | None:
-        now = time.monotonic()
-        end = self._begin + self._seconds + (0.0 if self._most is None else self._got / _SLOWEST)
-        if self._most is not None and self._got > self._most:
-            raise SlowError("too much of it")
-        left = min(end, self._until) - now
-        if left <= 0:
-            took = f"in {now - self._begin:.3g} s"
-            raise SlowError(f"only a part of its head {took}" if self._most is None else f"{self._got} bytes {took}")
-        try:
-            self._sock.settimeout(min(left, self._seconds))
-            count = self._raw.readinto(buffer)
-        except TimeoutError:
-            if self._most is not None or self._got:
-                raise SlowError(f"not all of it in {time.monotonic() - self._begin:.3g} s") from None
-            raise
-        self._got += count or 0
-        return count
-
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-            self._raw.close()
-
-
-class _Response(http.client.HTTPResponse):
-    """An answer that is read through `_Timed`."""
-
-    def __init__(self, sock: Any, *arguments: Any, **more: Any) -> None:
-        super().__init__(sock, *arguments, **more)
-        self._timed = _Timed(self.fp.detach(), sock)
-        self.fp = io.BufferedReader(self._timed)
-
-    def begin(self) -> None:
-        super().begin()
-        # What was asked for is at most MAX_FILE, and gets there in chunks of at least some bytes.
-        self._timed.head_is_over(2 * MAX_FILE if self.status in (200, 206) else _MOST_ELSE)
-
-
-class _Http(HTTPConnection):
-    response_class = _Response
-
-
-class _Https(HTTPSConnection):
-    response_class = _Response
-
-    def connect(self) -> None:
-        self.ssl_context = self.ssl_context or _tls()
-        super().connect()
-
-
-class _HttpPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Http
-
-
-class _HttpsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _Https
-
-
-@lru_cache(maxsize=1)
-def _tls() -> ssl.SSLContext:
-    """Certificates: those of SSL_CERT_FILE or the system; certifi's where the system has none."""
-    context = ssl.create_default_context()
-    if not context.cert_store_stats()["x509_ca"] and not os.environ.get("SSL_CERT_FILE"):
-        try:
-            import certifi
-        except ImportError:
-            return context  # capath folders are read on use and not counted
-        context.load_verify_locations(certifi.where())
-    return context
 
 
 # What an answer says -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -80,8 +81,8 @@ class Transport(Protocol):
 
 
 def timeout() -> float:
-    """Seconds without any byte, or with the head of an answer only half sent, after which a server counts as gone
-    (CHGDB_TIMEOUT)."""
+    """Seconds in which the head of an answer has to be there, from the look-up of the server's name on; without any
+    byte for so long a server counts as gone, too (CHGDB_TIMEOUT)."""
     return _number("CHGDB_TIMEOUT", 30.0, 0.01, 86_400)
 
 
@@ -93,6 +94,25 @@ def deadline() -> float:
 def attempts() -> int:
     """How often something is tried before it is given up (CHGDB_ATTEMPTS)."""
     return int(_number("CHGDB_ATTEMPTS", 5, 1, 100))
+
+
+def within(seconds: float, action: Callable[[], T]) -> T:
+    """Result of an action that knows no timeout, in a thread of its own, which is left behind where it takes longer.
+
+    Raises what the action raises, and `TimeoutError`.
+    """
+    from concurrent.futures import Future
+
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(action())
+        except BaseException as error:  # is raised in the thread that waits
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="chgdb", daemon=True).start()
+    return done.result(seconds)
 
 
 def offline() -> bool:
