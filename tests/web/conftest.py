@@ -59,7 +59,7 @@ def catalog() -> chgdb.Catalog:
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Pages that tell of every error, and of every request that leaves the machine."""
-    from pages import appears
+    from pages import PATIENCE, appears
 
     contexts = []
     problems: list[str] = []
@@ -68,7 +68,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(180_000)
+        page.set_default_timeout(1000 * PATIENCE)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: message.type == "error" and problems.append(message.text))
         page.on("request", lambda request: _is_local(request.url) or problems.append(f"asked for {request.url}"))

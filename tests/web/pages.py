@@ -22,6 +22,8 @@ from playwright.sync_api import Locator, Page
 #: A picture of the whole grid is there.
 DRAWN = "[data-drawn*=whole]"
 OpenPage = Callable[..., Page]
+#: Seconds that a page may take for anything. It takes 4 at most where the tests' times are stated, alone.
+PATIENCE = 60
 
 
 def numbers(text: str) -> np.ndarray:
@@ -149,7 +151,7 @@ def nginx(root: Path, folder: Path, port: int) -> Iterator[str]:
             process.wait(timeout=20)
 
 
-def appears(page: Page, selector: str, seconds: float = 180) -> Locator:
+def appears(page: Page, selector: str, seconds: float = PATIENCE) -> Locator:
     """Wait for an element, without the frames that Playwright counts: a busy machine has few of them."""
     found = page.locator(selector)
     end = time.monotonic() + seconds

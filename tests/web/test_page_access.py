@@ -87,6 +87,8 @@ def test_a_file_by_keyboard(site: str, open_page: OpenPage, catalog: chgdb.Catal
     page = open_page(f"{site}/#/file", "input[type=file]")
     page.focus("input[type=file]")
     with page.expect_file_chooser() as chooser:
+        # Playwright does not wait until the browser has been told to give the dialog to it: this answer comes after.
+        page.evaluate("() => 0")
         page.keyboard.press("Enter")
     chooser.value.set_files(tmp_path / "CHGCAR")
     appears(page, DRAWN)

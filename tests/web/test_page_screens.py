@@ -149,6 +149,30 @@ def test_controls_change_the_picture_and_the_address(site: str, open_page: OpenP
     assert first
 
 
+def test_what_is_being_typed_stays_while_data_arrive(site: str, open_page: OpenPage) -> None:
+    page = open_page("about:blank")
+    held = []
+    page.route("**/bulk_modulus/**", lambda route: held.append(route))
+    page.goto(site + "/#/material/mp-6930")
+    appears(page, DRAWN)
+    appears(page, 'select[name="kind"] option[value="difference"]')
+    page.fill("input[name=level]", "0.05")
+    page.fill("input[name=from]", "0 0 0.5")
+    page.focus("input[name=level]")
+    page.keyboard.press("End")
+    page.keyboard.type("1")
+    while not held:
+        page.wait_for_timeout(50)
+    for route in held:
+        route.continue_()
+    page.unroute("**/bulk_modulus/**")
+    appears(page, '[data-property="bulk_modulus"]')
+    assert page.input_value("input[name=level]") == "0.051"
+    page.keyboard.press("Tab")
+    appears(page, '[data-drawn^="total|0.051|whole"]')
+    assert page.input_value("input[name=from]") == "0 0 0.5"
+
+
 def test_downloads_are_read_back(
     site: str, open_page: OpenPage, catalog: chgdb.Catalog, downloaded: Downloaded
 ) -> None:

@@ -16,6 +16,7 @@ import { cell, save, short, UNITS } from './numbers'
 import { PeriodicTable } from './periodic'
 import { address, parse, type Route } from './route'
 import { Scatter } from './scatter'
+import { Typed } from './typed'
 
 const PAGE = 25
 const SHOWN = ['material_id', 'formula', 'space_group', 'n_atoms', 'band_gap', 'bulk_modulus', 'nmae', 'stored_bytes']
@@ -262,12 +263,12 @@ function Filters({
     <form class="filters" onSubmit={(e) => e.preventDefault()} aria-label="Criteria">
       <label>
         Id or formula
-        <input
+        <Typed
           type="search"
           name="q"
           value={criteria.text}
           placeholder="mp-149, SiO2"
-          onChange={(e) => search(e.currentTarget.value)}
+          onText={search}
         />
       </label>
       <PeriodicTable chosen={criteria.elements} without={criteria.without} counts={counts} onPress={press} />
@@ -296,26 +297,26 @@ function Filters({
           <fieldset key={i} class="pair">
             <legend>{label}</legend>
             {info?.text ? (
-              <input aria-label={label} value={r.text} onChange={(e) => set(i, { text: e.currentTarget.value })} />
+              <Typed aria-label={label} value={r.text} onText={(text) => set(i, { text })} />
             ) : (
               <>
-                <input
+                <Typed
                   type="number"
                   step="any"
                   name={`low-${r.name}`}
                   aria-label={`${label}, at least`}
                   placeholder="at least"
                   value={Number.isFinite(r.low) ? r.low : ''}
-                  onChange={(e) => set(i, { low: end(e.currentTarget.value, -Infinity), text: '' })}
+                  onText={(text) => set(i, { low: end(text, -Infinity), text: '' })}
                 />
-                <input
+                <Typed
                   type="number"
                   step="any"
                   name={`high-${r.name}`}
                   aria-label={`${label}, at most`}
                   placeholder="at most"
                   value={Number.isFinite(r.high) ? r.high : ''}
-                  onChange={(e) => set(i, { high: end(e.currentTarget.value, Infinity), text: '' })}
+                  onText={(text) => set(i, { high: end(text, Infinity), text: '' })}
                 />
               </>
             )}

@@ -4,6 +4,7 @@ import type { V3 } from '../field/density'
 import type { Meta, Range } from '../worker'
 import { short } from './numbers'
 import { labelOf, type Sign, unitOf, type ViewState } from './state'
+import { Typed } from './typed'
 
 interface Props {
   meta: Meta
@@ -50,14 +51,14 @@ export function Controls({ meta, range, state, change }: Props) {
               aria-valuetext={`${short(state.level)} ${unitOf(state.kind)}`}
               onInput={(e) => change({ level: levelAt(Number(e.currentTarget.value)) })}
             />
-            <input
+            <Typed
               name="level"
               type="number"
               step="any"
               min="0"
               aria-label={`Isovalue in ${unitOf(state.kind)}`}
               value={state.level ? Number(state.level.toPrecision(4)) : ''}
-              onChange={(e) => Number(e.currentTarget.value) > 0 && change({ level: Number(e.currentTarget.value) })}
+              onText={(text) => Number(text) > 0 && change({ level: Number(text) })}
             />
           </div>
           <label>
@@ -94,7 +95,7 @@ export function Controls({ meta, range, state, change }: Props) {
       <fieldset class="pair">
         <legend>Cells along a, b, c</legend>
         {['a', 'b', 'c'].map((axis, k) => (
-          <input
+          <Typed
             key={axis}
             type="number"
             min="1"
@@ -102,7 +103,7 @@ export function Controls({ meta, range, state, change }: Props) {
             name={`repeat-${axis}`}
             aria-label={`Cells along ${axis}`}
             value={state.repeat[k]}
-            onChange={(e) => repeat(k, e.currentTarget.value)}
+            onText={(text) => repeat(k, text)}
           />
         ))}
         <label class="check">

@@ -7,6 +7,7 @@ import type { Meta } from '../worker'
 import { cell, save } from './numbers'
 import { Lines, type Series } from './plot'
 import { labelOf, unitOf } from './state'
+import { Typed } from './typed'
 
 const COLOURS = ['#c9740b', '#0a84b5', '#6a8f1f']
 
@@ -86,12 +87,12 @@ export function ProfilePanel({
           ['From', 'To'].map((label, i) => (
             <label key={label}>
               {label}
-              <input
+              <Typed
                 name={label.toLowerCase()}
                 list={`${id}atoms`}
                 value={ends[i]}
                 placeholder={fallback[i].map((x) => Number(x.toFixed(3))).join(' ')}
-                onChange={(e) => choose(i, e.currentTarget.value)}
+                onText={(text) => choose(i, text)}
               />
             </label>
           ))}

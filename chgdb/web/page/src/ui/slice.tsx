@@ -9,6 +9,7 @@ import type { Meta } from '../worker'
 import { colour, type Mapping, mappingOf, nice } from './colours'
 import { short } from './numbers'
 import { labelOf, signed, unitOf, type ViewState } from './state'
+import { Typed } from './typed'
 
 const WIDTH = 520
 const HEIGHT = 380
@@ -70,13 +71,13 @@ export function SlicePanel({
         {['h', 'k', 'l'].map((name, k) => (
           <label key={name} class="small">
             {name}
-            <input
+            <Typed
               type="number"
               name={name}
               min="-20"
               max="20"
               value={state.hkl[k]}
-              onChange={(e) => set(k, e.currentTarget.value)}
+              onText={(text) => set(k, text)}
             />
           </label>
         ))}
