@@ -52,6 +52,7 @@ Examples:
   chgdb charges mp-22862                            Hirshfeld, of a material of the catalog
   chgdb charges CHGCAR --method bader --reference AECCAR0 --reference AECCAR2
   chgdb charges CHGCAR --valence Na=7,Cl=7 --json
+  chgdb charges NaCl.CHGCAR --method bader --of-catalog
   chgdb charges CHGCAR --method voronoi --radii Na=1.02,Cl=1.81 -o charges.csv""",
     )(charges)
     app.command(
@@ -75,6 +76,13 @@ def charges(
     radii: Annotated[
         str | None, typer.Option(metavar="El=Å,...", help="Radii for Voronoi, such as those of the ions.")
     ] = None,
+    of_catalog: Annotated[
+        bool,
+        typer.Option(
+            "--of-catalog",
+            help="The file was written from chgdb's catalog: free atoms turn its density into that of all electrons.",
+        ),
+    ] = False,
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="PATH", help="CSV. [default: a table on standard output]")
     ] = None,
@@ -102,7 +110,7 @@ def charges(
         reference=guide,
         valence=valences,
         radii=sizes,
-        of_catalog=valences is None and _of_catalog(source, catalog),
+        of_catalog=of_catalog or (valences is None and _of_catalog(source, catalog)),
     )
     columns: dict[str, Sequence[Any]] = {
         "atom": list(range(1, len(density.crystal) + 1)),
@@ -134,6 +142,10 @@ def charges(
         message(f"{file_name(source)}: {METHODS[method.value]}")
         for remark in found.remarks:
             message(f"{file_name(source)}: {remark}")
+        if not of_catalog and found.could_be_of_catalog and not _of_catalog(source, catalog):
+            message(
+                f"{file_name(source)}: if it was written from chgdb's catalog, --of-catalog corrects what lies there"
+            )
 
 
 def dipole(

@@ -21,13 +21,13 @@ LAYERS = """
 chgdb chgdb_catalog chgdb.moved chgdb.text chgdb.urls chgdb.errors chgdb.limits chgdb.checksums chgdb.cards
 chgdb.elements chgdb.formulas chgdb.grids chgdb.fortran chgdb.augmentation chgdb.plugins chgdb.targets chgdb.splits
 chgdb.derived
-chgdb.channels chgdb.charges chgdb.rotations
+chgdb.channels chgdb.rotations
 chgdb.parallel chgdb.atomic
 chgdb.remote.transport chgdb.remote.proxies chgdb.remote.waits
 chgdb.remote.http chgdb.remote.fsspec chgdb.remote.obstore chgdb.remote.connect
 chgdb.crystal
 chgdb.symmetry chgdb.transformations
-chgdb.cells chgdb.interop
+chgdb.cells chgdb.charges chgdb.interop
 chgdb.density
 chgdb.comparison chgdb.promolecule chgdb.profiles chgdb.isosurfaces chgdb.sections
 chgdb.formats

@@ -16,7 +16,8 @@ from ..elements import SYMBOLS
 from ..errors import DensityError
 from ..grids import resample
 from . import bader, free_atoms, hirshfeld, valence, voronoi
-from .lattice import Nearest, pieces
+from .lattice import Nearest
+from .orbits import Orbits, blocks
 
 if TYPE_CHECKING:
     from ..crystal import Crystal
@@ -28,11 +29,11 @@ METHODS = {
     "voronoi": "the nearest atom's, or with radii the power diagram's",
 }
 PSEUDO = "a pseudo-density: what lies near the nuclei is not the density of all electrons"
+CORRECTED = "near the nuclei, free atoms turn it into a density of all electrons"
 #: A maximum of the density farther than this from all atoms is told, Å, if it holds more than that many electrons.
 _FAR, _MUCH = 0.7, 0.01
 _TIE = 1e-3  # Å
 _PLACE = 0.1  # Å, within which two atoms are at the same place
-_AT_ONCE = 1 << 16  # grid points
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,14 @@ class Charges:
     def net(self) -> np.ndarray:
         """(n,) net charges in units of e: valence minus electrons, positive where an atom has given electrons away."""
         return self.valence - self.electrons
+
+    @property
+    def could_be_of_catalog(self) -> bool:
+        """Whether a pseudo-density was divided as it is, and has the valence electrons of the catalog's recipe."""
+        if self.method == "voronoi" or PSEUDO not in self.remarks or CORRECTED in self.remarks:
+            return False
+        numbers = self.crystal.numbers
+        return all(map(free_atoms.known, numbers.tolist())) and bool((valence.catalog(numbers) == self.valence).all())
 
     def __repr__(self) -> str:
         symbols = np.array(self.crystal.symbols)
@@ -120,34 +129,36 @@ def partition(
         finer = _grid(reference)
         total = resample(total, finer)
         magnetization = None if magnetization is None else resample(magnetization, finer)
-    fields = [total, np.ones_like(total)] + ([] if magnetization is None else [magnetization])
-    voxel = crystal.volume / total.size
-    carried = np.stack([np.asarray(field, float).ravel() * voxel for field in fields], axis=1)
+    fields = [total] + ([] if magnetization is None else [magnetization])
+    deciding = [*fields, *([] if reference is None else [reference])]
+    orbits = Orbits.alone(crystal, _grid(total)) if method == "voronoi" else Orbits.of(crystal, deciding)
+    of_points = orbits.sizes * (crystal.volume / total.size)
+    density = np.asarray(total, float).ravel()[orbits.points]
     own = np.zeros(len(crystal))  # electrons that are added for each atom, and taken away after the division
     if of_catalog and method != "voronoi":
-        added, sums = _superposed(crystal, total.shape, _correction)
-        carried[:, 0] += added * voxel
-        own = sums * voxel
+        added, own = _superposed(crystal, orbits, _correction)
+        density = density + added
         if own.any():
-            remarks.append("near the nuclei, free atoms turn it into a density of all electrons")
+            remarks.append(CORRECTED)
+    rest = [np.asarray(field, float).ravel()[orbits.points] for field in fields[1:]]
+    carried = np.stack([density, np.ones(len(density)), *rest], axis=1) * of_points[:, None]
     if method == "hirshfeld":
-        result = hirshfeld.integrate(crystal.cell, crystal.positions, crystal.numbers, _grid(total), carried)
+        result = hirshfeld.integrate(crystal.cell, crystal.positions, crystal.numbers, orbits, carried)
     elif method == "voronoi":
         sizes = None if radii is None else np.array([radii[symbol] for symbol in crystal.symbols])
         result = voronoi.integrate(crystal.cell, crystal.positions, sizes, _grid(total), carried)
     else:
         if reference is not None:
-            guide = reference
+            guide = np.asarray(reference, float).ravel()[orbits.points]
             remarks.append("basins of the reference given")
         elif complete:
-            guide = total
+            guide = density
         else:
-            guide = (carried[:, 0] / voxel).reshape(total.shape)
             stand_in = _stand_in(crystal.numbers, atoms_have, of_catalog)
-            guide = guide + _superposed(crystal, total.shape, stand_in)[0].reshape(total.shape)
+            guide = density + _superposed(crystal, orbits, stand_in)[0]
             if not of_catalog:
                 remarks.append("basins of it with the cores of free atoms, for want of an all-electron reference")
-        result, remark = _of_basins(crystal, guide, carried)
+        result, remark = _of_basins(crystal, guide, carried, orbits)
         remarks += remark
     moment = result[:, 2] if magnetization is not None else None
     return Charges(crystal, method, result[:, 0] - own, atoms_have, result[:, 1], moment, tuple(remarks))
@@ -253,30 +264,39 @@ def _stand_in(numbers: np.ndarray, valences: np.ndarray, corrected: bool) -> Rad
     return radial
 
 
-def _superposed(crystal: Crystal, grid: tuple[int, ...], radial: Radial) -> tuple[np.ndarray, np.ndarray]:
-    """Functions around atoms with all their images: (points,) summed over atoms, (atoms,) summed over points."""
-    nx, ny, nz = grid
-    values, sums = np.empty(nx * ny * nz), np.zeros(len(crystal))
+def _superposed(crystal: Crystal, orbits: Orbits, radial: Radial) -> tuple[np.ndarray, np.ndarray]:
+    """Functions around atoms with all their images: (orbits,) summed over atoms at a point of each, and the electrons
+    of each atom, (atoms,), summed over all points."""
+    values, sums = np.zeros(len(orbits.points)), np.zeros(int(orbits.kinds.max()) + 1)
+    elements = np.unique(crystal.numbers).tolist()
+    at = np.linspace(0, free_atoms.CORE_REACH, 8)
+    if not any(radial(number, at).any() for number in elements):
+        return values, np.zeros(len(crystal))
     wrapped = crystal.positions - np.floor(crystal.positions)
-    reach = {int(z): free_atoms.CORE_REACH for z in crystal.numbers}
-    for part, points in pieces((nx, ny, nz), _AT_ONCE):
-        each = hirshfeld.superposed(radial, reach, crystal.cell, wrapped, crystal.numbers, points)
+    reach = dict.fromkeys(elements, free_atoms.CORE_REACH)
+    images = hirshfeld.Images.of(crystal.cell, wrapped, crystal.numbers, orbits.kinds, reach)
+    points = orbits.fractional()
+    for part in blocks(points, crystal.cell):
+        each = images.superposed(radial, points[part])
         values[part] = each.sum(axis=0)
-        sums += each.sum(axis=1)
-    return values, sums
+        sums += each @ orbits.sizes[part]
+    return values, orbits.each(sums) * (crystal.volume / float(orbits.sizes.sum()))
 
 
-def _of_basins(crystal: Crystal, guide: np.ndarray, carried: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _of_basins(
+    crystal: Crystal, guide: np.ndarray, carried: np.ndarray, orbits: Orbits
+) -> tuple[np.ndarray, list[str]]:
     """Sums over the basins of each atom: a maximum belongs to the nearest one, or to all that are equally near."""
-    maxima, sums = bader.flow(guide, crystal.cell, carried)
-    points = np.stack(np.unravel_index(maxima, guide.shape), axis=1) / guide.shape
+    maxima, sums = bader.flow(guide, crystal.cell, carried, orbits)
+    points = orbits.fractional()[maxima]
     nearest = Nearest.of(crystal.cell)
     distances = np.array([np.sqrt(nearest.squares(points, position)) for position in crystal.positions])
     least = distances.min(axis=0)
     shares = (distances < least + _TIE) / (distances < least + _TIE).sum(axis=0)
-    result = shares @ sums
+    result = orbits.each(orbits.of_kinds(shares) @ sums)
     far = (least > _FAR) & (np.abs(sums[:, 0]) > _MUCH)
     if not far.any():
         return result, []
-    count = f"{far.sum()} maxim{'um' if far.sum() == 1 else 'a'} away from atoms"
+    maxima_there = int(orbits.sizes[maxima[far]].sum())
+    count = f"{maxima_there} maxim{'um' if maxima_there == 1 else 'a'} away from atoms"
     return result, [f"{count} with {sums[far, 0].sum():.3f} electrons, given to the nearest atom"]

@@ -13,36 +13,47 @@ from __future__ import annotations
 import numpy as np
 
 from .lattice import facets
+from .orbits import Orbits
 
 
-def flow(values: np.ndarray, cell: np.ndarray, carried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def flow(
+    values: np.ndarray, cell: np.ndarray, carried: np.ndarray, orbits: Orbits | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Carry what lies on a grid uphill to the maxima of a density.
 
     Parameters
     ----------
     values : np.ndarray
-        (nx, ny, nz) density that decides where things flow.
+        (nx, ny, nz) density that decides where things flow; with orbits (n,), at one point of each.
     cell : np.ndarray
         (3, 3) Å.
     carried : np.ndarray
-        (nx * ny * nz, f): f quantities at each point.
+        (nx * ny * nz, f): f quantities at each point, or with orbits (n, f), of all points of each.
+    orbits : Orbits | None
+        Of the grid, whose symmetry the values have.
 
     Returns
     -------
     tuple[np.ndarray, np.ndarray]
-        (m,) flat indices of the maxima, and (m, f) what came to each: the sums over its basin.
+        (m,) which points are maxima, and (m, f) what came to each: the sums over its basin. With orbits, which of
+        them, and what came to all maxima of each.
     """
-    grid = values.shape
+    grid = values.shape if orbits is None else orbits.grid
     steps = np.asarray(cell) / np.array(grid)[:, None]
     around, weights = facets(steps)
+    place = None if orbits is None else orbits.place
+    places = _Neighbours(grid, around, None if orbits is None else orbits.points, place)
     density = np.ascontiguousarray(values, float).ravel()
-    places = _Neighbours(grid, around)
     whole = np.arange(density.size)
-    coming = np.zeros(density.size, np.int8)  # lower neighbours whose turn has not come
+    coming = np.zeros(density.size, np.int32)  # arrivals from lower neighbours whose turn has not come
     outflow = np.zeros(density.size)
     for k, weight in enumerate(weights):
-        rise = density[places.of(whole, k)] - density
-        coming += rise < 0
+        target = places.of(whole, k)
+        rise = density[target] - density
+        if place is None:  # what comes from one direction leaves in the opposite one
+            coming += rise < 0
+        else:
+            coming += np.bincount(target[rise > 0], minlength=density.size).astype(np.int32)
         outflow += weight * np.maximum(rise, 0)
     held = np.array(carried, float)
     wave = whole[coming == 0]
@@ -53,22 +64,32 @@ def flow(values: np.ndarray, cell: np.ndarray, carried: np.ndarray) -> tuple[np.
             rise = density[target] - density[wave]
             up = rise > 0
             source, target = wave[up], target[up]
-            # No target twice: all neighbours in one direction are different points.
-            held[target] += held[source] * (weight * rise[up] / outflow[source])[:, None]
-            coming[target] -= 1
-            reached.append(target[coming[target] == 0])
+            moved = held[source] * (weight * rise[up] / outflow[source])[:, None]
+            if place is None:
+                # No target twice: all neighbours in one direction are different points.
+                held[target] += moved
+                coming[target] -= 1
+                reached.append(target[coming[target] == 0])
+            else:
+                for column in range(held.shape[1]):
+                    np.add.at(held[:, column], target, moved[:, column])
+                np.subtract.at(coming, target, 1)
+                reached.append(np.unique(target[coming[target] == 0]))
         wave = np.concatenate(reached)
     maxima = np.flatnonzero(outflow == 0)
     return maxima, held[maxima]
 
 
 class _Neighbours:
-    """Flat indices of the neighbours of points of a periodic grid."""
+    """Flat indices of the neighbours of points of a periodic grid, or the orbits of neighbours of orbits."""
 
-    def __init__(self, grid: tuple[int, ...], around: np.ndarray) -> None:
+    def __init__(
+        self, grid: tuple[int, ...], around: np.ndarray, points: np.ndarray | None, place: np.ndarray | None
+    ) -> None:
         nx, ny, nz = grid
-        x, y, z = np.unravel_index(np.arange(nx * ny * nz), grid)
+        x, y, z = np.unravel_index(np.arange(nx * ny * nz) if points is None else points, grid)
         self._x, self._y, self._z = x.astype(np.int32), y.astype(np.int32), z.astype(np.int32)
+        self._place = place
         self._tables = [
             ((np.arange(nx) + i) % nx * (ny * nz), (np.arange(ny) + j) % ny * nz, (np.arange(nz) + k) % nz)
             for i, j, k in around
@@ -77,4 +98,5 @@ class _Neighbours:
     def of(self, points: np.ndarray, direction: int) -> np.ndarray:
         """The neighbour of each point in one of the directions."""
         a, b, c = self._tables[direction]
-        return a[self._x[points]] + b[self._y[points]] + c[self._z[points]]
+        flat: np.ndarray = a[self._x[points]] + b[self._y[points]] + c[self._z[points]]
+        return flat if self._place is None else self._place[flat]

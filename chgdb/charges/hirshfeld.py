@@ -7,18 +7,18 @@ all-electron densities n of neutral free atoms and all periodic images.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
 from . import free_atoms
-from .lattice import Nearest, pieces
-
-_AT_ONCE = 1 << 16  # grid points
+from .lattice import Nearest
+from .orbits import Orbits, blocks
 
 
 def integrate(
-    cell: np.ndarray, positions: np.ndarray, numbers: np.ndarray, grid: tuple[int, int, int], carried: np.ndarray
+    cell: np.ndarray, positions: np.ndarray, numbers: np.ndarray, orbits: Orbits, carried: np.ndarray
 ) -> np.ndarray:
     """Sums of quantities over the shares of atoms.
 
@@ -26,9 +26,10 @@ def integrate(
     ----------
     cell, positions, numbers
         As of a `Crystal`.
-    grid : tuple[int, int, int]
+    orbits : Orbits
+        Of the grid.
     carried : np.ndarray
-        (nx * ny * nz, f): f quantities at each point.
+        (orbits, f): f quantities, of all points of each orbit.
 
     Returns
     -------
@@ -42,46 +43,79 @@ def integrate(
     """
     free_atoms.check_known(numbers)
     wrapped = positions - np.floor(positions)
-    result = np.zeros((len(numbers), carried.shape[1]))
+    result = np.zeros((int(orbits.kinds.max()) + 1, carried.shape[1]))
     nearest = Nearest.of(cell)
     reach = {int(z): free_atoms.reach(int(z)) for z in numbers}
-    for part, points in pieces(grid, _AT_ONCE):
-        shares = superposed(free_atoms.density, reach, cell, wrapped, numbers, points)
+    points = orbits.fractional()
+    images = Images.of(cell, wrapped, numbers, orbits.kinds, reach)
+    for part in blocks(points, cell):
+        shares = images.superposed(free_atoms.density, points[part])
         total = shares.sum(axis=0)
         far = total == 0  # vacuum beyond the reach of all atoms
         if far.any():
-            squares = np.array([nearest.squares(points[far], position) for position in wrapped])
-            shares[squares.argmin(axis=0), np.flatnonzero(far)] = 1
+            squares = np.array([nearest.squares(points[part][far], position) for position in wrapped])
+            shares[orbits.kinds[squares.argmin(axis=0)], np.flatnonzero(far)] = 1
             total[far] = 1
         result += (shares / total) @ carried[part]
-    return result
+    return orbits.each(result)
 
 
-def superposed(
-    radial: Callable[[int, np.ndarray], np.ndarray],
-    reach: Mapping[int, float],
-    cell: np.ndarray,
-    positions: np.ndarray,
-    numbers: np.ndarray,
-    points: np.ndarray,
-) -> np.ndarray:
-    """(atoms, n): a function of each element and the distance, of each atom with its images, at (n, 3) points.
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Atoms and all their images that reach into the cell.
 
-    reach: element -> Å, beyond which its function is zero. Coordinates are fractional, from 0 to 1.
+    Attributes
+    ----------
+    cell : np.ndarray
+    places : np.ndarray
+        (images, 3) Å.
+    numbers, kinds : np.ndarray
+        (images,) atomic number, and which kind of atoms (see `Orbits`); images of one kind follow each other.
+    reaches : np.ndarray
+        (images,) Å, beyond which a function counts as zero.
     """
-    result = np.zeros((len(numbers), len(points)))
-    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    middle = (points.min(axis=0) + points.max(axis=0)) / 2
-    # No point of the piece is farther from its middle than this.
-    size = float(np.abs(points - middle).max(axis=0) @ np.linalg.norm(cell, axis=1))
-    places = points @ cell
-    for a, (position, number) in enumerate(zip(positions, numbers.tolist(), strict=True)):
-        ranges = [int(np.ceil(reach[number] / height)) + 1 for height in heights]
-        shifts = np.array(list(product(*(range(-n, n + 1) for n in ranges))))
-        centres = (position + shifts) @ cell
-        for centre in centres[np.linalg.norm(centres - middle @ cell, axis=1) < reach[number] + size]:
-            apart = places - centre
-            square = np.einsum("ni,ni->n", apart, apart)
-            inside = np.flatnonzero(square < reach[number] ** 2)
-            result[a, inside] += radial(number, np.sqrt(square[inside]))
-    return result
+
+    cell: np.ndarray
+    places: np.ndarray
+    numbers: np.ndarray
+    kinds: np.ndarray
+    reaches: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        cell: np.ndarray,
+        positions: np.ndarray,
+        numbers: np.ndarray,
+        kinds: np.ndarray,
+        reach: Mapping[int, float],
+    ) -> Images:
+        """reach: element -> Å. Coordinates are fractional, from 0 to 1."""
+        margin = max(reach.values()) * np.linalg.norm(np.linalg.inv(cell), axis=0)
+        shifts = np.array(list(product(*(range(-int(np.ceil(m)), int(np.ceil(m)) + 1) for m in margin))))
+        order = np.argsort(kinds, kind="stable")
+        places = (positions[order][:, None] + shifts).reshape(-1, 3)
+        near = ((places >= -margin) & (places <= 1 + margin)).all(axis=1)
+        owner = np.repeat(order, len(shifts))[near]
+        reaches = np.array([reach[int(z)] for z in numbers])
+        return cls(cell, places[near] @ cell, numbers[owner], kinds[owner], reaches[owner])
+
+    def superposed(self, radial: Callable[[int, np.ndarray], np.ndarray], points: np.ndarray) -> np.ndarray:
+        """(kinds, n): a function of each element and the distance, summed over all images of a kind, at (n, 3)
+        fractional points that lie close together."""
+        result = np.zeros((int(self.kinds.max()) + 1, len(points)))
+        places = points @ self.cell
+        middle = (places.min(axis=0) + places.max(axis=0)) / 2
+        places = places - middle
+        squares = np.einsum("ni,ni->n", places, places)
+        centres = self.places - middle
+        distances = np.einsum("ni,ni->n", centres, centres)
+        near = distances < (self.reaches + np.sqrt(squares.max())) ** 2
+        for kind in np.unique(self.kinds[near]):
+            some = near & (self.kinds == kind)
+            number, limit = int(self.numbers[some][0]), float(self.reaches[some][0])
+            apart = distances[some, None] + squares - 2 * (centres[some] @ places.T)
+            image, point = np.nonzero(apart < limit * limit)
+            values = radial(number, np.sqrt(np.maximum(apart[image, point], 0)))
+            result[kind] = np.bincount(point, values, len(points))
+        return result

@@ -15,6 +15,7 @@ import chgdb
 from chgdb import Crystal, Density
 from chgdb.charges import METHODS, Charges, bader, free_atoms, lattice, valence, voronoi
 from chgdb.charges.dipole import DEBYE, dipole
+from chgdb.charges.orbits import Orbits
 from chgdb.codecs import decode
 from chgdb.density import ScalarField
 from chgdb.errors import DensityError
@@ -157,6 +158,37 @@ def test_equal_atoms_have_equal_charges() -> None:
         found = density.charges(method, valence=given).net
         for part in (found[:3], found[3:]):
             np.testing.assert_allclose(part, part.mean(), atol=0.02 if method == "bader" else 1e-3)
+
+
+@pytest.mark.parametrize("material_id", ["mp-2534", "mp-13", "mp-72", "mp-19399"])
+def test_symmetry_saves_time_and_changes_nothing(material_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One point of each orbit gives what all points give: cubic, magnetic, hexagonal, and an antiferromagnet."""
+    record = chgdb.open()[material_id]
+    density = record.density
+    orbits = Orbits.of(density.crystal, list(density.channels.values()))
+    assert len(orbits.points) < density.total.size / 4
+    assert orbits.sizes.sum() == density.total.size
+    saved = {method: record.charges(method) for method in ("bader", "hirshfeld")}
+    monkeypatch.setattr(Orbits, "of", lambda crystal, deciding: Orbits.alone(crystal, deciding[0].shape))
+    for method, found in saved.items():
+        whole = record.charges(method)
+        np.testing.assert_allclose(found.electrons, whole.electrons, atol=1e-6)
+        np.testing.assert_allclose(found.volume, whole.volume, atol=1e-6)
+        assert found.remarks == whole.remarks
+        if whole.moment is not None:
+            assert found.moment is not None
+            np.testing.assert_allclose(found.moment, whole.moment, atol=1e-6)
+
+
+def test_a_field_without_the_symmetry_of_the_atoms() -> None:
+    """Values decide: a density that is off at one point has no symmetry, and one that is so along a line some of it."""
+    density = chgdb.open()["mp-22862"].density
+    total = density.total.copy()
+    everywhere = len(Orbits.of(density.crystal, [total]).points)
+    total[3, 5, 11] *= 1.001
+    assert len(Orbits.of(density.crystal, [total]).points) == total.size
+    total = density.total + 1e-3 * np.cos(2 * np.pi * np.arange(40) / 40)[:, None, None]
+    assert everywhere < len(Orbits.of(density.crystal, [total]).points) < total.size / 2
 
 
 def test_moments_of_atoms() -> None:

@@ -43,6 +43,19 @@ def test_charges_of_a_file(run_chgdb: Chgdb, water: Path) -> None:
     assert one_line(again.err)
 
 
+def test_a_file_of_the_catalog(run_chgdb: Chgdb, tmp_path: Path) -> None:
+    """What is written from the catalog has the charges of its record once that is said; it is asked for."""
+    record = chgdb.open()["mp-1265"]
+    write(tmp_path / "MgO.CHGCAR", record.density)
+    command = ("charges", tmp_path / "MgO.CHGCAR", "--method", "bader")
+    expected = record.charges("bader").net
+    as_it_is = run_chgdb(*command)
+    assert "--of-catalog" in as_it_is.err
+    said = run_chgdb(*command, "--of-catalog", "--json").json
+    np.testing.assert_allclose(said["net_charge"], expected, atol=1e-6)
+    assert abs(run_chgdb(*command, "--json").json["net_charge"][0] - expected[0]) > 0.3
+
+
 def test_references_are_added_up(run_chgdb: Chgdb, water: Path) -> None:
     whole = run_chgdb("charges", water, "--method", "bader", "--reference", water, "--json").json
     twice = run_chgdb("charges", water, "--method", "bader", "--reference", water, "--reference", water, "--json").json
