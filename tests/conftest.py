@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 # One thread a process, also in those that tests start: pytest -n is the parallelism, and threads that wait for each
@@ -10,7 +11,12 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+# In the workers of xdist, too, before a module of tests asks for it.
+if "--thorough" in sys.argv:
+    os.environ["CHGDB_THOROUGH"] = "1"
+
 import pytest
+from effort import examples
 from hypothesis import settings
 from materials import IDS, atoms
 
@@ -20,16 +26,29 @@ from chgdb import Density
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 # A shared machine pauses tests at will; a hang is the test runner's to notice.
-settings.register_profile("chgdb", deadline=None)
+settings.register_profile("chgdb", deadline=None, max_examples=examples(100))
 settings.load_profile("chgdb")
 
 
-#: What `-m quick` runs: formats, codecs and what they stand on.
-QUICK = (
-    *("formats", "codecs", "store/test_golden_stores.py", "features/test_composition.py", "test_architecture.py"),
-    *("test_comparison.py", "test_grids.py", "test_promolecule.py", "test_public_names.py", "test_splits.py"),
-    *("test_symmetry.py", "test_wheel.py"),
-)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--thorough", action="store_true", help="repeat tests as often as they can be, as for a release")
+
+
+#: What `-m quick` runs: of every room the tests that most changes concern, none of which takes long.
+QUICK = """
+test_architecture test_style test_wheel
+formats/test_chgcar formats/test_cube formats/test_xsf formats/test_npz
+codecs/test_fourier codecs/test_lossless codecs/test_golden
+test_grids test_comparison test_promolecule test_algebra test_profiles
+store/test_golden_stores test_catalog test_criteria test_extraction
+inputs/test_ids remote/test_kinds
+cli/test_fetch cli/test_lookup cli/test_estimate
+features/test_composition models/test_applicability models/test_elasticity models/test_trees test_splits test_prediction
+""".split()
+
+
+#: Tests of these files that take seconds: `-m quick` leaves them out.
+_LONG = {"test_truncated_anywhere", "test_a_flipped_byte_anywhere", "test_files_of_vasp"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -41,13 +60,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if _is_quick(item.path) and item.get_closest_marker("slow") is None:
+        long = getattr(item, "originalname", item.name) in _LONG or item.get_closest_marker("slow") is not None
+        if _is_quick(item.path) and not long:
             item.add_marker("quick")
 
 
 def _is_quick(path: Path) -> bool:
     here = Path(__file__).parent
-    return path.is_relative_to(here) and any(path.relative_to(here).is_relative_to(place) for place in QUICK)
+    return path.is_relative_to(here) and path.relative_to(here).with_suffix("").as_posix() in QUICK
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import fsspec
 import numpy as np
 import pytest
 import zarr
+from effort import THOROUGH
 from materials import COLUMNS, IDS, density, load, same
 
 import chgdb
@@ -386,7 +387,9 @@ def test_a_flipped_byte_anywhere(copy: Path) -> None:
     flips = 0
     for file in sorted(p for p in copy.rglob("*") if p.is_file()):
         key, good = file.relative_to(copy).as_posix(), file.read_bytes()
-        for position in {0, len(good) - 1, *rng.integers(0, len(good), 40 if key.startswith("payload/c") else 2)}:
+        many = key.startswith("payload/c")
+        inside = rng.integers(0, len(good), ((40, 2) if THOROUGH else (10, 0))[not many])
+        for position in {0, len(good) - 1, *inside}:
             bad = bytearray(good)
             bad[position] ^= int(rng.integers(1, 256))
             file.write_bytes(bad)
@@ -409,7 +412,7 @@ def test_a_flipped_byte_anywhere(copy: Path) -> None:
                     np.testing.assert_array_equal(catalog.column(name).tolist(), columns[name])
             flips += 1
         file.write_bytes(good)
-    assert flips > 150
+    assert flips > 100
     assert verify(copy, deep=True, originals=density).ok
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from effort import THOROUGH
 from materials import (
     COLUMNS,
     IDS,
@@ -369,7 +370,7 @@ def test_killed_at_random_moments_it_resumes(tmp_path: Path, out: Path, workers:
         size = log.stat().st_size if log.exists() else 0
         process = start_build(out, workers, 2)
         while process.poll() is None and not (log.exists() and log.stat().st_size > size):
-            time.sleep(0.001)
+            time.sleep(0.005)
         time.sleep(rng.random() * 0.04)
         process.kill()
         if process.wait() == 0:
@@ -416,7 +417,7 @@ def test_dying_at_some_file_operations(out: Path, six: dict[str, bytes]) -> None
     steps = count_steps(out)
     assert steps > 200
     rng = random.Random(0)
-    for step in [1, steps, steps - 4, *(rng.randrange(2, steps) for _ in range(2))]:
+    for step in [1, steps, steps - 4, *(rng.randrange(2, steps) for _ in range(2 if THOROUGH else 1))]:
         die_and_resume(out, step, six)
 
 
@@ -528,7 +529,7 @@ def test_twenty_readers_while_a_writer_appends(out: Path, tmp_path: Path, exchan
             except Exception as error:  # whatever it is, the test is to fail with it
                 failures.append(error)
                 return
-            time.sleep(0.05)  # leaves the writer a share of the processors
+            time.sleep(0.05 if THOROUGH else 0.2)  # leaves the writer a share of the processors
 
     readers = [threading.Thread(target=read, args=(number,)) for number in range(20)]
     for reader in readers:

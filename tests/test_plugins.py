@@ -220,3 +220,17 @@ def _negated(density):  # type: ignore[no-untyped-def]
     from chgdb import Density
 
     return Density(density.crystal, {name: -values for name, values in density.channels.items()})
+
+
+def test_installed_packages_are_looked_through_once(site: Path, tmp_path: Path) -> None:
+    """It takes milliseconds; a build asks for formats and sources once for each of its files."""
+    program = """
+        from importlib import metadata
+        from chgdb import plugins
+        asked, look = [], metadata.entry_points
+        metadata.entry_points = lambda **group: asked.append(group) or look(**group)
+        for _ in range(3):
+            assert "plain" in plugins.offered("chgdb.formats")
+        assert len(asked) == 1
+    """
+    run(site, program, tmp_path)

@@ -25,6 +25,11 @@ TEXT = "Fe[bold]1[/bold] \x1b[31mred\x1b]0;title\x07 \x9b2J $x^2$ \u202e[link=ht
 _START = [sys.executable, "-m", "chgdb_cli.start"]
 
 
+def _minded() -> None:
+    """Interrupts are not ignored, as they are in the background of a shell, which hands that down."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """A command line of sh with the program as $CHGDB."""
     program = " ".join(_START)
@@ -73,8 +78,9 @@ def test_a_standard_error_whose_reader_has_gone(tmp_path: Path) -> None:
 def test_an_interrupt_while_modules_are_imported(tmp_path: Path, moment: float) -> None:
     """Never a traceback of ours; before the first line of the program, Python's own."""
     process = subprocess.Popen(
-        [*_START, "plot", "mp-149", "-o", "Si.png"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path
-    )
+        [*_START, "plot", "mp-149", "-o", "Si.png"],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path, preexec_fn=_minded,
+    )  # fmt: skip
     time.sleep(moment)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
@@ -88,7 +94,9 @@ def test_an_interrupt_of_the_import_itself(tmp_path: Path) -> None:
     """At a moment that is known: in the middle of what the program imports first."""
     (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([*_START, "info"], capture_output=True, text=True, env=environment, timeout=60)
+    done = subprocess.run(
+        [*_START, "info"], capture_output=True, text=True, env=environment, timeout=60, preexec_fn=_minded
+    )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "chgdb: interrupted\n")
 
 

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from effort import examples
 from fields import STRUCTURES, density, smooth, total
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,7 +77,7 @@ def test_every_flipped_bit_of_the_head(name):
         attempt(bytes(damaged))
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     st.sampled_from(sorted(PAYLOADS)),
     st.lists(st.tuples(st.integers(0, 1 << 30), st.integers(0, 255)), min_size=1, max_size=6),
@@ -88,7 +89,7 @@ def test_changed_bytes(name, changes):
     attempt(bytes(damaged))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.sampled_from(sorted(PAYLOADS)), st.integers(0, 1 << 30), st.binary(max_size=20))
 def test_truncated_and_extended(name, cut, more):
     payload = PAYLOADS[name]
@@ -98,7 +99,7 @@ def test_truncated_and_extended(name, cut, more):
     attempt(payload + more)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.sampled_from([fourier.CODEC_ID, 1, realspace.CODEC_ID, 0, 200]), st.binary(max_size=300))
 def test_random_bytes(codec, data):
     attempt(bytes([codec]) + data)

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from effort import examples
 from fields import STRUCTURES
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -49,7 +50,7 @@ def test_any_finite_numbers_come_back_bit_for_bit(values, fractions):
     assert same_bits(_read_numbers(BitReader(out.to_bytes()), len(values), fractions), values)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.tuples(*[st.floats(0.5, 12)] * 3, *[numbers] * 3),
     st.lists(st.tuples(*[numbers] * 3, st.integers(0, 118)), max_size=4),

@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +39,7 @@ def lists(draw):
     return np.array(chosen, np.int64), np.array(norms, np.int64), draw(st.integers(0, INITIAL_SCALES - 1))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(lists(), max_size=3), st.integers(0, len(LANES) - 1))
 def test_round_trip(parts, lanes):
     encoder = RangeEncoder(lanes)
@@ -181,7 +182,7 @@ def test_millions_of_values_are_not_decoded_from_three_bytes():
         RangeDecoder(b"abc", 1)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=1500), st.integers(0, 2), st.integers(0, 2000), st.integers(0, INITIAL_SCALES - 1))
 def test_any_bytes_are_values_or_an_error(data, lanes, count, initial):
     try:

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from effort import examples
 from fields import STRUCTURES, density, smooth, total
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,7 +64,7 @@ def test_the_tolerance_is_met_for_white_noise_on_tiny_grids(grid, tolerance):
         check(Density(crystal, {"total": values}), tolerance)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.tuples(*[st.integers(1, 14)] * 3),
     st.sampled_from(sorted(STRUCTURES)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from effort import examples
 from fields import STRUCTURES, smooth
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from chgdb.errors import CodecError
 CRYSTAL = STRUCTURES["triclinic"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.sampled_from([np.float32, np.float64]),
     st.sampled_from([1, 2, 4]),

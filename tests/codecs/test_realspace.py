@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from effort import examples
 from fields import STRUCTURES, density, smooth, total
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,7 +48,7 @@ def test_the_tolerance_is_met_for_every_symmetry(name, tolerance):
     check(Density(crystal, {"total": sampled_peaks(crystal, (12, 12, 12))}), tolerance)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     st.tuples(*[st.integers(1, 9)] * 3),
     st.sampled_from(sorted(STRUCTURES)),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from effort import examples, some
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vasp_text import HEADER, augmentation, block, chgcar, grid_values
@@ -271,7 +272,7 @@ def test_atoms_that_are_not_grouped_keep_their_order(tmp_path):
     assert (tmp_path / "CHGCAR").read_text().splitlines()[5].split() == ["O", "Si", "O"]
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     cell=st.lists(st.floats(-20, 20), min_size=9, max_size=9),
     positions=st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=3),
@@ -464,7 +465,8 @@ def test_truncated_anywhere(tmp_path):
     text = chgcar(2)
     complete = {text.index("augmentation"), text.rindex(GRID) + len(block(grid_values())), len(text)}
     per_ion = text.index("  0.100000000000E+01 -0.2")
-    for size in range(len(text)):
+    ends = [end + step for end in (*complete, per_ion) for step in (-1, 0) if end + step < len(text)]
+    for size in some(range(len(text)), 400, ends):
         density = check_outcome(store(tmp_path, text[:size]))
         stripped = text[:size].rstrip()
         whole = any(text[:position].rstrip() == stripped for position in [*complete, per_ion])
@@ -500,7 +502,7 @@ WORDS = [b"NaN", b"1 2 3\n", b"4 3 6\n", b"1e999", b"augmentation occupancies", 
 INSERTION = st.sampled_from(CHARACTERS + WORDS)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), channels=st.sampled_from([1, 2, 4]))
 def test_mutations(tmp_path, data, channels):
     text = chgcar(channels, (2, 3, 2)).encode()
@@ -511,7 +513,7 @@ def test_mutations(tmp_path, data, channels):
     check_outcome(store(tmp_path, text))
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300))
 def test_any_bytes(tmp_path, data):
     assert check_outcome(store(tmp_path, data)) is None

@@ -186,7 +186,8 @@ def test_claims_of_compressed_cubes(tmp_path):
 @pytest.mark.parametrize("name", ["BvAt0007.vasp", "basin.cube"])
 def test_what_is_almost_all_zero(tmp_path, pack, name):
     """One Bader volume: text that packs hundreds of times is as long as its header says, and is read."""
-    values = np.zeros((160, 120, 120))
+    # Just more text than is believed of any file; gzip packs the least.
+    values = np.zeros((160, 120, 120) if pack is gzip.compress else (112, 110, 100))
     values[3, 4, 5:8] = 1.5
     formats.write(tmp_path / name, Density(SILICON, {"total": values}))
     text = (tmp_path / name).read_bytes()
