@@ -134,6 +134,24 @@ class Basis:
         numbers[self._first[self._imaginary] + 1] = mean.imag[self._imaginary]
         return numbers
 
+    def functionals(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """`project` as a sum over members: (u, sign, real, imaginary), each (m,).
+
+        Number real[k] sums up Re(u_k value_k), number imaginary[k] sums up sign_k Im(u_k value_k); -1: no such number.
+        """
+        orbits = self._orbits
+        turn = orbits.phase.conj() / np.bincount(orbits.orbit, minlength=len(orbits))
+        turn[self._real] *= self._weight
+        u = turn[orbits.orbit]
+        np.conjugate(u, out=u, where=orbits.conjugate)
+        u *= orbits.factor.conj()
+        if self._shift is not None:
+            u *= self._shift
+        real, imaginary = np.full(len(orbits), -1), np.full(len(orbits), -1)
+        real[self._real] = self._first
+        imaginary[self._real[self._imaginary]] = self._first[self._imaginary] + 1
+        return u, np.where(orbits.conjugate, -1.0, 1.0), real[orbits.orbit], imaginary[orbits.orbit]
+
     def spread(self, numbers: np.ndarray) -> np.ndarray:
         """Coefficients at `members`, (m,) complex, of numbers, (n,)."""
         coefficients = np.zeros(len(self._orbits), complex)

@@ -180,6 +180,40 @@ class Multipoles:
             piece.add_adjoint(fields[k], self.odd[k], result[:, self._columns[k]])
         return result
 
+    def matrix(self, used: np.ndarray) -> np.ndarray:
+        """The map itself, transposed, of the functions used: (sum(used), n) float32.
+
+        used: (listed atoms, functions) bool.
+        """
+        u, sign, real, imaginary = self.basis.functionals()
+        result = np.zeros((int(used.sum()), len(self.basis.norms)), np.float32)
+        column = (np.cumsum(used) - 1).reshape(used.shape)
+        for piece in self._kept or self._pieces():
+            k = piece.family
+            mine, columns, odd = used[:, self._columns[k]], column[:, self._columns[k]], self.odd[k]
+            turned = piece.waves * u[piece.member]
+            ways = (
+                (real[piece.member], turned.real, -turned.imag),
+                (imaginary[piece.member], turned.imag * sign[piece.member], turned.real * sign[piece.member]),
+            )
+            for rows, even_part, odd_part in ways:
+                order = np.argsort(rows, kind="stable")
+                order = order[np.searchsorted(rows[order], 0) :]
+                if not len(order):
+                    continue
+                numbers, first = np.unique(rows[order], return_index=True)
+                weights, places = self._weights[k][rows[order]], _slice_of(numbers)
+                for functions, parts, chosen in ((piece.even, even_part, ~odd), (piece.odd, odd_part, odd)):
+                    ordered = functions[:, order].astype(np.float32)
+                    for a, part in enumerate((parts[:, order] * weights).astype(np.float32)):
+                        own = mine[a, chosen]
+                        terms = ordered[own] * part
+                        if len(numbers) < len(order):
+                            terms = np.add.reduceat(terms, first, axis=1)
+                        into = columns[a, chosen][own]
+                        result[(into, places) if isinstance(places, slice) else np.ix_(into, places)] += terms
+        return result
+
     def gram(self, weights: np.ndarray) -> np.ndarray:
         """Of the functions of one atom alone, (functions, functions); weights: (n,) of the numbers."""
         members = self.basis.spread_weights(weights)
@@ -191,6 +225,12 @@ class Multipoles:
 
 
 _BLOCK = 1 << 21  # numbers held at once where nothing is kept
+
+
+def _slice_of(numbers: np.ndarray) -> slice | np.ndarray:
+    """Ascending indices as a slice, which adds to an array much faster, where they are evenly spaced."""
+    gap = int(numbers[1] - numbers[0]) if len(numbers) > 1 else 1
+    return slice(int(numbers[0]), int(numbers[-1]) + 1, gap) if (np.diff(numbers) == gap).all() else numbers
 
 
 def _folded(h: np.ndarray, metric: np.ndarray, divisions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -213,6 +253,10 @@ def _waves(h: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return waves
 
 
+#: Numbers of a matrix that is held whole, and products that its normal equations take. Beyond, gradients have to do:
+#: they come less near to the minimum in more time.
+_MOST_HELD, _MOST_WORK = 1 << 26, 1 << 35
+_DIRECT_PASSES, _RIDGE = 2, 1e-5
 _ITERATIONS, _PASSES = 25, 3
 
 # --- the encoder's part ----------------------------------------------------------------------------------------------
@@ -282,16 +326,37 @@ def fit(
     """
     shells = (np.sqrt(keys / METRIC_UNITS) * 10).astype(np.intp)
     count = np.maximum(np.bincount(shells), 1)
-    parameters = np.zeros(used.shape)
-    left = target
-    step = 1.0
-    for _ in range(_PASSES):
-        power = np.bincount(shells, left**2) / count + floor**2
-        weights = 1 / power[shells]
-        parameters, diagonal = _solve(model, target, used, weights, parameters)
-        left = target - model.numbers(parameters)
+    size, numbers = int(used.sum()), len(target)
+    matrix = model.matrix(used) if size * numbers <= _MOST_HELD and size**2 * numbers <= _MOST_WORK else None
+    parameters, step = np.zeros(used.shape), 1.0
+    # Shells count by what the fit leaves of them: first by how residuals fall off, then by what was left.
+    s = (np.arange(len(count)) + 0.5) / 10
+    power = 1 / (s**2 * 2 ** (6 * s))
+    power *= 0.1 * float(target @ target) / float((power * count).sum())
+    for _ in range(_DIRECT_PASSES if matrix is not None else _PASSES):
+        weights = 1 / (power + floor**2)[shells]
+        if matrix is not None:
+            parameters[used], diagonal = _solve_directly(matrix, target, weights)
+            left = target - parameters[used] @ matrix
+        else:
+            parameters, diagonal = _solve(model, target, used, weights, parameters)
+            left = target - model.numbers(parameters)
+        power = np.bincount(shells, left**2) / count
         step = float(np.sqrt(12 / np.median(diagonal[diagonal > 0]))) if (diagonal > 0).any() else 1.0
     return parameters, step
+
+
+def _solve_directly(matrix: np.ndarray, target: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted least squares by the normal equations: (parameters, the diagonal of these), both (n,).
+
+    matrix: (n, numbers) float32, of `Multipoles.matrix`. Its rounding is far below what the parameters are rounded to.
+    """
+    root = np.sqrt(weights / weights.max())
+    scaled = matrix * root.astype(np.float32)
+    gram = (scaled @ scaled.T).astype(float)
+    diagonal = np.diag(gram).copy()
+    gram[np.diag_indices_from(gram)] += _RIDGE * diagonal + 1e-30
+    return np.linalg.solve(gram, scaled @ (root * target)), diagonal * weights.max()
 
 
 def _solve(
