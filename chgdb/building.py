@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .catalog import open_catalog
-from .codecs import DEFAULT_TOLERANCE
+from .codecs import DEFAULT_TOLERANCE, check_effort
 from .elements import check_species
 from .errors import ChgdbError, StoreError
 from .ingest import BuildReport, OnDuplicate, Packing, Progress, file_state, occupancy_tolerance
@@ -52,6 +52,7 @@ def build(
     predictions: bool | None = None,
     progress: Progress = False,
     potcar: str | None = None,
+    effort: str = "normal",
 ) -> BuildReport:
     """Pack density files into a store at the folder `out`; call it again after any interruption to resume.
 
@@ -111,6 +112,8 @@ def build(
     potcar
         Name of a POTCAR or vasprun.xml that lies beside each density: functional, valence, charge, and the titles and
         hashes of its PAW sets go into the record, and nothing else of it.
+    effort
+        "fast", "normal" or "best": how long to look for a smaller record (`codecs.encode`).
 
     Returns
     -------
@@ -133,6 +136,7 @@ def build(
         raise StoreError(f"{os.fspath(out)}: nothing to do: name files, properties, latents or predictions")
     if elements is not None:
         check_species(elements)
+    check_effort(effort)
     check_scheduler(scheduler)  # errors come before hours of packing
     wanted_occupancies = occupancy_tolerance(occupancies)
     name_of = Names(ids, id_from)
@@ -161,7 +165,7 @@ def build(
         {**(COLUMNS if of_collections else {}), **joined.attributes}, dict(attributes or {}), tolerance, codec, workers,
         scheduler, on_duplicate, append, prior, keep_extras, progress, [*found.refused, *refused],
         None if elements is None else tuple(elements), frozenset(found.searched), of_collections, potcar or "",
-        wanted_occupancies,
+        wanted_occupancies, effort,
     )  # fmt: skip
     with writing(path) as transaction:  # over all of it: nobody comes in between
         if transaction.exists and not append:

@@ -23,7 +23,7 @@ import numpy as np
 from . import __version__, atomic
 from .catalog import open_catalog
 from .checksums import crc32c
-from .codecs import DEFAULT_TOLERANCE, header
+from .codecs import DEFAULT_TOLERANCE, check_effort, header
 from .density import Density
 from .errors import ChecksumError, ChgdbError, RemoteError, StoreError
 from .formats import read
@@ -118,6 +118,7 @@ def build_from(
     keep_extras: bool = True,
     occupancies: float | Literal["auto", "exact"] = "auto",
     progress: Progress = False,
+    effort: str = "normal",
 ) -> BuildReport:
     """Pack densities that a function returns; otherwise as `building.build`.
 
@@ -149,7 +150,7 @@ def build_from(
     build_ = Packing(
         Path(out), sources, lambda source: "", load, lambda material_id: {}, dict(columns or {}),
         dict(attributes or {}), tolerance, codec, workers, scheduler, on_duplicate, append, prior, keep_extras,
-        progress, refused, occupancies=occupancy_tolerance(occupancies),
+        progress, refused, occupancies=occupancy_tolerance(occupancies), effort=effort,
     )  # fmt: skip
     return build_.run()
 
@@ -237,6 +238,7 @@ class Packing:
     listed: Mapping[str, Entry] = field(default_factory=dict)
     potcar: str = ""
     occupancies: float | None = None  # of `Packer`
+    effort: str = "normal"  # of `codecs.encode`
     skipped: list[str] = field(default_factory=list)
     without_atoms: list[str] = field(default_factory=list)  # what new records lack, a line each
     copies: dict[str, str] = field(default_factory=dict)  # of `Packer`
@@ -244,6 +246,7 @@ class Packing:
     def run(self) -> BuildReport:
         if self.on_duplicate not in ("refuse", "replace"):
             raise StoreError(f"on_duplicate is {self.on_duplicate!r}; expected 'refuse' or 'replace'")
+        check_effort(self.effort)
         with (
             writing(self.out, advice="; finished records are kept, build again") as transaction,
             open_journal(transaction, RECORDS, PRIOR) as journal,
@@ -272,7 +275,7 @@ class Packing:
         copies = self.copies if not folder else {}  # workers elsewhere cannot read them
         packer = Packer(
             self.load, self.tolerance, self.codec, arrays, self.keep_extras, folder, self.elements, copies,
-            self.potcar, self.occupancies,
+            self.potcar, self.occupancies, self.effort,
         )  # fmt: skip
         tasks = self._plan(store, journal, 0 if prior is None else prior.identifier)
         waiting = [task for task in tasks if task.key not in journal.finished]
@@ -361,6 +364,7 @@ class Packing:
         given: list[Any] = [] if self.elements is None else [self.elements]
         given += [self.potcar] if self.potcar else []
         given += [] if self.occupancies is None else [{"occupancies": self.occupancies}]
+        given += [] if self.effort == "normal" else [{"effort": self.effort}]
         settings = json.dumps([self.tolerance, self.codec, prior_id, self.keep_extras, *given])
         tasks = []
         for material_id, source in self.sources.items():

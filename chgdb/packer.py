@@ -65,6 +65,7 @@ class Packer:
     copies: Mapping[str, str] = field(default_factory=dict)  # URL -> a file on this machine that has its bytes
     potcar: str = ""  # name of the file beside each density that says what it is of
     occupancies: float | None = None  # their tolerance, None: by that of the grid, 0: as text
+    effort: str = "normal"  # of `codecs.encode`
 
     def __call__(self, task: Task) -> Finished | NoDensity:
         given: Mapping[str, Any] = {}
@@ -85,7 +86,7 @@ class Packer:
         else:
             density, given = self.load(task.source)
             checksum = crc32c_of(plane.tobytes() for plane in density.total)
-        encoded = encode(density, self.tolerance, codec=self.codec, prior=_prior(self.prior))
+        encoded = encode(density, self.tolerance, codec=self.codec, prior=_prior(self.prior), effort=self.effort)
         quality = encoded.quality
         values: dict[str, Any] = {
             "tolerance": encoded.tolerance,

@@ -428,7 +428,7 @@ def check_norms(metric: np.ndarray, half: Sequence[int]) -> None:
 def square_norms(h: np.ndarray, metric: np.ndarray) -> np.ndarray:
     """h.M.h, exact, of integer vectors: (n, 3) -> (n,) int64. `check_norms` says whether it can overflow."""
     kind = _exact_type(h, metric, h)
-    vectors = h.astype(kind)
+    vectors: np.ndarray = h.astype(kind)
     return np.einsum("ni,ni->n", vectors @ metric.astype(kind), vectors).astype(np.int64)
 
 

@@ -26,6 +26,12 @@ class Prior(enum.StrEnum):
     none = "none"
 
 
+class Effort(enum.StrEnum):
+    fast = "fast"
+    normal = "normal"
+    best = "best"
+
+
 def register(app: typer.Typer) -> None:
     app.command(
         epilog="""\b
@@ -84,6 +90,9 @@ _OccupancyError = Annotated[
         "auto is half of the tolerance, exact keeps the text byte for byte.",
     ),
 ]
+_EffortOption = Annotated[
+    Effort, typer.Option(help="How long to look for smaller records: fast takes about a third of the time of normal.")
+]
 _Predict = Annotated[
     bool | None,
     typer.Option(
@@ -120,6 +129,7 @@ def build(
     prior: _PriorOption = Prior.auto,
     extras: _Extras = True,
     occupancies: _OccupancyError = "auto",
+    effort: _EffortOption = Effort.normal,
     code: Annotated[str | None, typer.Option(help="Program that computed the densities.")] = None,
     functional: Annotated[str | None, typer.Option(help="Exchange-correlation functional.")] = None,
     energy_cutoff: Annotated[float | None, typer.Option(metavar="eV", help="Plane-wave cutoff energy.")] = None,
@@ -180,6 +190,7 @@ def build(
         predictions=predict,
         progress=not quiet and sys.stderr.isatty(),
         potcar=potcar,
+        effort=effort.value,
     )
     _say(report)
     facts = _facts(report)

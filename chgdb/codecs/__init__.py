@@ -68,12 +68,23 @@ class Encoded:
 _TRIED = 30
 
 
+#: How much time encoding may take -> whether the Fourier codec tries predictions.
+EFFORTS: dict[str, bool | None] = {"fast": False, "normal": None, "best": True}
+
+
+def check_effort(effort: str) -> None:
+    """Raises `CodecError` for what is none of `EFFORTS`."""
+    if effort not in EFFORTS:
+        raise CodecError(f"effort is {effort!r}; expected {', '.join(map(repr, EFFORTS))}")
+
+
 def encode(
     density: Density,
     tolerance: float = DEFAULT_TOLERANCE,
     *,
     codec: str = "auto",
     prior: Prior | None = None,
+    effort: str = "normal",
     **options: Any,
 ) -> Encoded:
     """Encode and verify: the bytes are decoded again and the NMAE of every channel measured.
@@ -87,6 +98,10 @@ def encode(
     codec : str
         A name, or "auto": `fourier` where the grid resolves the density, `realspace` for all-electron files, the
         smaller of both in between.
+    effort : str
+        "fast" for a record as soon as possible; "normal" for a smaller one in two to four times as long, where
+        multipoles on the atoms predict its coefficients; "best" does so for large cells of no symmetry, too, which can
+        take minutes.
 
     Returns
     -------
@@ -97,12 +112,13 @@ def encode(
     DensityError
         For a `ScalarField`: records are of total densities.
     CodecError
-        Where the tolerance is not a number from 0 to 1, the codec does not exist, or the decoded values miss the
-        tolerance.
+        Where the tolerance is not a number from 0 to 1, the codec or the effort does not exist, or the decoded values
+        miss the tolerance.
     """
     check_density(density, "a store holds total densities; pack those that it was made of")
     if not 0 <= tolerance < 1:
         raise CodecError(f"tolerance {tolerance!r} is not a fraction from 0 to 1; 1e-4 means 0.01 %")
+    check_effort(effort)
     largest = max(float(max(values.max(), -values.min())) for values in density.channels.values())
     if tolerance and largest > _MAX_VALUE:
         raise CodecError(
@@ -123,7 +139,7 @@ def encode(
     payloads, refusals = [], []
     for name in candidates:
         try:
-            given = {**options, "spectrum": spectrum} if name == "fourier" else options
+            given = {"predict": EFFORTS[effort], **options, "spectrum": spectrum} if name == "fourier" else options
             payloads.append(get(name).encode(density, tolerance, prior=prior, **given))
         except CodecError as error:  # a cell or tolerance beyond one codec can be within another
             refusals.append(error)

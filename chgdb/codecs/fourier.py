@@ -14,6 +14,7 @@ of each channel (the electron count is exact to 2^-41 e), steps and coefficients
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,9 +48,6 @@ CODEC_ID = 2
 PREDICTED_ID = 4
 
 _LIMIT_MANTISSA = 8
-#: Whether payloads are written with predictions where these make them smaller, unless asked otherwise. Encoding takes
-#: some seconds then, decoding what has symmetry two to three times as long.
-PREDICT = False
 _SMALL, _FEW = 150, 150  # bytes of a payload, and values of a channel, below which predicting them wins nothing
 _WORTH = 0.97  # part of a payload's bytes from which on predictions, which take longer to decode, are worth it
 _MOST_KEPT = 1 << 26  # numbers that fitting multipoles may hold
@@ -150,12 +148,12 @@ def encode(
     prior: Prior | None = None,
     symmetry: bool = True,
     spectrum: list[np.ndarray] | None = None,
-    predict: bool = PREDICT,
+    predict: bool | None = None,
 ) -> bytes:
     """Payload of a density whose decoded NMAE, of every channel relative to the total density, is within `tolerance`.
 
     prior: form factors; used where they cover the crystal's elements and make the payload smaller.
-    predict: whether to try payloads of number 4 too.
+    predict: whether to try payloads of number 4 too; None where the fit that they need takes a second or two at most.
     symmetry: False codes every coefficient on its own (for measurements).
     spectrum: a list with `spectra.forward` of the total density, where it is known. It is taken out of the list, so
         that its memory is free as soon as it is of no use any more.
@@ -187,13 +185,13 @@ def encode(
     if not payloads:
         raise refusals[0]
     plain, channels, k = min(payloads, key=lambda found: len(found[0]))
-    if not predict or len(plain) < _SMALL:
+    if predict is False or len(plain) < _SMALL:
         return plain
     better = []
     for (name, values), channel in zip(density.channels.items(), channels, strict=True):
         base = starts[name][min(k, len(starts[name]) - 1)]
         search = _Search(np.asarray(values), base, crystal, metric, allowed, channel.count)
-        better.append(search.predicted(channel) or channel)
+        better.append(search.predicted(channel, thorough=bool(predict)) or channel)
     if all(new is old for new, old in zip(better, channels, strict=True)):
         return plain
     predicted = _write(density, better, choices[k], PREDICTED_ID)
@@ -325,9 +323,9 @@ class _Search:
                 return True
         return False
 
-    def predicted(self, plain: _Channel) -> _Channel | None:
+    def predicted(self, plain: _Channel, thorough: bool) -> _Channel | None:
         """The same channel on a coarse grid, or with its numbers predicted by multipoles; None where there is nothing
-        to win, or the error is not reached."""
+        to win, the error is not reached, or the fit is large and this not thorough."""
         if plain.nyquist or len(plain.values) < _FEW:
             return None
         grid = self.values.shape
@@ -343,8 +341,10 @@ class _Search:
         linear = multipoles.Multipoles(self.crystal, basis, np.flatnonzero(listed))
         if linear.size > _MOST_KEPT:
             return None
-        linear.keep()
         places = model.places(channel.coarse is not None)
+        if not thorough and not multipoles.is_small(places, len(numbers)):
+            return None
+        linear.keep()
         parameters, step = multipoles.fit(linear, numbers, places, basis.norms, 0.3 * quantisation_step(plain.step))
         model.step = int(np.clip(step_code(step), 0, (1 << STEP_BITS) - 1))
         model.values = np.rint(parameters / quantisation_step(model.step)).astype(np.int64)
@@ -587,6 +587,20 @@ def _read_channel(source: BitReader, previous: SpaceGroup | None) -> _Channel:
     return _Channel(count, group, limit, nyquist, step, initial)
 
 
+def _read_channels(
+    source: BitReader, codec: int, names: tuple[str, ...], crystal: Crystal, grid: tuple[int, int, int]
+) -> Iterator[_Channel]:
+    """What a payload says of its channels, without their values."""
+    metric, previous = integer_metric(crystal.cell), None
+    for _ in names:
+        channel = _read_channel(source, previous)
+        if channel.limit:
+            previous = channel.group
+            if codec == PREDICTED_ID:
+                _read_prediction(source, channel, metric, grid, len(crystal))
+        yield channel
+
+
 def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int] | None = None) -> Density:
     """The density on its native grid, or straight from the coefficients on another.
 
@@ -600,14 +614,7 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
         raise CodecError("the payload names elements that its prior does not have: the record is damaged")
     metric = integer_metric(crystal.cell)
     lanes = source.read(2)
-    channels: list[_Channel] = []
-    previous = None
-    for _ in names:
-        channel = _read_channel(source, previous)
-        if channel.limit and payload[0] == PREDICTED_ID:
-            _read_prediction(source, channel, metric, native, len(crystal))
-        previous = channel.group if channel.limit else previous
-        channels.append(channel)
+    channels = list(_read_channels(source, payload[0], names, crystal, native))
     # Coarser grids, and Nyquist terms on finer ones, need the rules of resampling.
     target = grid or native
     direct = all(t >= n for t, n in zip(target, native, strict=True)) and (
@@ -644,14 +651,9 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
 
 def groups(payload: bytes) -> list[SpaceGroup]:
     """The groups of the channels that have coefficients."""
-    source, _, _, names, _ = _open(payload)
+    source, crystal, grid, names, _ = _open(payload)
     source.read(2)
-    found: list[SpaceGroup] = []
-    for _ in names:
-        channel = _read_channel(source, found[-1] if found else None)
-        if channel.limit:
-            found.append(channel.group)
-    return found
+    return [channel.group for channel in _read_channels(source, payload[0], names, crystal, grid) if channel.limit]
 
 
 def header(payload: bytes) -> Header:

@@ -317,6 +317,12 @@ def free_functions(crystal: Crystal, group: SpaceGroup, site: np.ndarray, most: 
     return chosen
 
 
+def is_small(used: np.ndarray, numbers: int) -> bool:
+    """Whether `fit` holds the map of the functions used, (listed atoms, functions) bool, and is exact and fast."""
+    size = int(used.sum())
+    return size * numbers <= _MOST_HELD and size**2 * numbers <= _MOST_WORK
+
+
 def fit(
     model: Multipoles, target: np.ndarray, used: np.ndarray, keys: np.ndarray, floor: float
 ) -> tuple[np.ndarray, float]:
@@ -326,8 +332,7 @@ def fit(
     """
     shells = (np.sqrt(keys / METRIC_UNITS) * 10).astype(np.intp)
     count = np.maximum(np.bincount(shells), 1)
-    size, numbers = int(used.sum()), len(target)
-    matrix = model.matrix(used) if size * numbers <= _MOST_HELD and size**2 * numbers <= _MOST_WORK else None
+    matrix = model.matrix(used) if is_small(used, len(target)) else None
     parameters, step = np.zeros(used.shape), 1.0
     # Shells count by what the fit leaves of them: first by how residuals fall off, then by what was left.
     s = (np.arange(len(count)) + 0.5) / 10
@@ -337,7 +342,7 @@ def fit(
         weights = 1 / (power + floor**2)[shells]
         if matrix is not None:
             parameters[used], diagonal = _solve_directly(matrix, target, weights)
-            left = target - parameters[used] @ matrix
+            left = target - _product(matrix.T, parameters[used])
         else:
             parameters, diagonal = _solve(model, target, used, weights, parameters)
             left = target - model.numbers(parameters)
@@ -349,14 +354,34 @@ def fit(
 def _solve_directly(matrix: np.ndarray, target: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weighted least squares by the normal equations: (parameters, the diagonal of these), both (n,).
 
-    matrix: (n, numbers) float32, of `Multipoles.matrix`. Its rounding is far below what the parameters are rounded to.
+    matrix: (n, numbers) float32, of `Multipoles.matrix`. Single precision is fast, and its rounding, which differs from
+    machine to machine, is taken out again: the same density is to be the same bytes everywhere.
     """
     root = np.sqrt(weights / weights.max())
     scaled = matrix * root.astype(np.float32)
     gram = (scaled @ scaled.T).astype(float)
-    diagonal = np.diag(gram).copy()
-    gram[np.diag_indices_from(gram)] += _RIDGE * diagonal + 1e-30
-    return np.linalg.solve(gram, scaled @ (root * target)), diagonal * weights.max()
+    exact = np.concatenate([np.einsum("nk,nk->n", part, part) for part in map(np.float64, np.array_split(scaled, 16))])
+    ridge = _RIDGE * exact + 1e-30
+    gram[np.diag_indices_from(gram)] = exact + ridge
+    inverse = np.linalg.inv(gram)
+    parameters, left = np.zeros(len(matrix)), root * target
+    for _ in range(_REFINEMENTS):
+        gradient = _product(scaled, left) - ridge * parameters
+        parameters += inverse @ gradient
+        left = root * target - _product(scaled.T, parameters)
+    return parameters, exact * weights.max()
+
+
+def _product(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """matrix @ vector in double precision, without a copy of the whole of a float32 matrix."""
+    result = np.zeros(len(matrix))
+    for start in range(0, matrix.shape[1], _COLUMNS):
+        part = slice(start, start + _COLUMNS)
+        result += matrix[:, part].astype(float) @ vector[part]
+    return result
+
+
+_REFINEMENTS, _COLUMNS = 5, 1024
 
 
 def _solve(

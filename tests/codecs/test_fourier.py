@@ -151,7 +151,8 @@ def test_what_is_decoded_is_exactly_symmetric():
 
 def test_symmetry_pays():
     original = total("diamond conventional", (16, 16, 16))
-    assert 8 * len(check(original, 1e-4)[0]) < len(check(original, 1e-4, symmetry=False)[0])
+    plain = {"predict": False}
+    assert 8 * len(check(original, 1e-4, **plain)[0]) < len(check(original, 1e-4, symmetry=False, **plain)[0])
 
 
 def test_a_density_without_the_symmetry_of_its_atoms_nor_their_origin():

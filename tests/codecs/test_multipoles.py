@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chgdb import Crystal, Density
-from chgdb.codecs import decode, encode, fourier, multipoles
+from chgdb.codecs import EFFORTS, decode, encode, fourier, multipoles
 from chgdb.codecs.basis import EVERY_NORM, Basis, Coarse
 from chgdb.comparison import measure
 from chgdb.errors import CodecError
@@ -114,3 +114,36 @@ def test_damaged_predictions_are_refused_or_decode() -> None:
         except CodecError:
             refused += 1
     assert refused > 5
+
+
+def test_effort_says_whether_predictions_are_tried() -> None:
+    density = fields.summed("triclinic", (16, 18, 20))
+    size = {effort: len(encode(density, 1e-3, codec="fourier", effort=effort).payload) for effort in EFFORTS}
+    assert size["normal"] == size["best"] < 0.7 * size["fast"]
+    with pytest.raises(CodecError, match=r"effort is 'slow'; expected 'fast', 'normal', 'best'"):
+        encode(density, effort="slow")
+
+
+def test_groups_of_a_payload_whose_channels_are_predicted() -> None:
+    density = fields.summed("triclinic", (16, 18, 20), magnetization=True)
+    payload = fourier.encode(density, 1e-3, predict=True)
+    assert payload[0] == fourier.PREDICTED_ID
+    assert [len(group) for group in fourier.groups(payload)] == [len(find(density.crystal))] * 2
+
+
+def test_the_fit_is_the_least_squares_solution() -> None:
+    """Beside what a solver of NumPy says of the same matrix in double precision."""
+    density = fields.summed("triclinic", (16, 18, 20))
+    basis = Basis(density.grid, integer_metric(density.crystal.cell), find(density.crystal), 4 << 24, False)
+    model = multipoles.Multipoles(density.crystal, basis, np.arange(len(density.crystal)))
+    used = np.ones((len(density.crystal), len(model.odd[0])), bool)
+    matrix = model.matrix(used)
+    parameters = np.random.default_rng(1).normal(size=used.shape)
+    np.testing.assert_allclose(parameters[used] @ matrix, model.numbers(parameters), rtol=1e-6, atol=1e-3)
+    target, weights = model.numbers(parameters) + 0.1, np.linspace(1, 2, matrix.shape[1])
+    solution, diagonal = multipoles._solve_directly(matrix, target, weights)
+    double = matrix.astype(float)
+    gram = (double * weights) @ double.T
+    np.testing.assert_allclose(diagonal, np.diag(gram), rtol=1e-5)
+    gram[np.diag_indices_from(gram)] *= 1 + 1e-5
+    np.testing.assert_allclose(gram @ solution, double @ (weights * target), rtol=1e-4, atol=1e-4 * abs(target).max())
