@@ -216,11 +216,11 @@ def _of_catalog(source: str, catalog: str | None) -> bool:
 
 def _text(name: str, value: Any) -> str:
     """
-    >>> _text("net_charge", 0.86123), _text("valence", 7.0), _text("element", "Na")
-    ('+0.8612', '7', 'Na')
+    >>> _text("net_charge", 0.86123), _text("valence", 7.0), _text("element", "Na"), _text("net_charge", -1e-9)
+    ('+0.8612', '7', 'Na', '0.0000')
     """
     if name == "net_charge":
-        return f"{value:+.4f}"
+        return f"{value:+.4f}" if round(value, 4) else "0.0000"
     if name == "valence":
         return f"{value:g}"
     return f"{value + 0.0:.4f}" if isinstance(value, float) else str(value)

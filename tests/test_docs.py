@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,7 +116,7 @@ for line in sys.stdin:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([name, code]) + "\n")
         self._process.stdin.flush()
-        lines = []
+        lines: list[str] = []
         for line in self._process.stdout:
             if line == "\x1e\n":
                 return "".join(lines)
@@ -179,12 +180,24 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
 
 
-def test_the_comparison_in_the_readme_is_what_was_measured() -> None:
-    path = ROOT / "tests" / "benchmarks" / "readme_table.py"
-    spec = importlib.util.spec_from_file_location("readme_table", path)
+def _benchmark(name: str) -> Any:
+    path = ROOT / "tests" / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_comparison_in_the_readme_is_what_was_measured() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert module.inserted(readme) == readme, "run python tests/benchmarks/readme_table.py"
+    assert _benchmark("readme_table").inserted(readme) == readme, "run python tests/benchmarks/readme_table.py"
+
+
+@pytest.mark.parametrize(("name", "data"), [("bench_charges", "DATA"), ("bench_bulk", "OUT")])
+def test_tables_of_pages_are_what_was_measured(name: str, data: str) -> None:
+    module = _benchmark(name)
+    page = module.PAGE.read_text(encoding="utf-8")
+    found = json.loads(getattr(module, data).read_text(encoding="utf-8"))
+    assert module.inserted(page, found) == page, f"run python tests/benchmarks/{name}.py --table"

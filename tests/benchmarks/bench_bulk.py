@@ -1,12 +1,13 @@
 """What building a store from a collection on a server takes: bytes, requests and CPU time for each density.
 
     python tests/benchmarks/bench_bulk.py [--points 80] [--densities 6]
-    python tests/benchmarks/bench_bulk.py --table          the table again, from the last measurement
+    python tests/benchmarks/bench_bulk.py --table          the table of the page again, from the last measurement
 
 Serves densities of the embedded catalog, interpolated to a grid as large as the median one of the Materials Project
 (512,000 points), in the two layouts that collections have (a gzip JSON of a `Chgcar`; a gzip CHGCAR), from a web server
 on loopback, and builds a store of each. CPU time is that of the processes that fetch, unpack, read and encode: a busy
-machine does not change it much. Writes docs/science/data/bulk.json and prints what the collections take from that, by
+machine does not change it much. Writes docs/science/data/bulk.json, and to docs/how-to/pack-your-own.md what the
+collections take from that, by
 the number of their densities and the bytes of their objects. Where those are known to be larger than the ones here the
 time is taken to be larger in proportion, though encoding grows with the points and not with the digits.
 """
@@ -22,6 +23,7 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +31,13 @@ import chgdb
 from chgdb.density import Density
 
 OUT = Path(__file__).resolve().parents[2] / "docs/science/data/bulk.json"
+PAGE = Path(__file__).resolve().parents[2] / "docs/how-to/pack-your-own.md"
 MATERIALS = ("mp-149", "mp-22862", "mp-1265", "mp-2534", "mp-13", "mp-5229", "mp-30", "mp-1138")
 #: Name, layout, densities, mean bytes of an object (of the Materials Project 7.7 TB in 415,000), requests to list all.
 COLLECTIONS = (
     ("Materials Project, one task for each material", "json", 122_000, 7.7e12 / 415_000, 122_000 / 1000),
     ("ECD, PBE", "chgcar", 140_646, None, 1),
+    ("ECD, HSE", "chgcar", 7_147, None, 1),
     ("Materials Project, all tasks", "json", 415_000, 7.7e12 / 415_000, 415_000 / 1000),
 )
 
@@ -104,7 +108,7 @@ def measure(layout: str, densities: list[Density], folder: Path) -> dict[str, fl
     }
 
 
-def table(found: dict[str, dict[str, float]]) -> list[str]:
+def table(found: dict[str, Any]) -> list[str]:
     """Rows of Markdown: what each collection takes."""
     rows = [
         "| collection | densities | fetched | requests | CPU hours | hours on 64 cores | hours at 1 Gbit/s |",
@@ -122,6 +126,20 @@ def table(found: dict[str, dict[str, float]]) -> list[str]:
     return rows
 
 
+def inserted(page: str, found: dict[str, Any]) -> str:
+    """The page with what was measured, and what the collections take from that, between its markers."""
+    lines = [
+        f"One density of {found['points']}³ points takes {found['json']['cpu_seconds']:.1f} s of CPU as a JSON of "
+        f"{found['json']['bytes'] / 1e6:.1f} MB, and {found['chgcar']['cpu_seconds']:.1f} s as a CHGCAR of "
+        f"{found['chgcar']['bytes'] / 1e6:.1f} MB.",
+        "",
+        *table(found),
+    ]
+    begin, end = "<!-- bulk:begin -->\n", "<!-- bulk:end -->"
+    before, _, rest = page.partition(begin)
+    return before + begin + "\n" + "\n".join(lines) + "\n\n" + end + rest.partition(end)[2]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=80, help="grid points along each axis")
@@ -129,7 +147,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the table of the last measurement")
     options = parser.parse_args()
     if options.table:
-        print(*table(json.loads(OUT.read_text())), sep="\n")
+        PAGE.write_text(inserted(PAGE.read_text(), json.loads(OUT.read_text())))
         return
     catalog = chgdb.open()
     names = [name for name in MATERIALS if name in catalog][: options.densities]
@@ -141,8 +159,9 @@ def main() -> None:
             f"{layout:6s}: {one['bytes'] / 1e6:.2f} MB, {one['requests']:.2f} requests, {one['cpu_seconds']:.2f} s of "
             f"CPU a density of {options.points}^3 points; {one['stored_bytes']:.0f} bytes stored"
         )
-    print(*table(found), sep="\n")
-    OUT.write_text(json.dumps({"points": options.points, "densities": len(densities), **found}, indent=1) + "\n")
+    measured = {"points": options.points, "densities": len(densities), **found}
+    OUT.write_text(json.dumps(measured, indent=1) + "\n")
+    PAGE.write_text(inserted(PAGE.read_text(), measured))
 
 
 if __name__ == "__main__":

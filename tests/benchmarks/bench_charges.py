@@ -1,9 +1,12 @@
-"""Charges of atoms against all-electron densities of the same crystals, and against baderkit on the same files.
+"""Charges of atoms against all-electron densities of the same crystals, and against other programs on the same files.
 
-    python tests/benchmarks/bench_charges.py --gpaw /usr/bin/python3 --baderkit /path/to/python --folder densities
+    python tests/benchmarks/bench_charges.py --gpaw /usr/bin/python3 --folder densities \\
+        --baderkit /path/to/python --pybader /path/to/python
+    python tests/benchmarks/bench_charges.py --table          the tables of the page again, from the last measurement
 
-Densities are computed by GPAW where the folder does not have them; minutes in all. Prints a table and writes
-docs/science/data/charges.json.
+The two programs need environments of their own (`pip install baderkit`, `pip install pybader`). Densities are computed
+by GPAW where the folder does not have them; minutes in all. Writes docs/science/data/charges.json and the tables in
+docs/how-to/charges.md.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import argparse
 import json
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ from chgdb.formats import write
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[1] / "docs" / "science" / "data" / "charges.json"
+PAGE = HERE.parents[1] / "docs" / "how-to" / "charges.md"
 _FCC = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2
 _QUARTER = [[0, 0, 0], [0.25, 0.25, 0.25]]
 _WATER = np.array([[0, 0, 0.1192], [0, 0.7632, -0.4770], [0, -0.7632, -0.4770]])
@@ -43,6 +48,7 @@ CRYSTALS = {
     ),
     "H2O": Crystal(np.diag([6.0, 6.6, 6.4]), _WATER / [6.0, 6.6, 6.4] + [0.5, 0.5, 0.528], [8, 1, 1]),
 }  # fmt: skip
+NAMES = {"TiO2": "TiO2, rutile", "H2O": "H2O in a box"}
 _LARGEST = 2_000_000  # grid points that are compared; larger all-electron grids are thinned out
 
 
@@ -50,20 +56,63 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gpaw", help="interpreter with GPAW, for densities that the folder lacks")
     parser.add_argument("--baderkit", help="interpreter with baderkit")
+    parser.add_argument("--pybader", help="interpreter with pybader")
+    parser.add_argument("--table", action="store_true", help="write the tables of the last measurement")
     parser.add_argument("--only", nargs="+", choices=list(CRYSTALS), default=list(CRYSTALS))
     parser.add_argument("--folder", type=Path, default=Path("charges-densities"))
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, Any] = {}
-    for name in arguments.only:
+    rows: dict[str, Any] = json.loads(DATA.read_text(encoding="utf-8")) if DATA.exists() else {}
+    for name in [] if arguments.table else arguments.only:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
         crystal = CRYSTALS[name]
         path = arguments.folder / f"{name}.npz"
         if not path.exists():
             _compute(arguments.gpaw, name, crystal, path)
         with np.load(path) as found:
-            rows[name] = _row(crystal, dict(found), arguments.baderkit, arguments.folder / f"{name}.CHGCAR")
+            rows[name] = _row(crystal, dict(found))
+        others = {"baderkit": arguments.baderkit, "pybader": arguments.pybader}
+        rows[name] |= _by_others(crystal, arguments.folder / f"{name}.CHGCAR", others)
         print(name, json.dumps(rows[name]), flush=True)
     DATA.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(inserted(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
+
+
+def inserted(page: str, rows: dict[str, Any]) -> str:
+    """The page with the tables of some rows between its markers."""
+    for name, lines in (("errors", _errors(rows)), ("peers", _peers(rows))):
+        begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+        before, _, rest = page.partition(begin)
+        page = before + begin + "\n" + "\n".join(lines) + "\n\n" + end + rest.partition(end)[2]
+    return page
+
+
+def _errors(rows: dict[str, Any]) -> list[str]:
+    """Charges of the catalog's densities beside those of all-electron densities."""
+    header = "crystal | atom | Bader, made all-electron by free atoms | Bader, all-electron | Hirshfeld"
+    lines = [f"| {header} |", "| --- | --- | --- | --- | --- |"]
+    for name, row in rows.items():
+        k = 1 if name == "H2O" else 0
+        values = [row[key][k] for key in ("bader", "all_electron_bader", "hirshfeld")]
+        lines.append(f"| {NAMES.get(name, name)} | {row['elements'][k]} | {' | '.join(f'{v:+.3f}' for v in values)} |")
+    return lines
+
+
+def _peers(rows: dict[str, Any]) -> list[str]:
+    """Charges by several programs of the same all-electron densities."""
+    columns = {
+        "all_electron_bader": "chgdb, weight",
+        "baderkit_weight": "baderkit, weight",
+        "baderkit_neargrid": "baderkit, near-grid",
+        "pybader_neargrid": "pybader, near-grid",
+    }
+    columns = {key: title for key, title in columns.items() if any(key in row for row in rows.values())}
+    lines = [f"| crystal | atom | grid | {' | '.join(columns.values())} |", "| --- " * (len(columns) + 3) + "|"]
+    for name, row in rows.items():
+        k = 1 if name == "H2O" else 0
+        texts = [f"{row[key][k]:+.4f}" if key in row else "" for key in columns]
+        grid = " x ".join(map(str, row["all_electron_grid"]))
+        lines.append(f"| {NAMES.get(name, name)} | {row['elements'][k]} | {grid} | {' | '.join(texts)} |")
+    return lines
 
 
 def _compute(python: str, name: str, crystal: Crystal, path: Path) -> None:
@@ -74,12 +123,17 @@ def _compute(python: str, name: str, crystal: Crystal, path: Path) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def _row(crystal: Crystal, found: dict[str, np.ndarray], baderkit: str | None, chgcar: Path) -> dict[str, Any]:
-    """Net charges of the first atom of each element, and seconds."""
+def _whole(found: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The all-electron density, thinned out where it is large."""
     step = 1
     while found["all_electron"].size / step**3 > _LARGEST:
         step += 1
-    whole = found["all_electron"][::step, ::step, ::step].astype(float)
+    return found["all_electron"][::step, ::step, ::step].astype(float)
+
+
+def _row(crystal: Crystal, found: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Net charges of the first atom of each element, and seconds."""
+    whole = _whole(found)
     every = {symbol: float(z) for symbol, z in zip(crystal.symbols, crystal.numbers, strict=True)}
     first = [crystal.symbols.index(symbol) for symbol in dict.fromkeys(crystal.symbols)]
     row: dict[str, Any] = {"elements": [crystal.symbols[k] for k in first], "grid": list(found["pseudo"].shape)}
@@ -96,19 +150,32 @@ def _row(crystal: Crystal, found: dict[str, np.ndarray], baderkit: str | None, c
     row["all_electron_bader"] = reference.net[first].tolist()
     row["all_electron_volume"] = reference.volume[first].tolist()
     row["all_electron_lacks"] = float(crystal.numbers.sum() - reference.electrons.sum())
-    if baderkit:
-        write(chgcar, Density(crystal, {"total": whole}))
-        for method in ("weight", "neargrid"):
-            command = [baderkit, str(HERE / "charges_baderkit.py"), str(chgcar), method]
-            text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            theirs = json.loads(text.strip().splitlines()[-1])
-            row["baderkit_version"] = theirs["version"]
-            row[f"baderkit_{method}_seconds"] = theirs["seconds"]
-            row[f"baderkit_{method}"] = (crystal.numbers - np.array(theirs["electrons"]))[first].tolist()
     if np.isfinite(found["dipole"]).all() and len(crystal) == 3:
         ours_dipole = dipole(crystal, found["pseudo"], np.array([6.0, 1, 1]))
         row["dipole_debye"] = ours_dipole.size * DEBYE
         row["gpaw_dipole_debye"] = float(np.linalg.norm(found["dipole"])) * DEBYE
+    return row
+
+
+def _by_others(crystal: Crystal, chgcar: Path, interpreters: dict[str, str | None]) -> dict[str, Any]:
+    """The same by other programs, of the same all-electron density as a CHGCAR."""
+    row: dict[str, Any] = {}
+    first = [crystal.symbols.index(symbol) for symbol in dict.fromkeys(crystal.symbols)]
+    runs = [("baderkit", "weight"), ("baderkit", "neargrid"), ("pybader", "neargrid")]
+    for program, method in runs:
+        python = interpreters[program]
+        if python is None:
+            continue
+        if not chgcar.exists():
+            with np.load(chgcar.with_suffix(".npz")) as found:
+                write(chgcar, Density(crystal, {"total": _whole(found)}))
+        arguments = [method] if program == "baderkit" else []
+        command = [python, str(HERE / f"charges_{program}.py"), str(chgcar.resolve()), *arguments]
+        text = subprocess.run(command, check=True, capture_output=True, text=True, cwd=chgcar.parent).stdout
+        theirs = json.loads(text.strip().splitlines()[-1])
+        row[f"{program}_version"] = theirs["version"]
+        row[f"{program}_{method}_seconds"] = theirs["seconds"]
+        row[f"{program}_{method}"] = (crystal.numbers - np.array(theirs["electrons"]))[first].tolist()
     return row
 
 

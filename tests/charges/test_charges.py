@@ -1,4 +1,4 @@
-"""Charges of atoms: sums, symmetry, supercells, literature and all-electron calculations."""
+"""Charges of atoms: sums, symmetry, supercells, and all-electron calculations of the same crystals."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ def test_charges_add_up(material_id: str, method: str) -> None:
 
 @pytest.mark.parametrize(
     ("material_id", "bader_charge", "hirshfeld_charge"),
-    # Cations. Of GPAW's all-electron densities of the same crystals (docs/how-to/charges.md): 0.865, 1.69 and 0.727;
-    # Hirshfeld's of them: 0.199. Literature: NaCl 0.85 to 0.88, MgO 1.65 to 1.75, GaAs 0.5 to 0.7.
+    # Cations. Of GPAW's all-electron densities of the same crystals, with two other programs on them in the same run
+    # (docs/science/data/charges.json): 0.865, 1.713 and 0.727; Hirshfeld's of the pseudo-density: 0.200, 0.331, 0.133.
     [("mp-22862", 0.865, 0.20), ("mp-1265", 1.69, 0.36), ("mp-2534", 0.71, 0.14)],
 )
 def test_all_electron_charges(material_id: str, bader_charge: float, hirshfeld_charge: float) -> None:
@@ -123,7 +123,7 @@ def test_all_electron_charges(material_id: str, bader_charge: float, hirshfeld_c
 
 
 def test_water() -> None:
-    """Equal hydrogens; Hirshfeld's +0.15 is that of the literature (PBE)."""
+    """Equal hydrogens; Hirshfeld's charge is that of the calculation in docs/science/data/charges.json."""
     shares = water().charges(of_catalog=True)
     assert shares.net[1] == pytest.approx(shares.net[2], abs=1e-3)
     assert shares.net[1] == pytest.approx(0.15, abs=0.02)

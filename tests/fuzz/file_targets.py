@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -152,6 +153,88 @@ def _espresso_seeds() -> list[bytes]:
     text = (_ESPRESSO / "data-file-schema.xml").read_bytes()
     short = text[: text.index(b"<input>")] + text[text.index(b"<output>") :]
     return [b"\0" + (_ESPRESSO / "charge-density.dat").read_bytes(), b"\1" + short]
+
+
+_ABINIT = GOLDEN.parent / "data/abinit/h_DEN.nc.gz"
+
+
+@cache
+def _hdf5_files() -> tuple[bytes, ...]:
+    """Small files of VASP, Quantum ESPRESSO and ABINIT's layouts."""
+    sys.path.insert(0, str(GOLDEN.parent / "formats"))
+    from programs import espresso_hdf5, vaspwave
+
+    path = scratch() / "seed.h5"
+    found = []
+    for name in ("plain", "spin", "vector"):
+        vaspwave(path, _densities()[name], {"total": {1: [0.1, 0.2], 2: [1.0]}} if name == "plain" else None)
+        found.append(path.read_bytes())
+    espresso_hdf5(path, (_ESPRESSO / "charge-density.dat").read_bytes())
+    return *found, path.read_bytes(), gzip.decompress(_ABINIT.read_bytes())
+
+
+@cache
+def _hdf5_document(number: int) -> dict[str, Any]:
+    """Datasets and attributes of a file as JSON: name -> type and values, the large ones cut short."""
+    import h5py
+
+    document: dict[str, Any] = {}
+    with h5py.File(io.BytesIO(_hdf5_files()[number])) as file:
+
+        def visit(name: str, node: Any) -> None:
+            if isinstance(node, h5py.Dataset) and node.dtype.kind in "iufS" and node.size <= 1 << 12:
+                values = node[()].astype("U").tolist() if node.dtype.kind == "S" else node[()].tolist()
+                document[name] = {"type": node.dtype.str, "values": values, "attributes": _attributes(node)}
+
+        file.visititems(visit)
+        document[""] = {"attributes": _attributes(file)}
+    return document
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    """Attributes that are texts or numbers."""
+    values = {key: np.asarray(value) for key, value in node.attrs.items()}
+    return {
+        key: (value.astype("U") if value.dtype.kind in "SU" else value.astype(float)).tolist()
+        for key, value in values.items()
+        if value.dtype.kind in "iufSU"
+    }
+
+
+def _hdf5_of(document: Any) -> bytes | None:
+    """The file of a document, with whatever its types make of its values; None where h5py cannot write it."""
+    import h5py
+
+    stream = io.BytesIO()
+    try:
+        with h5py.File(stream, "w") as file, np.errstate(all="ignore"):
+            for name, entry in document.items():
+                if name:
+                    values = np.array(entry["values"])
+                    file[name] = values.astype("S" if values.dtype.kind == "U" else entry["type"])
+                for key, value in entry["attributes"].items():
+                    held = np.array(value)
+                    (file[name] if name else file).attrs[key] = held.astype("S") if held.dtype.kind == "U" else held
+    except (TypeError, ValueError, AttributeError, KeyError, OSError, RuntimeError, OverflowError, UnicodeError):
+        return None
+    return stream.getvalue()
+
+
+def _hdf5(data: bytes) -> None:
+    """First byte: 0 the file itself; else changes to the document of which file follow."""
+    first, body = data[:1] or b"\0", data[1:]
+    made: bytes | None = body
+    if first[0]:
+        made = _hdf5_of(changed_json(_hdf5_document(first[0] % len(_hdf5_files())), body))
+    (scratch() / "data-file-schema.xml").write_bytes((_ESPRESSO / "data-file-schema.xml").read_bytes())
+    if made is not None:
+        _again(_read("charge-density.hdf5", made), "hdf5.npz")
+
+
+def _hdf5_seeds() -> list[bytes]:
+    files = _hdf5_files()
+    changes = [bytes([number + len(files)]) for number in range(len(files))]
+    return [*(b"\0" + file for file in files if len(file) < 1 << 16), *changes, *(c + b"\3\0\1\0\3\5" for c in changes)]
 
 
 @cache
@@ -333,6 +416,7 @@ TARGETS = {
     "cube": Target("cube, plain and compressed", _cube_seeds, _cube),
     "xsf": Target("XSF", _xsf_seeds, _xsf),
     "espresso": Target("charge-density.dat and data-file-schema.xml", _espresso_seeds, _espresso),
+    "hdf5": Target("HDF5 of VASP, Quantum ESPRESSO and ABINIT", _hdf5_seeds, _hdf5),
     "mp_json": Target("JSON of the Materials Project", _mp_json_seeds, _mp_json),
     "npz": Target("npz", _npz_seeds, _npz),
     "fourier": Target("payloads of the Fourier codec", _golden_payloads("fourier"), _payload(2)),
