@@ -193,11 +193,7 @@ def build(
         effort=effort.value,
     )
     _say(report)
-    facts = _facts(report)
-    if as_json:
-        print_json(facts)
-    else:
-        _print_report(facts)
+    (print_json if as_json else _print_report)(_facts(report))
     if not report.complete:
         raise typer.Exit(1)
 
