@@ -12,6 +12,7 @@
     all of these, sources/refused.jsonl
         -> README.md, coverage.svg   the datasheet: its counts, tables and picture
 
+`--records` codes the densities anew, after the codec has learned to write fewer bytes; all that was made of them stays.
 Interrupted, it resumes. Only what disagrees with its sources is rebuilt, unless `--force`. The autoencoder stays: what
 a latent means is defined by its weights, and training them anew is a decision. Afterwards
 `python tests/refresh_docs.py` brings the outputs shown in the documentation up to date, and
@@ -20,6 +21,7 @@ a latent means is defined by its weights, and training them anew is a decision. 
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,7 +44,10 @@ from chgdb.models import storage, training
 from chgdb.models.held_out import HeldOut
 from chgdb.plugins import models_folder
 from chgdb.store.columns import set_columns
+from chgdb.store.format import MEASURED
+from chgdb.store.table import from_store
 from chgdb.store.transaction import writing
+from chgdb.store.writer import write_table
 from chgdb_catalog import batches, datasheet, doubts, energies, labels
 from chgdb_catalog.columns import ATTRIBUTES, COLUMNS, DERIVED, PROVENANCE
 from chgdb_catalog.dft import checks
@@ -95,18 +100,43 @@ class Loader:
 
 def build_store(out: Path, labels_path: Path, workers: int | None) -> None:
     """The embedded store, beside the old one and swapped in when complete. Raises `ChgdbError` where a record fails."""
+    fresh = _build(out, list(batches.index()), labels_path, workers, "fit")
+    with writing(out) as transaction, transaction.version(fresh):
+        pass  # it is whole
+
+
+def code_again(out: Path, labels_path: Path, workers: int | None) -> None:
+    """The records of the embedded store, coded anew with its own prior; whatever else it holds stays.
+
+    What a codec writes in fewer bytes is the same density, to the same tolerance. Latents and predictions were made of
+    it and need no other. Raises `ChgdbError` where a record fails, or the store is of other densities.
+    """
+    catalog = open_catalog(out)
+    fresh = _build(out, list(catalog.ids), labels_path, workers, catalog.prior)
+    with writing(out) as transaction:
+        table = from_store(catalog.store, keep_views=True)
+        again = from_store(open_catalog(fresh).store, catalog.ids)
+        if (table.columns["source_crc32c"] != again.columns["source_crc32c"]).any():
+            raise ChgdbError(f"{out}: is of other densities than {batches.SOURCES}; rebuild it without --records")
+        table.records = again.records
+        table.columns.update({name: again.columns[name] for name in MEASURED & again.columns.keys()})
+        with transaction.version() as folder:
+            write_table(folder, table)
+    shutil.rmtree(fresh)
+
+
+def _build(out: Path, ids: list[str], labels_path: Path, workers: int | None, prior: Any) -> Path:
+    """A store of densities beside `out`; begun before, it is gone on with."""
     fresh = out.with_name(f".{out.name}.rebuild")
-    ids = list(batches.index())
     load = Loader(labels.read(labels_path), labels.claims(labels_path))
     report = build_from(
-        fresh, ids, load, columns=COLUMNS, attributes=ATTRIBUTES, tolerance=TOLERANCE, workers=workers, prior="fit",
+        fresh, ids, load, columns=COLUMNS, attributes=ATTRIBUTES, tolerance=TOLERANCE, workers=workers, prior=prior,
         progress=True,
     )  # fmt: skip
     if not report.complete:
         material_id, reason = report.refused[0]
         raise ChgdbError(f"{len(report.refused)} of {len(ids)} densities were refused, first {material_id}: {reason}")
-    with writing(out) as transaction, transaction.version(fresh):
-        pass  # it is whole
+    return fresh
 
 
 def add_latents(store: Path, workers: int | None) -> None:
@@ -211,16 +241,21 @@ def main(
         bool, typer.Option(help="train property models of other materials or versions again: an hour and more")
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="rebuild what is up to date too")] = False,
+    records: Annotated[
+        bool, typer.Option("--records", help="code the records anew and keep prior, latents and predictions")
+    ] = False,
 ) -> None:
     """Rebuild the embedded store, the property models and the datasheet from catalog/sources and the labels."""
     try:
         if not labels_path.exists():
             raise ChgdbError(f"{labels_path}: no such file; name the table of properties with --labels")
-        if force or is_stale(STORE, labels_path):
+        if records:
+            code_again(STORE, labels_path, workers)
+        elif force or is_stale(STORE, labels_path):
             build_store(STORE, labels_path, workers)
         add_latents(STORE, workers)
         if train:
-            train_properties(STORE, structures, labels_path, workers, force)
+            train_properties(STORE, structures, labels_path, workers, force and not records)
             complete_properties(STORE)
         predict_properties(STORE, workers)
         datasheet.write(HERE / "README.md", STORE)

@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 
 from chgdb import codecs
+from chgdb.catalog import open_catalog
 from chgdb.codecs import fourier
 from chgdb.codecs.symmetric import symmetry_of
+from chgdb.comparison import measure
 from chgdb.ingest import build_from
 from chgdb.models.learners import magpie
+from chgdb.store.columns import set_columns
+from chgdb.store.transaction import writing
 from chgdb.symmetry import find, integer_metric
+from chgdb.verification import verify
 from chgdb_catalog import batches, labels, rebuild
 from chgdb_catalog.dft import checks
 from chgdb_cli.train import properties
@@ -43,6 +48,30 @@ def test_a_store_is_stale_that_lacks_a_material_or_has_other_labels(
     for change in ((33.3, "train"), ("", "train"), (100 / 3, "test")):
         write(*change)
         assert rebuild.is_stale(out, table), change
+
+
+def test_records_are_coded_again_and_all_else_stays(tmp_path: Path) -> None:
+    ids, table, out = ["mp-149", "mp-676400"], tmp_path / "labels.csv", tmp_path / "small.zarr"
+    table.write_text(
+        ",".join(["material_id", "formula", "in_paper", *labels._NUMBERS.values(), *labels._TEXTS.values()]) + "\n"
+    )
+    load = rebuild.Loader(labels.read(table), {})
+    assert build_from(out, ids, load, columns=rebuild.COLUMNS, workers=1, effort="fast").complete
+    set_columns_of = {"mp-149": {"note": "kept"}}
+    with writing(out) as transaction:
+        set_columns(transaction, set_columns_of, {"note": {"long_name": "a note"}}, replace=True)
+    before = open_catalog(out)
+    size, old = before["mp-676400"].metadata["stored_bytes"], before["mp-676400"].density
+    rebuild.code_again(out, table, workers=1)
+    after = open_catalog(out)
+    assert after.ids == before.ids
+    assert after.prior.identifier == before.prior.identifier
+    assert after["mp-149"].metadata["note"] == "kept"
+    new = after["mp-676400"]
+    assert new.metadata["stored_bytes"] < 0.9 * size
+    assert measure(new.density, old).nmae["total"] < 2e-4
+    assert verify(out).ok
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv", "small.zarr"]
 
 
 @pytest.mark.parametrize(
