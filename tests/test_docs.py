@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "crash"))
+from machine import Machine
+
 pytest.importorskip("ase")
 pytest.importorskip("pymatgen")
 pytest.importorskip("matplotlib")
@@ -29,6 +33,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Pages whose examples run a network; the others must work without torch.
 WITH_TORCH = {ROOT / "README.md", ROOT / "docs" / "how-to" / "latents.md"}
+#: What the outputs were written with.
+SETTINGS = {"COLUMNS": "200", "LC_ALL": "C.UTF-8"}
+#: A command of chgdb alone, without work for the shell.
+_PLAIN = re.compile(r"chgdb [^|&;<>$*?`\\]*$")
 _BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -127,12 +135,15 @@ for line in sys.stdin:
         self._process.communicate(timeout=60)
 
 
-def run_page(page: Path, folder: Path) -> Iterator[tuple[Step, list[str]]]:
-    """Each step of a page with what it prints: standard output, and both streams in either order."""
+def run_page(page: Path, folder: Path, machine: Machine | None = None) -> Iterator[tuple[Step, list[str]]]:
+    """Each step of a page with what it prints: standard output, and both streams in either order.
+
+    machine: forks for each command of chgdb, where the shell has nothing else to do, so that it need not import
+    everything again.
+    """
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "COLUMNS": "200",
-        "LC_ALL": "C.UTF-8",
+        **SETTINGS,
     }
     environment.pop("CHGDB_CATALOG", None)
     interpreter = Interpreter(folder, environment)
@@ -142,27 +153,46 @@ def run_page(page: Path, folder: Path) -> Iterator[tuple[Step, list[str]]]:
             if step.kind == "python":
                 outputs = [interpreter.run(where, step.code)]
             else:
-                done = subprocess.run(
-                    ["bash", "-c", step.code],
-                    cwd=folder,
-                    env=environment,
-                    capture_output=True,
-                    text=True,
-                    timeout=300,
-                )
-                assert "Traceback" not in done.stderr, where
+                if (
+                    machine is not None
+                    and step.code.startswith("chgdb ")
+                    and not re.search(r"[|&;<>$*?`\\]", step.code)
+                ):
+                    ended = machine.run_together([shlex.split(step.code)[1:]], [0.0], folder, SETTINGS)[0]
+                    out, err = ended.out, ended.err
+                else:
+                    done = subprocess.run(
+                        ["bash", "-c", step.code],
+                        cwd=folder,
+                        env=environment,
+                        capture_output=True,
+                        text=True,
+                        timeout=300,
+                    )
+                    out, err = done.stdout, done.stderr
+                assert "Traceback" not in err, where
                 # A terminal shows both; which of the two comes first is not said.
-                outputs = [done.stdout, done.stderr + done.stdout, done.stdout + done.stderr]
+                outputs = [out, err + out, out + err]
             yield step, outputs
     finally:
         interpreter.close()
 
 
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine | None]:
+    if not sys.platform.startswith("linux"):
+        yield None
+        return
+    found = Machine(tmp_path_factory.mktemp("machine"), faults=False)
+    yield found
+    found.close()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_page(page: Path, tmp_path: Path) -> None:
+def test_page(page: Path, tmp_path: Path, machine: Machine | None) -> None:
     if page in WITH_TORCH:
         pytest.importorskip("torch")
-    for step, outputs in run_page(page, tmp_path):
+    for step, outputs in run_page(page, tmp_path, machine):
         if step.expected is not None:
             where = f"{page.relative_to(ROOT)}:{step.line}"
             assert any(matches(step.expected, got) for got in outputs), f"{where} prints\n{outputs[-1]}"
