@@ -235,6 +235,14 @@ def check_free(path: str | os.PathLike[str], force: bool) -> None:
         raise StoreError(f"{os.fspath(path)} exists already; choose another name, or overwrite it with --force")
 
 
+def check_no_store(folder: str) -> None:
+    """Raise `StoreError` where a folder that files are to be written to is a store."""
+    if os.path.isfile(os.path.join(folder, "zarr.json")):
+        from chgdb.errors import StoreError
+
+        raise StoreError(f"{folder} is a store; name another folder or file with -o")
+
+
 def tell_missing_atoms(name: str, crystal: Crystal) -> None:
     """Print one line on standard error where a density has no atoms, or some of no element."""
     missing = crystal.missing

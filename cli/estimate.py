@@ -18,6 +18,7 @@ from chgdb_cli.arguments import (
     JsonOption,
     QuietOption,
     check_free,
+    check_no_store,
     check_resampling,
     check_written,
     complete_format,
@@ -152,6 +153,7 @@ def _targets(sources: Sequence[str], output: str | None, output_format: str | No
             raise typer.BadParameter("several densities go into a folder: end its name with /", param_hint="--output")
         check_free(output, force)
         return [Path(output)]
+    check_no_store(output)
     from chgdb.formats import ending
 
     stems = [_stem(source) for source in sources]

@@ -19,6 +19,7 @@ from chgdb_cli.arguments import (
     SpacingOption,
     SymmetryOption,
     check_free,
+    check_no_store,
     check_resampling,
     check_written,
     complete_format,
@@ -185,10 +186,8 @@ def _fetch_structure(record: Record, path: str, force: bool, as_json: bool) -> N
 def _target(material_id: str, output: str | None, decode: bool, format: str | None, several: bool) -> str:
     """Path of one material. Raises `StoreError` where `output` is a store and a folder is needed."""
     store = output is not None and os.path.isfile(os.path.join(output, "zarr.json"))
-    if store and (several or decode):
-        from chgdb.errors import StoreError
-
-        raise StoreError(f"{output} is a store; name another folder or file with -o")
+    if output is not None and (several or decode):
+        check_no_store(output)
     if output is not None and not several and (store or not os.path.isdir(output)) and not output.endswith(os.sep):
         return output
     kind = format or "chgcar"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,18 +18,29 @@ from ..density import Crystal
 from ..parallel.processes import cores
 from ..promolecule import Prior
 from ..splits import RULE
+from ..store.transaction import Kind, writing
 from . import atoms, training
 from .architecture import Configuration
 from .calibration import Calibration
 from .domain import Domain, gauges
 from .evaluation import evaluate
 from .graph import graph
-from .model import FILE, MAGNETISATION, DensityModel, Member
+from .model import FILE, MAGNETISATION, DensityModel, Member, is_model
 from .network import Network
 from .samples import Sample, load
 
 _FEWEST = 20  # materials that a calibration takes
 _WHOLE = 1e-3
+
+
+def _is_one(folder: Path) -> bool:
+    """Whether a folder is of density models, trained or in training."""
+    files = [path for name in (FILE, MAGNETISATION) if os.path.lexists(path := folder / name)]
+    return all(map(is_model, files)) and (bool(files) or (folder / "member0").is_dir())
+
+
+#: The folder of density models, as what may be written to; the files of others in it stay.
+DENSITY_MODEL = Kind("a density model", _is_one, lambda folder: lambda key: key in (FILE, MAGNETISATION))
 
 
 def train(
@@ -51,9 +63,9 @@ def train(
     keep: a model whose members stay beside the new ones.
     channel: `total`, or `magnetization` for a model of those densities that have one.
     report: is called with the member's number and its progress.
-    Raises `TrainingError` where there is nothing to train with, or `start` has other members.
+    Raises `TrainingError` where there is nothing to train with, or `start` has other members, `StoreError` for a folder
+    of something else than a density model, or in which another training is running.
     """
-    place = Path(folder)
     if start is not None and [m.configuration for m in start.members] != [c for c, _ in recipes]:
         raise training.TrainingError("a start has as many members as are trained, of the same sizes")
     for given in (start, keep):
@@ -61,23 +73,25 @@ def train(
             raise training.TrainingError(
                 f"{given.identifier}: a model of the channel {given.channel}, not of {channel}"
             )
-    samples, prior = load([catalog, *more], workers, progress, start, channel)
-    if not samples:
-        raise training.TrainingError(f"no density of {catalog.path} has the channel {channel}: nothing to train on")
-    networks, facts = [], []
-    for index, (configuration, recipe) in enumerate(recipes):
-        first = None if start is None else to_network(start, index)
-        network, found = training.train(
-            samples, place / f"member{index}", configuration, recipe, start=first,
-            report=partial(report, index),
+    with writing(folder, DENSITY_MODEL) as transaction:
+        place = transaction.target
+        samples, prior = load([catalog, *more], workers, progress, start, channel)
+        if not samples:
+            raise training.TrainingError(f"no density of {catalog.path} has the channel {channel}: nothing to train on")
+        networks, facts = [], []
+        for index, (configuration, recipe) in enumerate(recipes):
+            first = None if start is None else to_network(start, index)
+            network, found = training.train(
+                samples, place / f"member{index}", configuration, recipe, start=first,
+                report=partial(report, index),
+            )  # fmt: skip
+            networks.append(network)
+            facts.append(found)
+        model = assemble(
+            catalog, samples, prior, networks, facts, start=start, keep=keep, channel=channel, workers=workers,
+            progress=progress,
         )  # fmt: skip
-        networks.append(network)
-        facts.append(found)
-    model = assemble(
-        catalog, samples, prior, networks, facts, start=start, keep=keep, channel=channel, workers=workers,
-        progress=progress,
-    )  # fmt: skip
-    return model.save(place / (FILE if channel == "total" else MAGNETISATION))
+        return model.save(place / (FILE if channel == "total" else MAGNETISATION))
 
 
 def assemble(

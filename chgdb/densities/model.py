@@ -193,6 +193,17 @@ def load(place: str | os.PathLike[str] | None = None, channel: str = "total") ->
     return _loaded(os.fspath(target.resolve()), (state.st_mtime_ns, state.st_size))
 
 
+def is_model(path: Path) -> bool:
+    """Whether a file is one of a density model, of any version."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            return _HEADER in (file.metadata() or {})
+    except (OSError, SafetensorError, ValueError):
+        return False
+
+
 def _read(target: Path) -> DensityModel:
     from safetensors import SafetensorError, safe_open
 

@@ -287,7 +287,7 @@ def open_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """
     name = os.fspath(path)
     if os.path.isdir(path):
-        raise FormatError(f"{name}: is a folder; name the file to write, such as {name.rstrip('/')}/CHGCAR")
+        raise FormatError(f"{name}: is a folder; name the file to write")
     try:
         with folder_made(path), replacing(path) as raw, compressing(raw, Path(name).suffix.lower()) as stream:
             yield stream

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ..catalog import open_catalog
-from ..errors import StoreError
 from ..formats.streams import open_writer
 from ..publish import Progress, publish
+from ..store.transaction import Kind, is_junk, is_store, writing
 from .page import STATIC, TYPES, config
 
-#: The folder of the store in a site.
-STORE = "store"
+#: The folder of the store in a site, and the file by which a site is known.
+STORE, _CONFIG = "store", "config.json"
+
+
+def _is_site(folder: Path) -> bool:
+    """Whether a folder is a site of ours, or one whose first export was interrupted."""
+    try:
+        settings = json.loads((folder / _CONFIG).read_bytes())
+    except FileNotFoundError:
+        names = {name for name in os.listdir(folder) if not name.startswith(f".{STORE}.") and not is_junk(name)}
+        return names <= {STORE} and (not names or is_store(folder / STORE))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(settings, dict) and settings.get("store") == f"{STORE}/" and {"title", "version"} <= set(settings)
+
+
+#: A site, as what may be replaced; files of others in it (CNAME, robots.txt) stay.
+SITE = Kind("such a site", _is_site, lambda folder: lambda key: key in (*TYPES, _CONFIG) or key.startswith(f"{STORE}/"))
 
 
 def export(
@@ -38,33 +55,22 @@ def export(
     Raises
     ------
     StoreError
-        Where the store is damaged, or the folder holds something else than such a site.
+        Where the store is damaged, or the folder is something else than such a site.
     """
-    target = Path(folder)
     title = str(open_catalog(store).attributes.get("title", "chgdb"))
-    _check_ours(target)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        publish(store, target / STORE, progress=progress)
-        settings = json.dumps(config(title, f"{STORE}/"), indent=2) + "\n"
-        with open_writer(target / "config.json") as file:
-            file.write(settings.encode())
-        for name in sorted(TYPES, key=lambda name: name == "index.html"):  # last what asks for all others
-            with open_writer(target / name) as file:
-                file.write((STATIC / name).read_bytes())
-    except OSError as error:
-        if isinstance(error, StoreError):
+    with writing(folder, SITE) as transaction:
+        target = transaction.target
+        target.mkdir(exist_ok=True)
+        try:
+            publish(store, target / STORE, progress=progress)
+            settings = json.dumps(config(title, f"{STORE}/"), indent=2) + "\n"
+            with open_writer(target / _CONFIG) as file:
+                file.write(settings.encode())
+            for name in sorted(TYPES, key=lambda name: name == "index.html"):  # last what asks for all others
+                with open_writer(target / name) as file:
+                    file.write((STATIC / name).read_bytes())
+        except BaseException:
+            with suppress(OSError):
+                target.rmdir()  # only where nothing was written
             raise
-        raise StoreError(f"{target}: cannot be written: {error.strerror or error}") from None
-    return target / "index.html"
-
-
-def _check_ours(target: Path) -> None:
-    """Raises `StoreError` where a folder holds what is no site of ours: nothing of it is touched."""
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise StoreError(f"{target} is a file: name a folder for the site")
-    held = {entry.name for entry in target.iterdir()}
-    if held - {*TYPES, "config.json", STORE} or ("index.html" in held and "config.json" not in held):
-        raise StoreError(f"{target} holds other files than such a site: name an empty or a new folder")
+    return Path(folder) / "index.html"

@@ -52,6 +52,17 @@ def test_several_into_a_folder(run_chgdb: Chgdb, poscar: Path, tmp_path: Path) -
     assert len({chgdb.read(path).crystal.volume for path in (tmp_path / "out").iterdir()}) == 2
 
 
+def test_nothing_is_put_into_a_store(run_chgdb: Chgdb, poscar: Path, tmp_path: Path) -> None:
+    store = tmp_path / "one.zarr"
+    assert run_chgdb("fetch", "si", "-o", store).code == 0
+    before = sorted(store.iterdir())
+    found = run_chgdb("estimate", poscar, "-o", store)
+    assert found.code == 1
+    assert one_line(found.err)
+    assert "is a store; name another folder" in found.err
+    assert sorted(store.iterdir()) == before
+
+
 def test_one_bad_structure_does_not_lose_the_others(run_chgdb: Chgdb, poscar: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.vasp").write_text(POSCAR.replace("Na Cl", "Na U"))
     found = run_chgdb("estimate", tmp_path / "bad.vasp", poscar, "-o", f"{tmp_path}/out/", "--spacing", "0.4")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 import chgdb
 from chgdb import Catalog, ChgdbError
+from chgdb.errors import StoreError
 from chgdb.ingest import build_from
 
 torch = pytest.importorskip("torch")
@@ -175,6 +177,29 @@ def test_a_model_from_the_command_line_and_one_that_starts_from_it(store: Catalo
     assert again.identifier == model.identifier
     with pytest.raises(ChgdbError, match="as many members"):
         ensemble.train(store, tmp_path / "other", recipes[:1], start=model)
+
+
+def test_what_is_no_density_model_is_not_trained_into(store: Catalog, tmp_path: Path):
+    """A store, the weights of somebody else's network, a folder of other things; and two trainings at once."""
+    from safetensors.numpy import save
+
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.safetensors").write_bytes(save({"w": np.zeros(3)}, {"format": "pt"}))
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").write_text("years")
+    for place in (tmp_path / "weights", tmp_path / "thesis", Path(store.path), Path(store.path) / "model"):
+        before = {path: path.stat().st_mtime_ns for path in Path(place).rglob("*")}
+        with pytest.raises(StoreError):
+            ensemble.train(store, place, [(SMALL, RECIPE)], workers=1)
+        assert {path: path.stat().st_mtime_ns for path in Path(place).rglob("*")} == before
+
+    def at_once(member: int, progress: training.Progress) -> None:
+        with ThreadPoolExecutor(1) as pool:  # as another process would
+            pool.submit(ensemble.train, store, tmp_path / "model", [(SMALL, RECIPE)], workers=1).result()
+
+    with pytest.raises(StoreError, match="another command is writing to it"):
+        ensemble.train(store, tmp_path / "model", [(SMALL, RECIPE)], workers=1, report=at_once)
+    ensemble.train(store, tmp_path / "model", [(SMALL, RECIPE)], workers=1)  # and it goes on
 
 
 @pytest.mark.parametrize(

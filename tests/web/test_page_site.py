@@ -13,6 +13,7 @@ import pytest
 from pages import DRAWN, OpenPage, appears, free_port, nginx, serving
 
 import chgdb
+from chgdb.errors import StoreError
 from chgdb.web.site import export
 
 
@@ -67,6 +68,41 @@ def test_export_again_and_elsewhere(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert [p.name for p in other.iterdir()] == ["thesis.tex"]
+
+
+def test_what_is_no_site_is_not_exported_into(tmp_path: Path) -> None:
+    """Files with the names of a site's, a store, and folders below one stay as they are."""
+    store = tmp_path / "one.zarr"
+    chgdb.write(tmp_path / "CHGCAR", chgdb.open()["mp-149"].density)
+    chgdb.build(store, tmp_path / "CHGCAR", ids={str(tmp_path / "CHGCAR"): "one"}, workers=1)
+    before = sorted(store.rglob("*"))
+    for name, text in (("config.json", '{"title": "of another program"}'), ("app.css", "b {}"), ("index.html", "me")):
+        mine = tmp_path / name.partition(".")[2]
+        mine.mkdir()
+        (mine / name).write_text(text)
+        with pytest.raises(StoreError, match="something else than such a site"):
+            export(mine, store)
+        assert (mine / name).read_text() == text
+        assert len(list(mine.iterdir())) == 1
+    for place in (store, store / "site"):
+        with pytest.raises(StoreError):
+            export(place, store)
+    assert sorted(store.rglob("*")) == before
+    # What others put into a site of ours stays; a link leads to the site; one export at a time.
+    (tmp_path / "link").symlink_to("site")
+    export(tmp_path / "link", store)
+    assert (tmp_path / "link").is_symlink()
+    (tmp_path / "site" / "CNAME").write_text("densities.example")
+    export(tmp_path / "site", store)
+    assert (tmp_path / "site" / "CNAME").exists()
+    holding = "from chgdb.store.transaction import writing\nfrom chgdb.web.site import SITE\n"
+    holding += f"with writing({str(tmp_path / 'site')!r}, SITE):\n    print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", holding], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(StoreError, match="another command is writing to it"):
+            export(tmp_path / "site", store)
+        other.communicate(b"\n")
 
 
 def test_what_notebooks_show(catalog: chgdb.Catalog) -> None:
