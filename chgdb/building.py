@@ -245,8 +245,11 @@ class _Filling:
     def _packed(self, packing: Packing) -> BuildReport:
         report = packing.run()
         if not (report.added or report.replaced or report.skipped or report.refused):
-            raise StoreError(f"{_some(packing.sources.values())}: no density in what was found")
-        return replace(report, left_out=tuple(self.found.left_out), notes=(self.names.unused, *packing.without_atoms))
+            why = f" ({reason})" if (reason := next((why for _, why in report.left_out), "")) else ""
+            raise StoreError(f"{_some(packing.sources.values())}: no density in what was found{why}")
+        return replace(
+            report, left_out=(*self.found.left_out, *report.left_out), notes=(self.names.unused, *packing.without_atoms)
+        )
 
 
 def has_predictions(path: Path) -> bool:

@@ -25,6 +25,10 @@ class FormatError(ChgdbError, ValueError):
     """A file is not what its format says. The message names file, line and what was expected."""
 
 
+class QuantityError(FormatError):
+    """A file says that it holds another quantity than an electronic density, or one whose unit nothing tells."""
+
+
 class DensityError(ChgdbError, ValueError):
     """Values that cannot be an electronic charge density on a periodic grid (NaN, zero volume, wrong shape)."""
 

@@ -67,7 +67,8 @@ class BuildReport:
     refused : tuple[tuple[str, str], ...]
         (path or id, reason in one line).
     left_out : tuple[tuple[str, str], ...]
-        (path, reason) of files that hold the same as another file, which was taken.
+        (path, reason) of files that hold the same as another file, which was taken, and of those that a search of a
+        folder found and that hold another quantity than a density.
     notes : tuple[str, ...]
         Further notes on the inputs, a line each.
     updated : tuple[str, ...]
@@ -240,6 +241,7 @@ class Packing:
     occupancies: float | None = None  # of `Packer`
     effort: str = "normal"  # of `codecs.encode`
     skipped: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)  # of `BuildReport`
     without_atoms: list[str] = field(default_factory=list)  # what new records lack, a line each
     copies: dict[str, str] = field(default_factory=dict)  # of `Packer`
 
@@ -295,6 +297,7 @@ class Packing:
             tuple(i for i in new if i in held),
             tuple(self.skipped),
             tuple(self.refused),
+            tuple(self.left_out),
         )
 
     def _existing(self, transaction: Transaction) -> Store | None:
@@ -416,7 +419,10 @@ class Packing:
     def _take(self, outcome: Outcome[Task, Finished | NoDensity], journal: Journal) -> None:
         if isinstance(outcome.result, Finished):
             journal.add(outcome.task.key, outcome.result)
-        elif outcome.result is None:
+        elif outcome.result is not None:
+            if outcome.result.reason:
+                self.left_out.append((public(outcome.task.source), outcome.result.reason))
+        else:
             self.refused.append((public(outcome.task.source), outcome.reason))
 
     def _commit(

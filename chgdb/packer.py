@@ -16,7 +16,7 @@ from .checksums import crc32c, crc32c_of
 from .codecs import encode
 from .codecs.extras import default_tolerance, pack
 from .density import Density, ScalarField
-from .errors import FormatError, RemoteError
+from .errors import FormatError, QuantityError, RemoteError
 from .formats import read, text_bytes
 from .inputs.calculation import read_beside, said
 from .inputs.files import holds_no_density
@@ -46,9 +46,11 @@ class Task:
 
 @dataclass(frozen=True)
 class NoDensity:
-    """Result of a file that a search has found and that holds no density."""
+    """Result of a file that a search has found and that holds no density. reason: what it holds, "" for what lies
+    beside a density in every run."""
 
     source: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,14 @@ class Packer:
                 _check_digest(source, data, task.digest)
             try:
                 density, checksum = _read(source, self.elements, data)
-            except FormatError:
+            except FormatError as error:
                 if task.searched and holds_no_density(source, data):
                     return NoDensity(task.source)
+                if task.searched and isinstance(error, QuantityError):
+                    return NoDensity(task.source, str(error))
                 raise
-            if task.searched and isinstance(density, ScalarField):
-                return NoDensity(task.source)  # a difference beside the densities that it was made of
+            if task.searched and isinstance(density, ScalarField):  # beside the densities that it was made of
+                return NoDensity(task.source, f"holds a {density.quantity}, by its comment")
             given = said(density) | (read_beside(source, self.potcar, density) if self.potcar else {})
         else:
             density, given = self.load(task.source)

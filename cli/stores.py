@@ -216,7 +216,7 @@ def _say(report: BuildReport) -> None:
     for note in report.notes:
         message(f"note: {note}")
     for source, reason in report.left_out:
-        message(f"left out: {source}: {reason}")
+        message(f"left out: {reason}" if source in reason else f"left out: {source}: {reason}")
     for source, reason in report.refused:
         message(f"refused: {reason}" if source in reason else f"refused: {source}: {reason}")
     for material_id, reason in report.latents.refused if report.latents else ():

@@ -28,7 +28,7 @@ import numpy as np
 
 from ..density import CHANNELS, Crystal, Density
 from ..elements import species_number
-from ..errors import DensityError, FileWarning, FormatError
+from ..errors import DensityError, FileWarning, FormatError, QuantityError
 from ..fortran import LONGEST, describe, fields, parse_number
 from .names import is_structure
 from .numbers import FIELD, PER_LINE, check_lengths, lines_of_five, read_pieces
@@ -108,7 +108,8 @@ def _check_name(reader: Reader, channels: int | None) -> None:
     """Raises `FormatError` where the file's name says that a file with so many channels holds something else."""
     other = vasp_quantity(bare_name(reader.name), channels)
     if other:
-        raise reader.error(f"holds no charge density, by its name {other}; name a CHGCAR, CHG, AECCAR or PARCHG", 1)
+        message = f"holds no charge density, by its name {other}; name a CHGCAR, CHG, AECCAR or PARCHG"
+        raise reader.error(message, 1, QuantityError)
 
 
 def _read_step(reader: Reader, elements: Sequence[str] | None) -> tuple[Density, bool]:

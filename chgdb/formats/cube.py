@@ -19,7 +19,7 @@ from typing import IO
 import numpy as np
 
 from ..density import Crystal, Density, ScalarField
-from ..errors import DensityError
+from ..errors import DensityError, QuantityError
 from ..fortran import fields, parse_number
 from .numbers import FIELD, check_lengths, put_numbers, read_values
 from .quantities import is_per_angstrom, our_quantity, quantity_of, quantity_of_name
@@ -120,7 +120,7 @@ def _quantity(reader: Reader, lines: list[str]) -> str | None:
     if found is None:
         found, where = quantity_of_name(bare_name(reader.name), lines), "by its name"
     if found:
-        raise reader.error(f"holds {found}, {where}, and not the total density", 2)
+        raise reader.error(f"holds {found}, {where}, and not the total density", 2, QuantityError)
     return found
 
 
@@ -140,7 +140,8 @@ def _check_data_sets(reader: Reader, quantity: str | None) -> None:
     if count != 1 or len(tokens) != 2 or quantity is None:
         raise reader.error(
             f"{count} molecular orbital(s), not the total density, as the number of atoms is negative: write the "
-            "density to a cube file instead"
+            "density to a cube file instead",
+            kind=QuantityError,
         )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from .. import augmentation
 from ..density import Crystal, Density
 from ..elements import atomic_number
-from ..errors import ChgdbError, FormatError
+from ..errors import ChgdbError, FormatError, QuantityError
 from .quantities import vasp_quantity
 from .streams import Reader, bare_name
 
@@ -70,11 +70,12 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
         chgcar = _find(document)
         other = None if "@class" in chgcar else vasp_quantity(bare_name(reader.name).upper())
         if other:
-            raise FormatError(f"it holds by its name {other}")
+            raise QuantityError(f"it holds by its name {other}")
         return _density(chgcar)
     except (ChgdbError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         message = f"{error.args[0]!r} is missing" if type(error) is KeyError else str(error)
-        raise FormatError(f"{reader.name}: not a pymatgen Chgcar: {message}") from None
+        kind = QuantityError if isinstance(error, QuantityError) else FormatError
+        raise kind(f"{reader.name}: not a pymatgen Chgcar: {message}") from None
 
 
 def _refuse_constant(name: str) -> float:
@@ -89,7 +90,7 @@ def _find(document: Any) -> dict[str, Any]:
         if isinstance(document, dict) and document.get("@class", "Chgcar") != "Chgcar":
             name = str(document["@class"])[:80]
             article = "an" if name[:1] in "AEIO" else "a"
-            raise FormatError(
+            raise QuantityError(
                 f"it is {article} {name} of pymatgen, {_OTHERS.get(name, 'whose values may be anything')}"
             )
         if isinstance(document, dict) and isinstance(document.get("data"), dict | list):

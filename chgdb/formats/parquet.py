@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import augmentation
 from ..density import CHANNELS, Crystal, Density
-from ..errors import ChgdbError, FormatError, require
+from ..errors import ChgdbError, FormatError, QuantityError, require
 from ..limits import FIELD_VALUES
 from .quantities import vasp_quantity
 from .streams import Reader, bare_name
@@ -43,7 +43,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     parquet = require("pyarrow.parquet", "formats", "reading a Parquet file")
     other = vasp_quantity(bare_name(reader.name).upper())
     if other:
-        raise reader.failure(f"it holds by its name {other}")
+        raise QuantityError(f"{reader.name}: it holds by its name {other}")
     try:
         columns = _columns(reader, parquet.ParquetFile(io.BytesIO(reader.whole()[0].read())))
     except FormatError:

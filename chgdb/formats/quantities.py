@@ -18,7 +18,8 @@ _LONGEST = 200  # characters of a comment that are looked at
 _OTHERS = {
     "a spin density": (
         r"spin[ -]*((up|down|scf|mp2|ci|cc|difference|polari[sz]ation) )*dens\w*",
-        r"(spin )?magneti[sz]ation( dens\w*)?", r"(alpha|up) ?- ?(beta|down|dn)", r"property: ds", r"spinpol",
+        r"(spin )?magneti[sz]ation( dens\w*)?", r"(spin )?(alpha|up) ?(-|minus) ?(spin )?(beta|down|dn)",
+        r"property: ds|spinpol",
         r"rho ?\(?(alpha|up)\)? ?- ?rho ?\(?(beta|down|dn)\)?",
     ),
     "the density of one spin": (
@@ -30,7 +31,9 @@ _OTHERS = {
     "a difference of densities": (
         r"((electron|charge|density) )*(density|charge) (difference|deformation|response|perturbation)",
         r"((electron|charge) )*dens\w* (from|of) (the )?(transition|attachment|detachment|particle|hole)( \w+)*",
-        r"abs2diff",
+        r"abs2diff|((electron|charge|total|scf) )*dens\w* minus( \w+)+|minus (the )?(pro|free|isolated|atom)\w*",
+        r"((electronic|electron|charge|valence|total|scf) )*((dens\w*|charge|rho),? )?(with )?"
+        r"(promolecul\w*|(superposition of )?atom\w*( dens\w*)?) (was |were |is |are )?(subtracted|removed)",
         r"(difference|deformation|bonding|delta)[ -]((electron|charge) )*(dens\w*|charge)",
         r"(transition|attachment|detachment|electron-hole|hole|particle|response|induced|fukui) (charge )?dens\w*",
         r"chgdiff|drho|delta ?rho|fukui( function)?|(property: )?dual( descriptor)?",
@@ -45,6 +48,7 @@ _OTHERS = {
         r"i?ldos|local dos|((integrated|local) )*density of states|stm",
         r"((electron|charge|partial|total|scf) )*dens\w* (of|at|in) "
         r"(the )?(homo|lumo|somo|energy|bands?( \d+)?|orbitals?|eigenstate|(?-i:MO)|state)",
+        r"fod|fractional(ly)? occup\w*( number)?( weighted)?( electron)? dens\w*",
         r"partial density|\|psi.*\|( ?\^ ?2|²)?", r"state: *\d+, *abs2",
     ),
     "an orbital": (

@@ -66,9 +66,9 @@ class Reader:
         self._taken = self._promised = 0
         self._pending = b""
 
-    def error(self, message: str, line: int | None = None) -> FormatError:
+    def error(self, message: str, line: int | None = None, kind: type[FormatError] = FormatError) -> FormatError:
         """The exception to raise: file, line (the last one consumed unless given) and the message."""
-        return FormatError(f"{self.name}: line {max(self.line if line is None else line, 1)}: {message}")
+        return kind(f"{self.name}: line {max(self.line if line is None else line, 1)}: {message}")
 
     def failure(self, message: str) -> FormatError:
         """As `error`, for a file that has no lines."""

@@ -24,7 +24,7 @@ import numpy as np
 
 from ..density import CHANNELS, Crystal, Density, ScalarField
 from ..elements import SYMBOLS, species_number
-from ..errors import DensityError
+from ..errors import DensityError, QuantityError
 from ..fortran import parse_number
 from .chgcar import StructureAlone
 from .cube import BOHR
@@ -238,7 +238,8 @@ def _quantity(reader: Reader, content: _Content) -> str | None:
     if found is None:
         found, where = quantity_of_name(bare_name(reader.name), said), "by its name"
     if found:
-        raise reader.error(f"holds {found}, {where}, and not the total density", content.grids[0].line)
+        message = f"holds {found}, {where}, and not the total density"
+        raise reader.error(message, content.grids[0].line, QuantityError)
     return found
 
 

@@ -2,6 +2,7 @@
 
     python tests/crash/pairs.py                    every pair, some rounds
     python tests/crash/pairs.py --rounds 20        more of them
+    python tests/crash/pairs.py --only merge --add pairs with this command alone, added to the table there is
 
 In a round two processes begin within some milliseconds of each other, while another one reads. Afterwards
 
@@ -34,6 +35,7 @@ from typing import Any
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "remote"), str(TESTS / "benchmarks"), str(TESTS / "crash")]
 
+from codec_report import load as load_data  # noqa: E402
 from codec_report import publish, table  # noqa: E402
 from latent_models import save_model  # noqa: E402
 from machine import Ended, Machine  # noqa: E402
@@ -43,9 +45,11 @@ from scenarios import place  # noqa: E402
 import chgdb  # noqa: E402
 from chgdb import views  # noqa: E402
 from chgdb.errors import ChgdbError, StoreError  # noqa: E402
+from chgdb.formats import write_structure  # noqa: E402
 from chgdb.ingest import build_from  # noqa: E402
 from chgdb.latents import files as latent_files  # noqa: E402
 from chgdb.verification import verify  # noqa: E402
+from chgdb.web.site import export  # noqa: E402
 
 SCIENCE = TESTS.parent / "docs" / "science"
 NAME, PAGE = "pairs", "trust"
@@ -54,7 +58,7 @@ DELAY = 0.25
 #: What a command that does nothing says, and rightly.
 _REFUSALS = (
     "another command is writing to it", "exists already", "something else than a", "there is no such store",
-    "is a store; name another folder", "there is no store",
+    "is a store; name another folder", "there is no store", "has no material", "is the id of another material",
 )  # fmt: skip
 
 
@@ -63,7 +67,7 @@ class Writer:
     """A command. `{target}` in its arguments stands for the place that both of a pair write to.
 
     did: whether what it was to do is seen at a place. replaces: whether it puts something else in the place of all that
-    was there. of: what it writes.
+    was there. takes: ids of what was there that it takes away. of: what it writes.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Writer:
     did: Callable[[Path], bool]
     replaces: bool = False
     of: str = "store"
+    takes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -106,7 +111,7 @@ class Pairs:
         (folder / "inputs" / IDS[4]).mkdir(parents=True)
         chgdb.write(folder / "inputs" / IDS[4] / "CHGCAR", density(IDS[4]))
         self.machine = Machine(folder, faults=False)
-        self.writers = [*self._stores(), *self._files()]
+        self.writers = [*self._stores(), *self._files(), *self._sites()]
         if latents:
             self.writers += self._latents(save_model(folder / "model", [density(i) for i in IDS[:3]]))
 
@@ -127,6 +132,11 @@ class Pairs:
         table = self.folder / "mass.csv"
         table.write_text("".join(["material_id,mass\n", *(f"{i},{n}\n" for n, i in enumerate(IDS))]))
         yield Writer("add-columns", ("add-columns", "{target}", str(table)), _has_mass)
+        part = ("subset", str(self.source), "-o", "{target}", "--force", IDS[1])
+        yield Writer("subset", part, lambda t: IDS[1] in _ids(t), True)
+        yield Writer("remove", ("remove", "{target}", IDS[2]), lambda t: IDS[2] not in _ids(t), takes=(IDS[2],))
+        named = ("rename", "{target}", IDS[3], "renamed")
+        yield Writer("rename", named, lambda t: "renamed" in _ids(t) and IDS[3] not in _ids(t), takes=(IDS[3],))
         yield Writer("build", self._build(), lambda t: IDS[4] in _ids(t))
         yield Writer("build --predict", self._build("--predict"), _has_view)
         yield Writer("publish", ("publish", str(self.published), "{target}", "-q"), self._is_published, True)
@@ -155,6 +165,24 @@ class Pairs:
             "convert", ("convert", str(source), "{target}", "--force"), lambda t: _holds(t, expected), True, "file"
         )
 
+        poscar = self.folder / "POSCAR"
+        write_structure(poscar, chgdb.open()["mp-149"].crystal)
+        combined, guessed = chgdb.read(source).total * 2, self.folder / "guessed.npz"
+        arguments = ("combine", "2", "x", str(source), "-o", "{target}", "--force")
+        yield Writer("combine", arguments, lambda t: _holds(t, combined), True, "file")
+        estimate = ("estimate", str(poscar), "--grid", "12x12x12", "--force", "-o")
+        assert self.machine.run_together([[*estimate, str(guessed)]], [0.0], self.folder, {})[0].code == 0
+        estimated = chgdb.read(guessed).total
+        yield Writer("estimate", (*estimate, "{target}"), lambda t: _holds(t, estimated), True, "file")
+
+    def _sites(self) -> Iterator[Writer]:
+        for store in (self.source, self.published):
+            ids = _ids(store)
+            yield Writer(
+                f"web --export {store.stem}", ("web", "--export", "{target}", str(store)),
+                lambda t, ids=ids: (t / "index.html").exists() and _ids(t / "store") == ids, True, "site",
+            )  # fmt: skip
+
     def _is_published(self, target: Path) -> bool:
         return set(IDS[6:8]) <= set(_ids(target))
 
@@ -171,16 +199,19 @@ class Pairs:
         """One round of a pair. there: whether there is a store (a file) before."""
         root = self.folder / "round"
         root.mkdir()
-        target = root / ("s.zarr" if first.of == "store" else "density.npz")
+        target = root / {"store": "s.zarr", "site": "site", "file": "density.npz"}[first.of]
         if there and first.of == "store":
             shutil.copytree(self.before, target)
+        elif there and first.of == "site":
+            export(target, self.before)
         elif there:
             chgdb.write(target, density(IDS[2]))
         pair, delays = [first, second], [0.0, choice.random() * DELAY]
         choice.shuffle(delays)
         commands = [[argument.format(target=target) for argument in writer.arguments] for writer in pair]
         stop, seen = threading.Event(), Counts()
-        reader = threading.Thread(target=_read, args=(target, stop, seen))
+        seen_at = target / "store" if first.of == "site" else target
+        reader = threading.Thread(target=_read, args=(seen_at, stop, seen))
         reader.start()
         try:
             ended = self.machine.run_together(commands, delays, root, {"CHGDB_CACHE": str(self.folder / "cache")})
@@ -205,7 +236,8 @@ class Pairs:
             lines = end.err.splitlines()
             if end.code and not (end.code == 1 and len(lines) == 1 and any(text in lines[0] for text in _REFUSALS)):
                 yield f"{writer.name} ended with {end.code}: {end.err!r}"
-        if not any(well) and not all(writer.name in ("fetch", "encode latent.zarr", "add-columns") for writer in pair):
+        alone = ("fetch", "encode latent.zarr", "add-columns", "remove", "rename")  # each can have nothing to do
+        if not any(well) and not all(writer.name in alone for writer in pair):
             yield f"neither has ended well: {[end.err for end in ended]}"
         for k, writer in enumerate(pair):
             other = pair[1 - k]
@@ -213,12 +245,14 @@ class Pairs:
             if well[k] and not overwritten and not writer.did(target):
                 yield f"{writer.name} has ended well, and left nothing: {_ids(target)}"
         replaced = any(good and writer.replaces for good, writer in zip(well, pair, strict=True))
+        taken = {i for good, writer in zip(well, pair, strict=True) if good for i in writer.takes}
         if target.is_dir() and not _is_latent(target):
-            if not verify(target, deep=True).ok:
+            if not verify(target / "store" if pair[0].of == "site" else target, deep=True).ok:
                 yield "the store is not whole"
-            if there and not replaced and not set(IDS[2:4]) <= set(_ids(target)):
+            if there and not replaced and not set(IDS[2:4]) - taken <= set(_ids(target)):
                 yield f"what was there is lost: {_ids(target)}"
-        if left := [path.name for path in target.parent.iterdir() if path != target]:
+        inside = target.glob(".*") if pair[0].of == "site" else ()
+        if left := [path.name for path in (*target.parent.iterdir(), *inside) if path != target]:
             yield f"left beside it: {left}"
 
 
@@ -275,14 +309,16 @@ def _read(target: Path, stop: threading.Event, seen: Counts) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="All pairs of commands that write, at the same time.")
     parser.add_argument("--rounds", type=int, default=3, help="of each pair")
-    parser.add_argument("--only", default="", help="part of the commands' names")
+    parser.add_argument("--only", default="", help="parts of commands' names, with commas: pairs with one of them")
+    parser.add_argument("--add", action="store_true", help="to the counts of the table that there is")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="chgdb-pairs-", dir=place(Path(tempfile.gettempdir()))))
     tried = Pairs(folder)
     results: dict[str, Counts] = {}
+    only = [part.strip() for part in options.only.split(",")]
     try:
         for first, second, there in tried.pairs():
-            if options.only not in first.name and options.only not in second.name:
+            if not any(part in name for part in only for name in (first.name, second.name)):
                 continue
             choice = random.Random(f"{first.name} {second.name} {there}")
             counts = Counts()
@@ -298,12 +334,18 @@ def main() -> None:
         tried.close()
         shutil.rmtree(folder)
     rows = [[name, c.rounds, c.refused, c.looks, len(c.wrong)] for name, c in results.items()]
+    if options.add:
+        counted = {row[0]: row[1:] for row in rows}
+        before = load_data(SCIENCE, NAME, PAGE)["pairs"]
+        names = [*before, *(name for name in counted if name not in before)]
+        nothing = [0, 0, 0, 0]
+        rows = [[n, *map(sum, zip(before.get(n, nothing), counted.get(n, nothing), strict=True))] for n in names]
     total = [sum(row[k] for row in rows) for k in range(1, 5)]
-    text = f"{len(results)} pairs, {total[0]:,} rounds, {total[2]:,} looks of readers, {total[3]} wrong.\n\n" + table(
+    text = f"{len(rows)} pairs, {total[0]:,} rounds, {total[2]:,} looks of readers, {total[3]} wrong.\n\n" + table(
         ["commands", "rounds", "refused", "looks", "wrong"], [*rows, ["**all**", *total]]
     )
-    data = {name: [c.rounds, c.refused, c.looks, len(c.wrong)] for name, c in results.items()}
-    if not options.only:
+    data = {name: counts for name, *counts in rows}
+    if options.add or not options.only:
         with redirect_stdout(io.StringIO()):
             publish(SCIENCE, NAME, text, {"pairs": data}, PAGE)
     sys.exit(total[3] > 0)

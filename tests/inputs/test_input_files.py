@@ -140,3 +140,39 @@ def test_other_quantities_beside_a_density_are_left_out(tmp_path: Path) -> None:
     assert (len(report.added), report.refused) == (1, ())
     (tmp_path / "m" / "w.json").write_text('{"@class": "Chgcar", "data": {"total": [[')
     assert len(chgdb.build(tmp_path / "s.zarr", tmp_path / "m", workers=1).refused) == 1
+
+
+def test_files_that_say_that_they_are_something_else_are_named_and_no_failure(tmp_path: Path) -> None:
+    """Cubes and JSON in a folder that is searched, with exit code 0; named by the user they are refused."""
+    chgdb.write(tmp_path / "a" / "CHGCAR", density("mat-1"))
+    lines = DENSITY_CUBE.splitlines(keepends=True)
+    for name, comment in (("esp", "Electrostatic potential"), ("homo", "MO 12"), ("spin", "spin density")):
+        (tmp_path / "a" / f"{name}.cube").write_text("".join([lines[0], f"{comment}\n", *lines[2:]]))
+    grid = [[[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [3.0, 4.0]]]
+    field = {"@module": "pymatgen.io.common", "@class": "VolumetricData", "structure": {}, "data": {"total": grid}}
+    (tmp_path / "a" / "field.json").write_text(json.dumps(field))
+    orbital = ["\n", "\n", lines[2].replace("    1", "   -1", 1), *lines[3:7], "    1   12\n", *lines[7:]]
+    (tmp_path / "a" / "mo.cube").write_text("".join(orbital))
+    report = chgdb.build(tmp_path / "s.zarr", tmp_path / "a", workers=1)
+    assert (report.added, report.complete) == (("a",), True)
+    told = {Path(path).name: reason for path, reason in report.left_out}
+    assert set(told) == {"esp.cube", "homo.cube", "spin.cube", "field.json", "mo.cube"}
+    assert "potential" in told["esp.cube"]
+    assert "VolumetricData" in told["field.json"]
+    named = chgdb.build(tmp_path / "t.zarr", [tmp_path / "a" / name for name in ("CHGCAR", "esp.cube")], workers=1)
+    assert [Path(path).name for path, _ in named.refused] == ["esp.cube"]
+    (tmp_path / "a" / "CHGCAR").unlink()
+    with pytest.raises(StoreError, match=r"no density in what was found \(.*potential"):
+        chgdb.build(tmp_path / "u.zarr", tmp_path / "a", workers=1)
+
+
+DENSITY_CUBE = """\
+title
+electron density
+    1    0.000000    0.000000    0.000000
+    2    3.000000    0.000000    0.000000
+    2    0.000000    3.000000    0.000000
+    1    0.000000    0.000000    6.000000
+    8    8.000000    1.100000    0.200000    4.800000
+  1.00000E+00  2.00000E+00  3.00000E+00  1.00000E+00
+"""
