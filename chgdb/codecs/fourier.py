@@ -51,6 +51,8 @@ _LIMIT_MANTISSA = 8
 _SMALL, _FEW = 150, 150  # bytes of a payload, and values of a channel, below which predicting them wins nothing
 _WORTH = 0.97  # part of a payload's bytes from which on predictions, which take longer to decode, are worth it
 _MOST_KEPT = 1 << 26  # numbers that fitting multipoles may hold
+#: By how much more than another one a base may leave, in mean squares: about a bit more for each coefficient.
+_HOPELESS = 4
 _DEAD_ZONE = 0.65  # values below this part of a step become zero
 
 
@@ -167,7 +169,7 @@ def encode(
     choices = [None, prior] if prior is not None and prior.covers(crystal) else [None]
     starts: dict[str, list[np.ndarray | None]] = {name: [None] for name in density.channels}
     starts["total"] += [prior_box(choice, crystal, grid) for choice in choices if choice is not None]
-    found: dict[str, list[_Channel | CodecError]] = {}
+    found: dict[str, list[_Channel | CodecError | None]] = {}
     for name, values in density.channels.items():
         known = spectrum if name == "total" else None
         found[name] = _encode_channel(np.asarray(values), starts[name], crystal, metric, group, allowed, known or [])
@@ -176,12 +178,16 @@ def encode(
     for k, choice in enumerate(choices):
         channels: list[_Channel] = []
         for coded in (found[name][min(k, len(found[name]) - 1)] for name in density.channels):
+            if coded is None:
+                break
             if isinstance(coded, CodecError):  # what one start does not reach, the other may
                 refusals.append(coded)
                 break
             channels.append(coded)
         else:
             payloads.append((_write(density, channels, choice), channels, k))
+    if not payloads and len(choices) > 1:
+        return encode(density, tolerance, None, symmetry, None, predict)
     if not payloads:
         raise refusals[0]
     plain, channels, k = min(payloads, key=lambda found: len(found[0]))
@@ -206,8 +212,10 @@ def _encode_channel(
     group: SpaceGroup,
     allowed: float,
     known: list[np.ndarray],
-) -> list[_Channel | CodecError]:
+) -> list[_Channel | CodecError | None]:
     """For each base the channel with the coarsest step whose mean absolute error stays within `allowed` (e/Å^3).
+
+    None for a base that leaves so much more than another one that it cannot win.
 
     known: a list with the channel's half spectrum, which is taken out, or an empty one.
     """
@@ -228,20 +236,27 @@ def _encode_channel(
             "(tolerance=0 in Python)"
         )
         return [empty if search is None else zero for search in searches]
+    for search in filter(None, searches):
+        search.power = energy(Residual(spectrum, search.base), grid)
+    least = min((0.0 if search is None else search.power for search in searches), default=0.0)
     shape = (1, 1, 1)
     for search in filter(None, searches):
+        if search.power > _HOPELESS * least:
+            continue
         # First with the symmetry the density has to about the tolerance (more than its half, and the search for a step
         # can fail), then with what it has much better, then with none and every coefficient there is, which reaches
         # any tolerance that floats resolve.
         residual = Residual(spectrum, search.base)
         shares = [share * allowed for share in (1.5, 0.6, 0.15)]
-        search.groups = list(symmetries(residual, grid, metric, group, shares))
-        search.power = energy(residual, grid)
+        search.groups = list(symmetries(residual, grid, group, shares))
         search.limit = _sphere(residual, grid, metric, (0.1 * allowed) ** 2)
         reach = box(metric, search.limit, [(n - 1) // 2 for n in grid])
         shape = spectra.larger(shape, spectra.box_shape(reach))
     spectrum = spectra.cut(spectrum, shape)
-    return [empty if search is None else search.run(spectrum) for search in searches]
+    return [
+        empty if search is None else None if search.power > _HOPELESS * least else search.run(spectrum)
+        for search in searches
+    ]
 
 
 @dataclass
@@ -421,14 +436,16 @@ def _cost(channel: _Channel) -> float:
 
 
 def _step_for(numbers: np.ndarray, target: float) -> int:
-    """Largest step code with a sum of squared errors within `target`."""
+    """Largest step code with a sum of squared errors within about `target`."""
     low, high = 0, (1 << STEP_BITS) - 1
-    largest = float(np.abs(numbers).max(initial=0.0))
+    ascending = np.sort(np.abs(numbers))
+    below = np.concatenate([[0.0], np.cumsum(ascending**2)])
     while low < high:
         code = (low + high + 1) // 2
-        error = _quantise(numbers, code) * quantisation_step(code) - numbers
-        # Steps that floats do not resolve are fine enough for any target.
-        if largest / quantisation_step(code) > 2.0**52 or float(error @ error) <= target:
+        step = quantisation_step(code)
+        # What becomes zero is lost; the others are off by anything up to half a step, a bit more towards zero.
+        zeros = int(np.searchsorted(ascending, _DEAD_ZONE * step))
+        if below[zeros] + (len(ascending) - zeros) * 0.0858 * step**2 <= target:
             low = code
         else:
             high = code - 1

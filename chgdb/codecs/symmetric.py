@@ -55,7 +55,7 @@ def _symmetrised(values: np.ndarray, metric: np.ndarray, whole: SpaceGroup, allo
     """(values with all symmetry that is within `allowed` of them, mean absolute change)."""
     spectrum = forward(values)
     # The operations one by one bound what their mean changes only roughly.
-    for group in symmetries(spectrum, values.shape, metric, whole, [share * allowed for share in (2, 1, 0.5)]):
+    for group in symmetries(spectrum, values.shape, whole, [share * allowed for share in (2, 1, 0.5)]):
         if len(group) == 1:
             break
         mean = _projected(spectrum, Basis(values.shape, metric, group, EVERY_NORM, nyquist=False))
@@ -74,52 +74,60 @@ def _projected(spectrum: np.ndarray, basis: Basis) -> np.ndarray:
 
 
 def symmetries(
-    spectrum: np.ndarray | Residual, grid: tuple[int, ...], metric: np.ndarray, group: SpaceGroup, allowed: list[float]
+    spectrum: np.ndarray | Residual, grid: tuple[int, ...], group: SpaceGroup, allowed: list[float]
 ) -> Iterator[SpaceGroup]:
-    """`symmetry_of` for each of some errors, from the largest down; what it was before is left out."""
+    """For each of some mean absolute errors, from the largest down, the operations of `group` that a real field has to
+    it, themselves or up to sign; what is as many as before is left out.
+
+    spectrum: (nx, ny, nz // 2 + 1), of a grid. Terms that an operation takes out of the grid, or to a Nyquist
+    frequency, say nothing of it.
+    """
+    if len(group) == 1:
+        yield group
+        return
+    terms = spectrum if isinstance(spectrum, Residual) else Residual(spectrum)
+    deviations = _deviations(terms, grid, group, min(allowed))
+    flips = (deviations[:, 1] < deviations[:, 0]).astype(np.int64)
+    flips[0] = 0
     size = 0
     for most in allowed:
-        own = symmetry_of(spectrum, grid, metric, group, most)
+        # Averaging over the group halves the square of an operation's deviation; 0.8: mean of a normal distribution.
+        near = deviations.min(axis=1) * 0.8 / np.sqrt(2) <= most
+        near[0] = True
+        own = group.with_flips(flips).subgroup(near)
         if len(own) != size:
             yield own
         size = len(own)
 
 
 def symmetry_of(
-    spectrum: np.ndarray | Residual, grid: tuple[int, ...], metric: np.ndarray, group: SpaceGroup, allowed: float
+    spectrum: np.ndarray | Residual, grid: tuple[int, ...], group: SpaceGroup, allowed: float
 ) -> SpaceGroup:
-    """The operations of `group` that a real field has, itself or up to sign, to a mean absolute error of `allowed`.
+    """`symmetries` to one error."""
+    return next(symmetries(spectrum, grid, group, [allowed]))
 
-    spectrum: (nx, ny, nz // 2 + 1), of a grid. Terms that an operation takes out of the grid, or to a Nyquist
-    frequency, say nothing of it.
-    """
-    if len(group) == 1:
-        return group
-    terms = spectrum if isinstance(spectrum, Residual) else Residual(spectrum)
+
+def _deviations(terms: Residual, grid: tuple[int, ...], group: SpaceGroup, negligible: float) -> np.ndarray:
+    """By how much each operation, and its product with a change of sign, moves a field: (n, 2), root mean squares."""
     half = (np.array(grid) - 1) // 2
-    h, values = _strongest(terms, half, allowed)
-    if not len(h):
-        return group
-    deviations = np.empty((len(group), 2))
+    h, values = _strongest(terms, half, negligible)
+    deviations = np.zeros((len(group), 2))
+    vectors = np.ascontiguousarray(h.T)
     for k in range(len(group)):
-        image = h @ group.rotations[k]
-        inside = (np.abs(image) <= half).all(axis=1)
-        flipped = image[:, 2] < 0
-        image = np.where(flipped[:, None], -image, image)
+        x, y, z = group.rotations[k].T @ vectors
+        inside = (np.abs(x) <= half[0]) & (np.abs(y) <= half[1]) & (np.abs(z) <= half[2])
+        sign = np.where(z < 0, -1, 1)
+        image = np.stack([x * sign, y * sign, z * sign], axis=1)
         found = np.zeros(len(h), complex)
-        found[inside] = terms.at(image[inside])
-        np.conjugate(found, out=found, where=flipped)
+        found[inside] = terms.at(image if inside.all() else image[inside])
+        np.conjugate(found, out=found, where=sign < 0)
         turn = (h @ group.translations[k]) / UNITS
         if group.origin.any():  # operations are written about the origin: shift both ends there
-            turn = turn + (h - h @ group.rotations[k]) @ group.origin
+            turn = turn + group.origin @ (vectors - np.stack([x, y, z]))
         expected = values * np.exp(2j * np.pi * turn)
         expected[~inside] = 0
         deviations[k] = [np.sqrt(2 * (np.abs(found - sign * expected) ** 2).sum()) for sign in (1, -1)]
-    flips = (deviations[:, 1] < deviations[:, 0]).astype(np.int64)
-    # Averaging over the group halves the square of an operation's deviation; 0.8: mean of a normal distribution.
-    near = deviations.min(axis=1) * 0.8 / np.sqrt(2) <= allowed
-    near[0], flips[0] = True, 0
-    return group.with_flips(flips).subgroup(near)
+    return deviations
 
 
 def _strongest(spectrum: Residual, half: np.ndarray, allowed: float) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from chgdb.ingest import build_from
 from chgdb.models.learners import magpie
 from chgdb.store.columns import set_columns
 from chgdb.store.transaction import writing
-from chgdb.symmetry import find, integer_metric
+from chgdb.symmetry import find
 from chgdb.verification import verify
 from chgdb_catalog import batches, labels, rebuild
 from chgdb_catalog.dft import checks
@@ -82,10 +82,9 @@ def test_a_density_enters_with_the_symmetry_of_its_crystal(material_id: str, ope
     _, computed = batches.load(material_id)
     whole = find(density.crystal)
     assert len(whole) == operations
-    metric = integer_metric(density.crystal.cell)
     for values in density.channels.values():
         spectrum = np.fft.rfftn(values, norm="forward")
-        assert len(symmetry_of(spectrum, values.shape, metric, whole, 1e-9)) == operations
+        assert len(symmetry_of(spectrum, values.shape, whole, 1e-9)) == operations
     scale = np.abs(computed["total"]).mean()
     change = max(np.abs(density.channels[name] - computed[name]).mean() for name in computed) / scale
     assert metadata["asymmetry"] == pytest.approx(change, rel=1e-5, abs=1e-12)

@@ -9,7 +9,7 @@ from fields import density as field
 
 from chgdb import Crystal, Density, codecs
 from chgdb.codecs.symmetric import symmetric_part, symmetrised, symmetry_of
-from chgdb.symmetry import UNITS, find, integer_metric
+from chgdb.symmetry import UNITS, find
 
 
 def values_at(spectrum: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -136,7 +136,7 @@ def test_symmetry_is_seen_where_the_grid_cuts_it_off(grid: tuple[int, int, int])
     crystal = STRUCTURES["bcc"]
     sharp = symmetrised(Density(crystal, {"total": smooth(grid, 5, reach=2)}), 10.0)[0]
     spectrum = np.fft.rfftn(sharp.total, norm="forward")
-    group = symmetry_of(spectrum, grid, integer_metric(crystal.cell), find(crystal), 1e-12)
+    group = symmetry_of(spectrum, grid, find(crystal), 1e-12)
     assert len(group) == len(find(crystal)) == 48
     with_it, without = (codecs.encode(sharp, 1e-4, codec="fourier", symmetry=s).payload for s in (True, False))
     assert len(with_it) < len(without) / 10
