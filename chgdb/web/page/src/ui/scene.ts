@@ -73,7 +73,7 @@ export class Scene {
     const size = Math.cbrt(Math.abs(new THREE.Matrix3().fromArray(Array.from(cell)).determinant()))
     ;['a', 'b', 'c'].forEach((name, i) => {
       const place = at([0, 1, 2].map((k) => (k === i ? 0.5 : 0)))
-      const label = letter(name, 0.13 * size)
+      const label = letter(name, 0.16 * size)
       label.position.copy(
         place.clone().add(
           place
@@ -282,10 +282,10 @@ function letter(text: string, size: number): THREE.Sprite {
   const canvas = document.createElement('canvas')
   canvas.width = canvas.height = 64
   const context = canvas.getContext('2d')!
-  context.font = 'italic 48px serif'
+  context.font = 'italic bold 56px serif'
   context.textAlign = 'center'
   context.textBaseline = 'middle'
-  context.fillStyle = '#7f8c9d'
+  context.fillStyle = '#6b7a8c'
   context.fillText(text, 32, 32)
   const sprite = new THREE.Sprite(new THREE.SpriteMaterial({ map: new THREE.CanvasTexture(canvas), depthTest: false }))
   sprite.scale.setScalar(size)
