@@ -101,7 +101,8 @@ def planar_average(
         macroscopic = _sum(h, spectrum * np.sinc(h * window / length), fraction)
     with np.errstate(divide="ignore", invalid="ignore"):
         integral = np.where(h == 0, 0, spectrum / (2j * np.pi * h))
-    below = _sum(h, integral, fraction) - _sum(h, integral, np.zeros(1)) + spectrum[0].real * fraction
+    below = _sum(h, integral, fraction) + spectrum[0].real * fraction
+    below -= below[0]  # the first plane is at 0
     return Profile(axis, fraction, fraction * length, average, macroscopic, below * density.crystal.volume, window)
 
 

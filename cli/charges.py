@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +29,7 @@ from chgdb_cli.output import message, print_json, print_table, show, write_csv
 
 if TYPE_CHECKING:
     from chgdb import Density
+    from chgdb.charges import Charges
 
 
 class Method(StrEnum):
@@ -35,6 +40,10 @@ class Method(StrEnum):
     voronoi = "voronoi"
 
 
+Sources = Annotated[
+    list[str],
+    typer.Argument(metavar="ID|FILE...", help="Material ids or files.", autocompletion=complete_id),
+]
 Source = Annotated[str, typer.Argument(metavar="ID|FILE", help="A material id or a file.", autocompletion=complete_id)]
 ValenceOption = Annotated[
     str | None,
@@ -53,7 +62,8 @@ Examples:
   chgdb charges CHGCAR --method bader --reference AECCAR0 --reference AECCAR2
   chgdb charges CHGCAR --valence Na=7,Cl=7 --json
   chgdb charges NaCl.CHGCAR --method bader --of-catalog
-  chgdb charges CHGCAR --method voronoi --radii Na=1.02,Cl=1.81 -o charges.csv""",
+  chgdb charges CHGCAR --method voronoi --radii Na=1.02,Cl=1.81 -o charges.csv
+  chgdb search --elements O --ids --limit 0 | xargs chgdb charges --method bader -o oxides.csv""",
     )(charges)
     app.command(
         epilog="""\b
@@ -64,7 +74,7 @@ Examples:
 
 
 def charges(
-    source: Source,
+    sources: Sources,
     method: Annotated[Method, typer.Option(help="How the density is divided.")] = Method.hirshfeld,
     reference: Annotated[
         list[str] | None,
@@ -95,57 +105,142 @@ def charges(
 
     Charges of different methods differ: compare those of one method only. Net charges count from the valence electrons
     of the potentials. Most files hold pseudo-densities, and Bader's charges need an all-electron one: give VASP's
-    AECCAR0 and AECCAR2 (LAECHG = .TRUE.) as references. Without, cores of free atoms stand in for it.
+    AECCAR0 and AECCAR2 (LAECHG = .TRUE.) as references. Without, cores of free atoms stand in for it. Of several
+    materials the same command goes on after an interruption, where --output names a file.
     """
-    from chgdb.charges import METHODS
-
-    sizes = None if radii is None else by_element(radii, "--radii", "radii such as Na=1.02,Cl=1.81")
-    valences = _valences(valence)
+    settings = {
+        "method": method.value,
+        "radii": None if radii is None else by_element(radii, "--radii", "radii such as Na=1.02,Cl=1.81"),
+        "valence": _valences(valence),
+    }
+    if reference and len(sources) > 1:
+        raise typer.BadParameter("a reference is that of one density", param_hint="--reference")
     if output is not None:
         check_free(output, force)
-    density = load(source, catalog, elements)
     guide = _sum([load(path, catalog, elements) for path in reference or []])
-    found = density.charges(
-        method.value,
-        reference=guide,
-        valence=valences,
-        radii=sizes,
-        of_catalog=of_catalog or (valences is None and _of_catalog(source, catalog)),
-    )
-    columns: dict[str, Sequence[Any]] = {
-        "atom": list(range(1, len(density.crystal) + 1)),
-        "element": density.crystal.symbols,
+
+    def of(source: str) -> dict[str, Any]:
+        density = load(source, catalog, elements)
+        ours = settings["valence"] is None and _of_catalog(source, catalog)
+        found = density.charges(reference=guide, of_catalog=of_catalog or ours, **settings)
+        remarks = list(found.remarks)
+        if found.could_be_of_catalog and not (of_catalog or ours):
+            remarks.append("if it was written from chgdb's catalog, --of-catalog corrects what lies there")
+        return _facts(source, method.value, found, remarks)
+
+    if len(sources) > 1:
+        _of_many(sources, of, output, as_json, json.dumps([settings, of_catalog, catalog, elements]))
+        return
+    facts = of(sources[0])
+    columns = {name: facts[name] for name in _COLUMNS if name in facts}
+    if as_json:
+        print_json(facts)
+    if output is not None:
+        write_csv(columns, output)
+    elif not as_json:
+        _show(columns)
+    if not as_json:
+        _tell(file_name(sources[0]), method.value, facts["remarks"])
+
+
+_COLUMNS = ("atom", "element", "electrons", "valence", "net_charge", "volume", "moment")
+
+
+def _facts(source: str, method: str, found: Charges, remarks: list[str]) -> dict[str, Any]:
+    """What is said of one density."""
+    facts: dict[str, Any] = {
+        "source": without_secrets(source),
+        "formula": found.crystal.formula,
+        "method": method,
+        "n_electrons": float(found.electrons.sum()),
+        "remarks": remarks,
+        "atom": list(range(1, len(found.crystal) + 1)),
+        "element": found.crystal.symbols,
         "electrons": found.electrons.tolist(),
         "valence": found.valence.tolist(),
         "net_charge": found.net.tolist(),
         "volume": found.volume.tolist(),
     }
-    if found.moment is not None:
-        columns["moment"] = found.moment.tolist()
-    facts = {
-        "source": without_secrets(source),
-        "formula": density.crystal.formula,
-        "method": method.value,
-        "n_electrons": float(found.electrons.sum()),
-        "remarks": list(found.remarks),
-    }
+    return facts if found.moment is None else facts | {"moment": found.moment.tolist()}
+
+
+def _of_many(
+    sources: Sequence[str], of: Callable[[str], dict[str, Any]], output: str | None, as_json: bool, settings: str
+) -> None:
+    """The same of several densities, in one table; finished ones are kept beside the output until all are."""
+    from chgdb.errors import ChgdbError
+    from chgdb.parallel.progress import reporting
+
+    part = None if output is None else Path(f"{output}.part")
+    finished = _finished(part, settings)
+    found, refused = [], 0
+    with reporting(sys.stderr.isatty(), "Charges", len(finished), len(sources)) as step:
+        for source in sources:
+            if source not in finished:
+                try:
+                    finished[source] = of(source)
+                except ChgdbError as error:
+                    message(f"{file_name(source)}: {error}")
+                    refused += 1
+                    continue
+                if part is not None:
+                    with part.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps([source, finished[source]]) + "\n")
+                step(source)
+            found.append(finished[source])
     if as_json:
-        print_json(facts | columns)
-    if output is not None:
-        write_csv(columns, output)
-    elif not as_json:
-        titles = {"net_charge": "net charge (e)", "volume": "volume (Å^3)", "moment": "moment (μB)"}
-        headers = [(titles.get(name, name), name != "element") for name in columns]
-        texts = [[_text(name, value) for value in values] for name, values in columns.items()]
-        print_table(headers, list(zip(*texts, strict=True)))
-    if not as_json:
-        message(f"{file_name(source)}: {METHODS[method.value]}")
-        for remark in found.remarks:
-            message(f"{file_name(source)}: {remark}")
-        if not of_catalog and found.could_be_of_catalog and not _of_catalog(source, catalog):
-            message(
-                f"{file_name(source)}: if it was written from chgdb's catalog, --of-catalog corrects what lies there"
-            )
+        print_json(found)
+    if output is not None or not as_json:
+        names = [name for name in _COLUMNS if any(name in facts for facts in found)]
+        columns: dict[str, list[Any]] = {"source": [facts["source"] for facts in found for _ in facts["atom"]]}
+        columns |= {
+            name: [value for facts in found for value in facts.get(name, [None] * len(facts["atom"]))] for name in names
+        }
+        if output is None:
+            _show(columns)
+        else:
+            write_csv(columns, output)
+    if part is not None:
+        part.unlink(missing_ok=True)
+    for facts in found[:1]:
+        _tell("", facts["method"], sorted({remark for facts in found for remark in facts["remarks"]}))
+    if refused:
+        raise typer.Exit(1)
+
+
+def _finished(part: Path | None, settings: str) -> dict[str, dict[str, Any]]:
+    """What an interrupted run with the same settings has left beside its output; begins a new one otherwise."""
+    if part is None:
+        return {}
+    try:
+        lines = part.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    if lines[:1] != [settings]:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(settings + "\n", encoding="utf-8")
+        return {}
+    found = {}
+    with suppress(ValueError):  # the last line may be cut off
+        for line in lines[1:]:
+            source, facts = json.loads(line)
+            found[source] = facts
+    return found
+
+
+def _show(columns: Mapping[str, Sequence[Any]]) -> None:
+    titles = {"net_charge": "net charge (e)", "volume": "volume (Å^3)", "moment": "moment (μB)"}
+    headers = [(titles.get(name, name), name not in ("source", "element")) for name in columns]
+    texts = [[_text(name, value) for value in values] for name, values in columns.items()]
+    print_table(headers, list(zip(*texts, strict=True)))
+
+
+def _tell(name: str, method: str, remarks: Sequence[str]) -> None:
+    """Method and limits, on standard error."""
+    from chgdb.charges import METHODS
+
+    for remark in (METHODS[method], *remarks):
+        message(f"{name}: {remark}" if name else remark)
 
 
 def dipole(
@@ -221,6 +316,8 @@ def _text(name: str, value: Any) -> str:
     """
     if name == "net_charge":
         return f"{value:+.4f}" if round(value, 4) else "0.0000"
+    if value is None:
+        return ""
     if name == "valence":
         return f"{value:g}"
     return f"{value + 0.0:.4f}" if isinstance(value, float) else str(value)

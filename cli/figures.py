@@ -207,7 +207,7 @@ def draw_profile(density: Density, found: Profile, path: str, *, channel: str, t
     upper.set_ylabel(quantity_and_label(density, channel)[1])
     whole = float(found.average.mean()) * density.crystal.volume
     lower.plot(x, close(found.cumulative, whole), color="black", linewidth=1)
-    lower.set_ylabel("integral")
+    lower.set_ylabel(f"integral ({'μB' if 'μB' in upper.get_ylabel() else 'e'})")
     lower.set_xlabel(f"along {'abc'[found.axis]} (Å)")
     for axes in (upper, lower):
         axes.axhline(0, color="grey", linewidth=0.6)

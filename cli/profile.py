@@ -58,6 +58,10 @@ Examples:
     )(spheres)
 
 
+#: Planes of a picture at least: the Fourier series is smooth between the planes of the grid.
+_SMOOTH = 300
+
+
 def profile(
     source: Source,
     axis: Annotated[Axis, typer.Option(help="Lattice vector; the planes are spanned by the other two.")] = Axis.c,
@@ -67,7 +71,10 @@ def profile(
     ] = None,
     channel: ChannelOption = "total",
     points: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Planes, by Fourier interpolation. [default: the grid's]")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Planes, by Fourier interpolation. [default: the grid's; more in a picture]"
+        ),
     ] = None,
     output: OutputOption = None,
     elements: ElementsOption = None,
@@ -85,7 +92,11 @@ def profile(
     if output is not None:
         check_free(output, force)
     density = load(source, catalog, elements)
-    found = planar_average(density, "abc".index(axis.value), channel=channel, window=window, points=points)
+    picture = output is not None and output.lower().endswith((".png", ".pdf", ".svg"))
+    along = "abc".index(axis.value)
+    if picture and points is None:
+        points = density.grid[along] * -(-_SMOOTH // density.grid[along])
+    found = planar_average(density, along, channel=channel, window=window, points=points)
     columns: dict[str, Sequence[float]] = {
         "fraction": found.fraction.tolist(),
         "distance": found.distance.tolist(),
@@ -104,7 +115,7 @@ def profile(
         facts |= {"window": found.window}
     if as_json:
         print_json(facts | columns)
-    if output is not None and output.lower().endswith((".png", ".pdf", ".svg")):
+    if output is not None and picture:
         from chgdb_cli.figures import draw_profile
 
         draw_profile(density, found, output, channel=channel, title=file_name(source))

@@ -3,6 +3,7 @@
     python tests/benchmarks/bench_charges.py --gpaw /usr/bin/python3 --folder densities \\
         --baderkit /path/to/python --pybader /path/to/python
     python tests/benchmarks/bench_charges.py --table          the tables of the page again, from the last measurement
+    python tests/benchmarks/bench_charges.py --drawn 30       seconds of CPU for materials of the catalog, drawn by lot
 
 The two programs need environments of their own (`pip install baderkit`, `pip install pybader`). Densities are computed
 by GPAW where the folder does not have them; minutes in all. Writes docs/science/data/charges.json and the tables in
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+import chgdb
 from chgdb import Crystal, Density
 from chgdb.charges import partition
 from chgdb.charges.dipole import DEBYE, dipole
@@ -57,10 +59,14 @@ def main() -> None:
     parser.add_argument("--gpaw", help="interpreter with GPAW, for densities that the folder lacks")
     parser.add_argument("--baderkit", help="interpreter with baderkit")
     parser.add_argument("--pybader", help="interpreter with pybader")
+    parser.add_argument("--drawn", type=int, help="how many materials of the catalog to time")
     parser.add_argument("--table", action="store_true", help="write the tables of the last measurement")
     parser.add_argument("--only", nargs="+", choices=list(CRYSTALS), default=list(CRYSTALS))
     parser.add_argument("--folder", type=Path, default=Path("charges-densities"))
     arguments = parser.parse_args()
+    if arguments.drawn:
+        _time(arguments.drawn)
+        return
     rows: dict[str, Any] = json.loads(DATA.read_text(encoding="utf-8")) if DATA.exists() else {}
     for name in [] if arguments.table else arguments.only:
         arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -75,6 +81,17 @@ def main() -> None:
         print(name, json.dumps(rows[name]), flush=True)
     DATA.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(inserted(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
+
+
+def _time(count: int) -> None:
+    """Print the mean CPU time of a charge analysis, reading the density included."""
+    catalog = chgdb.open()
+    ids = np.random.default_rng(1).choice(catalog.ids, count, replace=False).tolist()
+    for method in ("hirshfeld", "bader"):
+        started = time.process_time()
+        for material_id in ids:
+            catalog[material_id].charges(method)
+        print(f"{method}: {(time.process_time() - started) / count:.2f} s of CPU each, mean of {count}")
 
 
 def inserted(page: str, rows: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,42 @@ def test_a_file_of_the_catalog(run_chgdb: Chgdb, tmp_path: Path) -> None:
     said = run_chgdb(*command, "--of-catalog", "--json").json
     np.testing.assert_allclose(said["net_charge"], expected, atol=1e-6)
     assert abs(run_chgdb(*command, "--json").json["net_charge"][0] - expected[0]) > 0.3
+
+
+def test_several_materials_in_one_table(run_chgdb: Chgdb, tmp_path: Path) -> None:
+    """One table; what is finished is kept until all is, and used again only with the same settings."""
+    table = tmp_path / "tables/charges.csv"
+    embedded = chgdb.open().path
+    command = ("charges", "mp-22862", "mp-13", "--catalog", embedded, "--method", "bader", "-o", table)
+    bad = run_chgdb(*command, "no-such-id")
+    assert bad.code == 1
+    assert "no-such-id" in bad.err
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert [(row["source"], row["element"]) for row in rows] == [
+        ("mp-22862", "Na"),
+        ("mp-22862", "Cl"),
+        ("mp-13", "Fe"),
+    ]
+    assert float(rows[0]["net_charge"]) == pytest.approx(0.863, abs=0.01)
+    assert rows[0]["moment"] == ""
+    assert float(rows[2]["moment"]) == pytest.approx(2.15, abs=0.01)
+    assert list(table.parent.iterdir()) == [table]
+    # An interrupted run: one is finished, and the last line is cut off.
+    table.unlink()
+    settings = [{"method": "bader", "radii": None, "valence": None}, False, embedded, None]
+    fact = {
+        "source": "mp-22862", "formula": "NaCl", "method": "bader", "n_electrons": 14, "remarks": [], "atom": [1],
+        "element": ["Na"], "electrons": [1.0], "valence": [1], "net_charge": [0.5], "volume": [1.0],
+    }  # fmt: skip
+    lines = [json.dumps(settings), json.dumps(["mp-22862", fact]), '["mp-13", {"sour']
+    (tmp_path / "tables/charges.csv.part").write_text("\n".join(lines) + "\n")
+    assert run_chgdb(*command).code == 0
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert float(rows[0]["net_charge"]) == 0.5
+    assert len(rows) == 2
+    assert "source" in run_chgdb("charges", "mp-22862", "mp-13", "--catalog", embedded).out
+    wrong = run_chgdb("charges", "mp-22862", "mp-13", "--method", "bader", "--reference", table)
+    assert wrong.code == 2
 
 
 def test_references_are_added_up(run_chgdb: Chgdb, water: Path) -> None:
