@@ -126,7 +126,7 @@ def _peers(rows: dict[str, Any]) -> list[str]:
     lines = [f"| crystal | atom | grid | {' | '.join(columns.values())} |", "| --- " * (len(columns) + 3) + "|"]
     for name, row in rows.items():
         k = 1 if name == "H2O" else 0
-        texts = [f"{row[key][k]:+.4f}" if key in row else "" for key in columns]
+        texts = [f"{row[key][k]:+.4f}" if key in row else "not run" for key in columns]
         grid = " x ".join(map(str, row["all_electron_grid"]))
         lines.append(f"| {NAMES.get(name, name)} | {row['elements'][k]} | {grid} | {' | '.join(texts)} |")
     return lines
