@@ -195,15 +195,23 @@ def find(crystal: Crystal, symprec: float = 1e-3) -> SpaceGroup:
     return group.subgroup(np.ones(len(group), bool))
 
 
-def _dataset(crystal: Crystal, symprec: float):
+def _dataset(crystal: Crystal, symprec: float) -> Any:
+    """What spglib says of a crystal, None where it finds nothing."""
+    return _dataset_of(crystal.cell.tobytes(), crystal.positions.tobytes(), crystal.numbers.tobytes(), symprec)
+
+
+@lru_cache(maxsize=8)  # packing a density asks several times
+def _dataset_of(cell: bytes, positions: bytes, numbers: bytes, symprec: float) -> Any:
     import spglib
 
-    cell: Any = (crystal.cell, crystal.positions, crystal.numbers)  # spglib's hints ask for lists
+    given: Any = (  # spglib's hints ask for lists
+        np.frombuffer(cell).reshape(3, 3), np.frombuffer(positions).reshape(-1, 3), np.frombuffer(numbers, np.int64)
+    )  # fmt: skip
     try:
         with warnings.catch_warnings():
             # spglib 2.7 and 2.8 announce with every call that they will raise instead of returning None.
             warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
-            return spglib.get_symmetry_dataset(cell, symprec=symprec)
+            return spglib.get_symmetry_dataset(given, symprec=symprec)
     except spglib.error.SpglibError:  # raised by spglib >= 2.7 where older ones return None
         return None
 
