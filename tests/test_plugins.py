@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
+import numpy as np
 import pytest
 
-from chgdb import codecs, formats, models
+from chgdb import Crystal, codecs, formats, models
 from chgdb.codecs import lossless
-from chgdb.formats import chgcar
+from chgdb.formats import chgcar, cube
 from chgdb.testing import check_codec, check_format, check_model
 
 #: A package with one module of each kind, as a user would write it.
@@ -204,6 +205,13 @@ def test_the_contract_finds_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"chgdb.formats.{turned}", lambda stream, density: write(stream, replace(density, extras={})))
     with pytest.raises(AssertionError, match="the comment came back as 'NaCl'"):
         check_format(chgcar)
+    alone = Crystal(np.eye(3), np.zeros((0, 3)), [])
+    put = cube.write
+    monkeypatch.setattr(
+        "chgdb.formats.cube.write", lambda stream, density: put(stream, replace(density, crystal=alone))
+    )
+    with pytest.raises(AssertionError, match="came back changed"):
+        check_format(cube)
     decode = lossless.decode
     monkeypatch.setattr(lossless, "decode", lambda payload, **options: _negated(decode(payload)))
     with pytest.raises(AssertionError, match="NMAE of 2"):
@@ -214,6 +222,10 @@ def _transposed(density):  # type: ignore[no-untyped-def]
     from chgdb import Density
 
     return Density(density.crystal, {name: values.T for name, values in density.channels.items()})
+
+
+def _without_atoms(density):  # type: ignore[no-untyped-def]
+    return replace(density, crystal=Crystal(density.crystal.cell, np.zeros((0, 3)), np.zeros(0)))
 
 
 def _negated(density):  # type: ignore[no-untyped-def]

@@ -1,12 +1,13 @@
-"""Where the time of the tests goes: `python tests/times.py [--write] [arguments of pytest]`.
+"""Where the time of the tests goes: `python tests/times.py [--rows FILE] [--write] [arguments of pytest]`.
 
 Runs pytest and prints a table with a row for each folder, most CPU time first: how many tests, seconds of CPU of the
 tests and of the processes that they started, seconds on the clock, and the test that takes most. CPU time says the same
-on a busy machine; what only the clock shows is waiting. `--write` puts the table into CONTRIBUTING.md.
+on a busy machine; what only the clock shows is waiting. With `--rows` rooms can be measured one after the other.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -78,16 +79,27 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def main() -> int:
-    write = "--write" in sys.argv
+    parser = argparse.ArgumentParser(description="Where the time of the tests goes.")
+    parser.add_argument(
+        "--rows", type=Path, help="JSON with the times of earlier runs, to which those of this run are added"
+    )
+    parser.add_argument("--write", action="store_true", help="put the table into CONTRIBUTING.md")
+    parser.epilog = "Other arguments are those of pytest."
+    options, arguments = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder, "times.json")
-        command = [sys.executable, "-m", "pytest", "-p", "times", *(word for word in sys.argv[1:] if word != "--write")]
         places = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {"PYTHONPATH": os.pathsep.join(places), "CHGDB_TEST_TIMES": str(rows)}
+        command = [sys.executable, "-m", "pytest", "-p", "times", *arguments]
         status = subprocess.run(command, env=os.environ | environment, check=False).returncode
-        found = table(json.loads(rows.read_text(encoding="utf-8")))
+        times = json.loads(rows.read_text(encoding="utf-8"))
+    if options.rows is not None:
+        earlier = json.loads(options.rows.read_text(encoding="utf-8")) if options.rows.exists() else {}
+        times = earlier | times
+        options.rows.write_text(json.dumps(times), encoding="utf-8")
+    found = table(times)
     print(found)
-    if write:
+    if options.write:
         page = PAGE.read_text(encoding="utf-8")
         PAGE.write_text(_TABLE.sub(lambda marks: marks[1] + found + marks[2], page), encoding="utf-8")
     return status

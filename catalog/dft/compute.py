@@ -44,7 +44,12 @@ SAME = 1e-4  # NMAE within which a recomputed density is the same density
 QueueArgument = Annotated[Path, typer.Argument(help="Structures, one JSON object per line (.jsonl or .jsonl.gz).")]
 RunArgument = Annotated[Path, typer.Argument(help="Run folder; made if missing.")]
 SourcesOption = Annotated[Path, typer.Option(help="Folder of the batches.")]
-PythonOption = Annotated[str, typer.Option(envvar="CHGDB_GPAW_PYTHON", help="Interpreter that has GPAW and ASE.")]
+PythonOption = Annotated[
+    str,
+    typer.Option(
+        envvar="CHGDB_GPAW_PYTHON", help="Interpreter that can run the code: for gpaw one that has GPAW and ASE."
+    ),
+]
 CodeOption = Annotated[str, typer.Option(help="DFT code: gpaw, or one that an installed package offers.")]
 WorkerOption = Annotated[
     Path | None, typer.Option(help="Script run as `PYTHON WORKER JOB.json RESULT.npz`, instead of the code's own.")
