@@ -25,6 +25,15 @@ DERIVED: dict[str, dict[str, str]] = {
         "comment": "references are fitted to the column formation_energy; against labels of other formulas: mean "
         "absolute error 0.033, median 0.012 eV/atom",
     },
+    "hull_distance": {
+        "units": "eV/atom",
+        "long_name": "distance of formation_energy_dft from the hull of this catalog's phases (PBE, 0 K)",
+        "comment": "a lower bound: phases that the catalog lacks do not compete; elements are at 0 or below",
+    },
+    "magnetic_moment_per_atom": {
+        "units": "mu_B",
+        "long_name": "magnetic moment per atom (PBE): that of the cell by atoms",
+    },
     "label_doubt": {
         "long_name": "why a label of this material is hard to believe; nothing where none is",
         "comment": "labels are kept as they are; see chgdb_catalog.doubts",

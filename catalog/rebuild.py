@@ -37,6 +37,7 @@ from chgdb.catalog import open_catalog
 from chgdb.codecs.symmetric import symmetrised
 from chgdb.density import Density
 from chgdb.errors import ChgdbError
+from chgdb.hull import Hull
 from chgdb.ingest import build_from
 from chgdb.latents import description, volumes
 from chgdb.latents import stores as latents
@@ -185,7 +186,7 @@ def train_properties(store: Path, structures: Path, labels_path: Path, workers: 
 
 def complete_properties(store: Path) -> None:
     """What follows from the stored model and the store: intervals of the model where it has none, and the columns of
-    `DERIVED`, formation energies of our DFT and doubted labels."""
+    `DERIVED`: formation energies of our DFT, their distances from the hull, moments and doubted labels."""
     folder = models_folder("properties") / views.DEFAULT_MODEL
     if not folder.is_dir():
         return
@@ -199,14 +200,21 @@ def add_derived(store: Path, held_out: HeldOut) -> None:
     """The columns of `columns.DERIVED`, as they follow from the store and the out-of-fold predictions of a model."""
     catalog = open_catalog(store)
     own, doubted = energies.of_catalog(catalog).values, doubts.of_catalog(catalog, held_out)
+    above = Hull(catalog.column("formula").tolist(), own).distances(catalog.column("formula").tolist(), own)
+    moments = catalog.column("magnetic_moment") / catalog.column("n_atoms")
+    numbers = {"formation_energy_dft": own, "hull_distance": above, "magnetic_moment_per_atom": moments}
     values: dict[str, dict[str, Any]] = {
-        material_id: {"formation_energy_dft": None if np.isnan(energy) else round(float(energy), 4)}
-        for material_id, energy in zip(catalog.ids, own, strict=True)
+        material_id: {name: _rounded(column[row]) for name, column in numbers.items()}
+        for row, material_id in enumerate(catalog.ids)
     }
     for material_id in catalog.ids:
         values[material_id]["label_doubt"] = doubted.get(material_id, "")
     with writing(store) as transaction:
         set_columns(transaction, values, DERIVED, replace=True)
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 4) + 0.0  # no negative zeros
 
 
 def predict_properties(store: Path, workers: int | None) -> None:

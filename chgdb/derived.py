@@ -1,9 +1,10 @@
-"""What follows from predicted moduli and the structure: ratios, sound velocities, hardness, thermal conductivities.
+"""What follows from predictions and the structure: ratios, sound velocities, hardness, thermal conductivities, and
+the distance of a formation energy from the hull of known phases.
 
 Nothing is learned here. Poisson's and Pugh's ratio and the sound velocities are those of an isotropic solid with these
 moduli; the others are empirical relations of the literature, as `DERIVED` says of each. The two moduli's relative
 errors are carried through to first order, their correlation with them; what an empirical relation itself is off by is
-not part of it.
+not part of it. The distance from the hull has the error of the formation energy.
 """
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ import numpy as np
 
 from .elements import ATOMIC_MASS
 
-__all__ = ["DERIVED", "Derived", "Solid", "debye_temperature", "derive", "mean_mass", "sound_velocities"]
+__all__ = [
+    "DERIVED",
+    "HULL_DISTANCE",
+    "OF_MODULI",
+    "Derived",
+    "Solid",
+    "debye_temperature",
+    "derive",
+    "mean_mass",
+    "sound_velocities",
+]
 
 #: Correlation of the relative errors of K and G, predicted for formulas that the model had not seen
 #: (`catalog/studies/evaluate_properties.py` measures it).
@@ -104,8 +115,8 @@ class Derived:
         Whether it is a rule found by comparison with experiments, rather than elasticity.
     log : bool
         Whether its errors are carried through as relative ones.
-    value : callable
-        `Solid` -> values in `units`.
+    value : callable, optional
+        `Solid` -> values in `units`; None for what does not follow from moduli.
     """
 
     name: str
@@ -114,10 +125,11 @@ class Derived:
     source: str
     empirical: bool
     log: bool
-    value: Callable[[Solid], np.ndarray]
+    value: Callable[[Solid], np.ndarray] | None
 
 
 _ISOTROPIC = "elasticity of an isotropic solid"
+HULL_DISTANCE = "hull_distance"
 #: All derived properties by name, in the order of every table.
 DERIVED: dict[str, Derived] = {
     one.name: one
@@ -148,8 +160,15 @@ DERIVED: dict[str, Derived] = {
             "Slack, J. Phys. Chem. Solids 34, 321 (1973), with the Grüneisen parameter of Poisson's ratio by "
             "Belomestnykh, Tech. Phys. Lett. 30, 91 (2004)", True, True, _lattice_conductivity,
         ),
+        Derived(
+            HULL_DISTANCE, "distance from the hull of the catalog's phases", "eV/atom",
+            "predicted formation energy less the least that phases of the catalog reach at this composition, by our "
+            "own DFT at 0 K; phases that the catalog lacks do not compete", False, False, None,
+        ),
     )
 }  # fmt: skip
+#: Those that follow from the moduli.
+OF_MODULI: tuple[str, ...] = tuple(name for name, one in DERIVED.items() if one.value is not None)
 
 
 def derive(
@@ -160,7 +179,7 @@ def derive(
     atoms: np.ndarray,
     names: Sequence[str] | None = None,
 ) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
-    """Derived properties of many materials, with their standard deviations.
+    """What follows from the moduli of many materials, with standard deviations.
 
     Parameters
     ----------
@@ -173,7 +192,7 @@ def derive(
     atoms : np.ndarray
         (n,) atoms in the primitive cell.
     names : sequence of str, optional
-        Of `DERIVED`, all unless given.
+        Of `OF_MODULI`, all unless given.
 
     Returns
     -------
@@ -190,20 +209,21 @@ def derive(
     solid = Solid(bulk[0], shear[0], mass, volume, atoms)
     errors = np.stack([bulk[1] / bulk[0], shear[1] / shear[0]])
     result = {}
-    for name in DERIVED if names is None else names:
-        one = DERIVED[name]
-        value = one.value(solid)
-        slopes = np.stack([_slope(one, solid, moved) for moved in ("bulk", "shear")])
+    for name in OF_MODULI if names is None else names:
+        relation = DERIVED[name].value
+        assert relation is not None, name
+        value = relation(solid)
+        slopes = np.stack([_slope(relation, solid, moved) for moved in ("bulk", "shear")])
         first, second = slopes * errors
         variance = first**2 + second**2 + 2 * ERROR_CORRELATION * first * second
         result[name] = value, np.sqrt(np.maximum(variance, 0.0))
     return result
 
 
-def _slope(one: Derived, solid: Solid, modulus: str) -> np.ndarray:
+def _slope(relation: Callable[[Solid], np.ndarray], solid: Solid, modulus: str) -> np.ndarray:
     """Derivative by the logarithm of a modulus."""
     up, down = (solid._replace(**{modulus: getattr(solid, modulus) * np.exp(s)}) for s in (_STEP, -_STEP))
-    return (one.value(up) - one.value(down)) / (2 * _STEP)
+    return (relation(up) - relation(down)) / (2 * _STEP)
 
 
 def mean_mass(numbers: np.ndarray) -> float:

@@ -8,8 +8,8 @@
     view/NAME/TARGET_half           half-width of the interval that holds 50 % of true values
     view/NAME/unlike_training       1 where something about the density is unlike the training set
 
-What follows from predicted moduli and the structure (`derived`) is a part of the view that is computed when it is read:
-`View["poisson_ratio"]`, `View["poisson_ratio_std"]`.
+What follows from predicted properties and the structure (`derived`) is a part of the view that is computed when it is
+read: `View["poisson_ratio"]`, `View["poisson_ratio_std"]`.
 
 Attributes of the group and of every TARGET say which model it was and how it did on formulas that it had not seen.
 `xarray.open_zarr(path, group="view/NAME")` reads a view without chgdb.
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .derived import DERIVED, derive, mean_mass
+from .derived import DERIVED, HULL_DISTANCE, derive, mean_mass
 from .elements import formula_numbers
 from .errors import StoreError
 from .plugins import models_folder
@@ -47,6 +47,9 @@ OUT_OF_FOLD, STD, HALF = "_out_of_fold", "_std", "_half"
 #: What derived properties follow from, in a view and in a store.
 _NEEDED = ("bulk_modulus", "shear_modulus")
 _OF_STORE = ("formula", "volume", "n_atoms")
+#: What the distance from the hull follows from: the difference of these columns is the hull at each composition.
+_ENERGY = "formation_energy"
+_HULL = ("formation_energy_dft", "hull_distance")
 
 
 class StaleViewWarning(UserWarning):
@@ -98,7 +101,7 @@ class View(Mapping[str, np.ndarray]):
         """Attributes of one array: units, long_name, model, scores; of a derived property its relation, as `source`."""
         if is_derived(self.catalog.store, key, self.name):
             one = DERIVED[key.removesuffix(STD)]
-            kind = "empirical relation" if one.empirical else "follows from the predicted moduli"
+            kind = "empirical relation" if one.empirical else "follows from what is predicted"
             return {"units": one.units, "long_name": one.label, "source": one.source, "comment": kind}
         return dict(self.catalog.store.arrays[f"{GROUP}/{self.name}/{key}"].attributes)
 
@@ -110,7 +113,7 @@ class View(Mapping[str, np.ndarray]):
 
     @property
     def derived(self) -> tuple[str, ...]:
-        """Properties that follow from the predicted moduli: none where these are not predicted."""
+        """Properties that follow from the predicted ones: none where these are not predicted."""
         return tuple(name for name in DERIVED if is_derived(self.catalog.store, name, self.name))
 
     @property
@@ -145,8 +148,10 @@ class View(Mapping[str, np.ndarray]):
 
 def is_derived(store: Store, key: str, view: str = PROPERTIES) -> bool:
     """Whether a name is that of a derived property, or of its standard deviation, that can be had from a view."""
-    needed = [f"{GROUP}/{view}/{name}{end}" for name in _NEEDED for end in ("", STD)] + list(_OF_STORE)
-    return key.removesuffix(STD) in DERIVED and all(name in store.arrays for name in needed)
+    name = key.removesuffix(STD)
+    predicted, columns = ((_ENERGY,), _HULL) if name == HULL_DISTANCE else (_NEEDED, _OF_STORE)
+    needed = [f"{GROUP}/{view}/{n}{end}" for n in predicted for end in ("", STD)] + list(columns)
+    return name in DERIVED and all(n in store.arrays for n in needed)
 
 
 def column(store: Store, key: str, view: str = PROPERTIES) -> np.ndarray:
@@ -154,6 +159,11 @@ def column(store: Store, key: str, view: str = PROPERTIES) -> np.ndarray:
     if not is_derived(store, key, view):
         return store.column(f"{GROUP}/{view}/{key}")
     place = f"{GROUP}/{view}/"
+    if key.startswith(HULL_DISTANCE):
+        energy, std = (store.column(place + _ENERGY + end).astype(float) for end in ("", STD))
+        own, above = (np.asarray(store.column(name), float) for name in _HULL)
+        distance = energy - (own - above)
+        return np.where(np.isnan(distance), np.nan, std if key.endswith(STD) else distance).astype(np.float32)
     bulk, shear = (
         (store.column(place + n).astype(float), store.column(place + n + STD).astype(float)) for n in _NEEDED
     )

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .density import Crystal, Density
-from .derived import DERIVED, derive, mean_mass
+from .derived import DERIVED, HULL_DISTANCE, derive, mean_mass
+from .elements import SYMBOLS
 from .errors import UnknownMaterialError
 from .formulas import common_formula
+from .hull import Hull
 from .plugins import models_folder
 from .targets import SERVED, TARGETS
 from .urls import is_url, public
@@ -40,6 +42,8 @@ NINETY_PERCENT = 1.645
 _NORMAL_HALF = 0.6745
 #: Training materials that a prediction names.
 NEAREST = 8
+#: Columns of a catalog that say what its own calculation found, and are shown beside what is predicted.
+COMPUTED = ("formation_energy_dft", "hull_distance", "band_gap", "magnetic_moment_per_atom")
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,10 @@ class Prediction(Mapping[str, Predicted]):
         Expected NMAE of an estimated density, and the NMAE below which 9 of 10 stay, as in `Estimate`; NaN for a
         density that was given.
     derived : dict of str to Predicted
-        What follows from the moduli and the structure, by the names of `chgdb.derived.DERIVED`.
+        What follows from the predicted properties and the structure, by the names of `chgdb.derived.DERIVED`.
+    computed : dict of str to Predicted
+        Of a material of the catalog what its own calculation found, by the names of its columns; nothing of others. No
+        error of it is known: `std` is NaN.
     trained_as : str
         Id of the training material that this is, by formula, structure and density; "" where it is none.
     out_of_fold : dict of str to Predicted
@@ -147,6 +154,7 @@ class Prediction(Mapping[str, Predicted]):
     trained_as: str = ""
     out_of_fold: dict[str, Predicted] = field(default_factory=dict)
     nearest: tuple[Neighbour, ...] = ()
+    computed: dict[str, Predicted] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Predicted:
         return self.properties[name]
@@ -196,8 +204,9 @@ class Prediction(Mapping[str, Predicted]):
         return [(TARGETS[name].label, *found.rounded(), found.unit) for name, found in self.items()]
 
     def derived_table(self) -> list[tuple[str, str, str, str]]:
-        """The same of what follows from the moduli; relations that are empirical are marked so."""
-        return [
+        """The same of what follows from these; relations that are empirical are marked so. Then what the catalog's own
+        calculation found, where there is one, without a standard deviation."""
+        found = [
             (
                 f"{DERIVED[n].label} (empirical)" if DERIVED[n].empirical else DERIVED[n].label,
                 *found.rounded(),
@@ -205,6 +214,8 @@ class Prediction(Mapping[str, Predicted]):
             )
             for n, found in self.derived.items()
         ]
+        own = [(f"{n.replace('_', ' ')} (computed)", f"{x.value:.4g}", "", x.unit) for n, x in self.computed.items()]
+        return found + own
 
     def to_dict(self) -> dict[str, Any]:
         """The object of `chgdb predict --json`.
@@ -221,6 +232,10 @@ class Prediction(Mapping[str, Predicted]):
             facts["derived"] = {
                 name: {**found.to_dict(), "empirical": DERIVED[name].empirical, "source": DERIVED[name].source}
                 for name, found in self.derived.items()
+            }
+        if self.computed:
+            facts["computed"] = {
+                name: {"value": found.value, "unit": found.unit} for name, found in self.computed.items()
             }
         if self.trained_as:
             out_of_fold = {name: found.to_dict() for name, found in self.out_of_fold.items()}
@@ -309,7 +324,8 @@ def predict(
         properties[name] = Predicted(float(found.mean[name][0]), std, TARGETS[name].units, half)
     prediction = Prediction(
         source, density.crystal.formula, ensemble.identifier, properties, remarks,
-        derived=_derived(properties, density.crystal), **likeness,
+        derived=_derived(properties, density.crystal) | _above_hull(properties, density.crystal, catalog),
+        computed=_computed(likeness.get("trained_as") or source, density.crystal, catalog), **likeness,
     )  # fmt: skip
     if guess is None:
         return prediction
@@ -335,6 +351,38 @@ def _derived(properties: Mapping[str, Predicted], crystal: Crystal) -> dict[str,
     moduli = [(np.array([one.value]), np.array([one.std])) for one in (bulk, shear)]
     found = derive(moduli[0], moduli[1], mass, volume, atoms)
     return {n: Predicted(float(v[0]), float(s[0]), DERIVED[n].units) for n, (v, s) in found.items() if v[0] == v[0]}
+
+
+def _above_hull(
+    properties: Mapping[str, Predicted], crystal: Crystal, catalog: str | os.PathLike[str] | None
+) -> dict[str, Predicted]:
+    """How far the predicted formation energy lies above the hull of a catalog's phases, where that knows energies."""
+    from .catalog import open_catalog
+
+    own, energies = open_catalog(catalog), COMPUTED[0]
+    if "formation_energy" not in properties or energies not in own.columns:
+        return {}
+    symbols = {SYMBOLS[int(z)] for z in crystal.numbers}
+    rows = [row for row, text in enumerate(own.column("elements").tolist()) if symbols.issuperset(text.split())]
+    hull = Hull(own.column("formula")[rows].tolist(), own.column(energies)[rows])
+    one = properties["formation_energy"]
+    above = one.value - hull.energy(crystal.formula)
+    return {HULL_DISTANCE: Predicted(above, one.std, DERIVED[HULL_DISTANCE].units, one.half)}
+
+
+def _computed(material_id: str, crystal: Crystal, catalog: str | os.PathLike[str] | None) -> dict[str, Predicted]:
+    """Of `Prediction`: what the calculation of a material of the catalog found; nothing of what is no such material."""
+    from .catalog import open_catalog
+
+    own = open_catalog(catalog)
+    if material_id not in own or own[material_id].formula != crystal.formula:
+        return {}
+    facts, columns = own[material_id].metadata, own.columns
+    return {
+        name: Predicted(float(facts[name]), math.nan, columns[name].get("units", ""))
+        for name in COMPUTED
+        if math.isfinite(facts.get(name, math.nan))
+    }
 
 
 def _likeness(ensemble: Ensemble, rows: Rows, source: str) -> dict[str, Any]:

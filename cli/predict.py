@@ -57,7 +57,11 @@ def predict(
         bool, typer.Option("--why", help="Show the training materials that each input is most like, and their labels.")
     ] = False,
     derived: Annotated[
-        bool, typer.Option("--derived", help="Also what follows from the moduli: hardness, sound velocities, ...")
+        bool,
+        typer.Option(
+            "--derived",
+            help="Also what follows: hardness, sound velocities, distance from the hull of the catalog, ...",
+        ),
     ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line for each file.")] = False,
     as_json: JsonOption = False,

@@ -20,7 +20,7 @@ PACKAGES = {"chgdb": ROOT / "chgdb", "chgdb_catalog": ROOT / "catalog", "chgdb_c
 LAYERS = """
 chgdb chgdb_catalog chgdb.moved chgdb.text chgdb.urls chgdb.errors chgdb.limits chgdb.checksums chgdb.cards
 chgdb.elements chgdb.formulas chgdb.grids chgdb.fortran chgdb.augmentation chgdb.plugins chgdb.targets chgdb.splits
-chgdb.derived
+chgdb.derived chgdb.hull
 chgdb.channels chgdb.rotations
 chgdb.parallel chgdb.atomic
 chgdb.remote.transport chgdb.remote.proxies chgdb.remote.waits

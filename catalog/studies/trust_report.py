@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from chgdb.derived import DERIVED
+from chgdb.derived import DERIVED, OF_MODULI
 from chgdb.models import SERVED, TARGETS, groups
 from chgdb_catalog.studies.tables import SHORT, table
 
@@ -48,7 +48,7 @@ def _debye(found: dict[str, Any]) -> str:
 
 def _derived(found: dict[str, Any]) -> str:
     rows = []
-    for name, one in DERIVED.items():
+    for name, one in ((n, DERIVED[n]) for n in OF_MODULI):
         n, r2, mae, inside = found["derived"][name]
         kind = "empirical: " if one.empirical else ""
         units = "" if one.units == "1" else f" {one.units}"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from chgdb.catalog import Catalog
-from chgdb.derived import DERIVED, derive, mean_mass
+from chgdb.derived import OF_MODULI, derive, mean_mass
 from chgdb.elements import formula_numbers
 from chgdb.models import SERVED, TARGETS, ModelError, evaluation, groups
 from chgdb.models.elasticity import debye_temperature
@@ -148,7 +148,7 @@ def _derived(ensemble: Ensemble, catalog: Catalog, rows: np.ndarray) -> dict[str
     middle = np.logical_and.reduce([np.abs(e) < np.quantile(np.abs(e), 0.98) for e in errors])
     correlation = float(np.corrcoef(errors[0][middle], errors[1][middle])[0, 1])
     result = {"correlation": [int(known.sum()), round(correlation, 3)]}
-    for name in DERIVED:
+    for name in OF_MODULI:
         value, std, truth = said[name][0], said[name][1], true[name][0]
         good = known & np.isfinite(value) & np.isfinite(truth)
         inside = np.abs(truth - value) <= NINETY_PERCENT * std
