@@ -26,6 +26,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
@@ -310,14 +311,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="All pairs of commands that write, at the same time.")
     parser.add_argument("--rounds", type=int, default=3, help="of each pair")
     parser.add_argument("--only", default="", help="parts of commands' names, with commas: pairs with one of them")
-    parser.add_argument("--add", action="store_true", help="to the counts of the table that there is")
+    parser.add_argument("--add", action="store_true", help="to the table that there is; pairs without rounds first")
+    parser.add_argument("--minutes", type=float, default=1e6, help="after which no further pair begins")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="chgdb-pairs-", dir=place(Path(tempfile.gettempdir()))))
     tried = Pairs(folder)
     results: dict[str, Counts] = {}
     only = [part.strip() for part in options.only.split(",")]
+    before = load_data(SCIENCE, NAME, PAGE)["pairs"] if options.add else {}
+    nothing, end = [0, 0, 0, 0], time.monotonic() + 60 * options.minutes
     try:
-        for first, second, there in tried.pairs():
+        for first, second, there in sorted(
+            tried.pairs(), key=lambda p: before.get(f"{p[0].name} + {p[1].name}", nothing)[0]
+        ):
+            if time.monotonic() > end:
+                break
             if not any(part in name for part in only for name in (first.name, second.name)):
                 continue
             choice = random.Random(f"{first.name} {second.name} {there}")
@@ -325,10 +333,10 @@ def main() -> None:
             for _ in range(options.rounds):
                 tried.run(first, second, there, choice, counts)
             name = f"{first.name} + {second.name}"
-            before = results.setdefault(name, Counts())
+            found = results.setdefault(name, Counts())
             for key in ("rounds", "refused", "looks"):
-                setattr(before, key, getattr(before, key) + getattr(counts, key))
-            before.wrong += counts.wrong
+                setattr(found, key, getattr(found, key) + getattr(counts, key))
+            found.wrong += counts.wrong
             print(f"{name}, {'over another' if there else 'new'}: {len(counts.wrong)} wrong", *counts.wrong, sep="\n  ")
     finally:
         tried.close()
@@ -336,9 +344,7 @@ def main() -> None:
     rows = [[name, c.rounds, c.refused, c.looks, len(c.wrong)] for name, c in results.items()]
     if options.add:
         counted = {row[0]: row[1:] for row in rows}
-        before = load_data(SCIENCE, NAME, PAGE)["pairs"]
         names = [*before, *(name for name in counted if name not in before)]
-        nothing = [0, 0, 0, 0]
         rows = [[n, *map(sum, zip(before.get(n, nothing), counted.get(n, nothing), strict=True))] for n in names]
     total = [sum(row[k] for row in rows) for k in range(1, 5)]
     text = f"{len(rows)} pairs, {total[0]:,} rounds, {total[2]:,} looks of readers, {total[3]} wrong.\n\n" + table(
