@@ -48,7 +48,13 @@ features/test_composition models/test_applicability models/test_elasticity model
 
 
 #: Tests of these files that take seconds: `-m quick` leaves them out.
-_LONG = {"test_truncated_anywhere", "test_a_flipped_byte_anywhere", "test_files_of_vasp"}
+_LONG = {
+    "test_truncated_anywhere",
+    "test_a_flipped_byte_anywhere",
+    "test_files_of_vasp",
+    "test_elements_boxes_and_cells_that_were_never_seen",
+    "test_every_way_to_name_a_structure_gives_the_same",
+}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
