@@ -129,6 +129,8 @@ def code_again(out: Path, labels_path: Path, workers: int | None) -> None:
 def _build(out: Path, ids: list[str], labels_path: Path, workers: int | None, prior: Any) -> Path:
     """A store of densities beside `out`; begun before, it is gone on with."""
     fresh = out.with_name(f".{out.name}.rebuild")
+    if (fresh / "zarr.json").exists() and set(open_catalog(fresh).ids) == set(ids):
+        return fresh  # interrupted before it was put in its place
     load = Loader(labels.read(labels_path), labels.claims(labels_path))
     report = build_from(
         fresh, ids, load, columns=COLUMNS, attributes=ATTRIBUTES, tolerance=TOLERANCE, workers=workers, prior=prior,
