@@ -36,9 +36,9 @@ _HINTS = {
     "vacuum": "; is it a molecule or a slab in a box?",
 }
 _VACUUM = 3e-3  # e/Å^3
-#: Å beyond covalent radii; 0.3 % of the catalog's crystals have a thicker layer without atoms, most of them single
-#: layers of layered crystals, and graphite's is as thick.
-OPEN_SPACE = 2.5
+#: Å beyond covalent radii; fewer than 1 % of the catalog's crystals have a thicker layer without atoms, much layered
+#: ones. Slabs of its materials with 4 Å of vacuum have 1.73 and more (`studies/domain.py`).
+OPEN_SPACE = 1.7
 _USUAL_RADIUS = 1.5  # Å, of an element without one
 _FINE = 2.5  # 1/Å
 #: How far beyond its range a descriptor may lie, as a factor or in its own unit where that is larger.
@@ -73,7 +73,7 @@ def descriptors(density: Density) -> np.ndarray:
 def open_space(crystal: Crystal) -> float:
     """Å; thickness of the thickest layer along a face of the cell that no atom's covalent sphere reaches into.
 
-    Of an ordinary crystal it is small or negative, and up to `OPEN_SPACE` between the layers of layered ones; of a
+    Of an ordinary crystal it is small or negative, and up to `OPEN_SPACE` between the layers of most layered ones; of a
     slab, a single layer or a molecule in a box it is the vacuum.
     """
     from ..features.composition import tables
@@ -158,8 +158,8 @@ class ApplicabilityDomain:
         space = open_space(crystal)
         if space > OPEN_SPACE:
             found.append(
-                f"a layer of {space:.1f} Å without atoms: hardly any training material is a slab, a single layer or a "
-                "molecule in a box; give the bulk crystal, or compute a slab's own response"
+                f"a layer of {space:.1f} Å without atoms: hardly any training material is a slab, a single layer, as "
+                "layered as this, or a molecule in a box; give the bulk crystal, or compute a slab's own response"
             )
         for name, value in zip(DESCRIPTORS, np.asarray(values).tolist(), strict=True):
             factor, width = _MARGIN[name]

@@ -1,0 +1,102 @@
+"""Which structures are said to be unlike all training: strained cells, slabs and boxes made of unseen materials.
+
+    python catalog/studies/domain.py            # a table; minutes
+    python catalog/studies/domain.py --json
+
+The materials are drawn from the test part of the catalog. The check that recognises a training material at another
+volume is left out, as it would not know them had they not trained the model: what is counted is what the gauges of the
+property model and of the density model say.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+if not __package__:
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from chgdb.catalog import Catalog, open_catalog
+from chgdb.density import Crystal
+from chgdb.errors import ChgdbError
+from chgdb.estimation import estimate
+from chgdb.models.applicability import descriptors
+from chgdb.prediction import load_model
+
+#: Å of vacuum in a slab, and on each side of what stands in a box; atoms that a material may have.
+VACUUM, BOX, MOST_ATOMS = 4.0, 6.0, 4
+
+
+def strained(crystal: Crystal, factor: float) -> Crystal:
+    """The same at another volume, by a factor."""
+    return Crystal(crystal.cell * factor ** (1 / 3), crystal.positions, crystal.numbers)
+
+
+def slab(crystal: Crystal) -> Crystal:
+    """Two cells along c, and vacuum beyond."""
+    height = 1 / np.linalg.norm(np.linalg.inv(crystal.cell)[:, 2])
+    stretch = 2 + VACUUM / height
+    places = crystal.positions % 1.0
+    places = np.concatenate([places, places + np.array([0, 0, 1])]) / [1, 1, stretch]
+    return Crystal(crystal.cell * np.array([[1], [1], [stretch]]), places, np.tile(crystal.numbers, 2))
+
+
+def boxed(crystal: Crystal) -> Crystal:
+    """The atoms of one cell by themselves in a box."""
+    places = (crystal.positions % 1.0) @ crystal.cell
+    places = places - places.min(axis=0) + BOX / 2
+    edges = places.max(axis=0) + BOX / 2
+    return Crystal(np.diag(edges), places / edges, crystal.numbers)
+
+
+KINDS: dict[str, Callable[[Crystal], Crystal]] = {
+    "as they are": lambda crystal: crystal,
+    "10 % denser": lambda crystal: strained(crystal, 0.9),
+    "10 % less dense": lambda crystal: strained(crystal, 1.1),
+    f"slabs with {VACUUM:g} Å of vacuum": slab,
+    f"in a box with {BOX:g} Å of vacuum": boxed,
+}
+
+
+def sample(catalog: Catalog, count: int) -> list[str]:
+    """Ids of small materials of the test part, drawn at random."""
+    small = (catalog.column("split") == "test") & (catalog.column("n_atoms") <= MOST_ATOMS)
+    chosen = np.random.default_rng(0).permutation(np.flatnonzero(small))[:count]
+    return [catalog.ids[row] for row in chosen]
+
+
+def flags(crystal: Crystal) -> list[str]:
+    """What the gauges say of a structure alone; what cannot be estimated counts as said."""
+    try:
+        guess = estimate(crystal)
+    except ChgdbError as error:
+        return [str(error)]
+    found = load_model().domain.remarks(guess.density.crystal, descriptors(guess.density))
+    return [*found, *guess.remarks]
+
+
+def main(
+    count: Annotated[int, typer.Option(help="materials")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Count the structures that are said to be unlike the training set."""
+    catalog = open_catalog()
+    ids = sample(catalog, count)
+    crystals = [catalog[material_id].crystal for material_id in ids]
+    found = {name: sum(bool(flags(make(crystal))) for crystal in crystals) for name, make in KINDS.items()}
+    if as_json:
+        typer.echo(json.dumps({"materials": len(ids), "flagged": found}, indent=1, ensure_ascii=False))
+        return
+    typer.echo(f"|  | of {len(ids)} said to be unlike all training |\n| --- | ---: |")
+    for name, flagged in found.items():
+        typer.echo(f"| {name} | {flagged} |")
+
+
+if __name__ == "__main__":
+    typer.run(main)
