@@ -50,6 +50,7 @@ PREDICTED_ID = 4
 _LIMIT_MANTISSA = 8
 _SMALL, _FEW = 150, 150  # bytes of a payload, and values of a channel, below which predicting them wins nothing
 _WORTH = 0.97  # part of a payload's bytes from which on predictions, which take longer to decode, are worth it
+_LARGE = 1 << 24  # points of a grid from which on memory counts for more than bytes
 _MOST_KEPT = 1 << 26  # numbers that fitting multipoles may hold
 #: By how much more than another one a base may leave, in mean squares: about a bit more for each coefficient.
 _HOPELESS = 4
@@ -344,6 +345,10 @@ class _Search:
         if plain.nyquist or len(plain.values) < _FEW:
             return None
         grid = self.values.shape
+        listed, used = multipoles.sites(self.crystal, plain.group)
+        model = _Model(listed, used, 0)
+        if not thorough and (self.values.size > _LARGE or not multipoles.is_small(model.places(False), _least(plain))):
+            return None
         spectrum = spectra.forward(self.values)
         spectrum[0, 0, 0] = 0
         residual = Residual(spectrum, self.base)
@@ -351,8 +356,6 @@ class _Search:
         channel.coarse = self._coarse(plain)
         basis = _basis(grid, self.metric, channel)
         numbers = basis.analyse(residual)
-        listed, used = multipoles.sites(self.crystal, plain.group)
-        model = _Model(listed, used, 0)
         linear = multipoles.Multipoles(self.crystal, basis, np.flatnonzero(listed))
         if linear.size > _MOST_KEPT:
             return None
@@ -427,6 +430,11 @@ class _Search:
         if largest:
             code = max(0, min(code, step_code(largest / _DEAD_ZONE)))
         return code
+
+
+def _least(plain: _Channel) -> int:
+    """About the fewest numbers that its coarse grid can leave of a channel: an eighth of its vectors."""
+    return len(plain.values) // 8
 
 
 def _cost(channel: _Channel) -> float:
