@@ -42,8 +42,8 @@ def slab(crystal: Crystal) -> Crystal:
     """Two cells along c, and vacuum beyond."""
     height = 1 / np.linalg.norm(np.linalg.inv(crystal.cell)[:, 2])
     stretch = 2 + VACUUM / height
-    places = crystal.positions % 1.0
-    places = np.concatenate([places, places + np.array([0, 0, 1])]) / [1, 1, stretch]
+    lower = crystal.positions % 1.0
+    places = np.concatenate([lower, lower + np.array([0, 0, 1])]) / np.array([1, 1, stretch])
     return Crystal(crystal.cell * np.array([[1], [1], [stretch]]), places, np.tile(crystal.numbers, 2))
 
 
