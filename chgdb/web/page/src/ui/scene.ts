@@ -43,6 +43,15 @@ export class Scene {
     light.position.set(1, 2, 3)
     this.camera.add(light)
     this.scene.add(this.crystal, this.surfaces, this.camera, new THREE.HemisphereLight(0xffffff, 0x8090a0, 2))
+    // A shader that is new waits until everything before it has been drawn, which can be a large surface. So those of
+    // surfaces are made with the first picture, for triangles of no area.
+    const point = new THREE.BufferGeometry().setFromPoints(Array.from({ length: 3 }, () => new THREE.Vector3()))
+    point.computeVertexNormals()
+    for (const kind of [surface(1, THREE.DoubleSide), surface(0.5, THREE.BackSide), surface(0.5, THREE.FrontSide)]) {
+      const nothing = new THREE.Mesh(point, kind)
+      nothing.frustumCulled = false
+      this.scene.add(nothing)
+    }
     this.controls = new OrbitControls(this.camera, canvas)
     this.controls.addEventListener('change', () => {
       this.draw()
@@ -138,8 +147,7 @@ export class Scene {
       const clear = look.opacity < 1
       // Far sides first, so that near ones lie over them.
       for (const side of clear ? [THREE.BackSide, THREE.FrontSide] : [THREE.DoubleSide]) {
-        const options = { color: colour, transparent: clear, opacity: look.opacity, side, depthWrite: !clear }
-        const material = new THREE.MeshPhongMaterial({ ...options, shininess: 40 })
+        const material = surface(look.opacity, side, colour)
         for (let i = 0; i < look.repeat[0]; i++)
           for (let j = 0; j < look.repeat[1]; j++)
             for (let k = 0; k < look.repeat[2]; k++) {
@@ -249,6 +257,11 @@ export class Scene {
     this.renderer.dispose()
     this.renderer.forceContextLoss()
   }
+}
+
+function surface(opacity: number, side: THREE.Side, color = '#fff'): THREE.MeshPhongMaterial {
+  const transparent = opacity < 1
+  return new THREE.MeshPhongMaterial({ color, transparent, opacity, side, depthWrite: !transparent, shininess: 40 })
 }
 
 function clear(group: THREE.Group) {
