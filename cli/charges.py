@@ -119,7 +119,7 @@ def charges(
         check_free(output, force)
     guide = _sum([load(path, catalog, elements) for path in reference or []])
 
-    def of(source: str) -> dict[str, Any]:
+    def facts_of(source: str) -> dict[str, Any]:
         density = load(source, catalog, elements)
         ours = settings["valence"] is None and _of_catalog(source, catalog)
         found = density.charges(reference=guide, of_catalog=of_catalog or ours, **settings)
@@ -129,9 +129,9 @@ def charges(
         return _facts(source, method.value, found, remarks)
 
     if len(sources) > 1:
-        _of_many(sources, of, output, as_json, json.dumps([settings, of_catalog, catalog, elements]))
+        _of_many(sources, facts_of, output, as_json, json.dumps([settings, of_catalog, catalog, elements]))
         return
-    facts = of(sources[0])
+    facts = facts_of(sources[0])
     columns = {name: facts[name] for name in _COLUMNS if name in facts}
     if as_json:
         print_json(facts)

@@ -342,7 +342,7 @@ class _Search:
     def predicted(self, plain: _Channel, thorough: bool) -> _Channel | None:
         """The same channel on a coarse grid, or with its numbers predicted by multipoles; None where there is nothing
         to win, the error is not reached, or the fit is large and this not thorough."""
-        if plain.nyquist or len(plain.values) < _FEW:
+        if plain.nyquist or len(plain.values) < _FEW or not len(self.crystal):
             return None
         grid = self.values.shape
         listed, used = multipoles.sites(self.crystal, plain.group)

@@ -170,18 +170,20 @@ CODERS: dict[str, Callable[[list[Integers]], int]] = {
 
 
 def ablations(density: Density, tolerance: float, prior: Prior) -> tuple[dict[str, int], list[Integers]]:
-    """(variant -> bytes of the payload, the integers of the full codec)."""
-    alone = fourier.encode(density, tolerance, None, symmetry=True)
-    full = min(alone, fourier.encode(density, tolerance, prior, symmetry=True), key=len)
+    """(variant -> bytes of the payload, the integers of the full codec), without predictions."""
+    alone = fourier.encode(density, tolerance, None, symmetry=True, predict=False)
+    full = min(alone, fourier.encode(density, tolerance, prior, symmetry=True, predict=False), key=len)
     parts = take_apart(full)
     if ours(parts.channels) != parts.coded:
         raise RuntimeError(f"{density.crystal.formula}: the integers taken from a payload do not give its bytes again")
-    plain = fourier.encode(density, tolerance, None, symmetry=False)
+    plain = fourier.encode(density, tolerance, None, symmetry=False, predict=False)
     bare = take_apart(plain)
     sizes = {
         "full codec": len(full),
         "without prior": len(alone),
-        "without symmetry": min(len(plain), len(fourier.encode(density, tolerance, prior, symmetry=False))),
+        "without symmetry": min(
+            len(plain), len(fourier.encode(density, tolerance, prior, symmetry=False, predict=False))
+        ),
         "without order by length of G": parts.head + ours(parts.channels, ordered=False),
         "without entropy coder (zstd)": parts.head + zstd(parts.channels),
         "none of the four": bare.head + zstd(bare.channels, ordered=False),
