@@ -43,7 +43,7 @@ test_grids test_comparison test_promolecule test_algebra test_profiles
 store/test_golden_stores test_catalog test_criteria test_extraction
 inputs/test_ids remote/test_kinds
 cli/test_fetch cli/test_lookup cli/test_estimate
-features/test_composition models/test_applicability models/test_elasticity models/test_trees test_splits test_prediction
+features/test_composition models/test_tables models/test_elasticity models/test_trees test_splits test_prediction
 """.split()
 
 
@@ -54,6 +54,13 @@ _LONG = {
     "test_files_of_vasp",
     "test_elements_boxes_and_cells_that_were_never_seen",
     "test_every_way_to_name_a_structure_gives_the_same",
+    "test_damage",
+    "test_peak_memory",
+    "test_xarray_opens_it_without_chgdb",
+    "test_the_index_finds_every_id_in_a_chunk_or_two",
+    "test_structures_of_other_packages",
+    "test_a_structure_gives_nearly_what_its_density_gives",
+    "test_an_open_catalog_goes_to_other_processes",
 }
 
 
