@@ -261,6 +261,7 @@ def encode(
     sets = {f"{materials} GPAW densities of the catalog": _catalog_texts(materials), "VASP CHGCARs": _vasp_texts()}
     prior = chgdb.open().prior
     assert prior is not None
+    packers = [Packer(None, DEFAULT_TOLERANCE, "auto", prior.to_arrays(), True, effort=effort) for effort in EFFORTS]
     measured: dict[str, dict[str, float]] = {}
     for name, texts in sets.items():
         sums = dict.fromkeys(("densities", "text", "gzipped", "gzip"), 0.0)
@@ -269,11 +270,9 @@ def encode(
             for number, write in enumerate(texts):
                 path = Path(folder) / f"m{number}.CHGCAR"
                 write(path)
-                _add(
-                    sums,
-                    path,
-                    [Packer(None, DEFAULT_TOLERANCE, "auto", prior.to_arrays(), True, effort=e) for e in EFFORTS],
-                )
+                if not number:  # what a process does once: imports, tables
+                    packers[0](Task("m", str(path), ""))
+                _add(sums, path, packers)
                 path.unlink()
         if sums["densities"]:
             measured[name] = sums
