@@ -91,7 +91,7 @@ _OccupancyError = Annotated[
     ),
 ]
 _EffortOption = Annotated[
-    Effort, typer.Option(help="How long to look for smaller records: fast takes about a third of the time of normal.")
+    Effort, typer.Option(help="How long to look for smaller records, most of all of crystals of little symmetry.")
 ]
 _Predict = Annotated[
     bool | None,

@@ -99,9 +99,9 @@ def encode(
         A name, or "auto": `fourier` where the grid resolves the density, `realspace` for all-electron files, the
         smaller of both in between.
     effort : str
-        "fast" for a record as soon as possible; "normal" for a smaller one in two to four times as long, where
-        multipoles on the atoms predict its coefficients; "best" does so for large cells of no symmetry, too, which can
-        take minutes.
+        "fast" for a record as soon as possible; "normal" for a smaller one, where multipoles on the atoms predict its
+        coefficients, in up to fifteen times as long, some seconds at most; "best" does so for large cells of no
+        symmetry, too, which can take minutes.
 
     Returns
     -------

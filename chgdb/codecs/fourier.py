@@ -156,7 +156,7 @@ def encode(
     """Payload of a density whose decoded NMAE, of every channel relative to the total density, is within `tolerance`.
 
     prior: form factors; used where they cover the crystal's elements and make the payload smaller.
-    predict: whether to try payloads of number 4 too; None where the fit that they need takes a second or two at most.
+    predict: whether to try payloads of number 4 too; None where the fit that they need takes some seconds at most.
     symmetry: False codes every coefficient on its own (for measurements).
     spectrum: a list with `spectra.forward` of the total density, where it is known. It is taken out of the list, so
         that its memory is free as soon as it is of no use any more.
@@ -187,7 +187,7 @@ def encode(
             channels.append(coded)
         else:
             payloads.append((_write(density, channels, choice), channels, k))
-    if not payloads and len(choices) > 1:
+    if not payloads and any(coded is None for coded in found["total"]):
         return encode(density, tolerance, None, symmetry, None, predict)
     if not payloads:
         raise refusals[0]

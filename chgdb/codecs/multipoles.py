@@ -355,7 +355,8 @@ def _solve_directly(matrix: np.ndarray, target: np.ndarray, weights: np.ndarray)
     """Weighted least squares by the normal equations: (parameters, the diagonal of these), both (n,).
 
     matrix: (n, numbers) float32, of `Multipoles.matrix`. Single precision is fast, and its rounding, which differs from
-    machine to machine, is taken out again: the same density is to be the same bytes everywhere.
+    machine to machine, is taken out again, so that it hardly ever decides how a parameter is
+    rounded: the same density is to be the same bytes on other machines and with more threads.
     """
     root = np.sqrt(weights / weights.max())
     scaled = matrix * root.astype(np.float32)
