@@ -1,19 +1,19 @@
-"""Codecs: a Density to the bytes of a record and back. One file per codec.
+"""Codecs: a Density to the bytes of a record and back. One file a codec.
 
-A payload is self-contained: grid, crystal, channels and coefficients. Its first byte is the `CODEC_ID` of the module
-that wrote it. A codec is a module with
+A payload holds all it needs but a prior: grid, crystal, channels and coefficients. Its first byte is the `CODEC_ID` of
+the module that wrote it. A codec is a module with
 
     CODEC_ID: int                                                   unique, never reused; 128 to 255 in other packages
     encode(density, tolerance, prior=None, **options) -> bytes
     decode(payload, prior=None, grid=None) -> Density
     header(payload) -> Header
 
-and, where it holds groups of symmetry operations that the occupancies can use (`extras`),
+and, if its payloads hold groups of symmetry operations that the occupancies can use (`extras`),
 
     groups(payload) -> list[SpaceGroup]                             of the coded channels, in their order
 
-and a line in the tables below, or an entry point of the group `chgdb.codecs` in another package. Stores with records of
-a codec of another package decode where that package is installed. `chgdb.testing.check_codec` tests one.
+A line in the tables below names it, or an entry point of the group `chgdb.codecs` in another package. Stores with
+records of another package's codec decode where that package is installed. `chgdb.testing.check_codec` tests a codec.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..promolecule import Prior
     from ..symmetry import SpaceGroup
 
-_MAX_VALUE = 1e30  # e/Å^3; squares must not overflow
+_MAX_VALUE = 1e30  # e/Å^3; the square of a value must not overflow
 
 #: Largest NMAE of a record unless the caller asks otherwise: 0.01 %.
 DEFAULT_TOLERANCE = 1e-4
@@ -45,26 +45,50 @@ DEFAULT_TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Header:
-    """What a payload says of itself without decoding the grid."""
+    """What a payload says without decoding the grid.
+
+    Attributes
+    ----------
+    codec : str
+        Name of the codec.
+    crystal : Crystal
+        Cell and atoms, exact.
+    grid : tuple[int, int, int]
+        Grid points along each lattice vector.
+    channels : tuple[str, ...]
+        Names of the channels.
+    prior_id : int
+        Number of the prior that decoding needs; 0 where it needs none.
+    """
 
     codec: str
     crystal: Crystal
     grid: tuple[int, int, int]
     channels: tuple[str, ...]
-    prior_id: int  # 0 where the payload decodes without a prior
+    prior_id: int
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A payload with the error measured by decoding it."""
+    """A payload with its error, measured by decoding it.
+
+    Attributes
+    ----------
+    payload : bytes
+        Bytes of a record.
+    tolerance : float
+        Largest NMAE that was allowed for each channel, a fraction; 0.0 where the payload is lossless.
+    quality : Quality
+        Errors of the decoded values.
+    """
 
     payload: bytes
-    tolerance: float  # 0.0 where lossless
+    tolerance: float
     quality: Quality
 
 
-#: What `fourier.edge` finds, over the tolerance, up to which the Fourier codec is tried: symmetrised densities on grids
-#: that cut their symmetry off have some 10, all-electron ones 1000 and more.
+#: The Fourier codec is tried where what `fourier.edge` finds is at most this many times the tolerance. Symmetrised
+#: densities on grids that cut their symmetry off have some 10, all-electron densities 1000 and more.
 _TRIED = 30
 
 
@@ -73,7 +97,7 @@ EFFORTS: dict[str, bool | None] = {"fast": False, "normal": None, "best": True}
 
 
 def check_effort(effort: str) -> None:
-    """Raises `CodecError` for what is none of `EFFORTS`."""
+    """Raises `CodecError` for an effort that is not in `EFFORTS`."""
     if effort not in EFFORTS:
         raise CodecError(f"effort is {effort!r}; expected {', '.join(map(repr, EFFORTS))}")
 
@@ -87,21 +111,25 @@ def encode(
     effort: str = "normal",
     **options: Any,
 ) -> Encoded:
-    """Encode and verify: the bytes are decoded again and the NMAE of every channel measured.
+    """Encode a density and verify it: the bytes are decoded again, and the NMAE of every channel is measured.
 
     Parameters
     ----------
     density : Density
         The density to encode.
     tolerance : float
-        Largest NMAE allowed for each channel (a fraction); 0 asks for the `lossless` codec.
+        Largest NMAE that is allowed for each channel, a fraction; 0 asks for the `lossless` codec.
     codec : str
-        A name, or "auto": `fourier` where the grid resolves the density, `realspace` for all-electron files, the
-        smaller of both in between.
+        A name, or "auto": `fourier` where the grid resolves the density, `realspace` for all-electron files. In
+        between, "auto" takes the smaller of both.
+    prior : Prior | None
+        Form factors that the Fourier codec subtracts where that makes the payload smaller.
     effort : str
-        "fast" for a record as soon as possible; "normal" for a smaller one, where multipoles on the atoms predict its
-        coefficients, in up to fifteen times as long, some seconds at most; "best" does so for large cells of no
-        symmetry, too, which can take minutes.
+        "fast" gives a record as soon as possible. "normal" gives a smaller one: multipoles on the atoms predict its
+        coefficients. It takes up to fifteen times as long, some seconds at most. "best" tries that for large cells
+        without symmetry, too, which can take minutes.
+    **options
+        Options of the codec, passed to its `encode`.
 
     Returns
     -------
@@ -141,7 +169,7 @@ def encode(
         try:
             given = {"predict": EFFORTS[effort], **options, "spectrum": spectrum} if name == "fourier" else options
             payloads.append(get(name).encode(density, tolerance, prior=prior, **given))
-        except CodecError as error:  # a cell or tolerance beyond one codec can be within another
+        except CodecError as error:  # a cell or tolerance beyond one codec may be within another
             refusals.append(error)
             if codec == "auto" and candidates == ["realspace"]:
                 candidates.append("fourier")
@@ -166,17 +194,19 @@ def decode(
     grid: tuple[int, int, int] | None = None,
     max_values: int | None = None,
 ) -> Density:
-    """Density of a payload, on its native grid or straight from the coefficients on another.
+    """Density of a payload, on its native grid or straight from the coefficients on another grid.
 
     Parameters
     ----------
     payload : bytes
         Bytes of a record.
+    prior : Prior | None
+        Form factors of the store that the record is in; needed where `Header.prior_id` is not 0.
     grid : tuple[int, int, int] | None
         Grid points along each lattice vector; the native grid unless given.
     max_values : int | None
-        Grid points times channels that the payload may claim; unless given 2^24 or 2^14 for each of its bytes,
-        whichever is more: a few bytes can stand for a constant density on a grid that fills the memory.
+        Maximum of grid points times channels that the payload may claim, because a few bytes can stand for a constant
+        density on a grid that fills the memory. The default is 2^24, or 2^14 for each byte if that is more.
 
     Returns
     -------
@@ -185,8 +215,8 @@ def decode(
     Raises
     ------
     CodecError
-        For bytes that are no payload, a codec of a later version, a missing or different prior, or a claim beyond
-        `max_values`
+        For bytes that are not a payload, a codec of a later version, a missing or different prior, or a claim beyond
+        `max_values`.
     DensityError
         For a `grid` beyond the memory of this machine.
     """
@@ -203,12 +233,17 @@ def decode(
         check_memory(grid, len(claimed.channels))
     try:
         return module.decode(payload, prior=prior, grid=grid)
-    except MemoryError as error:  # also what a damaged record can claim, if hardly by chance
+    except MemoryError as error:  # seldom, a damaged record claims as much
         raise CodecError(f"there is not enough memory to decode the record: {error}") from None
 
 
 def header(payload: bytes) -> Header:
     """Crystal, grid and channels of a payload, in microseconds.
+
+    Parameters
+    ----------
+    payload : bytes
+        Bytes of a record.
 
     Returns
     -------
@@ -217,13 +252,13 @@ def header(payload: bytes) -> Header:
     Raises
     ------
     CodecError
-        As `decode` does.
+        For bytes that are not a payload, damaged bytes, or a codec of a later version.
     """
     return _module_of(payload).header(payload)
 
 
 def groups_of(payload: bytes) -> list[SpaceGroup]:
-    """The groups of symmetry operations that a payload holds, channel by channel; [] where its codec has none.
+    """The groups of symmetry operations in a payload, channel by channel. Empty where its codec has none.
 
     Raises `CodecError` for damaged bytes.
     """
@@ -231,7 +266,7 @@ def groups_of(payload: bytes) -> list[SpaceGroup]:
     return [] if own is None else own(payload)
 
 
-#: Codecs of chgdb by the first byte of their payloads, so that none is imported before it is used.
+#: First byte of a payload -> name of chgdb's codec. A codec is imported when it is used.
 _NUMBERS = {1: "lossless", 2: "fourier", 3: "realspace", 4: "fourier"}
 REGISTRY = Registry(
     kind="codec",
@@ -244,7 +279,7 @@ REGISTRY = Registry(
 
 
 def get(name: str) -> ModuleType:
-    """The module of a codec by name. Raises `CodecError` with the names there are."""
+    """The module of a codec. Raises `CodecError` for an unknown name, with the names there are."""
     return REGISTRY.get(name)
 
 

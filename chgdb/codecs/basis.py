@@ -11,21 +11,22 @@ from ..errors import CodecError
 from ..symmetry import Orbits, SpaceGroup, blocks, box, check_norms, inner_products, orbits, square_norms
 from .spectra import Residual, box_shape
 
-#: No |G|^2 is larger.
+#: Larger than the |G|^2 of any vector.
 EVERY_NORM = 1 << 62
-#: By how many times its size a grid moves a vector that it takes for another, (27, 3).
+#: A grid cannot tell a vector from those that differ from it by its size times one of these, (27, 3).
 IMAGES = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
 
 
 @dataclass(frozen=True)
 class Coarse:
-    """Which vectors are coded of a density that was summed up on a grid coarser than its own.
+    """The vectors that are coded where a density was summed up on a grid coarser than its own.
 
-    Its terms are those of the coarse grid, each at the place that |h_i| <= N_i / 2 gives it, and besides what was added
-    on the finer grid, near G = 0. A term of the coarse grid is as large as the nearest to G = 0 of the vectors which
-    that grid takes for the same: this |G|^2 is its key. A vector beyond the coarse grid has its own |G|^2 for a key.
+    The terms are those of the coarse grid, at the vectors with |h_i| <= N_i / 2, and those near G = 0, where something
+    was added on the finer grid. The coarse grid takes several vectors for the same. Its term is as large as the vector
+    of these that is nearest to G = 0: the |G|^2 of that vector is the key of the term. A vector beyond the coarse grid
+    has its own |G|^2 as its key.
 
-    divisions: N. outer: largest key on the coarse grid. inner: largest |G|^2 of the others.
+    divisions: N. outer: largest key on the coarse grid. inner: largest |G|^2 of the other vectors.
     """
 
     divisions: tuple[int, int, int]
@@ -33,7 +34,7 @@ class Coarse:
     inner: int
 
     def keys(self, h: np.ndarray, metric: np.ndarray) -> np.ndarray:
-        """(n,) int64; `EVERY_NORM` where a vector is not coded."""
+        """The key of each vector, (n,) int64; `EVERY_NORM` where a vector is not coded."""
         size = np.array(self.divisions)
         inside = (2 * np.abs(h) <= size).all(axis=1)
         own = square_norms(h, metric)
@@ -48,9 +49,9 @@ class Coarse:
 class Basis:
     """Coefficients in an orthonormal symmetry-adapted basis <-> the half spectrum of a real grid.
 
-    One real number per degree of freedom, such that the mean square of the density is the sum of their squares.
-    norms: |G|^2 of each number, ascending but for the Nyquist terms, which follow the others.
-    shape: of the box of a half spectrum that holds them.
+    There is one real number per degree of freedom. The mean square of the density is the sum of their squares.
+    norms: |G|^2 of each number. They ascend, except for the Nyquist terms, which follow the others.
+    shape: the shape of the box of a half spectrum that holds the numbers.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Basis:
         most: int | None = None,
         coarse: Coarse | None = None,
     ) -> None:
-        """`most`: how many numbers there can be; `CodecError` where there are far more (a damaged record)."""
+        """`most`: how many numbers there can be. `CodecError` where there are far more: the record is damaged."""
         self.grid = grid
         self.shape = box_shape(box(metric, limit, [(n - 1) // 2 for n in grid]))
         if nyquist:
@@ -89,8 +90,10 @@ class Basis:
             self._shift = np.exp(2j * np.pi * (self._orbits.members @ group.origin))
 
     def analyse(self, spectrum: Residual) -> np.ndarray:
-        """Numbers, (n,), of a half spectrum (or at least the box of it that `shape` says): the projection on the
-        symmetry."""
+        """The numbers, (n,), of a half spectrum: its projection on the symmetry.
+
+        spectrum: a half spectrum, or a box of one that has at least this `shape`.
+        """
         numbers = self.project(spectrum.at(self._orbits.members))
         if len(self._nyquist):
             terms = spectrum.at(self._nyquist) * np.where(self._free, np.sqrt(2.0), 1.0)
@@ -100,12 +103,12 @@ class Basis:
 
     @property
     def members(self) -> np.ndarray:
-        """(m, 3) int64, the vectors whose coefficients the numbers are, without the Nyquist terms."""
+        """The vectors whose coefficients the numbers are, without the Nyquist terms, (m, 3) int64."""
         return self._orbits.members
 
     @property
     def share(self) -> np.ndarray:
-        """(n,) which part of a number's vectors lies on the coarse grid, its faces counting half."""
+        """The part of each number's vectors that lies on the coarse grid, (n,); its faces count half."""
         assert self.coarse is not None
         reach = 2 * np.abs(self.members)
         parts = (reach < self.coarse.divisions).astype(float) + 0.5 * (reach == np.array(self.coarse.divisions))
@@ -117,7 +120,7 @@ class Basis:
         return result
 
     def on_coarse(self, coarse: Coarse) -> tuple[np.ndarray, np.ndarray]:
-        """For each number whether one of its vectors lies on a coarse grid, and the smallest of their keys there."""
+        """Whether one of the vectors of each number lies on a coarse grid, and their smallest key there."""
         keys = np.full(len(self._orbits), EVERY_NORM)
         np.minimum.at(keys, self._orbits.orbit, coarse.keys(self.members, self.metric))
         each = np.full(len(self.norms), EVERY_NORM)
@@ -125,7 +128,7 @@ class Basis:
         return each < EVERY_NORM, each
 
     def project(self, values: np.ndarray) -> np.ndarray:
-        """Numbers, (n,), of coefficients at `members`, (m,) complex, whose symmetric part it takes."""
+        """The numbers, (n,), of the symmetric part of coefficients at `members`, (m,) complex."""
         if self._shift is not None:
             values = values * self._shift
         mean = self._orbits.fold(values)[self._real] * self._orbits.phase[self._real].conj() * self._weight
@@ -135,9 +138,10 @@ class Basis:
         return numbers
 
     def functionals(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """`project` as a sum over members: (u, sign, real, imaginary), each (m,).
+        """`project` written as a sum over members: (u, sign, real, imaginary), each (m,).
 
-        Number real[k] sums up Re(u_k value_k), number imaginary[k] sums up sign_k Im(u_k value_k); -1: no such number.
+        Member k adds Re(u_k value_k) to number real[k], and sign_k Im(u_k value_k) to number imaginary[k]. An index of
+        -1 stands for no number.
         """
         orbits = self._orbits
         turn = orbits.phase.conj() / np.bincount(orbits.orbit, minlength=len(orbits))
@@ -153,7 +157,7 @@ class Basis:
         return u, np.where(orbits.conjugate, -1.0, 1.0), real[orbits.orbit], imaginary[orbits.orbit]
 
     def spread(self, numbers: np.ndarray) -> np.ndarray:
-        """Coefficients at `members`, (m,) complex, of numbers, (n,)."""
+        """The coefficients at `members`, (m,) complex, that numbers, (n,), stand for."""
         coefficients = np.zeros(len(self._orbits), complex)
         values = numbers[self._first].astype(complex)
         values.imag[self._imaginary] = numbers[self._first[self._imaginary] + 1]
@@ -164,14 +168,16 @@ class Basis:
         return members
 
     def spread_weights(self, weights: np.ndarray) -> np.ndarray:
-        """(m,) what a squared coefficient at each of `members` counts where each squared number counts `weights`."""
+        """The weight of a squared coefficient at each of `members`, (m,), where squared numbers have `weights`."""
         each = np.zeros(len(self._orbits))
         each[self._real] = weights[self._first] * 2
         return each[self._orbits.orbit]
 
     def synthesise(self, numbers: np.ndarray, spectrum: np.ndarray, grid: tuple[int, int, int]) -> None:
-        """Add the coefficients of `numbers` to a half spectrum of a grid at least as fine in every direction, or to a
-        box of it that is at least of this `shape`."""
+        """Add the coefficients of `numbers` to a spectrum, in place.
+
+        spectrum: the half spectrum of a grid at least as fine along each axis, or a box of it of at least this `shape`.
+        """
         h = self._orbits.members
         members = self.spread(numbers)
         spectrum[h[:, 0], h[:, 1], h[:, 2]] += members
@@ -192,7 +198,7 @@ class Basis:
 
 
 def _keyed(all_orbits: Orbits, keys: np.ndarray) -> Orbits:
-    """The orbits of which at least one vector has a key, by the smallest of them."""
+    """The orbits with a vector that has a key, in the order of the smallest key of each."""
     smallest = np.full(len(all_orbits), EVERY_NORM)
     np.minimum.at(smallest, all_orbits.orbit, keys)
     kept = np.flatnonzero(smallest < EVERY_NORM)
@@ -220,7 +226,7 @@ _NO_NYQUIST: tuple[np.ndarray, np.ndarray, np.ndarray] = (
 def _nyquist_terms(
     grid: tuple[int, int, int], metric: np.ndarray, limit: int, most: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(indices into the half spectrum, norms, whether complex) of the terms with some |h_i| = n_i / 2, by |G|.
+    """The terms with some |h_i| = n_i / 2, by |G|: (indices into the half spectrum, norms, whether complex).
 
     Of two conjugate terms of one plane only the first is listed.
     """
@@ -249,7 +255,7 @@ def _nyquist_terms(
 
 
 def energy(spectrum: Residual, grid: tuple[int, ...]) -> float:
-    """Mean square over the grid, from a half spectrum (Parseval)."""
+    """The mean square over the grid, computed from its half spectrum (Parseval)."""
     weights = plane_weights(grid)
     return float(sum((np.abs(terms) ** 2 * weights).sum() for _, terms in spectrum.pieces()))
 
@@ -264,7 +270,7 @@ def plane_weights(grid: tuple[int, ...]) -> np.ndarray:
 
 
 def half_norms(grid: tuple[int, ...], metric: np.ndarray, rows: slice) -> np.ndarray:
-    """|G|^2 of every term of some rows of a half spectrum, (rows, ny, nz // 2 + 1) int64."""
+    """|G|^2 of every term in some rows of a half spectrum, (rows, ny, nz // 2 + 1) int64."""
     first, second = (np.fft.fftfreq(n, 1 / n).round().astype(np.int64) for n in grid[:2])
     x, y, z = np.ix_(first[rows], second, np.arange(grid[2] // 2 + 1))
     plane = metric[0, 0] * x * x + 2 * metric[0, 1] * x * y + metric[1, 1] * y * y

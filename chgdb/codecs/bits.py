@@ -1,4 +1,4 @@
-"""Bit streams, most significant bit first: the headers of payloads count every bit."""
+"""Bit streams, most significant bit first. The headers of payloads count every bit."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A Crystal in as few bits as its numbers hold, bit for bit.
 
-Lattice vectors and positions are seldom 64 random bits: they are decimals of a few places, fractions such as 1/3, a few
-units in the last place off a fraction after some program's arithmetic, or a repetition (up to sign, 1 - x, x + 1/2) of
-a number that came before. Each number takes the cheapest of these forms; whatever fits none is stored raw.
+Lattice vectors and positions are seldom 64 random bits. They are decimals of a few places, or fractions such as 1/3, or
+a few units in the last place off a fraction after some program's arithmetic, or they repeat an earlier number (up to
+sign, 1 - x, x + 1/2). Each number takes the cheapest of these forms; a number that fits none of them is stored raw.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _MAX_DECIMALS = 15
 _MAX_ATOMS = 1 << 20
 _DENOMINATOR = 24
 _ROOT3 = 3.0**0.5
-# How a number may follow from an earlier one, for positions and for cells (hexagonal ones abound): index -> function.
-# The order is part of the format.
+# Functions by which a number may follow from an earlier one, for positions and for cells (hexagonal ones abound).
+# Their order is part of the format.
 _POSITION_RELATIONS: tuple[Callable[[float], float], ...] = (
     lambda x: x,
     lambda x: -x,
@@ -44,11 +44,11 @@ _CELL_RELATIONS: tuple[Callable[[float], float], ...] = (
     lambda x: x / _ROOT3,
     lambda x: -x / _ROOT3,
 )
-_HISTORY = 16  # how many distinct earlier numbers can be referred to
+_HISTORY = 16  # number of distinct earlier numbers that a relation can refer to
 
 
 def write_crystal(out: BitWriter, crystal: Crystal) -> None:
-    """Append a crystal to a bit stream, exactly."""
+    """Append a crystal to a bit stream, bit for bit."""
     numbers = crystal.numbers.tolist()
     runs: list[list[int]] = []
     for number in numbers:
@@ -79,8 +79,8 @@ def read_crystal(source: BitReader) -> Crystal:
 
 
 def _write_numbers(out: BitWriter, values: list[float], fractions: bool) -> None:
-    """Each value as one of: 0 fraction or zero, 10 relation to an earlier one, 110 decimal, 111 raw (64 bits)."""
-    # All decimals of a list share their number of places; the cheapest choice is found by trying them all.
+    """Write each value as one of: 0 fraction or zero, 10 relation to an earlier one, 110 decimal, 111 raw (64 bits)."""
+    # All decimals of a list share their number of places. All are tried, and the cheapest one is taken.
     relations = _relations(values, fractions)
     trials = []
     for places in range(_MAX_DECIMALS + 1):
@@ -98,7 +98,7 @@ def _needs_decimals(value: float, fractions: bool) -> bool:
 
 
 def _relations(values: list[float], fractions: bool) -> list[tuple[tuple[int, int, int] | None, int]]:
-    """Of each value how it follows from an earlier one (see `_as_relation`), and how many bits say which."""
+    """For each value its relation to an earlier one (see `_as_relation`), and the number of bits that say which."""
     history: list[float] = []
     found: list[tuple[tuple[int, int, int] | None, int]] = []
     for value in values:
@@ -112,7 +112,7 @@ def _relations(values: list[float], fractions: bool) -> list[tuple[tuple[int, in
 
 
 def _as_short(value: float, fractions: bool) -> tuple[int, int] | None:
-    """A fraction as `_as_fraction`; of a cell only zero."""
+    """The fraction of a position, as `_as_fraction`; in a cell only zero has a short form."""
     if fractions:
         return _as_fraction(value)
     return (0, 0) if value == 0 and math.copysign(1, value) > 0 else None
@@ -186,7 +186,7 @@ def _from_decimal(scaled: int, places: int) -> float:
 
 
 def _as_decimal(value: float, places: int) -> tuple[int, int] | None:
-    """(m, ulps) with value = m / 10**places plus so many units in the last place; None where raw bits are cheaper."""
+    """(m, ulps): value = m / 10**places plus `ulps` units in the last place. None where raw bits are cheaper."""
     numerator, denominator = value.as_integer_ratio()
     scaled = (2 * numerator * 10**places + denominator) // (2 * denominator)
     if scaled.bit_length() > 52:
@@ -196,7 +196,7 @@ def _as_decimal(value: float, places: int) -> tuple[int, int] | None:
 
 
 def _as_fraction(value: float) -> tuple[int, int] | None:
-    """(k, ulps) with value = k/24 plus so many units in the last place, 0 <= k < 32."""
+    """(k, ulps): value = k / 24 plus `ulps` units in the last place, 0 <= k < 32. None where there is no such k."""
     k = round(value * _DENOMINATOR) if abs(value) < 2 else -1
     if not 0 <= k < 32 or (value == 0 and math.copysign(1, value) < 0):
         return None
@@ -205,7 +205,7 @@ def _as_fraction(value: float) -> tuple[int, int] | None:
 
 
 def _write_fraction(out: BitWriter, k: int, ulps: int) -> None:
-    """00 zero, 01 one half, 10 a quarter or three, 11 any k / 24; all but zero with units in the last place."""
+    """Write 00 zero, 01 one half, 10 a quarter or three, 11 any k / 24; units in the last place follow all but zero."""
     if k == 0 and ulps == 0:
         out.write(0b00, 2)
         return
@@ -231,7 +231,7 @@ def _read_fraction(source: BitReader) -> float:
 def _as_relation(
     value: float, history: list[float], relations: tuple[Callable[[float], float], ...]
 ) -> tuple[int, int, int] | None:
-    """(index in history, relation, ulps), the one with the fewest ulps."""
+    """(index in history, relation, ulps) of the relation with the fewest ulps. None where there is none."""
     best = None
     for index, earlier in enumerate(history):
         for kind, relate in enumerate(relations):
@@ -244,7 +244,7 @@ def _as_relation(
 
 
 def _ulps(value: float, count: int) -> float:
-    """`value` moved by so many units in the last place, away from zero where positive."""
+    """`value` moved by `count` units in the last place, away from zero where `count` is positive."""
     if not count:
         return value
     bits = struct.unpack(">q", struct.pack(">d", value))[0] + count
@@ -258,7 +258,7 @@ _INFINITY = 0x7FF << 52
 
 
 def _ulps_between(start: float, value: float) -> int | None:
-    """How many units in the last place `value` lies off `start`; None where too many or of the other sign."""
+    """Units in the last place from `start` to `value`. None where there are too many, or the sign differs."""
     if start == 0 or value == 0:
         return 0 if struct.pack(">d", start) == struct.pack(">d", value) else None
     first, last = (struct.unpack(">q", struct.pack(">d", x))[0] for x in (start, value))

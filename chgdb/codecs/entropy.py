@@ -6,9 +6,9 @@ with every version of every library. The scale of the next value is predicted fr
     m <- m * 2**(-DECAY * (|G| - |G previous|))          densities fall off with |G|
     m <- m + (|q| - m) / 8                               after each value
 
-|q| is coded under a mixture of geometric distributions of mean m; large values send their low bits, and all values
-their sign, as plain bits. rANS: Duda, arXiv 1311.2540. The coder's bytes are written so that the decoder reads them
-from the end of the payload backwards, while plain bits are read forwards: neither needs a length.
+A mixture of geometric distributions of mean m gives the probabilities of |q|. The low bits of large values and the
+signs of all values are sent as plain bits. rANS: Duda, arXiv 1311.2540. The decoder reads the coder's bytes from the
+end of the payload backwards, and plain bits forwards, so neither needs a length.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ _TOTAL = 1 << _PRECISION
 _LOWER = 1 << 24  # states stay in [_LOWER, 256 * _LOWER): four bytes, so a decoder knows how many to read first
 _SYMBOLS = 32  # 0 to 30, and 31 for "31 or more", continued as a gamma code
 _ESCAPE = _SYMBOLS - 1
-_ONE = 1 << 12  # m is counted in units of 1 / _ONE
+_ONE = 1 << 12  # the unit of m is 1 / _ONE
 _FLOOR = 82  # m is never below 0.02
 _DECAY = 3 * 256  # 1/256 octaves per 1/Å
-#: Mean of each geometric distribution of the mixture in units of m, and its weight: fitted on the catalog's residuals.
+#: For each geometric distribution its mean in units of m, and its weight. Fitted to the catalog's residuals.
 _MIXTURE = ((2, 5, 6), (9, 10, 9), (2, 1, 5))  # (numerator, denominator, weight / 20)
-#: Values coded side by side: one for small records (no overhead), many where vectorised decoding pays.
+#: Values that are coded side by side: one for small records (no overhead), many where vectorised decoding pays.
 LANES = (1, 32, 256)
-_CHUNK = 16  # plain bits coded at once
+_CHUNK = 16  # plain bits that are coded at once
 _POWERS = [round(65536 * 2 ** (-i / 256)) for i in range(256)]
-INITIAL_SCALES = 48  # choices for m at the start, half an octave apart
+INITIAL_SCALES = 48  # possible values of m at the start, half an octave apart
 MAX_MAGNITUDE = 1 << 60
-_VALUES_PER_BYTE = 320  # zeros at the smallest m cost 0.028 bits each
+_VALUES_PER_BYTE = 320  # a zero takes 0.028 bits at the smallest m
 
 
 def choose_lanes(count: int) -> int:
-    """Index into `LANES` for so many values."""
+    """The index into `LANES` for a number of values."""
     return 0 if count < 8192 else 1 if count < 262144 else 2
 
 
 def most_values(size: int) -> int:
-    """More values than so many bytes can hold."""
+    """A number of values that `size` bytes cannot hold."""
     return 8192 + _VALUES_PER_BYTE * size
 
 
 def initial_scale(values: np.ndarray) -> int:
-    """Index of the start value of m that suits the first magnitudes."""
+    """The index of the first m that suits the first magnitudes."""
     if not len(values):
         return 0
     mean = float(np.abs(values[:4]).mean()) + 0.3
@@ -64,14 +64,14 @@ def _initial(index: int) -> int:
 
 
 def octaves(norms: np.ndarray) -> list[int]:
-    """|G| of each value in units of 1/256 octave of the expected decay, from |G|^2 in units of 2^-24 Å^-2."""
+    """|G| of each value in units of 1/256 octave of the expected decay; norms: |G|^2 in units of 2^-24 Å^-2."""
     # The square root of an integer below 2^52 is correctly rounded, so its floor is the same everywhere.
     return ((np.floor(np.sqrt(norms.astype(float))).astype(np.int64) * _DECAY) >> 12).tolist()
 
 
 @cache
 def _table(index: int) -> tuple[list[int], list[int]]:
-    """(frequencies, cumulative frequencies) of the symbols for a class of m, by integers only."""
+    """(frequencies, cumulative frequencies) of the symbols for a class of m, computed with integers only."""
     octave, quarter = divmod(index, 4)
     # The middle of [1 + quarter/4, +1/4) * 2^(octave + 6).
     numerator, denominator = (9 + 2 * quarter) << octave, 8 * (_ONE >> 6)
@@ -93,9 +93,9 @@ def _table(index: int) -> tuple[list[int], list[int]]:
 
 
 def _classify(m: int) -> tuple[int, int]:
-    """(class of the table, number of low bits sent plainly) for a scale m."""
+    """(class of the table, number of low bits that are sent as plain bits) for a scale m."""
     octave = m.bit_length() - 1
-    shift = max(0, octave - 14)  # tables reach means of 4 to 8; beyond, low bits go plainly
+    shift = max(0, octave - 14)  # tables reach means of 4 to 8; low bits of larger values are sent as plain bits
     return 4 * (octave - shift - 6) + ((m >> (octave - 2)) & 3), shift
 
 
@@ -105,7 +105,7 @@ def _decayed(m: int, steps: int) -> int:
 
 
 class RangeEncoder:
-    """Collects lists of values; `finish` gives the bytes. The decoder must ask for the same lists in the same order."""
+    """Collects lists of values. `finish` gives the bytes. The decoder must ask for the same lists in the same order."""
 
     def __init__(self, lanes: int) -> None:
         self._lanes = LANES[lanes]
@@ -121,7 +121,7 @@ class RangeEncoder:
         highs = magnitudes >> shifts
         for high in highs[highs >= _ESCAPE].tolist():
             width = (high - _ESCAPE + 1).bit_length()
-            for _ in range(width - 1):  # bit by bit, as it is read
+            for _ in range(width - 1):  # bit by bit, as the decoder reads it
                 self._plain(0, 1)
             self._plain(1, 1)
             self._plain(high - _ESCAPE + 1 - (1 << (width - 1)), width - 1)
@@ -150,7 +150,7 @@ class RangeEncoder:
                 m = _decayed(m, positions[start] - before)
             before = positions[start]
             index, shift = _classify(m)
-            if self._lanes == 1:  # whole numbers of Python are several times faster than arrays of one
+            if self._lanes == 1:  # Python's integers are several times faster than arrays of one number
                 symbol = min(single[start] >> shift, _ESCAPE)
                 shifts[start] = shift
                 self._operations.append((symbol, index, _PRECISION))
@@ -164,11 +164,11 @@ class RangeEncoder:
         return shifts
 
     def finish(self) -> bytes:
-        """The coder's bytes; they must end the payload."""
+        """The coder's bytes, which must be the last ones of the payload."""
         return self._finish_one() if self._lanes == 1 else self._finish_many()
 
     def _finish_one(self) -> bytes:
-        # It starts from 1 and wastes nothing: where the bytes end, so does the decoder.
+        # The state starts from 1, and the decoder ends where the bytes end: nothing is wasted.
         state = 1
         out = bytearray()
         for symbol, index, precision in reversed(self._operations):
@@ -200,7 +200,7 @@ class RangeEncoder:
             limit = ((_LOWER >> precision) << 8) * frequencies
             once = x >= limit
             twice = once & ((x >> 8) >= limit)
-            # The decoder takes, lane by lane, a first byte where needed, then a second: here in reverse.
+            # The decoder takes a first byte for each lane that needs one, then a second one. Here this is reversed.
             pieces.append((x[twice] & 255)[::-1])
             x[twice] >>= 8
             pieces.append((x[once] & 255)[::-1])
@@ -210,7 +210,7 @@ class RangeEncoder:
         return np.concatenate(pieces).astype(np.uint8).tobytes()
 
     def _plain_run(self, last: int, states: np.ndarray, pieces: list[np.ndarray]) -> int:
-        """Code the plain bits from operation `last` on backwards; returns the first operation of the run."""
+        """Code the plain bits before operation `last`, backwards. Returns the first operation of the run."""
         state = int(states[0])
         out = bytearray()
         while True:
@@ -235,7 +235,7 @@ def _possible(magnitude: int) -> int:
 
 
 def _updated(m: int, total: int, count: int, shift: int, lanes: int) -> int:
-    """Scale after a group of `count` symbols with sum `total`."""
+    """The scale after a group of `count` symbols whose sum is `total`."""
     mean = ((total << shift) * _ONE + ((1 << shift) >> 1) * _ONE * count) // count
     m = m + ((mean - m) >> 3) if lanes == 1 else (m + 3 * mean) >> 2
     return m if m > _FLOOR else _FLOOR
@@ -244,7 +244,7 @@ def _updated(m: int, total: int, count: int, shift: int, lanes: int) -> int:
 class RangeDecoder:
     """Reads lists of values from the end of `data` backwards. Raises `CodecError` where the bytes make no sense.
 
-    data: the coder's bytes alone.
+    data: the bytes of the coder alone.
     """
 
     def __init__(self, data: bytes, lanes: int) -> None:
@@ -267,8 +267,8 @@ class RangeDecoder:
             self._left -= 4 * self._lanes
 
     def decode(self, norms: np.ndarray, initial: int) -> np.ndarray:
-        """As many values as there are `norms`, (n,) int64; the counterpart of `RangeEncoder.encode`."""
-        # The number of lanes follows from the number of values: many values of a damaged record in one lane take long.
+        """One value for each of `norms`, (n,) int64. The counterpart of `RangeEncoder.encode`."""
+        # The number of lanes follows from the number of values: a damaged record could ask for many values in one lane.
         if len(norms) > most_values(len(self._data)) or LANES[choose_lanes(len(norms))] > self._lanes:
             raise CodecError("the payload claims more coefficients than it can hold: the record is damaged")
         positions = octaves(norms)
@@ -286,7 +286,7 @@ class RangeDecoder:
         return magnitudes
 
     def _add_low_bits(self, magnitudes: np.ndarray, positions: np.ndarray, shifts: np.ndarray) -> None:
-        """Put the bits that were sent plainly below those of the symbols."""
+        """Put the plain bits below the bits of the symbols."""
         widths = shifts[positions]
         if not len(positions) or widths.max() > _CHUNK or int(magnitudes[positions].max()) >= MAX_MAGNITUDE >> _CHUNK:
             for position, width in zip(positions.tolist(), widths.tolist(), strict=True):
@@ -295,7 +295,7 @@ class RangeDecoder:
         magnitudes[positions] = (magnitudes[positions] << widths) | np.array(self._plain(widths.tolist()), np.int64)
 
     def read(self, width: int) -> int:
-        """Plain bits, the interface of `BitReader`."""
+        """The next plain bits, with the interface of `BitReader`."""
         value = 0
         while width > 0:
             chunk = min(width, _CHUNK)
@@ -304,7 +304,7 @@ class RangeDecoder:
         return value
 
     def _plain(self, widths: list[int]) -> list[int]:
-        """As many runs of plain bits, each of at most `_CHUNK`."""
+        """The next runs of plain bits, each of at most `_CHUNK`."""
         one = self._lanes == 1
         data, left, state = self._data, self._left, self._state if one else int(self._states[0])
         values = []
@@ -324,7 +324,7 @@ class RangeDecoder:
         return values
 
     def close(self) -> None:
-        """Raises `CodecError` unless every byte was used and the coder is back where the encoder began."""
+        """Raises `CodecError` unless every byte was used and the state is the one that the encoder began with."""
         if self._lanes == 1:
             intact = self._state == 1 and not self._left
         else:
@@ -343,7 +343,7 @@ class RangeDecoder:
         before = positions[0] if positions else 0
         symbols, shifts = [], []
         mask = _TOTAL - 1
-        for position in positions:  # the innermost loop of decoding: no calls that can be avoided
+        for position in positions:  # the innermost loop of decoding: as few calls as possible
             if position > before:
                 m = _decayed(m, position - before)
             before = position
@@ -371,7 +371,7 @@ class RangeDecoder:
         shifts = np.zeros(len(positions), np.int64)
         data, states, lanes, mask, add = self._bytes, self._states, self._lanes, _TOTAL - 1, np.add.reduce
         taken = len(data) - self._left
-        for start in range(0, len(positions), lanes):  # few calls of NumPy: each costs as much as the lanes together
+        for start in range(0, len(positions), lanes):  # few calls of NumPy: each costs as much as all lanes together
             if positions[start] > before:  # Nyquist terms follow the others and start at small |G| again
                 m = _decayed(m, positions[start] - before)
             before = positions[start]

@@ -1,7 +1,8 @@
-"""What a file holds beside its density in few bytes: the header's words, and the augmentation occupancies as numbers.
+"""What a file holds beside its density, in few bytes: words of the header, and occupancies as numbers.
 
-Where VASP's text is not to the last byte what `augmentation.Printed` prints, or a tolerance of zero asks for it, extras
-are packed as they are (`formats.pack_extras`). The first byte tells the two kinds apart.
+The occupancies become numbers where `augmentation.Printed` prints them to the last byte as VASP does. Otherwise, and
+where a tolerance of zero asks for it, the extras are packed as they are (`formats.pack_extras`). The first byte tells
+the two kinds apart.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ from .bits import BitReader, BitWriter
 from .occupancies import Occupancies
 
 NUMBERS = 2  # first byte of extras with occupancies as numbers
-#: Below this printing seven digits is an error that counts.
+#: Below this tolerance the error of printing seven digits counts.
 SMALLEST_TOLERANCE = 1e-6
-_PRINTED = 1e-7  # of the largest: what printing changes at most
-_COMMENT = "unknown system"  # what VASP writes where the INCAR has none
+_PRINTED = 1e-7  # what printing changes at most, relative to the largest number
+_COMMENT = "unknown system"  # what VASP writes where the INCAR has no comment
 _WIDTH = 40  # columns of VASP's comment
 _MOMENT_DIGITS = 12
 
 
 def default_tolerance(tolerance: float) -> float:
-    """Largest error of an occupancy, relative to the largest of its atom and channel, for a tolerance of the grid.
+    """Largest error of an occupancy that a tolerance of the grid allows, relative to the largest of atom and channel.
 
-    Half of it: errors of the occupancies that do not turn, uniform and independent, then change the charge on an atom
-    by no more than the grid's tolerance (docs/science/codec.md).
+    It is half of the grid's tolerance. Independent, uniform errors of the occupancies that do not turn then change the
+    charge on an atom by no more than the grid's tolerance does (docs/science/codec.md).
     """
     return tolerance / 2
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Extras as bytes. tolerance, error: of the occupancies, None where there are none or their text is kept."""
+    """Extras as bytes. tolerance, error: of the occupancies; None where there are none, or where their text is kept."""
 
     data: bytes
     tolerance: float | None = None
@@ -50,9 +51,9 @@ class Packed:
 def pack(
     extras: Mapping[str, Any], crystal: Crystal, channels: Sequence[str], payload: bytes, tolerance: float
 ) -> Packed:
-    """Extras of a density for its record, the occupancies to within a tolerance; 0 keeps their text.
+    """The extras of a density as bytes for its record. Occupancies keep the tolerance; 0 keeps their text.
 
-    payload: of the same record, which a decoder needs for these bytes. Raises `FormatError` as `pack_extras`.
+    payload: that of the same record, which a decoder needs for these bytes. Raises `FormatError` as `pack_extras` does.
     """
     line_end = str(extras.get("line_end", "\n"))
     printed = _printed(extras.get("after"), len(crystal), channels, line_end) if tolerance else None
@@ -73,7 +74,7 @@ def pack(
 
 
 def unpack(data: bytes, crystal: Crystal, channels: Sequence[str], payload: bytes) -> dict[str, Any]:
-    """Extras of a record. Raises `FormatError` or `CodecError` for damaged bytes or those of a later version."""
+    """The extras of a record. Raises `FormatError` or `CodecError` for damaged bytes, or bytes of a later version."""
     if data[:1] != bytes([NUMBERS]):
         return unpack_extras(data)
     source = BitReader(data, 1)
@@ -89,9 +90,9 @@ def unpack(data: bytes, crystal: Crystal, channels: Sequence[str], payload: byte
 
 
 def quality(original: Mapping[str, Any], decoded: Mapping[str, Any], n_atoms: int) -> float | None:
-    """Largest error of the occupancies of some extras against others, relative to the largest of atom and channel.
+    """Largest error of the occupancies in some extras, relative to the largest of atom and channel.
 
-    None where there are none, or their text is not VASP's.
+    None where there are no occupancies, or where their text is not VASP's.
     """
     found = []
     for extras in (original, decoded):
@@ -105,7 +106,7 @@ def quality(original: Mapping[str, Any], decoded: Mapping[str, Any], n_atoms: in
 
 
 def _printed(after: Any, n_atoms: int, channels: Sequence[str], line_end: str) -> list[Printed] | None:
-    """What VASP prints after each channel, as numbers; None where it is anything else."""
+    """What VASP prints after each channel, as numbers. None where anything else stands there."""
     if not isinstance(after, Mapping) or set(after) != set(channels) or not n_atoms or line_end not in ("\n", "\r\n"):
         return None
     found = [augmentation.parse(str(after[name]), n_atoms, line_end) for name in channels]
@@ -128,7 +129,7 @@ def _occupancies(printed: Sequence[Printed]) -> Occupancies:
 
 
 def _groups(payload: bytes) -> list[Any]:
-    """The groups of a payload's first and last channel, as far as its codec has them."""
+    """The groups of a payload's first and last channel, where its codec has groups."""
     from . import groups_of
 
     groups = groups_of(payload)
@@ -158,7 +159,7 @@ def _write(
 
 
 def _write_words(out: BitWriter, extras: Mapping[str, Any], crystal: Crystal) -> None:
-    """Comment, line end and species, and whatever else there is as packed JSON."""
+    """Write comment, line end and species, and everything else as packed JSON."""
     rest = {key: value for key, value in extras.items() if key != "after"}
     comment = rest.get("comment")
     kind = _comment_kind(comment)
@@ -192,7 +193,7 @@ def _write_words(out: BitWriter, extras: Mapping[str, Any], crystal: Crystal) ->
 
 
 def _comment_kind(comment: Any) -> int:
-    """0 none that has a short form, 1 VASP's own, 2 padded with blanks as VASP does, 3 any other."""
+    """0: a comment without a short form; 1: VASP's own; 2: padded with blanks as VASP does; 3: any other."""
     if not isinstance(comment, str) or not _is_plain(comment):
         return 0
     if comment == _COMMENT.ljust(_WIDTH):
@@ -226,7 +227,7 @@ def _write_text(out: BitWriter, text: str) -> None:
 
 
 def _write_moments(out: BitWriter, moments: Sequence[float]) -> None:
-    """Runs of equal numbers: `1` and a number, or `0` for the one before with the other sign, and the run's length."""
+    """Write runs of equal numbers. `1` and a number, or `0` for the last one with the other sign; the length."""
     before = 0.0
     for value, run in groupby(moments):
         opposite = value == -before
@@ -238,7 +239,7 @@ def _write_moments(out: BitWriter, moments: Sequence[float]) -> None:
 
 
 def _write_decimal(out: BitWriter, value: float) -> None:
-    """sign, exponent, number of digits - 1, digits: 0.DIGITS times ten to the exponent."""
+    """Write sign, exponent, number of digits less one, and digits: 0.DIGITS times ten to the exponent."""
     mantissa, _, exponent = f"{abs(value):.{_MOMENT_DIGITS - 1}e}".partition("e")
     digits = (mantissa[0] + mantissa[2:]).rstrip("0") or "0"
     out.write(int(value < 0), 1)

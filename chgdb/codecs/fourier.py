@@ -1,15 +1,17 @@
 r"""The Fourier codec: a density in about a kilobyte, with the error proven by decoding.
 
-    density -> minus superposition of atomic densities (`atoms`)
+    density -> minus superposition of atomic densities (`promolecule`)
             -> Fourier coefficients, one real number per degree of freedom of each space-group orbit, ordered by |G|
-            -> uniform quantisation in an orthonormal basis, the step found by measuring the decoded NMAE
+            -> uniform quantisation in an orthonormal basis; the step is found by measuring the decoded NMAE
             -> adaptive range coder (`entropy`)
 
-Where it takes fewer bytes, a payload of number 4 instead of 2: of densities that were summed up on a coarser grid only
-the terms of that grid are coded (`basis.Coarse`), and multipoles on the atoms predict them (`multipoles`).
+A payload has the number 4 instead of 2 where that takes fewer bytes. There multipoles on the atoms predict the
+coefficients (`multipoles`). Of a density that was summed up on a coarser grid, only the terms of that grid are coded
+(`basis.Coarse`).
 
-The payload holds all that decoding needs but the form factors of the prior: crystal (exact), group generators, mean
-of each channel (the electron count is exact to 2^-41 e), steps and coefficients. `docs/format.md` specifies every bit.
+The payload holds all that decoding needs except the form factors of the prior: the exact crystal, group generators, the
+mean of each channel (the electron count is exact to 2^-41 e), steps and coefficients. `docs/format.md` specifies every
+bit.
 """
 
 from __future__ import annotations
@@ -48,38 +50,38 @@ CODEC_ID = 2
 PREDICTED_ID = 4
 
 _LIMIT_MANTISSA = 8
-_SMALL, _FEW = 150, 150  # bytes of a payload, and values of a channel, below which predicting them wins nothing
-_WORTH = 0.97  # part of a payload's bytes from which on predictions, which take longer to decode, are worth it
-_LARGE = 1 << 24  # points of a grid from which on memory counts for more than bytes
-_MOST_KEPT = 1 << 26  # numbers that fitting multipoles may hold
-#: By how much more than another one a base may leave, in mean squares: about a bit more for each coefficient.
+_SMALL, _FEW = 150, 150  # smaller payloads (bytes) and channels (values) win nothing by predictions
+_WORTH = 0.97  # predictions take longer to decode: they must bring a payload below this part of its bytes
+_LARGE = 1 << 24  # points; on larger grids memory counts for more than bytes
+_MOST_KEPT = 1 << 26  # maximum count of numbers that a fit of multipoles holds
+#: A base that leaves this many times the mean square of another one cannot win: about one bit more per coefficient.
 _HOPELESS = 4
 _DEAD_ZONE = 0.65  # values below this part of a step become zero
 
 
 @dataclass
 class _Channel:
-    """What a payload holds of one channel."""
+    """One channel of a payload."""
 
     count: int  # integral over the cell in units of 1 / COUNT_UNITS
     group: SpaceGroup
-    limit: int = 0  # coded sphere: |G|^2 up to here, in units of METRIC_UNITS; 0 where nothing is coded
-    nyquist: bool = False  # whether the terms with some |h_i| = n_i / 2 are coded too
+    limit: int = 0  # largest |G|^2 of the coded sphere, in units of METRIC_UNITS; 0 where nothing is coded
+    nyquist: bool = False  # whether terms with some |h_i| = n_i / 2 are coded, too
     step: int = 0
     initial: int = 0
     values: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    norms: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # |G|^2 of each value; of an encoder
+    norms: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # |G|^2 of each value; encoders need it
     coarse: Coarse | None = None
     model: _Model | None = None
-    coded: int | None = None  # values that are coded where not all are; those behind them are zero
+    coded: int | None = None  # how many values are coded, where not all are; those after them are zero
 
 
 @dataclass
 class _Model:
-    """Multipoles that predict the numbers of a channel, as a payload holds them.
+    """The multipoles of a payload that predict the numbers of a channel.
 
-    listed: (atoms,) bool, those that have parameters. used: (listed atoms, 25) bool, which m of l = 0 ... 4 they use.
-    values: (listed atoms, functions) int64, multiples of the step; zero where nothing is used.
+    listed: (atoms,) bool, the atoms with parameters. used: (listed atoms, 25) bool, the m of l = 0 ... 4 that they use.
+    values: (listed atoms, functions) int64, multiples of the step; zero where a function is not used.
     """
 
     listed: np.ndarray
@@ -89,7 +91,7 @@ class _Model:
     values: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
     def places(self, coarse: bool) -> np.ndarray:
-        """(listed atoms, functions) bool, which functions have a parameter."""
+        """The functions that have a parameter, (listed atoms, functions) bool."""
         return multipoles.spread_out(self.used, coarse)
 
     def numbers(self, crystal: Crystal, basis: Basis) -> np.ndarray:
@@ -105,14 +107,14 @@ def _basis(grid: tuple[int, int, int], metric: np.ndarray, channel: _Channel, mo
 
 
 def prior_box(prior: Prior, crystal: Crystal, native: tuple[int, int, int]) -> np.ndarray:
-    """The box of a half spectrum that holds what a prior knows of a grid."""
+    """What a prior knows of a grid, as the box of a half spectrum."""
     reach = reach_of(prior, crystal, native)
     return half_spectrum(prior, crystal, native, (2 * reach[0] + 1, 2 * reach[1] + 1, 2 * reach[2]))
 
 
 def _spectrum(channel: _Channel, basis: Basis | None, numbers: np.ndarray, base: np.ndarray | None,
               volume: float) -> np.ndarray:  # fmt: skip
-    """Mean + base (the box of the prior's spectrum, if any) + coefficients: the box that holds them all."""
+    """The smallest box that holds the sum of mean, base (the box of the prior's spectrum, if any) and coefficients."""
     shapes = [(1, 1, 1), *([] if basis is None else [basis.shape]), *([] if base is None else [base.shape])]
     spectrum = np.zeros(spectra.larger(*shapes), complex)
     if base is not None:
@@ -127,10 +129,10 @@ def _spectrum(channel: _Channel, basis: Basis | None, numbers: np.ndarray, base:
 
 
 def edge(density: Density, spectrum: np.ndarray | None = None) -> float:
-    """What lies near the edge of the grid's spectrum, as a mean absolute density relative to the mean.
+    """The part of a density near the edge of its grid's spectrum, as a mean absolute density relative to the mean.
 
-    Far below the tolerance where the grid resolves the density. All-electron densities never are: their core peaks
-    alias on any grid of today. spectrum: `spectra.forward` of the total density, where it is known.
+    It is far below the tolerance where the grid resolves the density. It never is for all-electron densities: their
+    core peaks alias on every grid in use. spectrum: `spectra.forward` of the total density, where it is known.
     """
     grid = density.grid
     terms = Residual(spectra.forward(density.total) if spectrum is None else spectrum)
@@ -153,13 +155,13 @@ def encode(
     spectrum: list[np.ndarray] | None = None,
     predict: bool | None = None,
 ) -> bytes:
-    """Payload of a density whose decoded NMAE, of every channel relative to the total density, is within `tolerance`.
+    """Payload of a density. The decoded NMAE of every channel, relative to the total density, is within `tolerance`.
 
-    prior: form factors; used where they cover the crystal's elements and make the payload smaller.
-    predict: whether to try payloads of number 4 too; None where the fit that they need takes some seconds at most.
+    prior: form factors. They are used where they cover the crystal's elements and make the payload smaller.
+    predict: whether payloads of number 4 are tried, too; None where their fit takes some seconds at most.
     symmetry: False codes every coefficient on its own (for measurements).
-    spectrum: a list with `spectra.forward` of the total density, where it is known. It is taken out of the list, so
-        that its memory is free as soon as it is of no use any more.
+    spectrum: a list with `spectra.forward` of the total density, where it is known. The codec takes it out of the list
+        and frees its memory as soon as it can.
     Raises `CodecError` where the grid or the cell is beyond the codec, or the tolerance below what floats resolve.
     """
     crystal, grid = density.crystal, density.grid
@@ -181,7 +183,7 @@ def encode(
         for coded in (found[name][min(k, len(found[name]) - 1)] for name in density.channels):
             if coded is None:
                 break
-            if isinstance(coded, CodecError):  # what one start does not reach, the other may
+            if isinstance(coded, CodecError):  # the other start may reach what this one does not
                 refusals.append(coded)
                 break
             channels.append(coded)
@@ -216,9 +218,9 @@ def _encode_channel(
 ) -> list[_Channel | CodecError | None]:
     """For each base the channel with the coarsest step whose mean absolute error stays within `allowed` (e/Å^3).
 
-    None for a base that leaves so much more than another one that it cannot win.
+    None for a base that cannot win, because it leaves so much more than another one.
 
-    known: a list with the channel's half spectrum, which is taken out, or an empty one.
+    known: a list with the channel's half spectrum, which is taken out of it, or an empty list.
     """
     grid = values.shape
     spectrum = known.pop() if known else spectra.forward(values)
@@ -244,9 +246,9 @@ def _encode_channel(
     for search in filter(None, searches):
         if search.power > _HOPELESS * least:
             continue
-        # First with the symmetry the density has to about the tolerance (more than its half, and the search for a step
-        # can fail), then with what it has much better, then with none and every coefficient there is, which reaches
-        # any tolerance that floats resolve.
+        # The first try takes the symmetry that the density has to about the tolerance. Where that moves the density by
+        # more than half of the tolerance, the search for a step can fail. The next try takes the symmetry that it has
+        # much better, the last one none and every coefficient, which reaches any tolerance that floats resolve.
         residual = Residual(spectrum, search.base)
         shares = [share * allowed for share in (1.5, 0.6, 0.15)]
         search.groups = list(symmetries(residual, grid, group, shares))
@@ -271,11 +273,11 @@ class _Search:
     allowed: float
     count: int
     groups: list[SpaceGroup] = field(default_factory=list)
-    power: float = 0.0  # mean square of what the base leaves
-    limit: int = 0  # sphere beyond which nothing of it matters
+    power: float = 0.0  # mean square of the residual of the base
+    limit: int = 0  # sphere beyond which the residual does not matter
 
     def run(self, spectrum: np.ndarray) -> _Channel | CodecError:
-        """spectrum: the box of the channel's half spectrum that holds the sphere, without its mean."""
+        """The cheapest channel. spectrum: a box of the half spectrum with all of the sphere, without its mean."""
         residual = Residual(spectrum, self.base)
         found = [channel for own in self.groups if self._fill(channel := _Channel(self.count, own), residual)]
         if not found:
@@ -291,7 +293,7 @@ class _Search:
         return min(found, key=_cost)
 
     def _fill(self, channel: _Channel, residual: Residual) -> bool:
-        """Fill in sphere, step and values of a channel; whether the mean absolute error got within `allowed`."""
+        """Fill in sphere, step and values of a channel. Returns whether the mean absolute error is within `allowed`."""
         grid = self.values.shape
         allowed = self.allowed
         channel.limit = _MAX_LIMIT if channel.nyquist else self.limit
@@ -320,11 +322,11 @@ class _Search:
             reached = tried.setdefault(code, -1.0)
             if reached < 0:
                 reached = tried[code] = error(code)
-        # With few coefficients the error is no monotonic function of the step: the search can end anywhere.
+        # With few coefficients the error is not a monotonic function of the step: the search can end anywhere.
         if tried.get(code + 1, 0.0) <= allowed or reached > allowed:
             code = max((code for code, mean in tried.items() if 0 <= mean <= allowed), default=-1)
-        # Now that the last value that counts is known, the sphere ends there. It must be analysed again: a shell cut in
-        # two by the rounded limit has other members. Rarely the error then needs a step one finer.
+        # The last value that counts is known now, and the sphere ends there. The sphere is analysed again, because the
+        # rounded limit can cut a shell in two, which then has other members. The error seldom needs a finer step then.
         norms, working, last_limit = basis.norms, numbers, channel.limit
         coarsest = code
         for code in range(coarsest, max(-1, coarsest - 4 * STEPS_PER_OCTAVE), -1):
@@ -340,8 +342,10 @@ class _Search:
         return False
 
     def predicted(self, plain: _Channel, thorough: bool) -> _Channel | None:
-        """The same channel on a coarse grid, or with its numbers predicted by multipoles; None where there is nothing
-        to win, the error is not reached, or the fit is large and this not thorough."""
+        """The same channel on a coarse grid, or with its numbers predicted by multipoles.
+
+        None where nothing is to be won, the error is not reached, or the fit is large and `thorough` is false.
+        """
         if plain.nyquist or len(plain.values) < _FEW or not len(self.crystal):
             return None
         grid = self.values.shape
@@ -372,7 +376,7 @@ class _Search:
         channel.model = model
         if not self._finest(channel, basis, numbers, model.numbers(self.crystal, basis)):
             return None
-        # Beyond the last value that is not zero the prediction stands alone.
+        # After the last value that is not zero the prediction is all there is.
         channel.coded = int(np.flatnonzero(channel.values)[-1]) + 1 if channel.values.any() else 0
         channel.values, channel.norms = channel.values[: channel.coded], basis.norms[: channel.coded]
         return channel
@@ -399,7 +403,7 @@ class _Search:
         return True
 
     def _coarse(self, plain: _Channel) -> Coarse | None:
-        """The grid of half as many points along each axis, if a channel's values have fewer places on it."""
+        """The grid of half as many points along each axis, where a channel has fewer places on it; else None."""
         grid = self.values.shape
         divisions = (grid[0] // 2, grid[1] // 2, grid[2] // 2)
         if min(divisions) < 2:
@@ -420,11 +424,11 @@ class _Search:
     def _first_step(self, numbers: np.ndarray) -> int:
         """A step to begin with."""
         lost = max(self.power - float((numbers**2).sum()), 0.0)
-        # A sum of many rounding errors is nearly normal: mean |e| = sqrt(2 / pi) rms e. Good enough to start from.
+        # A sum of many rounding errors is nearly normal: mean |e| = sqrt(2 / pi) rms e. That is a good start.
         target = (self.allowed / 0.8) ** 2
-        if lost < target or lost > 1e-13 * self.power:  # else the difference of two sums says nothing
+        if lost < target or lost > 1e-13 * self.power:  # smaller losses are the rounding of two sums
             target -= lost
-        # Where the prior alone nearly does, the largest step that leaves any value is the place to start.
+        # Where the prior alone nearly reaches the target, the search starts at the largest step that leaves any value.
         largest = float(np.abs(numbers).max(initial=0.0))
         code = _step_for(numbers, target)
         if largest:
@@ -433,25 +437,25 @@ class _Search:
 
 
 def _least(plain: _Channel) -> int:
-    """About the fewest numbers that its coarse grid can leave of a channel: an eighth of its vectors."""
+    """About the fewest numbers that the coarse grid of a channel can leave: an eighth of its vectors."""
     return len(plain.values) // 8
 
 
 def _cost(channel: _Channel) -> float:
-    """Rough number of bits of a channel."""
+    """A rough number of bits of a channel."""
     bits = float(np.log2(1 + np.abs(channel.values)).sum()) * 2
     return bits + 0.1 * len(channel.values) + 20 * len(channel.group) ** 0.5
 
 
 def _step_for(numbers: np.ndarray, target: float) -> int:
-    """Largest step code with a sum of squared errors within about `target`."""
+    """The largest step code whose sum of squared errors is within about `target`."""
     low, high = 0, (1 << STEP_BITS) - 1
     ascending = np.sort(np.abs(numbers))
     below = np.concatenate([[0.0], np.cumsum(ascending**2)])
     while low < high:
         code = (low + high + 1) // 2
         step = quantisation_step(code)
-        # What becomes zero is lost; the others are off by anything up to half a step, a bit more towards zero.
+        # Values that become zero are lost. The others are off by up to half a step, a bit more towards zero.
         zeros = int(np.searchsorted(ascending, _DEAD_ZONE * step))
         if below[zeros] + (len(ascending) - zeros) * 0.0858 * step**2 <= target:
             low = code
@@ -469,10 +473,10 @@ def _quantise(numbers: np.ndarray, code: int) -> np.ndarray:
 
 
 def _sphere(spectrum: Residual, grid: tuple[int, ...], metric: np.ndarray, negligible: float) -> int:
-    """Smallest sphere (rounded up) that leaves out at most `negligible` of the mean square."""
+    """The smallest sphere (rounded up) that leaves out at most `negligible` of the mean square."""
     weights = plane_weights(grid)
     largest = max(int(half_norms(grid, metric, rows).max()) for rows, _ in spectrum.pieces())
-    bits = max(_SHELL_BITS, largest.bit_length() - 24)  # a very fine grid has wider shells, not more
+    bits = max(_SHELL_BITS, largest.bit_length() - 24)  # a very fine grid has wider shells instead of more shells
     power = np.zeros((largest >> bits) + 1)
     for rows, terms in spectrum.pieces():
         shells = (half_norms(grid, metric, rows) >> bits).astype(np.intp).ravel()
@@ -488,7 +492,7 @@ _MAX_LIMIT = ((1 << _LIMIT_MANTISSA) - 1) << 50
 
 
 def _rounded_up(limit: int) -> int:
-    """The next limit that `_LIMIT_MANTISSA` bits and an exponent can say."""
+    """The next limit that an exponent and `_LIMIT_MANTISSA` bits can express."""
     exponent = max(0, limit.bit_length() - _LIMIT_MANTISSA)
     mantissa = -(-limit >> exponent)
     if mantissa >> _LIMIT_MANTISSA:
@@ -615,7 +619,7 @@ def _read_channel(source: BitReader, previous: SpaceGroup | None) -> _Channel:
 def _read_channels(
     source: BitReader, codec: int, names: tuple[str, ...], crystal: Crystal, grid: tuple[int, int, int]
 ) -> Iterator[_Channel]:
-    """What a payload says of its channels, without their values."""
+    """The channels of a payload without their values."""
     metric, previous = integer_metric(crystal.cell), None
     for _ in names:
         channel = _read_channel(source, previous)
@@ -627,9 +631,9 @@ def _read_channels(
 
 
 def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int] | None = None) -> Density:
-    """The density on its native grid, or straight from the coefficients on another.
+    """The density on its native grid, or straight from the coefficients on another grid.
 
-    Raises `CodecError` for damaged bytes, or where the payload needs another prior than the one given.
+    Raises `CodecError` for damaged bytes, or where the payload needs another prior than `prior`.
     """
     source, crystal, native, names, prior_id = _open(payload)
     if prior_id and (prior is None or prior.identifier != prior_id):
@@ -640,7 +644,7 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
     metric = integer_metric(crystal.cell)
     lanes = source.read(2)
     channels = list(_read_channels(source, payload[0], names, crystal, native))
-    # Coarser grids, and Nyquist terms on finer ones, need the rules of resampling.
+    # Coarser grids, and finer ones where there are Nyquist terms, need the rules of resampling.
     target = grid or native
     direct = all(t >= n for t, n in zip(target, native, strict=True)) and (
         target == native or not any(channel.nyquist for channel in channels)
@@ -648,7 +652,7 @@ def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int
     shape = target if direct else native
     coded = payload[source.byte_position() :]
     coder, most = RangeDecoder(coded, lanes), most_values(len(coded))
-    # Everything is read and found whole before anything of the size of the grid is allocated.
+    # Everything is read and checked before memory of the size of the grid is allocated.
     parts: list[tuple[Basis | None, np.ndarray]] = []
     for channel in channels:
         if not channel.limit:

@@ -1,4 +1,4 @@
-"""What payloads have in common: grid, channels and crystal at the start, electron counts, quantisation steps."""
+"""The common parts of payloads: grid, channels and crystal at the start, electron counts, quantisation steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import CodecError
 from .bits import BitReader, BitWriter
 from .crystal import read_crystal, write_crystal
 
-#: 645^3 points, 2 GB a channel. A larger claim is taken for damage before anything is allocated.
+#: 645^3 points, 2 GB a channel. A larger claim counts as damage, and no memory is allocated for it.
 MAX_GRID_POINTS = 1 << 28
 
 #: Electron counts are stored in units of 2^-40 e.
@@ -23,7 +23,7 @@ _STEP_BIAS = 1536
 
 
 def write_frame(out: BitWriter, crystal: Crystal, grid: tuple[int, int, int], channels: int) -> None:
-    """Number of channels (1, 2 or 4), grid and crystal."""
+    """Write the number of channels (1, 2 or 4), the grid and the crystal."""
     out.write({1: 0, 2: 1, 4: 2}[channels], 2)
     nx, ny, nz = grid
     out.write_gamma(nx - 1)
@@ -47,7 +47,7 @@ def read_frame(source: BitReader) -> tuple[Crystal, tuple[int, int, int], tuple[
 
 
 def write_count(out: BitWriter, count: int) -> None:
-    """The integral of a channel over the cell, in units of 1 / `COUNT_UNITS` e: mostly near a whole number."""
+    """Write the integral of a channel over the cell, in units of 1 / `COUNT_UNITS` e: mostly near a whole number."""
     whole = round(count / COUNT_UNITS)
     if abs(whole) >= _MAX_COUNT:
         raise CodecError(f"the density integrates to {whole:.3g} electrons: check its units")
@@ -60,17 +60,17 @@ def write_count(out: BitWriter, count: int) -> None:
 
 
 def read_count(source: BitReader) -> int:
-    """What `write_count` wrote."""
+    """The integral that `write_count` wrote."""
     whole = source.read_signed()
     rest = source.read(source.read(6))
     return whole * COUNT_UNITS + (-rest if rest and source.read(1) else rest)
 
 
 def step_code(step: float) -> int:
-    """Code of the largest step that is at most `step` (e/Å^3, above 0); it can lie outside of what 11 bits hold."""
+    """Code of the largest step that is at most `step` (e/Å^3, above 0). It can be beyond what 11 bits hold."""
     return math.floor(STEPS_PER_OCTAVE * math.log2(step)) + _STEP_BIAS
 
 
 def quantisation_step(code: int) -> float:
-    """Step of a code, e/Å^3."""
+    """The step of a code, e/Å^3."""
     return 2.0 ** ((code - _STEP_BIAS) / STEPS_PER_OCTAVE)

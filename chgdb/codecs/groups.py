@@ -1,4 +1,4 @@
-"""A space group in a payload: its generators, a few bytes."""
+"""A space group in a payload: its generators, which take a few bytes."""
 
 from __future__ import annotations
 

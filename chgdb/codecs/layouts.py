@@ -1,8 +1,8 @@
-"""What the occupancies of an atom are: which (L, M) each number belongs to, and how symmetry turns them.
+"""Layouts of occupancies: the (L, M) that each number of an atom belongs to, and how symmetry turns the numbers.
 
 VASP couples the occupancies of the PAW channels i <= j, with angular momenta l_i and l_j in the order of the POTCAR,
-to L = |l_i - l_j|, |l_i - l_j| + 2, ..., l_i + l_j: each time 2L + 1 numbers, M from -L to L, that turn like real
-spherical harmonics. A file says how many numbers an atom has, not the l_i: their list is the layout.
+to L = |l_i - l_j|, |l_i - l_j| + 2, ..., l_i + l_j. Each L has 2L + 1 numbers, M from -L to L, which turn like real
+spherical harmonics. A file says how many numbers an atom has. It does not say the l_i: their list is the layout.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ Layout = tuple[int, ...]  # l of each channel, in order
 
 HIGHEST_CHANNEL = 3  # f
 MOST_CHANNELS = 16
-_ALL_ORDERS = 6  # up to so many channels every order of them is a candidate, beyond those that keep equal l together
-_AT_ONCE = 1 << 18  # pairs of atoms whose distance is looked at together
-_UNCERTAIN = 4  # L from which on the sign of VASP's harmonics is found out
-_CLEAR = 0.437  # of the largest: no ratio of lengths that symmetry makes
-_NOTHING = 1e-3  # of a step: what arithmetic leaves of zero
+_ALL_ORDERS = 6  # with more channels, only orders that keep equal l together are candidates
+_AT_ONCE = 1 << 18  # pairs of atoms whose distances are computed at once
+_UNCERTAIN = 4  # from this L on, the sign of VASP's harmonics is found by trying
+_CLEAR = 0.437  # of the largest length; symmetry makes no such ratio of lengths
+_NOTHING = 1e-3  # of a step; rounding leaves no more than this of a zero
 
 
 @lru_cache(maxsize=256)
 def blocks(layout: Layout) -> tuple[int, ...]:
-    """L of each block, in the order of the numbers.
+    """The L of each block, in the order of the numbers.
 
     >>> blocks((0, 0, 1))
     (0, 0, 1, 0, 1, 0, 2)
@@ -45,7 +45,7 @@ def blocks(layout: Layout) -> tuple[int, ...]:
 
 @lru_cache(maxsize=256)
 def places(layout: Layout) -> dict[int, np.ndarray]:
-    """L -> index of each number of its blocks, (blocks, 2L + 1)."""
+    """For each L the indices of the numbers of its blocks, (blocks, 2L + 1)."""
     starts: dict[int, list[int]] = {}
     start = 0
     for ell in blocks(layout):
@@ -55,7 +55,7 @@ def places(layout: Layout) -> dict[int, np.ndarray]:
 
 
 def count_of(layout: Layout) -> int:
-    """Numbers of an atom with these channels.
+    """How many numbers an atom with these channels has.
 
     >>> [count_of(layout) for layout in ((0, 0, 1), (0, 0, 1, 1), (0, 0, 1, 1, 2, 2))]
     [15, 33, 138]
@@ -65,7 +65,7 @@ def count_of(layout: Layout) -> int:
 
 @lru_cache(maxsize=64)
 def candidates(count: int) -> tuple[Layout, ...]:
-    """Layouts with so many numbers, the commonest first: s and p among them, few channels of each l, s, p, d, f."""
+    """Layouts with `count` numbers, the commonest first: s and p among them, few channels of each l, s, p, d, f."""
     found: dict[Layout, None] = {}
     for numbers in sorted(_amounts(count), key=lambda n: (not (n[0] and n[1]), max(n), n)):
         grouped = [(ell,) * number for ell, number in enumerate(numbers) if number]
@@ -78,9 +78,9 @@ def candidates(count: int) -> tuple[Layout, ...]:
 
 
 def _amounts(count: int) -> Iterator[tuple[int, ...]]:
-    """How many channels of each l have so many numbers together."""
+    """The numbers of channels of each l that have `count` numbers together."""
 
-    def same(ell: int, number: int) -> int:  # numbers of the pairs of `number` channels of one l
+    def same(ell: int, number: int) -> int:  # how many numbers the pairs of `number` channels of one l have
         return number * (number + 1) // 2 * (2 * ell + 1) * (ell + 1)
 
     def between(one: int, other: int) -> int:
@@ -103,10 +103,10 @@ def _amounts(count: int) -> Iterator[tuple[int, ...]]:
 
 @dataclass(frozen=True, eq=False)
 class Turning:
-    """Operations of a group on the atoms of a crystal and on what sits on them.
+    """Operations of a group on the atoms of a crystal, and on the numbers of the atoms.
 
-    group, crystal: of both. axial: for a vector (three components at each number) that turns as a magnetisation does.
-    opposite: harmonics of odd M, from L = 4 on, have the other sign.
+    axial: for a vector with three components at each number, which turns as a magnetisation does.
+    opposite: harmonics of odd M have the other sign, from L = 4 on.
     """
 
     group: SpaceGroup
@@ -116,7 +116,7 @@ class Turning:
 
     @cached_property
     def images(self) -> np.ndarray:
-        """(operations, atoms): onto which atom each is mapped, the nearest one of its element."""
+        """The atom that each operation maps each atom to, (operations, atoms): the nearest one of its element."""
         positions, numbers = self.crystal.positions, self.crystal.numbers
         cell, origin = self.crystal.cell, self.group.origin
         shifts = origin - self.group.rotations @ origin + self.group.translations / UNITS
@@ -137,7 +137,7 @@ class Turning:
         return {}
 
     def matrices(self, ell: int) -> np.ndarray:
-        """(operations, d, d) with d = 2L + 1, or three times that (component by component), without the flips."""
+        """The matrices without the flips, (operations, d, d); d = 2L + 1, or three times that, by components."""
         if ell not in self._known:
             self._known[ell] = self._matrices(ell)
         return self._known[ell]
@@ -157,11 +157,11 @@ class Turning:
 
     @cached_property
     def signs(self) -> np.ndarray:
-        """1 for each operation, -1 where it changes the sign."""
+        """1 for each operation; -1 for one that changes the sign."""
         return 1 - 2 * self.group.flips
 
     def orbits(self, atoms: Sequence[int]) -> list[list[int]]:
-        """Which of some atoms are equivalent; in each list the first one stands for all."""
+        """Lists of equivalent atoms. The first atom of each list stands for all of it."""
         left, found = list(atoms), []
         while left:
             reached = set(self.images[:, left[0]].tolist())
@@ -170,25 +170,27 @@ class Turning:
         return found
 
     def onto(self, first: int, atom: int, ell: int) -> np.ndarray:
-        """The mean matrix of all operations that map one atom onto another; onto itself: the projector on what the
-        symmetry of the site leaves."""
+        """The mean matrix of all operations that map one atom onto another.
+
+        For the atom itself this is the projector on what the symmetry of the site leaves.
+        """
         chosen = np.flatnonzero(self.images[:, first] == atom)
         return (self.matrices(ell)[chosen] * self.signs[chosen, None, None]).mean(axis=0)
 
 
 @lru_cache(maxsize=64)
 def _harmonics(rotations: bytes, cell: bytes, ell: int) -> tuple[np.ndarray, np.ndarray]:
-    """(Cartesian rotations, their matrices for one L) of operations and a cell, given by their bytes."""
+    """(Cartesian rotations, their matrices for one L). The bytes are those of operations and of a cell."""
     operations = np.frombuffer(rotations, np.int64).reshape(-1, 3, 3)
     turned = cartesian_rotations(operations, np.frombuffer(cell).reshape(3, 3))
-    highest = max(ell, 2)  # at least what every layout has
+    highest = max(ell, 2)  # every layout has L up to 2
     return turned, harmonic_rotations(turned, highest)[ell]
 
 
 def invariants(projector: np.ndarray) -> np.ndarray:
-    """An orthogonal basis of what a projector leaves, (d, k): the largest component of each column is 1 or -1.
+    """An orthogonal basis of what a projector leaves, (d, k). The largest component of each column is 1 or -1.
 
-    Columns of the projector, each the first one that is clearly not in those before: rounding errors change nothing.
+    Each column is the first column of the projector that is clearly not in the basis yet: rounding changes nothing.
     """
     rest, basis = projector.copy(), []
     for _ in range(round(float(np.trace(projector)))):
@@ -201,5 +203,5 @@ def invariants(projector: np.ndarray) -> np.ndarray:
 
 
 def without_traces(values: np.ndarray, step: float) -> np.ndarray:
-    """Values with zero where arithmetic alone has left something."""
+    """The values, with zero where only rounding has left something."""
     return np.where(np.abs(values) < _NOTHING * step, 0.0, values)

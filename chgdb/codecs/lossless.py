@@ -1,4 +1,4 @@
-"""The grid itself, bit for bit: float32 or float64, shuffled by bits and compressed with zstd."""
+"""The lossless codec: the grid itself as float32 or float64, shuffled by bits and compressed with zstd."""
 
 from __future__ import annotations
 

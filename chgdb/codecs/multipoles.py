@@ -1,10 +1,10 @@
-r"""Multipoles on the atoms, by which a payload predicts the coefficients that it then codes.
+r"""Multipoles on the atoms, which predict the coefficients of a payload.
 
-What a superposition of spheres leaves of a density sits on the atoms still: bonds and d shells are functions of low l.
-A listed atom has a parameter for every function of the tables below that it uses, and the numbers of a channel's basis
-are predicted as a linear function of them. Codes that sum up |psi|^2 on a grid coarser than the one they write fold
-what that grid does not hold back into it; the functions of `SMOOTH` are folded in the same way, those of `ADDED`, which
-stand for the compensation charges that such codes add afterwards, are not.
+The residual of a superposition of spheres still sits on the atoms: bonds and d shells are functions of low l. A listed
+atom has a parameter for every function of the tables below that it uses. The predicted numbers of a channel's basis are
+a linear function of the parameters. Some codes sum up |psi|^2 on a grid coarser than the one they write. What that grid
+cannot hold is folded back into it. The functions of `SMOOTH` are folded in the same way. The functions of `ADDED` are
+not: they stand for compensation charges, which such codes add afterwards.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ..density import Crystal
 from ..symmetry import METRIC_UNITS, UNITS, SpaceGroup, inner_products, square_norms
 from .basis import IMAGES, Basis
 
-#: Functions of s = |G| / 2 pi are sums of (s / w)^l exp(-(s / w)^2 / 2): for each l the widths w, in 1/Å, and, a row a
-#: function, what each width weighs. They are nearly orthonormal under s^2 2^(6 s), the inverse of what residuals have.
+#: Functions of s = |G| / 2 pi are sums of (s / w)^l exp(-(s / w)^2 / 2). For each l: the widths w, in 1/Å, and for each
+#: function a row of the weights of the widths. They are nearly orthonormal under s^2 2^(6 s), the inverse of residuals.
 Table = tuple[tuple[tuple[float, ...], tuple[tuple[float, ...], ...]], ...]
 SMOOTH: Table = (
     ((1.5, 1.1, 0.8, 0.55, 0.35), ((0.547,), (-1.11, 5.61), (1.23, -8.58, 29.5), (-0.913, 7.18, -36.1, 120.5),
@@ -34,12 +34,12 @@ ADDED: Table = (
     ((1.0, 0.8, 0.6), ((1.77,), (-2.69, 11.8), (2.57, -16.3, 48.5))),
     ((1.0, 0.8, 0.6), ((0.683,), (-1.06, 4.65), (0.966, -5.93, 19.8))),
 )
-#: |G|^2 from which on no function has anything: 4 1/Å.
+#: |G|^2 beyond which all functions vanish: 4 1/Å.
 _REACH = 16 * METRIC_UNITS
 
 
 def harmonics(u: np.ndarray, most: int) -> list[list[np.ndarray]]:
-    """Real spherical harmonics of unit vectors, (n, 3), for l = 0 ... most (at most 4), up to a factor each."""
+    """Real spherical harmonics of unit vectors, (n, 3), for l = 0 ... most (at most 4), each up to a factor."""
     x, y, z = u.T
     xx, yy, zz = x * x, y * y, z * z
     return [
@@ -54,12 +54,12 @@ def harmonics(u: np.ndarray, most: int) -> list[list[np.ndarray]]:
     ][: most + 1]  # fmt: skip
 
 
-#: Functions of all m of l = 0 ... 4.
+#: Number of functions of l = 0 ... 4 with all their m.
 MASK = 25
 
 
 def spread_out(used: np.ndarray, coarse: bool) -> np.ndarray:
-    """(atoms, functions) bool from (atoms, `MASK`): what is used of each l and m is used with every radial function."""
+    """(atoms, functions) bool from (atoms, `MASK`): an l and m in use is used with every radial function."""
     columns = []
     for table in (SMOOTH, ADDED) if coarse else (SMOOTH,):
         for degree, (_, rows) in enumerate(table):
@@ -68,12 +68,15 @@ def spread_out(used: np.ndarray, coarse: bool) -> np.ndarray:
 
 
 def orders(table: Table) -> np.ndarray:
-    """(n,) l of each function of a table in its order: by l, then radial function, then m."""
+    """l of each function of a table in its order (by l, then radial function, then m), (n,)."""
     return np.concatenate([np.full(len(rows) * (2 * degree + 1), degree) for degree, (_, rows) in enumerate(table)])
 
 
 def _functions(table: Table, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(functions of even l, of odd l), (functions, n), at G / 2 pi, (n, 3); of (-i)^l a factor i is left to odd l."""
+    """Functions at G / 2 pi, (n, 3): (those of even l, those of odd l), each (functions, n).
+
+    They hold the sign of (-i)^l, without the factor i of odd l.
+    """
     s = np.sqrt(np.einsum("ni,ni->n", vectors, vectors))
     angular = harmonics(vectors / s[:, None], len(table) - 1)
     is_odd = orders(table) % 2 == 1
@@ -95,7 +98,7 @@ def _functions(table: Table, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarra
 class _Piece:
     """The functions of one table at some vectors, and exp(-2 pi i h.x) of the listed atoms there.
 
-    family: 0 for `SMOOTH`, 1 for `ADDED`. member: (p,) which member of the basis each vector adds to.
+    family: 0 for `SMOOTH`, 1 for `ADDED`. member: (p,) the member of the basis to which each vector adds.
     """
 
     family: int
@@ -105,7 +108,7 @@ class _Piece:
     member: np.ndarray
 
     def add(self, parameters: np.ndarray, is_odd: np.ndarray, field: np.ndarray) -> None:
-        """Add values at the members, (m,) complex. parameters: (atoms, functions)."""
+        """Add the functions to values at the members, (m,) complex. parameters: (atoms, functions)."""
         even, odd = parameters[:, ~is_odd] @ self.even, parameters[:, is_odd] @ self.odd
         cos, sin = self.waves.real, self.waves.imag
         field += np.bincount(
@@ -121,7 +124,7 @@ class _Piece:
         parameters[:, is_odd] += turned.imag @ self.odd.T
 
     def add_gram(self, weights: np.ndarray, is_odd: np.ndarray, gram: np.ndarray) -> None:
-        """Of the functions of one atom, (functions, functions); weights: (m,) of the members."""
+        """Add the Gram matrix of one atom's functions, (functions, functions). weights: (m,) of the members."""
         w = weights[self.member]
         gram[np.ix_(~is_odd, ~is_odd)] += (self.even * w) @ self.even.T
         gram[np.ix_(is_odd, is_odd)] += (self.odd * w) @ self.odd.T
@@ -147,12 +150,12 @@ class Multipoles:
 
     @property
     def size(self) -> int:
-        """Numbers that `keep` holds."""
+        """The count of numbers that `keep` holds."""
         per_atom = 2 * len(self._positions)
         return sum(len(h) * (len(odd) + per_atom) for (h, _), odd in zip(self._points, self.odd, strict=True))
 
     def keep(self) -> None:
-        """Hold `size` numbers from now on, for many calls of the methods."""
+        """Hold `size` numbers from now on, which saves time where the methods are called often."""
         self._kept = list(self._pieces())
 
     def _pieces(self) -> Iterator[_Piece]:
@@ -164,7 +167,7 @@ class Multipoles:
                 yield _Piece(family, even, odd, _waves(h[part], self._positions), member[part])
 
     def numbers(self, parameters: np.ndarray) -> np.ndarray:
-        """(n,) numbers of the basis."""
+        """The numbers of the basis, (n,)."""
         fields = [np.zeros(len(self.basis.members), complex) for _ in self._points]
         for piece in self._kept or self._pieces():
             k = piece.family
@@ -181,7 +184,7 @@ class Multipoles:
         return result
 
     def matrix(self, used: np.ndarray) -> np.ndarray:
-        """The map itself, transposed, of the functions used: (sum(used), n) float32.
+        """The map itself, transposed, for the functions in use: (sum(used), n) float32.
 
         used: (listed atoms, functions) bool.
         """
@@ -215,7 +218,7 @@ class Multipoles:
         return result
 
     def gram(self, weights: np.ndarray) -> np.ndarray:
-        """Of the functions of one atom alone, (functions, functions); weights: (n,) of the numbers."""
+        """The Gram matrix of one atom's functions, (functions, functions). weights: (n,) of the numbers."""
         members = self.basis.spread_weights(weights)
         result = np.zeros((self._columns[-1].stop,) * 2)
         for piece in self._kept or self._pieces():
@@ -224,17 +227,17 @@ class Multipoles:
         return result
 
 
-_BLOCK = 1 << 21  # numbers held at once where nothing is kept
+_BLOCK = 1 << 21  # count of numbers that are held at once where nothing is kept
 
 
 def _slice_of(numbers: np.ndarray) -> slice | np.ndarray:
-    """Ascending indices as a slice, which adds to an array much faster, where they are evenly spaced."""
+    """Ascending indices as a slice where they are evenly spaced: adding to a slice is much faster."""
     gap = int(numbers[1] - numbers[0]) if len(numbers) > 1 else 1
     return slice(int(numbers[0]), int(numbers[-1]) + 1, gap) if (np.diff(numbers) == gap).all() else numbers
 
 
 def _folded(h: np.ndarray, metric: np.ndarray, divisions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(vectors within reach that a coarse grid takes for one of `h`, which one)."""
+    """(vectors within reach that a coarse grid cannot tell from one of `h`, the index of that one)."""
     nearest = h - divisions * ((2 * h + divisions) // (2 * divisions))
     images = divisions * IMAGES
     norms = square_norms(nearest, metric) + 2 * inner_products(images, metric, nearest)
@@ -253,8 +256,8 @@ def _waves(h: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return waves
 
 
-#: Numbers of a matrix that is held whole, and products that its normal equations take. Beyond, gradients have to do:
-#: they come less near to the minimum in more time.
+#: Largest matrix that is held whole, and most products that its normal equations may take. Beyond, gradients are used:
+#: they take more time and come less near to the minimum.
 _MOST_HELD, _MOST_WORK = 1 << 26, 1 << 35
 _DIRECT_PASSES, _RIDGE = 2, 1e-5
 _ITERATIONS, _PASSES = 25, 3
@@ -263,7 +266,7 @@ _ITERATIONS, _PASSES = 25, 3
 
 
 def unique_atoms(crystal: Crystal, group: SpaceGroup) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(first atom of each orbit under a group, the operations that leave it where it is)."""
+    """(first atom of each orbit under a group, the operations that leave this atom where it is)."""
     x = crystal.positions - group.origin
     listed, sites = [], []
     done = np.zeros(len(crystal), bool)
@@ -280,7 +283,7 @@ def unique_atoms(crystal: Crystal, group: SpaceGroup) -> tuple[np.ndarray, list[
 
 
 def sites(crystal: Crystal, group: SpaceGroup) -> tuple[np.ndarray, np.ndarray]:
-    """((atoms,) bool, one atom of each orbit; (listed atoms, `MASK`) bool, the functions that their sites leave)."""
+    """((atoms,) bool, one atom of each orbit; (listed atoms, `MASK`) bool, the functions that its site leaves)."""
     first, stabilisers = unique_atoms(crystal, group)
     listed = np.zeros(len(crystal), bool)
     listed[first] = True
@@ -289,7 +292,7 @@ def sites(crystal: Crystal, group: SpaceGroup) -> tuple[np.ndarray, np.ndarray]:
 
 
 def free_functions(crystal: Crystal, group: SpaceGroup, site: np.ndarray, most: int) -> list[np.ndarray]:
-    """For each l up to `most` the m of as many functions as a site's symmetry leaves independent, (2 l + 1,) bool."""
+    """For each l up to `most` which m to use: as many as the symmetry of a site leaves independent, (2 l + 1,) bool."""
     directions = np.random.default_rng(0).normal(size=(60, 3))
     directions /= np.linalg.norm(directions, axis=1)[:, None]
     here = harmonics(directions, most)
@@ -318,7 +321,7 @@ def free_functions(crystal: Crystal, group: SpaceGroup, site: np.ndarray, most: 
 
 
 def is_small(used: np.ndarray, numbers: int) -> bool:
-    """Whether `fit` holds the map of the functions used, (listed atoms, functions) bool, and is exact and fast."""
+    """Whether `fit` can hold the map of the functions in use, (listed atoms, functions) bool: it is exact and fast."""
     size = int(used.sum())
     return size * numbers <= _MOST_HELD and size**2 * numbers <= _MOST_WORK
 
@@ -326,15 +329,15 @@ def is_small(used: np.ndarray, numbers: int) -> bool:
 def fit(
     model: Multipoles, target: np.ndarray, used: np.ndarray, keys: np.ndarray, floor: float
 ) -> tuple[np.ndarray, float]:
-    """(parameters, (listed atoms, functions), and the step they may be rounded to).
+    """(parameters, (listed atoms, functions), and the step to which they may be rounded).
 
-    target: (n,) numbers. used: (listed atoms, functions) bool. floor: below which errors do not matter.
+    target: (n,) numbers. used: (listed atoms, functions) bool. floor: smaller errors do not matter.
     """
     shells = (np.sqrt(keys / METRIC_UNITS) * 10).astype(np.intp)
     count = np.maximum(np.bincount(shells), 1)
     matrix = model.matrix(used) if is_small(used, len(target)) else None
     parameters, step = np.zeros(used.shape), 1.0
-    # Shells count by what the fit leaves of them: first by how residuals fall off, then by what was left.
+    # The weight of a shell follows from what the fit leaves of it: first as residuals fall off, then as it was.
     s = (np.arange(len(count)) + 0.5) / 10
     power = 1 / (s**2 * 2 ** (6 * s))
     power *= 0.1 * float(target @ target) / float((power * count).sum())
@@ -354,9 +357,9 @@ def fit(
 def _solve_directly(matrix: np.ndarray, target: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weighted least squares by the normal equations: (parameters, the diagonal of these), both (n,).
 
-    matrix: (n, numbers) float32, of `Multipoles.matrix`. Single precision is fast, and its rounding, which differs from
-    machine to machine, is taken out again, so that it hardly ever decides how a parameter is
-    rounded: the same density is to be the same bytes on other machines and with more threads.
+    matrix: (n, numbers) float32, of `Multipoles.matrix`. Single precision is fast. Its rounding differs from machine to
+    machine, so it is taken out again and hardly ever decides how a parameter is rounded: a density should become the
+    same bytes on other machines and with more threads.
     """
     root = np.sqrt(weights / weights.max())
     scaled = matrix * root.astype(np.float32)
@@ -374,7 +377,7 @@ def _solve_directly(matrix: np.ndarray, target: np.ndarray, weights: np.ndarray)
 
 
 def _product(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """matrix @ vector in double precision, without a copy of the whole of a float32 matrix."""
+    """matrix @ vector in double precision, without a copy of a whole float32 matrix."""
     result = np.zeros(len(matrix))
     for start in range(0, matrix.shape[1], _COLUMNS):
         part = slice(start, start + _COLUMNS)

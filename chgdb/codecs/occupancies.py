@@ -1,12 +1,12 @@
-"""Augmentation occupancies as numbers: one atom of each set of equivalent ones, what its site leaves, quantised.
+"""Augmentation occupancies as numbers, with as few numbers as the symmetry allows.
 
-    occupancies -> channels of the PAW sets (`layouts`) that turn as the symmetry demands, tried on the numbers
+    occupancies -> channels of the PAW sets (`layouts`), found by trying which turn as the symmetry demands
                 -> the numbers that the site symmetry leaves free, of one atom of each orbit
-                -> uniform quantisation, the step found by measuring the largest error
+                -> uniform quantisation; the step is found by measuring the largest error
                 -> adaptive range coder (`entropy`)
 
-Where no list of channels turns as the symmetry demands, an atom's numbers are quantised as they are. `docs/format.md`
-specifies every bit.
+Where no list of channels turns as the symmetry demands, all numbers of an atom are quantised as they are.
+`docs/format.md` specifies every bit.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from .frame import STEP_BITS, quantisation_step, step_code
 from .groups import read_group, same_group, write_group
 from .layouts import MOST_CHANNELS, Layout, Turning, candidates, count_of, invariants, places, without_traces
 
-#: Occupancies below this are noise: an atom's tolerance is never less than its part of this.
+#: Occupancies below this are noise: no tolerance of an atom is smaller than the same part of this number.
 NOISE = 1e-9
-#: Share of the tolerance that a symmetry operation may miss the numbers by.
+#: Part of the tolerance by which a symmetry operation may miss the numbers.
 _MISSED = 0.7
-_PREDICTED = 8  # levels from which on those of the atom before are a prediction
-_BIG = 4  # largest level of what belongs to the small ones
-_MOST_NUMBERS = 9999  # what VASP's four columns hold
-_MOST_IMAGES = 30_000_000  # operations times pairs of atoms that are looked at
-_STEPS = 5 * 16  # finer steps that are tried before a layout is given up
+_PREDICTED = 8  # levels of the atom before predict the next ones from this size on
+_BIG = 4  # largest level that counts as small
+_MOST_NUMBERS = 9999  # what the four columns of VASP's number hold
+_MOST_IMAGES = 30_000_000  # largest number of operations times pairs of atoms that is tried
+_STEPS = 5 * 16  # number of finer steps that are tried before a layout is given up
 
 
 @dataclass(frozen=True)
 class Occupancies:
-    """Of each channel and atom: (channels, atoms) arrays of any length, imaginary () where there are none."""
+    """(channels, atoms) arrays of any length. imaginary: () where there are no imaginary parts."""
 
     real: tuple[tuple[np.ndarray, ...], ...]
     imaginary: tuple[tuple[np.ndarray, ...], ...] = ()
 
     def largest(self) -> np.ndarray:
-        """(2, atoms) the largest number of each atom: of the total, and of all components of the magnetisation."""
+        """The largest number of each atom, (2, atoms): in the total, and in all components of the magnetisation."""
         n_atoms = len(self.real[0])
         found = np.zeros((2, n_atoms))
         for parts in (self.real, self.imaginary):
@@ -60,7 +60,7 @@ class Occupancies:
 def error(original: Occupancies, other: Occupancies) -> float:
     """Largest difference, relative to the largest number of its atom and channel (total, or magnetisation).
 
-    An atom with nothing above `NOISE` counts as if that were its largest. Infinity where their shapes differ.
+    For an atom without a number above `NOISE`, the difference is relative to `NOISE`. Infinity where shapes differ.
     """
     shapes = [[[len(v) for v in atoms] for part in (o.real, o.imaginary) for atoms in part] for o in (original, other)]
     if shapes[0] != shapes[1]:
@@ -75,7 +75,7 @@ def error(original: Occupancies, other: Occupancies) -> float:
 
 @dataclass(frozen=True)
 class _Kind:
-    """Atoms of one element with as many numbers each; layout: None where it is not known."""
+    """Atoms of one element that have the same count of numbers. layout: None where it is not known."""
 
     count: int
     atoms: tuple[int, ...]
@@ -84,7 +84,7 @@ class _Kind:
 
 @dataclass(frozen=True)
 class _Part:
-    """Channels that are coded together: the total, or all components of a magnetisation; or their imaginary parts."""
+    """Channels that are coded together: the total, or all components of a magnetisation, or their imaginary parts."""
 
     channels: tuple[int, ...]
     imaginary: bool
@@ -94,7 +94,7 @@ class _Part:
         return len(self.channels) == 3
 
     def values(self, occupancies: Occupancies, kind: _Kind) -> np.ndarray:
-        """(atoms, components, numbers)."""
+        """The numbers of a kind's atoms, (atoms, components, numbers)."""
         source = occupancies.imaginary if self.imaginary else occupancies.real
         return np.array([[source[c][atom] for c in self.channels] for atom in kind.atoms]).reshape(
             len(kind.atoms), len(self.channels), kind.count
@@ -108,15 +108,17 @@ def _parts(channels: int, imaginary: bool) -> list[_Part]:
 
 @dataclass(frozen=True, eq=False)
 class _Orbit:
-    """Equivalent atoms (indices in their kind). terms: for each L the places of its numbers, the basis of what is free
-    of them, and the matrix onto each atom."""
+    """Equivalent atoms, as indices in their kind.
+
+    terms: for each L the places of its numbers, the basis of their free part, and the matrix onto each atom.
+    """
 
     atoms: list[int]
     terms: list[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]
 
     @property
     def big(self) -> int:
-        """How many numbers come first that do not turn at all."""
+        """How many of the first numbers do not turn at all."""
         place, basis, _ = self.terms[0]
         return len(place) * basis.shape[1] if place.shape[1] == 1 else 0
 
@@ -126,7 +128,7 @@ class _Orbit:
         return sum(len(place) * basis.shape[1] for place, basis, _ in self.terms)
 
     def analyse(self, values: np.ndarray) -> np.ndarray:
-        """The free numbers nearest to those of all atoms. values: (atoms of the kind, components, numbers)."""
+        """The free numbers nearest to the numbers of all atoms. values: (atoms of the kind, components, numbers)."""
         found = []
         for place, basis, matrices in self.terms:
             turned = np.zeros((len(place), len(basis)))
@@ -137,7 +139,7 @@ class _Orbit:
         return np.concatenate(found)
 
     def synthesise(self, free: np.ndarray, values: np.ndarray) -> None:
-        """Put what the free numbers say into the values of all atoms."""
+        """Put the values that the free numbers stand for into the values of all atoms."""
         start = 0
         for place, basis, matrices in self.terms:
             size = len(place) * basis.shape[1]
@@ -149,12 +151,12 @@ class _Orbit:
 
 
 def _blocks(values: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """(blocks, components times 2L + 1) of one atom's (components, numbers)."""
+    """The numbers of one atom by blocks, (blocks, components times 2L + 1). values: (components, numbers)."""
     return values[:, place].transpose(1, 0, 2).reshape(len(place), -1)
 
 
 def _orbits(kind: _Kind, turning: Turning) -> list[_Orbit]:
-    """Raises `CodecError` where an operation takes an atom to one of another kind."""
+    """The orbits of a kind. Raises `CodecError` where an operation takes an atom to one of another kind."""
     assert kind.layout is not None
     index = {atom: i for i, atom in enumerate(kind.atoms)}
     found = []
@@ -169,7 +171,7 @@ def _orbits(kind: _Kind, turning: Turning) -> list[_Orbit]:
 
 @dataclass(frozen=True)
 class _Alone:
-    """An atom (index in its kind) by itself, every number free: components of each number together."""
+    """An atom by itself, as an index in its kind. Every number is free; the components of a number stand together."""
 
     atom: int
 
@@ -182,10 +184,10 @@ class _Alone:
 
 @dataclass
 class _Coded:
-    """The levels of a kind in one part: of each orbit, and which of them are big."""
+    """The levels of a kind in one part, orbit by orbit, and which of them are big."""
 
     orbits: Sequence[_Orbit | _Alone]
-    step: int = -1  # code; -1 where all is zero
+    step: int = -1  # code; -1 where all levels are zero
     levels: list[np.ndarray] = field(default_factory=list)
     big: list[np.ndarray] = field(default_factory=list)
     mapped: bool = False
@@ -202,8 +204,11 @@ class _Coded:
 
 
 def _is_plain(part: _Part, kind: _Kind) -> bool:
-    """Whether the numbers are coded as they are. VASP packs imaginary parts, which are antisymmetric in the channels,
-    into the places of symmetric ones: they turn in another way."""
+    """Whether the numbers are coded as they are.
+
+    VASP packs imaginary parts, which are antisymmetric in the channels, into the places of symmetric ones: they turn in
+    another way.
+    """
     return kind.layout is None or part.imaginary
 
 
@@ -222,7 +227,7 @@ def _unturned(orbits: Sequence[_Orbit | _Alone], levels: Sequence[np.ndarray]) -
 
 
 def _predictions(levels: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """For the big levels of each orbit those of the one before, where these are large."""
+    """For each orbit the big levels of the orbit before it, where these are large."""
     before = np.zeros(0, np.int64)
     for own in levels:
         yield _guess(before, len(own))
@@ -241,9 +246,9 @@ def _guess(before: np.ndarray, size: int) -> np.ndarray:
 def write(
     out: BitWriter, occupancies: Occupancies, crystal: Crystal, tolerance: float, groups: Sequence[SpaceGroup]
 ) -> bytes:
-    """Append the head to a bit stream; the coder's bytes, which must end the whole.
+    """Append the head to a bit stream. Returns the coder's bytes, which must be the last ones of the whole.
 
-    groups: those that a decoder knows already, from the payload: of its first and of its last channel.
+    groups: those of the payload's first and last channel, which a decoder knows already.
     Raises `CodecError` where the numbers are beyond the coder.
     """
     bounds = np.maximum(occupancies.largest(), NOISE) * tolerance
@@ -291,7 +296,7 @@ _OWN = 3
 
 @dataclass(frozen=True, eq=False)
 class _Choice:
-    """A group for a part: 0 none, 1 and 2 those of the payload, 3 its own."""
+    """The group of a part. code: 0 none, 1 and 2 a group of the payload, 3 a group of its own."""
 
     code: int
     group: SpaceGroup
@@ -308,7 +313,7 @@ class _Choice:
         return self._turnings[part.axial]
 
     def cost(self, part: _Part, crystal: Crystal) -> float:
-        """Rough number of bits."""
+        """A rough number of bits."""
         turning = self.turning(part, crystal)
         bits = 0.0
         if self.code == _OWN:
@@ -327,7 +332,7 @@ class _Choice:
 
 
 class _Search:
-    """The search for what turns the numbers: groups, and layouts of the kinds of atoms."""
+    """The search for groups and layouts by which the numbers turn."""
 
     def __init__(
         self, occupancies: Occupancies, crystal: Crystal, bounds: np.ndarray, groups: Sequence[SpaceGroup]
@@ -341,7 +346,7 @@ class _Search:
                 self.groups.append((code, group))
 
     def total(self, part: _Part, kinds: list[_Kind]) -> _Choice:
-        """Group and layouts by the first part."""
+        """Group and layouts, chosen by the first part."""
         choices, whole = [_Choice(0, SpaceGroup.trivial(), kinds)], 0
         for code, group in self.groups:
             if len(group) <= whole:
@@ -356,7 +361,7 @@ class _Search:
         return min(choices, key=lambda choice: choice.cost(part, self.crystal))
 
     def _first(self, part: _Part, kinds: list[_Kind], choice: _Choice) -> _Choice:
-        """Layouts for a group; of one that is not the payload's the operations that turn the numbers."""
+        """The layouts for a group. A group of its own keeps only operations that turn the numbers."""
         if choice.code == _OWN:
             near = np.ones(len(choice.group), bool)
             for kind in kinds:
@@ -369,7 +374,7 @@ class _Search:
         return replace(choice, kinds=[replace(k, layout=found) for k, found in zip(kinds, layouts, strict=True)])
 
     def rest(self, part: _Part, first: _Choice) -> _Choice:
-        """Group of a magnetisation, with the signs of its operations; the layouts are known."""
+        """The group of a magnetisation, with the signs of its operations. The layouts are known."""
         kinds, opposite = first.kinds, first.opposite
         turned = [kind for kind in kinds if kind.layout is not None]
         choices = [_Choice(0, SpaceGroup.trivial(), kinds, opposite)]
@@ -389,8 +394,10 @@ class _Search:
         return min(choices, key=lambda choice: choice.cost(part, self.crystal))
 
     def _layout(self, part: _Part, kind: _Kind, choice: _Choice, whole: bool) -> tuple[Layout | None, np.ndarray]:
-        """The layout that leaves the fewest numbers free, and by which operations the numbers turn with it; None where
-        they turn by none but the identity. whole: by all operations, or it is none."""
+        """The layout that leaves the fewest numbers free, and the operations by which the numbers turn with it.
+
+        None where the numbers turn by no operation but the identity. whole: only layouts that turn by all operations.
+        """
         group = choice.group
         turning = choice.turning(part, self.crystal)
         best: tuple[int, Layout | None, np.ndarray] = (kind.count * len(kind.atoms), None, np.zeros(len(group), bool))
@@ -408,8 +415,11 @@ class _Search:
         return best[1:]
 
     def _promising(self, part: _Part, kind: _Kind, choice: _Choice, whole: bool) -> list[_Kind]:
-        """A kind with each of the layouts that all operations are worth trying with: those by which most of the group's
-        generators turn its numbers, or all where that takes no time. whole: by which all generators do."""
+        """A kind with each layout that is worth trying with all operations.
+
+        These are the layouts with which most generators of the group turn the numbers, or all layouts where that takes
+        little time. whole: only layouts with which all generators turn them.
+        """
         few = replace(choice, group=choice.group.generators()).turning(part, self.crystal)
         layouts = candidates(kind.count) if kind.count <= _MOST_SEARCHED else ()
         trials = [replace(kind, layout=layout) for layout in layouts]
@@ -420,14 +430,15 @@ class _Search:
         return [trial for trial, number in zip(trials, turned, strict=True) if number == most]
 
     def _near(self, part: _Part, kind: _Kind, turning: Turning) -> np.ndarray:
-        """(operations,) by which of them the numbers turn, with their flips."""
+        """The operations by which the numbers turn, with their flips, (operations,) bool."""
         missed = self._missed(part, kind, turning, both=False)
         return missed[np.arange(len(missed)), turning.group.flips] <= _MISSED
 
     def _missed(self, part: _Part, kind: _Kind, turning: Turning, both: bool = True) -> np.ndarray:
-        """(operations, 2): how far each leads off, without and with a change of sign, relative to the tolerance.
+        """By how much each operation misses the numbers, in parts of the tolerance, (operations, 2).
 
-        both: or only as its flip says, and the other is 0.
+        The first column is without, the second with a change of sign. both: False computes only the column that the
+        operation's flip asks for, and leaves the other at 0.
         """
         values = part.values(self.occupancies, kind)
         bounds = self.bounds[min(part.channels[0], 1)][list(kind.atoms)]
@@ -452,12 +463,12 @@ class _Search:
 
 
 _MOST_SEARCHED = 1600
-_LITTLE = 4_000_000  # numbers that are turned
-_NUMBER = 15  # bytes of text
+_LITTLE = 4_000_000  # count of numbers that are turned in little time
+_NUMBER = 15  # bytes of text that a number takes
 
 
 def _free(kind: _Kind, turning: Turning) -> int:
-    """Free numbers of all orbits."""
+    """How many numbers of all orbits are free."""
     assert kind.layout is not None
     ranks = {
         ell: sum(round(float(np.trace(turning.onto(o[0], o[0], ell)))) for o in turning.orbits(kind.atoms))
@@ -469,7 +480,7 @@ def _free(kind: _Kind, turning: Turning) -> int:
 def _quantised(
     part: _Part, kind: _Kind, choice: _Choice, crystal: Crystal, occupancies: Occupancies, bounds: np.ndarray
 ) -> _Coded | None:
-    """Levels with the coarsest step whose errors are within the bounds; None where the symmetry misses them."""
+    """The levels with the coarsest step whose errors are within the bounds. None where the symmetry misses them."""
     values = part.values(occupancies, kind)
     limits = bounds[min(part.channels[0], 1)][list(kind.atoms)]
     coded = _Coded(_all_orbits(part, kind, choice.turning(part, crystal)), mapped=_is_plain(part, kind))
@@ -599,8 +610,9 @@ def _write_levels(out: BitWriter, parts: Sequence[_Part], coded: dict[_Part, lis
 
 
 def read(source: BitReader, data: bytes, crystal: Crystal, channels: int, groups: Sequence[SpaceGroup]) -> Occupancies:
-    """What `write` wrote. data: all bytes, of which the coder's follow those that `source` reads; groups as there.
+    """The occupancies that `write` wrote.
 
+    data: all bytes; the coder's bytes follow those that `source` reads. groups: as for `write`.
     Raises `CodecError` for damaged bytes.
     """
     counts, kinds = _read_kinds(source, crystal)
@@ -661,7 +673,7 @@ def _sizes(part: _Part, kind: _Kind, orbits: Sequence[_Orbit | _Alone]) -> list[
 def _read_heads(
     source: BitReader, part: _Part, kinds: Sequence[_Kind], turning: Turning
 ) -> tuple[list[_Coded], list[int | None]]:
-    """What is said of each kind, and the start values of the three lists; None for those that are not there."""
+    """What the head says of each kind, and the first scales of the three lists; None for a list that is not there."""
     coded = []
     for kind in kinds:
         if not source.read(1):
@@ -684,7 +696,7 @@ def _read_heads(
 def _read_levels(
     coder: RangeDecoder, part: _Part, kinds: Sequence[_Kind], coded: Sequence[_Coded], initials: Sequence[int | None]
 ) -> None:
-    """The three lists into the levels."""
+    """Read the three lists into the levels."""
 
     def values(size: int, initial: int | None) -> np.ndarray:
         return np.zeros(0, np.int64) if initial is None else coder.decode(np.zeros(size, np.int64), initial)

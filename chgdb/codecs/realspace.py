@@ -1,9 +1,9 @@
-r"""The real-space codec, for densities no Fourier sphere holds: all-electron files (AECCAR), aliased on their grid.
+r"""The real-space codec, for densities that no Fourier sphere holds: all-electron files (AECCAR) alias on their grid.
 
-Points are taken in the order of their distance to the nearest atom, one per orbit of the symmetry operations that map
-the grid onto itself. Around a nucleus the density is nearly a function of that distance, so each quantised value is
-predicted by the ones before it, and the differences go to the adaptive coder (`entropy`). The mean is stored beside:
-the electron count is exact to 2^-41 e, as in the Fourier codec.
+Points stand in the order of their distance to the nearest atom. There is one for each orbit of the symmetry operations
+that map the grid onto itself. Around a nucleus the density is nearly a function of that distance. So the values before
+a quantised value predict it, and the differences go to the adaptive coder (`entropy`). The mean is stored, too: the
+electron count is exact to 2^-41 e, as in the Fourier codec.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from .groups import read_group, write_group
 
 CODEC_ID = 3
 
-#: A value is predicted by the mean of so many before it.
+#: Numbers of values before a value whose mean may predict it.
 _WINDOWS = (1, 4)
-_MAX_LEVEL = 1 << 40  # quantised values stay below: beyond, only floats themselves resolve the tolerance
+_MAX_LEVEL = 1 << 40  # quantised values stay below; a finer tolerance would be below the rounding of floats
 
 
 def encode(density: Density, tolerance: float, prior: Prior | None = None) -> bytes:
-    """Payload of a density whose decoded NMAE, of every channel relative to the total density, is within `tolerance`.
+    """Payload of a density. The decoded NMAE of every channel, relative to the total density, is within `tolerance`.
 
-    `prior` is not used: it knows valence densities only. Raises `CodecError` where the tolerance is below what the
+    `prior` is not used: it knows only valence densities. Raises `CodecError` where the tolerance is below what the
     codec resolves.
     """
     whole = _on_grid(find(density.crystal), density.grid)
     payload = _encode(density, tolerance, whole)
-    if prod(density.grid) * len(whole) > _most_images(len(payload)):  # few bytes that take long would not be believed
+    if prod(density.grid) * len(whole) > _most_images(len(payload)):  # a decoder would not believe so few bytes
         payload = _encode(density, tolerance, SpaceGroup.trivial())
     return payload
 
 
 def _encode(density: Density, tolerance: float, whole: SpaceGroup) -> bytes:
-    """Payload that uses the symmetry operations of `whole`, which map the grid onto itself, as far as they hold."""
+    """Payload that uses those symmetry operations of `whole` that hold. `whole` must map the grid onto itself."""
     allowed = tolerance * float(np.abs(density.total).mean(dtype=float)) * (1 - 1e-9)
     arrays = [np.asarray(values, float) for values in density.channels.values()]
     channels = [_encode_channel(values, whole, density.crystal, allowed) for values in arrays]
@@ -65,7 +65,7 @@ def _encode(density: Density, tolerance: float, whole: SpaceGroup) -> bytes:
 
 
 def _encode_channel(values: np.ndarray, whole: SpaceGroup, crystal: Crystal, allowed: float):
-    """(group, electron count, step code, window, differences) of the cheaper of two symmetries."""
+    """(group, electron count, step code, window, differences), by the cheaper of two symmetries."""
     count = round(float(values.mean()) * crystal.volume * COUNT_UNITS)
     choices = []
     for share in (0.5, 0.0):
@@ -93,7 +93,7 @@ def _cost(differences: np.ndarray) -> float:
 
 
 def _choose_step(values: np.ndarray, mean: np.ndarray, orbit: np.ndarray, allowed: float, average: float) -> int | None:
-    """Code of the coarsest step with a mean absolute error within `allowed`."""
+    """Code of the coarsest step whose mean absolute error is within `allowed`. None where there is none."""
     low, high = -1, (1 << STEP_BITS) - 1
     while low < high:
         code = (low + high + 1) // 2
@@ -108,14 +108,14 @@ def _choose_step(values: np.ndarray, mean: np.ndarray, orbit: np.ndarray, allowe
 
 
 def _restore(levels: np.ndarray, code: int, orbit: np.ndarray, average: float) -> np.ndarray:
-    """Flat grid values of quantised orbits, shifted (by far less than a step) to the stored mean."""
+    """Flat grid values of quantised orbits, shifted by far less than a step to the stored mean."""
     values = (levels * quantisation_step(code))[orbit]
     values += average - values.mean()
     return values
 
 
 def _differences(levels: np.ndarray, window: int) -> np.ndarray:
-    """Each level minus its prediction, the rounded-down mean of the `window` levels before it (zero at first)."""
+    """Each level less its prediction, the rounded-down mean of the `window` levels before it (zero at first)."""
     padded = np.concatenate([np.zeros(window, np.int64), levels])
     sums = np.cumsum(padded)[window - 1 : -1] - np.concatenate([[0], np.cumsum(padded)])[: len(levels)]
     return levels - sums // window
@@ -142,14 +142,14 @@ def _on_grid(group: SpaceGroup, grid: tuple[int, int, int]) -> SpaceGroup:
     mapped = group.rotations * n[:, None]
     shifted = group.translations * n
     fits = (mapped % n[None, None, :] == 0).all(axis=(1, 2)) & (shifted % UNITS == 0).all(axis=1)
-    if group.origin.any():  # the operations about another origin than the grid's do not hold on the grid
+    if group.origin.any():  # operations about another origin than the grid's do not hold on the grid
         fits &= (group.rotations == np.eye(3)).all(axis=(1, 2))
     fitting = SpaceGroup(group.rotations, group.translations, np.zeros(3), group.flips).subgroup(fits)
     return fitting if len(fitting) * prod(grid) <= _MAX_IMAGES else SpaceGroup.trivial()
 
 
 def _images(grid: tuple[int, int, int], group: SpaceGroup):
-    """For each operation, the flat index of the image of every grid point."""
+    """For each operation, the flat indices of the images of all grid points."""
     n = np.array(grid)
     axes = [np.arange(k) for k in grid]
     for W, w in zip(group.rotations, group.translations, strict=True):
@@ -161,13 +161,13 @@ def _images(grid: tuple[int, int, int], group: SpaceGroup):
 
 def _symmetry_of(values: np.ndarray, group: SpaceGroup, allowed: float) -> SpaceGroup:
     flat = values.ravel()
-    # The mean over a group moves a value by half of what an operation moves it.
+    # The mean over a group moves a value by half as much as an operation does.
     deviations = [float(np.abs(flat[image] - flat).mean()) / 2 for image in _images(values.shape, group)]
     return group.subgroup(np.array(deviations) <= allowed)
 
 
 def _ordered_orbits(grid: tuple[int, ...], group: SpaceGroup, crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
-    """(first point of each orbit, orbit of each point): flat indices, orbits by element and distance to its atoms."""
+    """(first point of each orbit, orbit of each point) as flat indices; orbits by element and distance to its atoms."""
     shape = (grid[0], grid[1], grid[2])
     canonical = np.arange(shape[0] * shape[1] * shape[2])
     for image in _images(shape, group):
@@ -182,18 +182,18 @@ def _ordered_orbits(grid: tuple[int, ...], group: SpaceGroup, crystal: Crystal) 
 
 _FRACTION_BITS = 18
 _MAX_DISTANCES = 1 << 32
-_MAX_IMAGES = 1 << 32  # points times operations: beyond (huge supercells) symmetry takes minutes to save bytes
+_MAX_IMAGES = 1 << 32  # points times operations; beyond (huge supercells) symmetry takes minutes to save few bytes
 
 
 def _most_images(size: int) -> int:
-    """Points times operations that a payload of so many bytes may ask for: some seconds for the smallest."""
+    """Points times operations that a payload of `size` bytes may ask for: some seconds for the smallest payload."""
     return min(_MAX_IMAGES, max(1 << 26, size << 18))
 
 
 def _nearest_atom(points: np.ndarray, grid: tuple[int, int, int], crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
-    """(atomic number, squared distance) of the nearest atom, in integers, so that the order is the same everywhere.
+    """(atomic number, squared distance) of the nearest atom, in integers, so that all machines find the same order.
 
-    Distances count in units of 2^-46 Å^2; only the images one cell to either side are looked at.
+    Distances are in units of 2^-46 Å^2. Only the images one cell to either side are tried.
     """
     A = [[int(float(x) * 2.0**60) for x in row] for row in np.clip(crystal.cell, -1e6, 1e6)]
     squares = [[sum(a * b for a, b in zip(u, v, strict=True)) >> 110 for u in A] for v in A]
@@ -219,14 +219,14 @@ def _nearest_atom(points: np.ndarray, grid: tuple[int, int, int], crystal: Cryst
         own = (product * centred).sum(axis=1)
         for image in np.ndindex(3, 3, 3):
             shift = (np.array(image) - 1) * unit
-            square = own + product @ (2 * shift) + shift @ metric @ shift  # of centred + shift
+            square = own + product @ (2 * shift) + shift @ metric @ shift  # |centred + shift|^2
             closer = square < nearest
             nearest[closer], element[closer] = square[closer], number
     return element, nearest
 
 
 def decode(payload: bytes, prior: Prior | None = None, grid: tuple[int, int, int] | None = None) -> Density:
-    """The density on its native grid; on another by Fourier resampling. Raises `CodecError` for damaged bytes."""
+    """The density on its native grid, or resampled by Fourier to another. Raises `CodecError` for damaged bytes."""
     source = _open(payload)
     crystal, native, names = read_frame(source)
     lanes = source.read(2)

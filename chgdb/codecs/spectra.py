@@ -1,7 +1,7 @@
-"""Half spectra of real grids and back, in pieces: beside the grid no more memory than its part that is not zero takes.
+"""Half spectra of real grids and back, in pieces, so that beside the grid only the terms that are not zero take memory.
 
-A half spectrum is (nx, ny, nz // 2 + 1) complex with the mean at [0, 0, 0], negative frequencies counted from the end.
-A *box* is one of which only |h_i| <= r_i is kept, (2 r_1 + 1, 2 r_2 + 1, r_3 + 1), indexed in the same way.
+A half spectrum is (nx, ny, nz // 2 + 1) complex. The mean is at [0, 0, 0]; negative frequencies count from the end.
+A *box* keeps only |h_i| <= r_i of a half spectrum: it is (2 r_1 + 1, 2 r_2 + 1, r_3 + 1), indexed in the same way.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..grids import PIECE, slices
 
 T = TypeVar("T")
 
-#: Numbers from which on two threads take turns.
+#: From this count of numbers on, two threads take turns.
 _THREADED = 1 << 22
 
 
 def for_each(function: Callable[[slice], T], parts: list[slice], size: int) -> Iterator[T]:
-    """What a function gives for each piece, in their order; numpy's transforms let other threads run."""
+    """The results of a function for each piece, in order. NumPy's transforms let other threads run."""
     if size < _THREADED or (os.cpu_count() or 1) == 1:
         yield from map(function, parts)
         return
@@ -49,7 +49,7 @@ def forward(values: np.ndarray) -> np.ndarray:
 
 
 def inverse(box: np.ndarray, grid: tuple[int, int, int], use: Callable[[slice, np.ndarray], T]) -> Iterator[T]:
-    """`use` of each piece (rows along x, values of these rows) of the grid that a box is the spectrum of."""
+    """The results of `use` for each piece (rows along x, values of these rows) of the grid whose spectrum is a box."""
     nx, ny, nz = grid
     m = box.shape[1]
     columns = widened(box, nx, 0)
@@ -68,7 +68,7 @@ def inverse(box: np.ndarray, grid: tuple[int, int, int], use: Callable[[slice, n
 
 
 def values_of(box: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
-    """The grid that a box is the spectrum of: `numpy.fft.irfftn` with norm "forward"."""
+    """The grid whose spectrum is a box: `numpy.fft.irfftn` with norm "forward"."""
     values = np.empty(grid)
     for _ in inverse(box, grid, lambda part, rows: values.__setitem__(part, rows)):
         pass
@@ -76,7 +76,7 @@ def values_of(box: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
 
 
 def distance(box: np.ndarray, values: np.ndarray) -> float:
-    """Mean absolute difference between the grid that a box is the spectrum of and `values`."""
+    """Mean absolute difference between `values` and the grid whose spectrum is a box."""
 
     def one(part: slice, rows: np.ndarray) -> float:
         rows -= values[part]
@@ -98,7 +98,7 @@ def widened(box: np.ndarray, size: int, axis: int) -> np.ndarray:
 
 
 def put(target: np.ndarray, box: np.ndarray) -> None:
-    """Add a box to one that is at least as large along every axis."""
+    """Add a box to one that is at least as large along every axis, in place."""
     x, y = ((slice(0, n // 2 + 1), slice(n // 2 + 1 - n, None))[: 1 + (n > 2)] for n in box.shape[:2])
     for first in x:
         for second in y:
@@ -106,18 +106,18 @@ def put(target: np.ndarray, box: np.ndarray) -> None:
 
 
 def box_shape(reach: list[int]) -> tuple[int, int, int]:
-    """Shape of the box of |h_i| <= reach[i]."""
+    """The shape of the box of |h_i| <= reach[i]."""
     return 2 * reach[0] + 1, 2 * reach[1] + 1, reach[2] + 1
 
 
 def larger(*shapes: tuple[int, ...]) -> tuple[int, int, int]:
-    """The smallest shape that holds all of some."""
+    """The smallest shape that holds all these shapes."""
     first, second, third = (max(sizes) for sizes in zip(*shapes, strict=True))
     return first, second, third
 
 
 def cut(spectrum: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """The part of a half spectrum that a box of this shape holds; itself where that is nearly all."""
+    """The part of a half spectrum that a box of this shape holds; the whole spectrum where that is nearly all."""
     if 10 * shape[0] * shape[1] * shape[2] > 9 * spectrum.size:
         return spectrum
     pairs = zip(shape[:2], spectrum.shape[:2], strict=True)
@@ -126,9 +126,9 @@ def cut(spectrum: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 class Residual:
-    """A half spectrum, or the box of it that matters, less the box of a prior; nothing of their size is made.
+    """A half spectrum, or a box of one, less the box of a prior. The difference is never made whole.
 
-    spectrum: with a mean of zero. base: None for none.
+    spectrum: has a mean of zero. base: the box of the prior; None where there is no prior.
     """
 
     def __init__(self, spectrum: np.ndarray, base: np.ndarray | None = None) -> None:
@@ -146,7 +146,7 @@ class Residual:
         return values
 
     def pieces(self, numbers: int = PIECE) -> Iterator[tuple[slice, np.ndarray]]:
-        """(rows, their terms) of all of it, some `numbers` at a time; to be read only."""
+        """(rows, their terms) of the whole, about `numbers` numbers at a time; only to be read."""
         size = len(self.spectrum)
         for part in slices(size, self.spectrum[0].size, numbers):
             if self._base is None:

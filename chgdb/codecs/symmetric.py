@@ -1,4 +1,4 @@
-"""What of a periodic field has the symmetry of its crystal: which operations, and the part that they leave alone."""
+"""The symmetry of a periodic field: the operations that it obeys, and the part of it that they leave alone."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..symmetry import UNITS, SpaceGroup, find, integer_metric
 from .basis import EVERY_NORM, Basis
 from .spectra import Residual, forward, values_of
 
-_STRONGEST = 6000  # terms whose symmetry is looked at
-_AT_ONCE = 1 << 20  # terms among which they are looked for at once
+_STRONGEST = 6000  # maximum number of terms whose symmetry is tested
+_AT_ONCE = 1 << 20  # terms that are searched at once for the strongest
 
 
 def symmetric_part(values: np.ndarray, crystal: Crystal) -> np.ndarray:
-    """What of a periodic function has the symmetry of a crystal: its mean over the operations of the space group.
+    """The part of a periodic function with the symmetry of a crystal: its mean over the operations of the space group.
 
-    values: (nx, ny, nz) real, on any grid of the cell, also on one that the operations do not map onto itself.
+    values: (nx, ny, nz) real, on any grid of the cell, even one that the operations do not map onto itself.
     Returns float64 of the same shape, with the same mean. The terms at the Nyquist frequency of an even axis stay as
     they are. Raises `CodecError` for a cell or a grid beyond exact integers.
     """
@@ -31,15 +31,15 @@ def symmetric_part(values: np.ndarray, crystal: Crystal) -> np.ndarray:
 
 
 def symmetrised(density: Density, most: float) -> tuple[Density, float]:
-    """(a density with the symmetry of its crystal, its NMAE to the one given: that of the worst channel).
+    """(a density with the symmetry of its crystal, its NMAE against the density given: that of the worst channel).
 
-    Codes that work on grids break the symmetry of the crystal: products of waves that the grid does not hold come back
+    Codes that work on grids break the symmetry of the crystal. Products of waves that the grid does not hold come back
     in the wrong places, and operations that do not map the grid onto itself are not imposed. The mean over the
-    operations takes that error out, as VASP does before it writes a CHGCAR; terms at the Nyquist frequency, which no
-    rotation keeps, go with it. A magnetisation may change sign under an operation.
+    operations takes that error out, as VASP does before it writes a CHGCAR. It takes out terms at the Nyquist
+    frequency, too, because no rotation keeps them. A magnetisation may change sign under an operation.
 
-    most: largest NMAE of a channel, relative to the total density. A channel that breaks its crystal's symmetry by more
-        (charge order, say) keeps what breaks it: only the operations that it has are imposed.
+    most: largest NMAE of a channel, relative to the total density. A channel that breaks the symmetry of its crystal by
+        more (by charge order, say) keeps what breaks it: only the operations that it obeys are imposed.
     Raises `CodecError` for a cell or a grid beyond exact integers.
     """
     metric, whole = integer_metric(density.crystal.cell), find(density.crystal)
@@ -52,9 +52,9 @@ def symmetrised(density: Density, most: float) -> tuple[Density, float]:
 
 
 def _symmetrised(values: np.ndarray, metric: np.ndarray, whole: SpaceGroup, allowed: float) -> tuple[np.ndarray, float]:
-    """(values with all symmetry that is within `allowed` of them, mean absolute change)."""
+    """(values with all symmetry that moves them by at most `allowed`, mean absolute change)."""
     spectrum = forward(values)
-    # The operations one by one bound what their mean changes only roughly.
+    # The deviations of single operations bound the change by their mean only roughly.
     for group in symmetries(spectrum, values.shape, whole, [share * allowed for share in (2, 1, 0.5)]):
         if len(group) == 1:
             break
@@ -66,9 +66,9 @@ def _symmetrised(values: np.ndarray, metric: np.ndarray, whole: SpaceGroup, allo
 
 
 def _projected(spectrum: np.ndarray, basis: Basis) -> np.ndarray:
-    """Grid values of what a basis holds of a half spectrum, and of its mean."""
+    """Grid values of the mean of a half spectrum, and of the part of it that a basis holds."""
     projected = np.zeros(basis.shape, complex)
-    projected[0, 0, 0] = spectrum[0, 0, 0]  # no number of the basis
+    projected[0, 0, 0] = spectrum[0, 0, 0]  # the basis does not hold the mean
     basis.synthesise(basis.analyse(Residual(spectrum)), projected, basis.grid)
     return values_of(projected, basis.grid)
 
@@ -76,11 +76,11 @@ def _projected(spectrum: np.ndarray, basis: Basis) -> np.ndarray:
 def symmetries(
     spectrum: np.ndarray | Residual, grid: tuple[int, ...], group: SpaceGroup, allowed: list[float]
 ) -> Iterator[SpaceGroup]:
-    """For each of some mean absolute errors, from the largest down, the operations of `group` that a real field has to
-    it, themselves or up to sign; what is as many as before is left out.
+    """The operations of `group` that a real field obeys, up to sign, for each of some mean absolute errors.
 
-    spectrum: (nx, ny, nz // 2 + 1), of a grid. Terms that an operation takes out of the grid, or to a Nyquist
-    frequency, say nothing of it.
+    The largest error comes first. An error that gives as many operations as the last one is left out.
+    spectrum: (nx, ny, nz // 2 + 1), of a grid. A term that an operation takes out of the grid, or to a Nyquist
+    frequency, says nothing about the operation.
     """
     if len(group) == 1:
         yield group
@@ -103,12 +103,12 @@ def symmetries(
 def symmetry_of(
     spectrum: np.ndarray | Residual, grid: tuple[int, ...], group: SpaceGroup, allowed: float
 ) -> SpaceGroup:
-    """`symmetries` to one error."""
+    """The first group of `symmetries`, for one error."""
     return next(symmetries(spectrum, grid, group, [allowed]))
 
 
 def _deviations(terms: Residual, grid: tuple[int, ...], group: SpaceGroup, negligible: float) -> np.ndarray:
-    """By how much each operation, and its product with a change of sign, moves a field: (n, 2), root mean squares."""
+    """How far each operation, without and with a change of sign, moves a field: (n, 2), root mean squares."""
     half = (np.array(grid) - 1) // 2
     h, values = _strongest(terms, half, negligible)
     deviations = np.zeros((len(group), 2))
@@ -122,7 +122,7 @@ def _deviations(terms: Residual, grid: tuple[int, ...], group: SpaceGroup, negli
         found[inside] = terms.at(image if inside.all() else image[inside])
         np.conjugate(found, out=found, where=sign < 0)
         turn = (h @ group.translations[k]) / UNITS
-        if group.origin.any():  # operations are written about the origin: shift both ends there
+        if group.origin.any():  # operations are about the origin: both ends are shifted there
             turn = turn + group.origin @ (vectors - np.stack([x, y, z]))
         expected = values * np.exp(2j * np.pi * turn)
         expected[~inside] = 0
@@ -131,7 +131,7 @@ def _deviations(terms: Residual, grid: tuple[int, ...], group: SpaceGroup, negli
 
 
 def _strongest(spectrum: Residual, half: np.ndarray, allowed: float) -> tuple[np.ndarray, np.ndarray]:
-    """(h, values) of the strongest terms, whose symmetry matters: all but a negligible part of the mean square.
+    """(h, values) of the strongest terms. They hold all but a negligible part of the mean square.
 
     half: (3,) largest |h_i| below the Nyquist frequencies.
     """
