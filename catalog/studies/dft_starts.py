@@ -39,7 +39,7 @@ from chgdb_catalog.dft import checks
 from chgdb_catalog.gpaw import costs
 from chgdb_catalog.gpaw.recipe import SPIN_POLARISED
 from chgdb_catalog.scripts import main
-from chgdb_catalog.studies.evaluate_densities import DOCS, PAGE, between, rounded
+from chgdb_catalog.studies.density_tables import DOCS, PAGE, between, rounded
 
 DATA = DOCS / "data" / "dft-starts.json"
 WORKER = Path(__file__).resolve().parents[1] / "gpaw" / "starts.py"

@@ -3,6 +3,8 @@
     python catalog/studies/evaluate_densities.py test       errors on formulas never seen, by class
     python catalog/studies/evaluate_densities.py magnetisation    the same of magnetisations
     python catalog/studies/evaluate_densities.py targets    difference against total density, same network and steps
+    python catalog/studies/evaluate_densities.py curve      error against the number of training materials
+    python catalog/studies/evaluate_densities.py field      whether the members show where in a cell they are wrong
     python catalog/studies/evaluate_densities.py size       time and memory of a large cell
     python catalog/studies/evaluate_densities.py prior      bytes of records with the difference taken off
     python catalog/studies/evaluate_densities.py setups     atoms of GPAW's second setups, on crystals not fitted
@@ -16,18 +18,18 @@ Nothing of the test part has been seen by the model, the fit of its form factors
 from __future__ import annotations
 
 import json
-import re
 import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from scipy.ndimage import gaussian_filter
 
 if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
@@ -38,19 +40,18 @@ from chgdb.codecs import DEFAULT_TOLERANCE, encode
 from chgdb.densities.atoms import fit_atoms
 from chgdb.densities.evaluation import Result, evaluate, usable
 from chgdb.densities.guess import guess
-from chgdb.densities.model import load
+from chgdb.densities.model import DensityModel, load
+from chgdb.densities.summation import fourier, half_spheres, place
 from chgdb.density import Crystal, Density
 from chgdb.elements import SYMBOLS
-from chgdb.errors import ChgdbError
 from chgdb.formats import read
 from chgdb.promolecule import superposition
 from chgdb.samples import parts
-from chgdb_catalog.batches import write_atomically
 from chgdb_catalog.scripts import main
+from chgdb_catalog.studies.density_tables import DOCS, record
 from chgdb_catalog.studies.potentials import load as second_setups
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "science"
-DATA, PAGE, LATENTS = DOCS / "data" / "densities.json", DOCS / "densities.md", DOCS / "data" / "latents-catalog.json"
+LATENTS = DOCS / "data" / "latents-catalog.json"
 _HALOGENS, _MAGNETS = {9, 17, 35, 53}, {24, 25, 26, 27, 28}
 _LANTHANIDES = set(range(57, 72))
 _NONMETALS = {1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 32, 33, 34, 35, 51, 52, 53}
@@ -259,6 +260,119 @@ def compare_targets(found: Sequence[Any], materials: int, epochs: int) -> dict[s
 
 
 @app.command()
+def curve(
+    catalog: CatalogOption = None,
+    more: Annotated[
+        list[str] | None, typer.Option(help="Further densities, for a last point; may be repeated.")
+    ] = None,
+    sizes: Annotated[str, typer.Option(help="Numbers of training materials.")] = "300,600,1200,2400",
+    steps: Annotated[int, typer.Option(min=1, help="Of each training.")] = 3000,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that read densities.")] = None,
+) -> None:
+    """Error against the number of training materials: the same network and steps; all of the catalog as well."""
+    import torch
+
+    from chgdb.densities import samples
+
+    torch.set_num_threads(1)
+    opened = [open_catalog(path) for path in (catalog, *(more or ()))]
+    found, _ = samples.load(opened, workers, progress=True)
+    own = set(opened[0].ids)
+    record({"curve": learning_curve(found, own, [int(text) for text in sizes.split(",")], steps)})
+
+
+def learning_curve(found: Sequence[Any], own: Collection[str], sizes: Sequence[int], steps: int) -> dict[str, Any]:
+    """Errors on the test part within the sphere that networks guess, for some numbers of the catalog's materials, all
+    of them, and all with further ones; and the exponent of the number of materials that the catalog's show.
+
+    own: ids of the catalog. steps: of each training, so that a small set is seen more often than a large one.
+    """
+    from chgdb.densities import training
+    from chgdb.densities.architecture import Configuration
+
+    configuration = Configuration(carried=0, cut=2.25)
+    catalog = [s for s in found if s.part == "train" and s.material_id in own]
+    others = [s for s in found if s.part == "train" and s.material_id not in own]
+    catalog = [catalog[k] for k in np.random.default_rng(0).permutation(len(catalog))]
+    elements = {int(z) for s in catalog[: min(sizes)] for z in s.crystal.numbers}
+    tested = [s for s in found if s.part == "test" and set(s.crystal.numbers.tolist()) <= elements]
+    sets = [catalog[:n] for n in (*sizes, len(catalog))] + ([catalog + others] if others else [])
+    points = []
+    for chosen in sets:
+        recipe = training.Recipe(epochs=max(1, round(steps / -(-len(chosen) // training.Recipe.batch))))
+        began = time.process_time()
+        with tempfile.TemporaryDirectory() as folder:
+            network, facts = training.train(chosen, folder, configuration, recipe)
+        seconds = time.process_time() - began
+        tasks = [training.Task(s, network.known, configuration, recipe.target) for s in tested]
+        errors = training.measure(network, tasks)
+        points.append({
+            "materials": len(chosen), "drawn": sum(s.material_id not in own for s in chosen), "epochs": recipe.epochs,
+            "training": 100 * facts["training"], "cpu_seconds": seconds, **summary(errors),
+        })  # fmt: skip
+    few = [p for p in points if not p["drawn"]]
+    slope = np.polyfit(np.log([p["materials"] for p in few]), np.log([p["mean"] for p in few]), 1)[0]
+    return {"points": points, "exponent": float(slope), "steps": steps}
+
+
+@app.command()
+def field(
+    model: Annotated[Path | None, typer.Option(help="Model. [default: the catalog's]")] = None,
+    catalog: CatalogOption = None,
+    materials: Annotated[int, typer.Option(min=2, help="Of the validation part, drawn at random.")] = 100,
+) -> None:
+    """Whether an error can be stated as a field: how well fields rank the error from place to place in a cell."""
+    opened, chosen = open_catalog(catalog), load(model)
+    ids = [i for i, part in zip(opened.ids, parts(opened), strict=True) if part == "validation"]
+    ids = np.random.default_rng(0).permutation(list(usable(chosen, opened, ids)))[:materials].tolist()
+    found = [_ranks(chosen, opened[material_id].density) for material_id in ids]
+    record({"field": {
+        "model": chosen.identifier, "members": len(chosen.members), "materials": len(found), "width": _BLUR,
+        **{name: {k: float(np.quantile([f[name] for f in found], q))
+                  for k, q in (("p10", 0.1), ("median", 0.5), ("p90", 0.9))} for name in found[0]},
+    }})  # fmt: skip
+
+
+_BLUR = 0.35  # Å, standard deviation of the Gaussian that errors are averaged with
+_POINTS, _VECTORS = 4000, 1 << 14
+
+
+def _ranks(model: DensityModel, density: Density) -> dict[str, float]:
+    """Rank correlation of some fields with the size of the estimate's error, over points of a cell."""
+    crystal, grid = density.crystal, density.grid
+    members = differences(model, crystal, grid)
+    mean, spread = members.mean(axis=0), members.std(axis=0, ddof=1)
+    error = guess(model, crystal, grid).total - density.total
+    widths = _BLUR * np.array(grid) / np.linalg.norm(crystal.cell, axis=1)
+    points = np.random.default_rng(0).integers(0, error.size, _POINTS)
+
+    def ranked(values: np.ndarray, others: np.ndarray) -> float:
+        return _spearman(values.ravel()[points], others.ravel()[points])
+
+    def blurred(values: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.maximum(gaussian_filter(values**2, widths, mode="wrap"), 0.0))
+
+    near = blurred(error)
+    return {
+        "spread, point by point": ranked(spread, np.abs(error)),
+        "spread": ranked(blurred(spread), near),
+        "size of the difference": ranked(blurred(mean), near),
+        "density": ranked(density.total, near),
+    }
+
+
+def differences(model: DensityModel, crystal: Crystal, grid: tuple[int, int, int]) -> np.ndarray:
+    """What each member of a model adds to the superposition of atoms, (members, nx, ny, nz) e/Å^3."""
+    coefficients = model.coefficients(crystal, model.graph(crystal))
+    half = np.zeros((len(coefficients), *grid[:2], grid[2] // 2 + 1), complex)
+    basis = model.configuration.basis
+    for h in half_spheres(crystal.cell, basis.cut, grid, _VECTORS):
+        for one, values in zip(half, fourier(basis, crystal, coefficients, h), strict=True):
+            place(one, h, values)
+    return np.fft.irfftn(half, s=grid, axes=(1, 2, 3), norm="forward")
+
+
+@app.command()
 def size(
     atoms: Annotated[int, typer.Option(min=1, help="About how many.")] = 1000,
     points: Annotated[int, typer.Option(min=8, help="Along each axis.")] = 240,
@@ -369,162 +483,6 @@ def setups(folds: Annotated[int, typer.Option(min=2, help="Parts, each tried wit
 def tables() -> None:
     """Write the tables again from the numbers that there are."""
     record({})
-
-
-def record(new: dict[str, Any]) -> None:
-    """Add numbers to the data, and write the tables that they make."""
-    data = json.loads(DATA.read_text(encoding="utf-8")) if DATA.exists() else {}
-    data |= new
-    write_atomically(DATA, (json.dumps(rounded(data), indent=1) + "\n").encode())
-    text = PAGE.read_text(encoding="utf-8")
-    for name, make in _TABLES.items():
-        if _SOURCES.get(name, name) in data:
-            text = between(text, name, make(data))
-    write_atomically(PAGE, text.encode())
-    shown = {k: v for part in new.values() for k, v in part.items() if isinstance(v, dict | float) and k != "training"}
-    print(json.dumps(rounded(shown), indent=1))
-
-
-def rounded(value: Any) -> Any:
-    """Numbers to five digits, for JSON; NaN becomes null."""
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if np.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def between(text: str, name: str, table: str) -> str:
-    """A page with the lines between two markers replaced. Raises `ChgdbError` where it has no such place."""
-    pattern = rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
-    if not re.search(pattern, text, re.S):
-        raise ChgdbError(f"{PAGE}: no place for the table {name}")
-    return re.sub(pattern, lambda m: f"{m[1]}\n{table}\n\n{m[2]}", text, flags=re.S)
-
-
-def _test_table(data: dict[str, Any]) -> str:
-    test = data["test"]
-    lines = ["| density | materials | mean | median | 95 % |", "| --- | ---: | ---: | ---: | ---: |"]
-
-    def row(name: str, s: dict[str, Any]) -> None:
-        lines.append(f"| {name} | {s['n']} | {s['mean']:.2f} | {s['median']:.2f} | {s['p95']:.2f} |")
-
-    row("superposition of atoms", test["superposition"])
-    row(f"**estimate** (`{test['model']}`, {test['members']} members)", test["estimate"])
-    for name, title in (("periodic", "latent `periodic` of the true density"),
-                        ("published", "latent `published` of the true density (arXiv 2605.07227)")):  # fmt: skip
-        if test["latents"].get(name):
-            row(title, test["latents"][name])
-    lines += [
-        "",
-        f"Better than the superposition: {100 * test['better_than_superposition']:.1f} % of the materials. "
-        f"Stated error: {100 * test['within_90']:.1f} % of the materials stay below their 90 % limit "
-        f"({100 * test['within_90_unflagged']:.1f} % of those without a remark; {test['flagged']} have one); the mean "
-        f"stated error is {test['expected_over_true']:.2f} times the true one, and ranks it with a Spearman "
-        f"correlation of {test['rank_correlation']:.2f}.",
-        "",
-        "| class | materials | superposition | estimate, mean | median | 95 % | within the 90 % limit |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for name, s in test["classes"].items():
-        lines.append(f"| {name} | {s['n']} | {s['superposition']:.2f} | {s['mean']:.2f} | {s['median']:.2f} | "
-                     f"{s['p95']:.2f} | {100 * s['within']:.0f} % |")  # fmt: skip
-    elements = ", ".join(f"{e} {s['mean']:.2f} ({s['n']})" for e, s in test["worst_elements"].items())
-    worst = ", ".join(f"{w['formula']} ({w['id']}) {w['nmae']:.1f}" for w in test["worst"])
-    lines += ["", f"Elements with the largest mean error (materials): {elements}.", "",
-              f"The twenty largest errors: {worst}."]  # fmt: skip
-    return "\n".join(lines)
-
-
-def _members_table(data: dict[str, Any]) -> str:
-    lines = ["| member | parameters | carried | dropout | epochs | minutes | training, % | validation, % |",
-             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
-    for index, member in enumerate(data["test"]["training"]["members"]):
-        sizes, recipe = member["configuration"], member["recipe"]
-        errors = [f"{100 * member[k]:.2f}" if member.get(k) else "" for k in ("training", "validation")]
-        cells = [str(index + 1), f"{member['parameters']:,}", str(sizes["carried"]), f"{recipe['dropout']:g}"]
-        cells += [str(member["epochs"]), f"{member['seconds'] / 60:.0f}", *errors]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _magnetisation_table(data: dict[str, Any]) -> str:
-    found = data["magnetisation"]
-    lines = [
-        "| computed as | materials | integral of its size | error, mean | median | share | moment | its error |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for name in ("magnetic", "not magnetic"):
-        s = found[name]
-        share = f"{100 * s['share']:.0f} %" if name == "magnetic" else ""
-        lines.append(f"| {name} | {s['n']} | {s['nothing']:.2f} | {s['mean']:.2f} | {s['median']:.2f} | "
-                     f"{share} | {s['moment_mean']:.2f} | {s['moment_mae']:.2f} |")  # fmt: skip
-    lines += ["", f"`{found['model']}`, {found['members']} members; {found['n']} materials of the test part; "
-              f"{100 * found['within_90']:.0f} % of them stay below their 90 % limit."]  # fmt: skip
-    return "\n".join(lines)
-
-
-def _targets_table(data: dict[str, Any]) -> str:
-    t = data["targets"]
-    lines = ["| target | mean | median | 95 % | CPU s |", "| --- | ---: | ---: | ---: | ---: |"]
-    for name in ("total", "difference"):
-        s = t[name]
-        lines.append(f"| {name} | {s['mean']:.2f} | {s['median']:.2f} | {s['p95']:.2f} | {s['cpu_seconds']:.0f} |")
-    lines += [
-        "",
-        f"{t['materials']} training materials, {t['epochs']} epochs each; {t['tested']} test materials; NMAE in per "
-        f"cent within |G|/2π < 2.25 1/Å. The difference is nearer for {100 * t['improved']:.1f} % of them.",
-    ]
-    return "\n".join(lines)
-
-
-def _size_table(data: dict[str, Any]) -> str:
-    s = data["size"]
-    memory = f"{s['memory_MB'] / 1000:.1f} GB at most"
-    return f"{s['atoms']} atoms on a grid of {s['grid']}³: {s['cpu_s']:.0f} s of one core, {memory}."
-
-
-def _setups_table(data: dict[str, Any]) -> str:
-    s = data["setups"]
-    lines = ["| density | mean | median | 95 % |", "| --- | ---: | ---: | ---: |"]
-    for name, title in (("as_is", "estimate with the catalog's atoms"), ("atoms_alone", "own atoms alone"),
-                        ("estimate", "estimate with own atoms")):  # fmt: skip
-        lines.append(f"| {title} | {s[name]['mean']:.2f} | {s[name]['median']:.2f} | {s[name]['p95']:.2f} |")
-    right = f"the electron count is right for {100 * s['electrons_right']:.0f} % of them"
-    lines += ["", f"{len(s['rows'])} crystals, none with atoms that were fitted to it; {right}."]
-    return "\n".join(lines)
-
-
-def _prior_table(data: dict[str, Any]) -> str:
-    found = data["prior"]
-    lines = ["| tolerance | bytes, atoms alone | bytes, estimate | ratio |", "| --- | ---: | ---: | ---: |"]
-    lines += [f"| {name} | {s['without']:,} | {s['with']:,} | {s['ratio']:.3f} |" for name, s in found["bytes"].items()]
-    lines += ["", f"Sums over {found['materials']} materials of the test part; the default tolerance is "
-              f"{100 * found['default_tolerance']:g} %."]  # fmt: skip
-    return "\n".join(lines)
-
-
-def _potentials_table(data: dict[str, Any]) -> str:
-    lines = [
-        "| atoms of | tried on | valence found | electrons | catalog's atoms | own atoms alone | estimate, own atoms |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
-    ]
-    for row in data["potentials"]["rows"]:
-        valence = ", ".join(f"{symbol} {count:g}" for symbol, count in row["valence"].items())
-        numbers = " | ".join(f"{row[key]:.2f}" for key in ("as_is", "atoms_alone", "estimate"))
-        lines.append(
-            f"| {', '.join(row['fitted'])} | {row['tried']} | {valence} | {row['electrons'][0]:g} | {numbers} |"
-        )
-    return "\n".join(lines)
-
-
-_TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "test": _test_table, "targets": _targets_table, "size": _size_table, "potentials": _potentials_table,
-    "prior": _prior_table, "magnetisation": _magnetisation_table, "members": _members_table, "setups": _setups_table,
-}  # fmt: skip
-
-
-_SOURCES = {"members": "test"}  # table -> the numbers that it is made of, where they have another name
 
 
 if __name__ == "__main__":

@@ -299,8 +299,22 @@ def train(
         "parameters": sum(p.numel() for p in network.parameters()),
         "materials": {part: len(found) for part, found in chosen.items()},
         "data_sha256": mark["data"],
+        "history": history(place, member.epoch),
     }
     return network, facts
+
+
+def history(folder: Path, epochs: int) -> list[tuple[int, int, float, float]]:
+    """(epoch, seconds, training error, validation error) of each look at the validation part, up to an epoch.
+
+    An interrupted training repeats what came after its checkpoint; the later line of an epoch is the one that counts.
+    """
+    if not (folder / LOG).exists():
+        return []
+    lines = map(json.loads, (folder / LOG).read_text(encoding="utf-8").splitlines())
+    found = {line["epoch"]: line for line in lines if line["epoch"] <= epochs}
+    names = ("train", "validation")
+    return [(e, line["seconds"], *(float(f"{line[n]:.4g}") for n in names)) for e, line in sorted(found.items())]
 
 
 def _mark(

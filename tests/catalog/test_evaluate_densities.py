@@ -9,7 +9,10 @@ import pytest
 
 import chgdb
 from chgdb.densities.evaluation import Result, evaluate, usable
+from chgdb.densities.guess import guess
 from chgdb.densities.model import load
+from chgdb.promolecule import superposition
+from chgdb_catalog.studies import density_tables as tables
 from chgdb_catalog.studies import evaluate_densities as study
 
 IDS = ["mp-149", "mp-22862", "mp-30", "mp-134"]
@@ -42,7 +45,19 @@ def test_what_the_tables_show(results):
     assert measured["classes"]["halides"]["n"] == 1
     assert measured["worst"][0]["nmae"] == pytest.approx(100 * max(r.nmae for r in results))
     data = {"test": {**measured, "model": "m", "members": 1, "latents": {}}}
-    assert "| halides | 1 |" in study._test_table(data)
+    assert "| halides | 1 |" in tables._test_table(data)
+
+
+def test_members_differ_about_what_the_model_adds_to_the_atoms():
+    density, model = chgdb.open()["mp-149"].density, load()
+    members = study.differences(model, density.crystal, density.grid)
+    atoms = superposition(model.prior, density.crystal, density.grid)
+    added = guess(model, density.crystal, density.grid).total - (atoms - atoms.mean() + density.total.mean())
+    assert members.shape == (len(model.members), *density.grid)
+    np.testing.assert_allclose(members.mean(axis=0), added, atol=1e-9 * density.total.mean())
+    ranks = study._ranks(model, density)
+    assert set(ranks) == {"spread, point by point", "spread", "size of the difference", "density"}
+    assert all(-1 <= value <= 1 for value in ranks.values())
 
 
 def test_classes():
@@ -58,12 +73,12 @@ def test_classes():
 def test_tables_go_between_their_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- size -->\nold\n<!-- end of size -->\nafter\n")
-    monkeypatch.setattr(study, "PAGE", page)
-    monkeypatch.setattr(study, "DATA", tmp_path / "data.json")
-    study.record({"size": {"atoms": 1000, "grid": 240, "cpu_s": 24.0, "memory_MB": 452.0}})
+    monkeypatch.setattr(tables, "PAGE", page)
+    monkeypatch.setattr(tables, "DATA", tmp_path / "data.json")
+    tables.record({"size": {"atoms": 1000, "grid": 240, "cpu_s": 24.0, "memory_MB": 452.0}})
     text = page.read_text()
     assert text.startswith("before\n<!-- size -->\n")
     assert "old" not in text
     assert "1000 atoms on a grid of 240³: 24 s of one core, 0.5 GB at most." in text
     with pytest.raises(chgdb.ChgdbError, match="no place for the table"):
-        study.between("nothing", "size", "")
+        tables.between("nothing", "size", "")

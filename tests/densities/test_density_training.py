@@ -21,6 +21,7 @@ from chgdb.densities import ensemble, inference, network, samples, training  # n
 from chgdb.densities.architecture import Configuration  # noqa: E402
 from chgdb.densities.graph import graph  # noqa: E402
 from chgdb.densities.guess import guess  # noqa: E402
+from chgdb_catalog.studies import density_tables, evaluate_densities  # noqa: E402
 
 #: Of elements that come more than once, so that the training part knows those of the rest.
 IDS = {
@@ -139,6 +140,8 @@ def test_an_interrupted_training_gives_the_same_weights(loaded, tmp_path: Path, 
     resumed, facts = training.train(found, tmp_path / "parts", SMALL, RECIPE)
     assert np.array_equal(weights(whole), weights(resumed))
     assert facts["epochs"] == RECIPE.epochs
+    assert [line[0] for line in facts["history"]] == [3]
+    assert facts["history"][-1][3] == pytest.approx(facts["validation"], rel=1e-3)
     with pytest.raises(ChgdbError, match="another training"):
         training.train(found, tmp_path / "parts", SMALL, replace(RECIPE, seed=8))
     (tmp_path / "parts" / training.CHECKPOINT).write_bytes(b"no checkpoint")
@@ -158,6 +161,20 @@ def test_it_learns(loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         tasks = tasks or [training.Task(s, trained.known, SMALL, "difference") for s in part]
         errors.append(training.measure(trained, tasks).mean())
     assert errors[1] < 0.7 * errors[0]
+
+
+def test_the_learning_curve_takes_more_of_the_same_materials(loaded):
+    found, _ = loaded
+    parts = [replace(s, part="train" if s.part == "train" else "test") for s in found]
+    parts.append(replace(found[0], material_id="drawn-0"))
+    own = {s.material_id for s in found}
+    count = sum(s.part == "train" for s in found)
+    curve = evaluate_densities.learning_curve(parts, own, [count - 1], 2)
+    assert [(p["materials"], p["drawn"], p["epochs"]) for p in curve["points"]] == [
+        (count - 1, 0, 2), (count, 0, 2), (count + 1, 1, 2),
+    ]  # fmt: skip
+    assert {p["n"] for p in curve["points"]} == {sum(s.part == "test" for s in parts)}
+    assert f"| {count + 1} | 1 | 2 |" in density_tables._curve_table({"curve": curve})
 
 
 def test_a_model_from_the_command_line_and_one_that_starts_from_it(store: Catalog, tmp_path: Path):
