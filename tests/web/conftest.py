@@ -52,6 +52,25 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def static(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The embedded catalog as a site, on nginx, below a folder."""
+    from pages import free_port, nginx
+
+    from chgdb.web.site import export
+
+    root = tmp_path_factory.mktemp("static")
+    export(root / "some" / "where")
+    with nginx(root, tmp_path_factory.mktemp("nginx"), free_port()) as address:
+        yield f"{address}/some/where/"
+
+
+@pytest.fixture(params=["chgdb web", "nginx"])
+def home(request: pytest.FixtureRequest) -> str:
+    """Where the page lives: what needs no server is the same in both."""
+    return str(request.getfixturevalue("site" if request.param == "chgdb web" else "static")).rstrip("/")
+
+
+@pytest.fixture(scope="session")
 def catalog() -> chgdb.Catalog:
     return chgdb.open()
 

@@ -161,8 +161,8 @@ def test_packing(page: Page, catalog: chgdb.Catalog, tmp_path: Path) -> None:
     assert chgdb.open(store)["mine"].formula == "Si"
 
 
-def test_compare(site: str, open_page: OpenPage, catalog: chgdb.Catalog, tmp_path: Path) -> None:
-    page = open_page(site + "/#/compare?a=mp-149", f"[data-side=a] {DRAWN}")
+def test_compare(home: str, open_page: OpenPage, catalog: chgdb.Catalog, tmp_path: Path) -> None:
+    page = open_page(home + "/#/compare?a=mp-149", f"[data-side=a] {DRAWN}")
     density = catalog["mp-149"].density
     other = chgdb.Density(density.crystal, {"total": density.total * 1.01})
     chgdb.write(tmp_path / "CHGCAR", other)
@@ -176,6 +176,6 @@ def test_compare(site: str, open_page: OpenPage, catalog: chgdb.Catalog, tmp_pat
     assert "0.99 %" in said  # 0.01 / 1.01
     appears(page, '[data-side=a] [data-drawn^="difference of the two"]')
     # Two cells that differ have none.
-    page.goto(site + "/#/compare?a=mp-149&b=mp-32")
+    page.goto(home + "/#/compare?a=mp-149&b=mp-32")
     appears(page, "text=there is no difference to show")
     assert page.get_by_role("button", name="Difference of the two").is_disabled()

@@ -15,6 +15,7 @@ from playwright.sync_api import Page
 
 import chgdb
 from chgdb.predicted import View
+from chgdb.web.planes import plane
 
 Downloaded = Callable[[Page, str], Path]
 
@@ -31,11 +32,16 @@ FILTERS = [
 ]
 
 
-def found_by(page: Page, site: str, state: dict[str, str]) -> int:
+def found_by(page: Page, home: str, state: dict[str, str]) -> int:
     """How many materials the catalog shows for a state of the address."""
     page.goto("about:blank")
-    page.goto(f"{site}/#/?{urlencode(state)}")
+    page.goto(f"{home}/#/?{urlencode(state)}")
     return int(appears(page, "main[data-found]").get_attribute("data-found") or -1)
+
+
+def short(value: float) -> str:
+    """As the page writes numbers."""
+    return f"{value:.2e}".replace("e-0", "e-") if 0 < abs(value) < 1e-3 else f"{value:.4g}"
 
 
 def saved_rows(downloaded: Downloaded, page: Page, count: int) -> list[dict[str, str]]:
@@ -52,16 +58,16 @@ def test_filters_find_what_search_finds(site: str, open_page: OpenPage, download
 
 
 def test_filters_that_search_has_not(
-    site: str, open_page: OpenPage, catalog: chgdb.Catalog, downloaded: Downloaded
+    home: str, open_page: OpenPage, catalog: chgdb.Catalog, downloaded: Downloaded
 ) -> None:
     page = open_page("about:blank")
     either = {i for symbol in ("Fe", "Ni") for i in catalog.search(elements=[symbol])}
     expected = [i for i in catalog.search(volume=(None, 20)) if i in either]
-    assert found_by(page, site, {"where": "volume:..20", "elements": "Fe,Ni", "mode": "any"}) == len(expected) > 0
+    assert found_by(page, home, {"where": "volume:..20", "elements": "Fe,Ni", "mode": "any"}) == len(expected) > 0
     excluded = {i for symbol in "OFN" for i in catalog.search(elements=[symbol])}
     expected = [i for i in catalog.search(n_atoms=2) if i not in excluded]
-    assert found_by(page, site, {"without": "O,F,N", "where": "n_atoms:2..2"}) == len(expected) > 0
-    assert found_by(page, site, {"elements": "O,F,N", "mode": "none", "where": "n_atoms:2..2"}) == len(expected)
+    assert found_by(page, home, {"without": "O,F,N", "where": "n_atoms:2..2"}) == len(expected) > 0
+    assert found_by(page, home, {"elements": "O,F,N", "mode": "none", "where": "n_atoms:2..2"}) == len(expected)
     rows = saved_rows(downloaded, page, len(expected))
     assert [row["material_id"] for row in rows] == expected
     nmae = dict(zip(catalog.ids, catalog.column("nmae"), strict=True))
@@ -93,8 +99,8 @@ def test_the_catalog_by_keyboard(site: str, open_page: OpenPage, catalog: chgdb.
     appears(page, 'th[aria-sort="descending"]')  # the state was in the address
 
 
-def test_a_material_shows_its_error_and_values(site: str, open_page: OpenPage, catalog: chgdb.Catalog) -> None:
-    page = open_page(site + "/#/material/mp-6930", DRAWN)
+def test_a_material_shows_its_error_and_values(home: str, open_page: OpenPage, catalog: chgdb.Catalog) -> None:
+    page = open_page(home + "/#/material/mp-6930", DRAWN)
     record = catalog["mp-6930"]
     shown = page.inner_text("figcaption")
     assert f"{100 * record.nmae:.3g} %" in shown
@@ -173,8 +179,44 @@ def test_what_is_being_typed_stays_while_data_arrive(site: str, open_page: OpenP
     assert page.input_value("input[name=from]") == "0 0 0.5"
 
 
+def test_slices_and_profiles(home: str, open_page: OpenPage, catalog: chgdb.Catalog, downloaded: Downloaded) -> None:
+    """What is under the pointer, the scale, and the values of a profile are those that the library has."""
+    density = catalog["mp-13"].density  # one atom, at the origin, which is the middle of the picture
+    cell = density.crystal.cell
+    hkl, at = (1, -1, 2), 0.3
+    page = open_page(f"{home}/#/material/mp-13?hkl=1,-1,2&at={at}", DRAWN)
+    for kind in ("total", "magnetization"):
+        page.select_option("select[name=kind]", kind)
+        expected = plane(cell, density.channels[kind], hkl, at, 520, 380)
+        seen = f"From {short(expected.min)} to {short(expected.max)} "
+        panel = page.get_by_role("region", name="Slice")
+        appears(page, f'section[aria-label="Slice"] p:has-text("{seen}")')
+        assert f"d(hkl) = {short(expected.spacing)} Å" in panel.inner_text()
+        canvas = panel.locator("canvas.slice")
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        assert box is not None
+        for x, y in ((0.5, 0.5), (0.21, 0.83), (0.9, 0.1)):
+            column, row = int(520 * x), int(380 * y)
+            left = box["x"] + (column + 0.5) * box["width"] / 520
+            page.mouse.move(left, box["y"] + (row + 0.5) * box["height"] / 380)
+            shown = float(appears(page, 'p:has-text(" here")').inner_text().split()[0])
+            assert shown == pytest.approx(expected.values[520 * row + column], rel=1e-3, abs=1e-6)
+        page.mouse.move(0, 0)
+        page.select_option("select[name=profile]", "2")
+        label = {"total": "density", "magnetization": "magnetisation"}[kind]
+        appears(page, f'[aria-label="Profile of the {label}"]')
+        page.wait_for_timeout(300)
+        rows = list(csv.reader(downloaded(page, "CSV").read_text(encoding="utf-8").splitlines()))
+        assert rows[0] == ["distance_angstrom", label]
+        found = np.array(rows[1:], float)
+        np.testing.assert_allclose(found[:, 1], density.channels[kind].mean(axis=(0, 1)), atol=1e-9)
+        across = density.crystal.volume / np.linalg.norm(np.cross(cell[0], cell[1]))
+        assert found[:, 0] == pytest.approx(np.arange(len(found)) * across / len(found))
+
+
 def test_downloads_are_read_back(
-    site: str, open_page: OpenPage, catalog: chgdb.Catalog, downloaded: Downloaded
+    home: str, open_page: OpenPage, catalog: chgdb.Catalog, downloaded: Downloaded
 ) -> None:
     import warnings
 
@@ -188,7 +230,7 @@ def test_downloads_are_read_back(
     material_id = next(i for i, c in zip(catalog.ids, catalog.column("channels"), strict=True) if " " in c)
     density = catalog[material_id].density
     volume = density.crystal.volume
-    page = open_page(f"{site}/#/material/{material_id}", DRAWN)
+    page = open_page(f"{home}/#/material/{material_id}", DRAWN)
     appears(page, '[data-property="bulk_modulus"]')
     saved = downloaded(page, "CHGCAR")
     ours = chgdb.read(saved, format="chgcar")
@@ -230,9 +272,9 @@ def test_downloads_are_read_back(
 
 
 def test_one_html_file_opens_from_a_disk(
-    site: str, open_page: OpenPage, catalog: chgdb.Catalog, downloaded: Downloaded
+    home: str, open_page: OpenPage, catalog: chgdb.Catalog, downloaded: Downloaded
 ) -> None:
-    page = open_page(site + "/#/material/mp-149", DRAWN)
+    page = open_page(home + "/#/material/mp-149", DRAWN)
     appears(page, '[data-property="bulk_modulus"]')
     saved = downloaded(page, "One HTML file")
     assert saved.stat().st_size < 800_000
@@ -243,7 +285,7 @@ def test_one_html_file_opens_from_a_disk(
     assert poscar.read_text().startswith("Si mp-149")
 
 
-def test_a_flipped_byte_is_no_picture(site: str, open_page: OpenPage, browser) -> None:
+def test_a_flipped_byte_is_no_picture(home: str, open_page: OpenPage, browser) -> None:
     page = open_page("about:blank")
 
     def spoil(route) -> None:
@@ -253,7 +295,7 @@ def test_a_flipped_byte_is_no_picture(site: str, open_page: OpenPage, browser) -
         route.fulfill(response=response, body=bytes(body))
 
     page.route("**/payload/**", spoil)
-    page.goto(site + "/#/material/mp-149")
+    page.goto(home + "/#/material/mp-149")
     appears(page, ".error")
     message = page.inner_text(".error")
     assert "mp-149" in message

@@ -5,25 +5,15 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import DRAWN, OpenPage, appears, free_port, nginx, serving
+from pages import DRAWN, OpenPage, appears, serving
 
 import chgdb
 from chgdb.errors import StoreError
 from chgdb.web.site import export
-
-
-@pytest.fixture(scope="session")
-def static(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The embedded catalog as a site, on nginx, below a folder."""
-    root = tmp_path_factory.mktemp("static")
-    export(root / "some" / "where")
-    with nginx(root, tmp_path_factory.mktemp("nginx"), free_port()) as address:
-        yield f"{address}/some/where/"
 
 
 def test_catalog_and_material(static: str, open_page: OpenPage, catalog: chgdb.Catalog) -> None:
