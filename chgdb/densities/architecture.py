@@ -1,4 +1,4 @@
-"""Sizes and constants of the network of difference densities, for `network` and `inference` alike."""
+"""Sizes and constants of the network of difference densities, for both `network` and `inference`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..errors import DensityError
 from .basis import Basis
 from .graph import REACH
 
-#: Sums over neighbours are multiplied by this, which makes them about 1.
+#: Factor of sums over neighbours; it makes them about 1.
 SUM_SCALE = 0.35
-#: Highest l of what messages carry.
+#: Highest l of the functions that messages carry.
 L_MESSAGE = 2
-#: l of the two factors of a product, and of the quadrature that is exact for it: 3 + 3 + 4 = 10.
+#: Highest l of the two factors of a product. The quadrature is exact for the product: 3 + 3 + 4 = 10.
 L_PRODUCT = 3
 POINTS = (6, 12)
 
@@ -25,9 +25,9 @@ POINTS = (6, 12)
 class Configuration:
     """Sizes of the network.
 
-    channels: functions on the sphere an atom has in each layer. width: scalars of an atom. carried: functions on the
-    sphere that messages carry, 0 for scalars alone. waves: radial functions of a distance. layers: rounds of messages.
-    count, narrowest, widest, cut: see `basis.Basis`. reach: Å, of neighbours.
+    channels: functions on the sphere that an atom has in each layer. width: scalars of an atom. carried: functions on
+    the sphere that messages carry; 0 for scalars alone. waves: radial functions of a distance. layers: rounds of
+    messages. reach: of neighbours, Å. count, narrowest, widest, cut: see `basis.Basis`.
     """
 
     channels: int = 48

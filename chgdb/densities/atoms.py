@@ -1,7 +1,7 @@
-"""Atoms of other potentials: form factors and valence electrons from a few densities of a user's own.
+"""Atoms of other potentials: form factors and valence electrons from a few densities of the user.
 
-What a model of difference densities says lies between the atoms; what another potential changes lies at them. So the
-differences stay, and the form factors are corrected by what is left of the user's densities, as little as they ask for.
+The model's differences describe what lies between the atoms. Another potential changes what lies at the atoms. So the
+differences stay, and the form factors are corrected as little as the residuals of the user's densities ask for.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .guess import guess
 from .model import DensityModel, DensityModelError
 from .samples import beyond, sum_of
 
-_WHOLE = 1e-3  # how near to a whole number an electron count must be, in parts of it
+_WHOLE = 1e-3  # relative distance from a whole number within which an electron count is one
 _MOST_TRIES = 100_000
 
 
 def fit_atoms(model: DensityModel, densities: Sequence[Density]) -> tuple[Prior, dict[int, float]]:
-    """(form factors, valence electrons) of the elements of some densities that a model knows.
+    """(form factors, valence electrons) of those elements of some densities that a model knows.
 
-    Raises `DensityModelError` without a density, or with one that has an element which the model does not know.
+    Raises `DensityModelError` where there is no density, or the model does not know an element of one.
     """
     if not densities:
         raise DensityModelError("other atoms need at least one density that has them")
@@ -42,17 +42,18 @@ def fit_atoms(model: DensityModel, densities: Sequence[Density]) -> tuple[Prior,
 
 
 def valence(model: DensityModel, crystals: Sequence[Crystal], electrons: Sequence[float]) -> dict[int, float]:
-    """Valence electrons of each element, whole numbers where they are decided by the electron counts of cells.
+    """Valence electrons of each element, from the electron counts of cells; whole numbers where the counts decide them.
 
-    Of what potentials have (outer electrons, with and without the shells below), the choice nearest to the model's
-    that gives every count; where none does, the counts alone decide, and elements that come only together share.
-    Raises `DensityModelError` where no valence of each element gives all counts: its densities have several potentials.
+    Potentials have the outer electrons, with or without the shells below. Of these choices the one nearest to the
+    model's that gives every count is taken. Where none does, the counts alone decide, and elements that only come
+    together share the electrons. Raises `DensityModelError` where no valence of each element gives all counts: the
+    densities are of several potentials.
     """
     numbers, amounts = _amounts(crystals)
     counts = np.asarray(electrons, float)
     own = np.array([model.valence[z] for z in numbers])
     choices = [sorted(_choices(z, n), key=partial(_apart, n)) for z, n in zip(numbers, own, strict=True)]
-    # Where d shells of two elements come into question (Ga and As), it is that of the earlier group, the shallower one.
+    # Where the d shell may belong to either of two elements (Ga and As), it is the shallower one, of the earlier group.
     first = np.argsort(-tables()["Column"][numbers], kind="stable")
     found = _consistent(amounts[:, first], counts, [choices[k] for k in first])
     if found is not None:
@@ -75,9 +76,10 @@ def _apart(own: float, other: float) -> tuple[float, float]:
 
 
 def _consistent(amounts: np.ndarray, counts: np.ndarray, choices: Sequence[Sequence[float]]) -> np.ndarray | None:
-    """One choice for each element that gives all counts, the earlier ones preferred; None where there is none.
+    """A choice for each element that gives all counts; earlier choices are preferred. None where there is none.
 
-    A search by depth: elements are taken in the order in which they complete a density, whose count then decides.
+    The search is by depth. It takes the elements in the order in which they complete a density, whose count then
+    decides.
     """
     order: list[int] = []
     for row in sorted(amounts.tolist(), key=np.count_nonzero):
@@ -106,7 +108,7 @@ def _consistent(amounts: np.ndarray, counts: np.ndarray, choices: Sequence[Seque
 
 
 def _check(numbers: Sequence[int], found: np.ndarray, left: float, decided: bool) -> None:
-    """Raises `DensityModelError` for electrons that no potentials, one for each element, have."""
+    """Raises `DensityModelError` for electron counts that one potential for each element cannot give."""
     odd = [SYMBOLS[z] for z, n in zip(numbers, found, strict=True) if not _WHOLE < n <= z + _WHOLE]
     if left > 0.1 or (decided and (odd or (np.abs(found - np.rint(found)) > 0.1).any())):
         names = ", ".join(odd or [SYMBOLS[z] for z in numbers])
@@ -117,7 +119,7 @@ def _check(numbers: Sequence[int], found: np.ndarray, left: float, decided: bool
 
 
 def _choices(number: int, own: float) -> set[float]:
-    """Valence electrons that potentials of an element have."""
+    """The numbers of valence electrons that potentials of an element have."""
     known = tables()
     s, p, d, f = (float(known[f"N{shell}Valence"][number]) for shell in "spdf")
     group = int(known["Column"][number])
@@ -128,8 +130,10 @@ def _choices(number: int, own: float) -> set[float]:
 
 
 def unsettled(densities: Sequence[Density]) -> list[str]:
-    """Symbols of elements of whose valence electrons the counts of these densities leave something open: only sums with
-    others are known, and `valence` took what potentials usually have."""
+    """Symbols of elements whose valence electrons the counts of these densities do not decide.
+
+    Only sums with those of other elements are known. For them `valence` took what potentials usually have.
+    """
     numbers, amounts = _amounts([d.crystal for d in densities])
     _, values, rows = np.linalg.svd(amounts)
     free = rows[int((values > 1e-9 * values.max()).sum()) :]

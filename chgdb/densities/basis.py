@@ -1,8 +1,8 @@
-r"""Functions on an atom that a difference density is a sum of, and their sum in reciprocal space.
+r"""The functions on atoms whose sum is a difference density, and their sum in reciprocal space.
 
-A function is r^l exp(-r^2 / 2 w^2) Y_lm(r), of `Basis.count` widths w from `narrowest` to `widest` Å; its Fourier
+A function is r^l exp(-r^2 / 2 w^2) Y_lm(r), with `Basis.count` widths w from `narrowest` to `widest` Å. Its Fourier
 transform is proportional to (-i)^l (G w)^l exp(-G^2 w^2 / 2) Y_lm(G). The functions of each l are made orthonormal on
-0 < |G| / 2 pi < `cut`, those that others nearly span being damped. With the coefficients c of all atoms,
+0 < |G| / 2 pi < `cut`; functions that the others nearly span are damped. With the coefficients c of all atoms,
 
     F(G) = 1/V sum_a exp(-i G.r_a) sum_nlm c_a,nlm R_nl(|G|) (-i)^l Y_lm(G / |G|)
 """
@@ -16,16 +16,16 @@ import numpy as np
 
 from .harmonics import DEGREES, L_MAX, spherical_harmonics
 
-_LEAST = 1e-5  # eigenvalue of the overlap, in parts of the largest, below which a function is damped
+_LEAST = 1e-5  # a function is damped where its eigenvalue of the overlap is below this part of the largest
 #: Indices of the functions of even and of odd l. (-i)^l is 1, -i, -1, i, 1: real for even l.
 EVEN = np.flatnonzero(DEGREES % 2 == 0)
 ODD = np.flatnonzero(DEGREES % 2 == 1)
-_SIGN = np.array([1.0, 1.0, -1.0, -1.0, 1.0])[DEGREES]  # of odd l, -i stands outside
+_SIGN = np.array([1.0, 1.0, -1.0, -1.0, 1.0])[DEGREES]  # without the factor -i of odd l
 
 
 @dataclass(frozen=True)
 class Basis:
-    """count: radial functions of each l. narrowest, widest: Å. cut: 1/Å."""
+    """The functions on an atom. count: radial functions of each l. narrowest, widest: Å. cut: 1/Å."""
 
     count: int = 8
     narrowest: float = 0.2
@@ -50,7 +50,7 @@ class Basis:
             overlap = (raw * (lengths**2 * step)[:, None]).T @ raw
             scale = 1 / np.sqrt(np.diag(overlap))
             values, vectors = np.linalg.eigh(overlap * scale[:, None] * scale)
-            # The sign of an eigenvector is a library's choice: the largest component shall be positive.
+            # Libraries differ in the sign of an eigenvector: here its largest component is positive.
             largest = np.abs(vectors).argmax(axis=0)
             vectors = vectors * np.sign(vectors[largest, np.arange(self.count)])
             matrices.append(scale[:, None] * (vectors / np.sqrt(np.maximum(values, _LEAST * values.max()))))
@@ -61,9 +61,10 @@ class Basis:
         return np.stack([self._raw(lengths, ell) @ self._orthogonal[ell] for ell in range(L_MAX + 1)])
 
     def functions(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """R_nl Y_lm at G / 2 pi, (n, 3) in 1/Å, with the sign of (-i)^l, without its -i for odd l.
+        """R_nl Y_lm at G / 2 pi, (n, 3) in 1/Å, with the sign of (-i)^l but without the factor -i of odd l.
 
-        Returns those of even and of odd l, (n, count * 15) and (n, count * 10); the function runs faster than n.
+        Returns the functions of even and of odd l, (n, count * 15) and (n, count * 10); n varies slower than the
+        function.
         """
         lengths = np.linalg.norm(vectors, axis=1)
         radial = self.radial(2 * np.pi * lengths)

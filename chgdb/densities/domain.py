@@ -1,4 +1,4 @@
-"""How like its training set a structure is: gauges of the structure alone, and what lies outside of them."""
+"""How like its training set a structure is, by four gauges of the structure alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..elements import SYMBOLS
 from ..features.composition import tables
 from .graph import Graph
 
-#: name -> (what it is, unit, factor that it may go beyond the training set)
+#: name -> (description, unit, factor by which it may be beyond the training set)
 GAUGES: dict[str, tuple[str, str, float]] = {
     "closest": ("closest pair of atoms, in sums of covalent radii", "", 1.03),
     "volume": ("volume per atom, in volumes of the elements", "", 1.1),
@@ -27,14 +27,14 @@ _HINTS = {
     ("loneliest", "high"): "; is an atom by itself?",
     ("void", "high"): "; is it a molecule or a slab in a box?",
 }
-#: Materials of the training set with an element, below which it counts as rare.
+#: An element that is in fewer materials of the training set counts as rare.
 FEW = 10
-_STEP = 0.8  # Å, between points that empty spheres are looked for at
+_STEP = 0.8  # Å, between the points that are tried as centres of empty spheres
 _MOST_POINTS = 200_000
 
 
 def gauges(crystal: Crystal, edges: Graph) -> np.ndarray:
-    """(4,) float64: the values of `GAUGES`; the loneliest atom of a crystal without neighbours is at infinity."""
+    """The values of `GAUGES`, (4,) float64. A crystal without neighbours has its loneliest atom at infinity."""
     known = tables()
     radius, volume = known["CovalentRadius"][crystal.numbers] / 100, known["GSvolume_pa"][crystal.numbers]
     own = radius[edges.unique]
@@ -45,10 +45,10 @@ def gauges(crystal: Crystal, edges: Graph) -> np.ndarray:
 
 
 def _void(crystal: Crystal) -> float:
-    """Radius in Å of the largest sphere about a point of a grid that no atom is in, at most `_FARTHEST`."""
+    """Radius in Å of the largest sphere about a grid point without an atom in it, at most `_FARTHEST`."""
     lengths = np.linalg.norm(crystal.cell, axis=1)
     count = np.maximum(np.ceil(lengths / _STEP).astype(int), 2)
-    while count.prod() > _MOST_POINTS:  # of a large cell, the coarser
+    while count.prod() > _MOST_POINTS:  # large cells have a coarser grid
         count = np.maximum(count * 2 // 3, 2)
     taken = np.zeros(tuple(count), bool)
     inside = crystal.positions - np.floor(crystal.positions)
@@ -59,11 +59,11 @@ def _void(crystal: Crystal) -> float:
     return float(_nearest(crystal, points).max())
 
 
-_FARTHEST = 10.0  # Å; empty is empty
+_FARTHEST = 10.0  # Å; larger empty spheres count as this one
 
 
 def _nearest(crystal: Crystal, points: np.ndarray) -> np.ndarray:
-    """Distance in Å of points, (n, 3) fractional, to the nearest atom, at most `_FARTHEST`."""
+    """Distance in Å from points, (n, 3) fractional, to the nearest atom, at most `_FARTHEST`."""
     found = np.full(len(points), _FARTHEST)
     inverse = np.linalg.inv(crystal.cell)
     reach = _FARTHEST * np.linalg.norm(inverse, axis=0)
@@ -90,9 +90,9 @@ class Domain:
 
     @classmethod
     def fit(cls, values: np.ndarray, numbers: Sequence[np.ndarray]) -> Domain:
-        """values: (n, 4), gauges of the training set. numbers: atomic numbers of each material of it.
+        """values: (n, 4), gauges of the training set. numbers: atomic numbers of each of its materials.
 
-        The outermost half per cent at either end does not count: a few odd structures are no precedent.
+        The outermost half per cent at either end does not count, because a few odd structures are no precedent.
         """
         low, high = np.quantile(values, [0.005, 0.995], axis=0)
         ranges = {name: (float(low[k]), float(high[k])) for k, name in enumerate(GAUGES)}

@@ -1,4 +1,4 @@
-"""From trained members to a model: valence electrons, domain, and errors calibrated on the validation part."""
+"""A model of trained members: valence electrons, domain, and errors calibrated on the validation part."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from .model import FILE, MAGNETISATION, DensityModel, Member, is_model
 from .network import Network
 from .samples import Sample, load
 
-_FEWEST = 20  # materials that a calibration takes
+_FEWEST = 20  # minimum number of materials for a calibration
 _WHOLE = 1e-3
 
 
 def _is_one(folder: Path) -> bool:
-    """Whether a folder is of density models, trained or in training."""
+    """Whether a folder holds density models, trained or in training."""
     files = [path for name in (FILE, MAGNETISATION) if os.path.lexists(path := folder / name)]
     return all(map(is_model, files)) and (bool(files) or (folder / "member0").is_dir())
 
 
-#: The folder of density models, as what may be written to; the files of others in it stay.
+#: A folder of density models, as a target of writing. The files of others in it stay.
 DENSITY_MODEL = Kind("a density model", _is_one, lambda folder: lambda key: key in (FILE, MAGNETISATION))
 
 
@@ -56,14 +56,15 @@ def train(
     progress: bool = False,
     report: Callable[[int, training.Progress], None] = lambda member, progress: None,
 ) -> DensityModel:
-    """Train the members of a model on a catalog, and write the model into a folder; interrupted, it goes on.
+    """Train the members of a model on a catalog, and write the model into a folder. An interrupted training goes on.
 
-    recipes: of each member. more: further catalogs, of which the training part trains as well.
-    start: a model whose members, as many as there are recipes, are the first weights.
-    keep: a model whose members stay beside the new ones.
-    channel: `total`, or `magnetization` for a model of those densities that have one.
+    recipes: of each member. more: further catalogs; their training parts train, too.
+    start: a model with as many members as there are recipes; their weights are the first ones.
+    keep: a model whose members stay, beside the new ones.
+    channel: `total`, or `magnetization` for a model of the densities that have one.
     report: is called with the member's number and its progress.
-    Raises `TrainingError` where there is nothing to train with, or `start` has other members, `StoreError` for a folder
+    Raises `TrainingError` where there is nothing to train on, or `start` has other members; `StoreError` for a folder
+    of something other than a density model, or one in which another training runs.
     of something else than a density model, or in which another training is running.
     """
     if start is not None and [m.configuration for m in start.members] != [c for c, _ in recipes]:
@@ -107,10 +108,10 @@ def assemble(
     workers: int | None = None,
     progress: bool = False,
 ) -> DensityModel:
-    """A model of trained members, calibrated on the validation part where that has at least 20 materials.
+    """A model of trained members. It is calibrated where the validation part has at least 20 materials.
 
-    samples: as of `samples.load`; those of the catalog alone calibrate. start: whose potentials are the first guess.
-    keep: a model whose members stay beside the new ones. Raises `TrainingError` where it knows other elements.
+    samples: as from `samples.load`; only those of the catalog calibrate. start: a model whose potentials are the first
+    guess. keep: a model whose members stay, beside the new ones. Raises `TrainingError` where it knows other elements.
     """
     training_part = [s for s in samples if s.part == "train"]
     values = np.array([gauges(s.crystal, graph(s.crystal)) for s in training_part])
@@ -153,8 +154,8 @@ def assemble(
 
 
 def mean_of(first: Prior, of_first: int, second: Prior, of_second: int) -> Prior:
-    """Form factors that the mean difference of all members belongs to, where some were trained on differences from
-    others than the rest: the mean, each weighed with its members."""
+    """Form factors for the mean difference of all members, where some were trained with other form factors than the
+    rest: the mean, weighted by the numbers of members."""
     rows = [
         np.searchsorted(p.numbers, numbers := np.intersect1d(first.numbers, second.numbers)) for p in (first, second)
     ]
@@ -163,7 +164,7 @@ def mean_of(first: Prior, of_first: int, second: Prior, of_second: int) -> Prior
 
 
 def polarised(catalog: Catalog, samples: Sequence[Sample]) -> list[int]:
-    """Elements that come in densities with a magnetisation alone, by atomic number."""
+    """Atomic numbers of the elements that only come in densities with a magnetisation."""
     there = {s.material_id for s in samples}
     found = {int(z) for s in samples for z in s.crystal.numbers}
     without = {int(z) for i in catalog.ids if i not in there for z in catalog[i].crystal.numbers}
@@ -171,9 +172,9 @@ def polarised(catalog: Catalog, samples: Sequence[Sample]) -> list[int]:
 
 
 def valence(crystals: Sequence[Crystal], electrons: np.ndarray, known: np.ndarray) -> dict[int, float]:
-    """Electrons of each element by the electron counts of cells; whole numbers where they are within 0.001.
+    """Electrons of each element, from the electron counts of cells; whole numbers where they are within 0.001.
 
-    Elements that only ever come together share what their sum leaves open.
+    Elements that only come together share what their sum leaves open.
     """
     amounts = np.array([[np.count_nonzero(c.numbers == z) for z in known] for c in crystals], float)
     found = np.linalg.lstsq(amounts, electrons, rcond=None)[0]

@@ -1,4 +1,4 @@
-"""How far estimates are from densities that were computed."""
+"""Errors of estimates against computed densities."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Result:
-    """One material. nmae: of the estimate; superposition: of the model's atoms alone; error, limit, spread, size,
-    remarks: as in `guess.Guess`. Of a magnetisation, nmae is the mean absolute error in parts of the mean density,
-    superposition that of no magnetisation at all. moments: of the cell, estimated and true, in Bohr magnetons; 0 for
-    densities. electrons: of the cell."""
+    """The errors of one material.
+
+    nmae: of the estimate. superposition: of the model's atoms alone. error, limit, spread, size, remarks: as in
+    `guess.Guess`. electrons: of the cell. moments: of the cell, estimated and true, in Bohr magnetons; 0 for densities.
+    Of a magnetisation, nmae is the mean absolute error in parts of the mean density, and superposition is that of no
+    magnetisation at all.
+    """
 
     material_id: str
     formula: str
@@ -48,9 +51,9 @@ def evaluate(
     workers: int | None = 1,
     progress: bool | Callable[[int, int, str], None] = False,
 ) -> list[Result]:
-    """Errors of a model on materials of a catalog, on the grid of each, in the order of the ids.
+    """Errors of a model on materials of a catalog, on the grid of each material, in the order of the ids.
 
-    model: with several workers, the path of one. Raises `ChgdbError` for a material that cannot be decoded.
+    model: the path of one, where there are several workers. Raises `ChgdbError` for a material that cannot be decoded.
     """
     chunks = [list(ids[start : start + _AT_ONCE]) for start in range(0, len(ids), _AT_ONCE)]
     found: dict[str, Result] = {}

@@ -1,4 +1,4 @@
-"""Neighbours of atoms, and which atoms symmetry makes equal: what the network sees of a crystal."""
+"""What the network sees of a crystal: the neighbours of atoms, and which atoms symmetry makes equal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..density import Crystal
 
 #: Å; atoms farther away are no neighbours.
 REACH = 5.0
-_SAME = 0.05  # Å; an atom that an operation takes this near to another is that one
+_SAME = 0.05  # Å; an operation that takes an atom this near to another one takes it to that one
 _TOUCHING = 1e-3  # Å
 
 
@@ -20,9 +20,9 @@ class Graph:
     """Atoms and their neighbours.
 
     numbers: (atoms,) atomic numbers. unique: (u,) one atom of each set that symmetry makes equal.
-    equal: (atoms,) position in `unique` of the atom that each is equal to.
-    turns: (atoms, 3, 3) the Cartesian rotation that takes the surroundings of that atom to those of this one.
-    first: (edges,) position in `unique`, ascending; second: (edges,) atom; vectors: (edges, 3) Å from first to second.
+    equal: (atoms,) position in `unique` of the atom that this one is equal to.
+    turns: (atoms, 3, 3) the Cartesian rotation from the surroundings of that atom to those of this one.
+    first: (edges,) position in `unique`, ascending. second: (edges,) atom. vectors: (edges, 3) Å, first to second.
     """
 
     numbers: np.ndarray
@@ -35,7 +35,7 @@ class Graph:
 
 
 def graph(crystal: Crystal, group: symmetry.SpaceGroup | None = None) -> Graph:
-    """Graph of a crystal. With its space group only unequal atoms have neighbours; without, all atoms count as such."""
+    """The graph of a crystal. With its space group, only unequal atoms have neighbours; without, all are unequal."""
     unique, equal, turns = equal_atoms(crystal, group)
     first, second, vectors = neighbours(crystal, unique)
     return Graph(crystal.numbers, unique, equal, turns, first, second, vectors)
@@ -72,22 +72,22 @@ def equal_atoms(
 
 
 def neighbours(crystal: Crystal, atoms: np.ndarray, reach: float = REACH) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(first, second, vectors): all atoms within `reach` Å of some atoms, in memory linear in their number.
+    """All atoms within `reach` Å of some atoms, in memory linear in their number: (first, second, vectors).
 
-    first: (edges,) position in `atoms`, ascending; second: (edges,) atom; vectors: (edges, 3) Å from first to second.
-    An atom that sits on another is no neighbour of it.
+    first: (edges,) position in `atoms`, ascending. second: (edges,) atom. vectors: (edges, 3) Å, first to second.
+    Atoms at the same place are not neighbours.
     """
     inside = crystal.positions - np.floor(crystal.positions)
     margin = reach * np.linalg.norm(np.linalg.inv(crystal.cell), axis=0)  # in fractions of each height of the cell
     images, owners = inside, np.arange(len(crystal))
-    for axis in range(3):  # copies of the atoms near the cell, one axis after the other
+    for axis in range(3):  # copy the atoms near the cell, one axis after the other
         steps = np.arange(-np.ceil(margin[axis]), np.ceil(margin[axis]) + 1)
         copies = np.repeat(images[None], len(steps), axis=0)
         copies[:, :, axis] += steps[:, None]
         near = (copies[:, :, axis] > -margin[axis] - 1e-9) & (copies[:, :, axis] < 1 + margin[axis] + 1e-9)
         images, owners = copies[near], np.broadcast_to(owners, near.shape)[near]
     points, centres = images @ crystal.cell, inside[atoms] @ crystal.cell
-    lowest = points.min(axis=0) - 1.5 * reach  # no atom in the outermost bins
+    lowest = points.min(axis=0) - 1.5 * reach  # the outermost bins stay empty
     bins = np.floor((points - lowest) / reach).astype(np.int64)
     shape = bins.max(axis=0) + 3
     keys = np.ravel_multi_index(tuple(bins.T), tuple(shape))
@@ -112,7 +112,7 @@ def neighbours(crystal: Crystal, atoms: np.ndarray, reach: float = REACH) -> tup
 
 
 def padded(edges: Graph, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(neighbours (u, k), vectors (u, k, 3), there (u, k) bool); vectors that are not there are (0, 0, reach)."""
+    """(neighbours (u, k), vectors (u, k, 3), there (u, k) bool). Absent vectors are (0, 0, reach)."""
     count = len(edges.unique)
     degree = np.bincount(edges.first, minlength=count)
     most = max(int(degree.max(initial=0)), 1)

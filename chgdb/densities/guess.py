@@ -1,5 +1,7 @@
-"""A density guessed: the superposition of atoms, and the difference that the model's members agree on; or a
-magnetisation, which has no superposition."""
+"""A density guessed: the superposition of atoms plus the difference that the members agree on.
+
+A magnetisation is guessed in the same way, without a superposition.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,18 @@ from .domain import gauges
 from .model import DensityModel, DensityModelError
 from .summation import fourier, half_spheres, place
 
-_TOUCHING = 0.4  # Å; atoms nearer than this are one atom twice
+_TOUCHING = 0.4  # Å; atoms nearer than this are the same atom twice
 _VECTORS = 1 << 14  # at once
 
 
 @dataclass(frozen=True, eq=False)
 class Guess:
-    """total: (nx, ny, nz) e/Å^3, the density or the magnetisation. error, limit: mean absolute error to be expected
-    in parts of the mean density (the NMAE of a density), and what 9 of 10 such materials stay below; NaN without a
-    calibration. remarks: each way in which the structure is unlike the training set.
-    spread: root mean square of what the members differ by; size: of the difference; in parts of the mean density.
+    """A guess and what is known of its error.
+
+    total: (nx, ny, nz) e/Å^3, the density or the magnetisation. error, limit: the mean absolute error to be expected,
+    in parts of the mean density (the NMAE of a density), and the one below which 9 of 10 such materials stay; NaN
+    without a calibration. remarks: each way in which the structure is unlike the training set. spread: root mean square
+    of the members' deviations from their mean. size: that of the difference. Both are in parts of the mean density.
     """
 
     total: np.ndarray
@@ -35,11 +39,11 @@ class Guess:
 
 
 def guess(model: DensityModel, crystal: Crystal, grid: tuple[int, int, int]) -> Guess:
-    """The density of a crystal on a grid, whose integral is the number of valence electrons; or its magnetisation,
-    where the model is one of magnetisations, whose integral is the moment of the cell in Bohr magnetons.
+    """The density of a crystal on a grid, or its magnetisation where the model is one of magnetisations.
 
-    Raises `DensityModelError` for a structure without atoms, with two atoms at one place, or with an element that the
-    model does not know.
+    A density integrates to the number of valence electrons, a magnetisation to the moment of the cell in Bohr
+    magnetons. Raises `DensityModelError` for a structure without atoms, with two atoms at one place, or with an element
+    that the model does not know.
     """
     model.check(crystal)
     edges = model.graph(crystal)
@@ -59,7 +63,7 @@ def guess(model: DensityModel, crystal: Crystal, grid: tuple[int, int, int]) -> 
     half[0, 0, 0] = average if whole else fourier(basis, crystal, coefficients, np.zeros((1, 3))).mean().real
     total = np.fft.irfftn(half, s=grid, axes=(0, 1, 2), norm="forward")
     if whole:
-        total += average - total.mean()  # what rounding did to it
+        total += average - total.mean()  # takes out what rounding did to the mean
     spread, size = float(np.sqrt(apart)) / average, float(np.sqrt(power)) / average
     error, limit = (np.nan, np.nan) if model.calibration is None else model.calibration(spread, size)
     remarks = model.domain.remarks(crystal, gauges(crystal, edges)) if model.domain is not None else ()
@@ -67,7 +71,7 @@ def guess(model: DensityModel, crystal: Crystal, grid: tuple[int, int, int]) -> 
 
 
 def _check_distances(crystal: Crystal, first: np.ndarray, second: np.ndarray, vectors: np.ndarray) -> None:
-    """Raises `DensityModelError` naming two atoms on top of each other."""
+    """Raises `DensityModelError` that names two atoms on top of each other, if there are such."""
     lengths = np.linalg.norm(vectors, axis=1)
     close = np.flatnonzero(lengths < _TOUCHING)
     if len(close):
@@ -85,7 +89,7 @@ def _check_distances(crystal: Crystal, first: np.ndarray, second: np.ndarray, ve
 
 
 def _same_place(crystal: Crystal) -> tuple[int, int] | None:
-    """Two atoms at one place, which are no neighbours."""
+    """Two atoms at one place, which the graph does not list as neighbours. None where there are none."""
     inside = np.rint((crystal.positions - np.floor(crystal.positions)) * 1e5).astype(np.int64) % 100_000
     _, first, inverse = np.unique(inside, axis=0, return_index=True, return_inverse=True)
     again = np.flatnonzero(first[inverse.ravel()] != np.arange(len(crystal)))

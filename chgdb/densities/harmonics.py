@@ -11,10 +11,10 @@ from math import pi, sqrt
 
 import numpy as np
 
-#: Highest angular momentum, and how many functions there are to it.
+#: Highest angular momentum, and the number of functions up to it.
 L_MAX = 4
 COUNT = (L_MAX + 1) ** 2
-#: Functions of each l.
+#: Number of functions of each l.
 BLOCKS = tuple(slice(ell * ell, (ell + 1) * (ell + 1)) for ell in range(L_MAX + 1))
 #: l of each function.
 DEGREES = np.repeat(np.arange(L_MAX + 1), [2 * ell + 1 for ell in range(L_MAX + 1)])
@@ -59,8 +59,10 @@ def spherical_harmonics(vectors: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def quadrature(polar: int, azimuthal: int) -> tuple[np.ndarray, np.ndarray]:
-    """(points (n, 3), weights (n,)) on the unit sphere, Gauss-Legendre times uniform: exact for polynomials to the
-    degree 2 polar - 1 in z whose azimuthal part has fewer than `azimuthal` turns."""
+    """(points (n, 3), weights (n,)) on the unit sphere, Gauss-Legendre times uniform.
+
+    Exact for polynomials to the degree 2 polar - 1 in z whose azimuthal part has fewer than `azimuthal` turns.
+    """
     cosine, weights = np.polynomial.legendre.leggauss(polar)
     angle = 2 * np.pi * np.arange(azimuthal) / azimuthal
     sine = np.sqrt(1 - cosine * cosine)
@@ -72,7 +74,7 @@ def quadrature(polar: int, azimuthal: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rotation_matrices(rotations: np.ndarray) -> np.ndarray:
-    """D(R) of proper or improper rotations, (n, 3, 3) -> (n, 25, 25), by quadrature (exact)."""
+    """D(R) of proper or improper rotations, (n, 3, 3) -> (n, 25, 25), by an exact quadrature."""
     points, weights = quadrature(5, 9)
     turned = spherical_harmonics(points @ np.asarray(rotations, float).transpose(0, 2, 1))
     matrices = turned.transpose(0, 2, 1) @ (spherical_harmonics(points) * weights[:, None])

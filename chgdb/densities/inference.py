@@ -1,6 +1,6 @@
-"""The network of difference densities in numpy: what `network` is in torch, in double precision and without symmetry.
+"""The network of difference densities in numpy: the same as `network`, in double precision and without symmetry.
 
-Messages are summed for some atoms at a time, so that memory stays bounded however many there are.
+Messages are summed for some atoms at a time, so that memory stays bounded for any number of atoms.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _AT_ONCE = 128  # atoms
 def coefficients(weights: Weights, configuration: Configuration, elements: np.ndarray, edges: Graph) -> np.ndarray:
     """Coefficients of the functions of `basis` on each atom, (atoms, count, 25).
 
-    weights: of a `Network`, by the names of its parameters, and `properties`, in double precision.
-    elements: (atoms,) rows of the element table. edges: a graph in which every atom counts as unequal.
+    weights: of a `Network`, by the names of its parameters, and `properties`; in double precision.
+    elements: (atoms,) rows of the element table. edges: a graph in which all atoms are unequal.
     """
     c = configuration
     table = weights["embedding"] + _perceptron(weights, "described", weights["properties"])
@@ -62,7 +62,7 @@ def coefficients(weights: Weights, configuration: Configuration, elements: np.nd
 
 
 def _carried(weights: Weights, layer: str, c: Configuration, h: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """What messages carry of each atom, (atoms, carried, 9)."""
+    """What messages carry from each atom, (atoms, carried, 9)."""
     opened = 1 + _linear(weights, layer + "carry_gate", h).reshape(len(h), L_MESSAGE + 1, c.carried)
     return np.concatenate(
         [
@@ -76,7 +76,7 @@ def _carried(weights: Weights, layer: str, c: Configuration, h: np.ndarray, befo
 def _read_out(
     weights: Weights, c: Configuration, elements: np.ndarray, h: np.ndarray, features: np.ndarray
 ) -> np.ndarray:
-    """From what the layers found of each atom, (atoms, layers * channels, 25), to its coefficients."""
+    """The coefficients of each atom from what the layers found, (atoms, layers * channels, 25)."""
     points, share = quadrature(*POINTS)
     harmonics = spherical_harmonics(points)
     to_points, from_points = harmonics[:, : (L_PRODUCT + 1) ** 2].T, harmonics * share[:, None]

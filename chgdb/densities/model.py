@@ -1,8 +1,8 @@
-"""The density model: networks of difference densities, form factors, what they were trained on; and its file.
+"""The density model and its file: networks of difference densities, form factors, and how they were trained.
 
-The file is one safetensors file. Its header holds one text, `chgdb`: a SHA-256 in hex over the tensors and what follows
-it, a blank, and as JSON the version of the format, the sizes of the networks, calibration, domain, and how they were
-trained.
+It is one safetensors file. Its header holds one text, `chgdb`: a SHA-256 in hex over the tensors and the rest of the
+text, a blank, and JSON. The JSON has the version of the format, the sizes of the networks, calibration, domain, and how
+they were trained.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from .domain import Domain
 from .graph import Graph, graph
 from .inference import coefficients
 
-#: Version of the file, and the only one that is read.
+#: Version of the file; no other is read.
 FORMAT_VERSION = 1
-#: The models that come with the catalog: of densities, and of magnetisations.
+#: The models in the catalog: of densities, and of magnetisations.
 FILE, MAGNETISATION = "model.safetensors", "magnetization.safetensors"
 _KINDS = {"magnetization": "magnetisation"}
-_HEADER = "chgdb"  # one entry alone: safetensors writes several in any order
+_HEADER = "chgdb"  # one entry alone, because safetensors does not keep an order
 
 
 class DensityModelError(DensityError):
@@ -44,7 +44,7 @@ class DensityModelError(DensityError):
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One network. weights: by name, as `inference.coefficients` takes them, in the precision they are kept in."""
+    """One network. weights: by name, as `inference.coefficients` takes them, in the precision of the file."""
 
     configuration: Configuration
     weights: Mapping[str, np.ndarray]
@@ -57,10 +57,10 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class DensityModel:
-    """Members whose mean is the guess, with form factors of the elements.
+    """Networks whose mean is the guess, with form factors of the elements.
 
     known: (n,) atomic numbers of the elements, ascending. valence: atomic number -> electrons of its potential.
-    cut: 1/Å, |G| / 2 pi to which differences are guessed. facts: how the members were trained.
+    cut: 1/Å, |G| / 2 pi up to which differences are guessed. facts: how the members were trained.
     """
 
     known: np.ndarray
@@ -74,18 +74,18 @@ class DensityModel:
 
     @property
     def configuration(self) -> Configuration:
-        """Of the first member; basis and reach are those of all."""
+        """The sizes of the first member. All members have the same basis and reach."""
         return self.members[0].configuration
 
     @property
     def channel(self) -> str:
-        """What it guesses: `total`, or `magnetization`, whose form factors are zero."""
+        """The channel that is guessed: `total`, or `magnetization`, whose form factors are zero."""
         return str(self.facts.get("channel", "total"))
 
     def check(self, crystal: Crystal) -> None:
         """Raises `DensityModelError` for a structure without atoms, or with an element that the model does not know.
 
-        Also for a magnetisation, where no element is one whose spins the training set lets differ.
+        A model of magnetisations refuses a structure without a magnetic element of its training set, too.
         """
         if not len(crystal):
             raise DensityModelError("there are no atoms in this structure: nothing has a density")
@@ -114,7 +114,7 @@ class DensityModel:
         return graph(crystal)
 
     def coefficients(self, crystal: Crystal, edges: Graph) -> np.ndarray:
-        """Of all members, (members, atoms, count, 25), of the functions of `configuration.basis` on the atoms."""
+        """Coefficients of `configuration.basis` on the atoms, of all members, (members, atoms, count, 25)."""
         elements = np.searchsorted(self.known, crystal.numbers)
         found = [coefficients(m.precise, m.configuration, elements, edges) for m in self.members]
         return np.stack(found)
@@ -124,7 +124,7 @@ class DensityModel:
         return float(sum(self.valence[int(z)] for z in crystal.numbers))
 
     def with_atoms(self, prior: Prior, valence: Mapping[int, float]) -> DensityModel:
-        """The same differences on other atoms. What the model says of its error is then no longer calibrated."""
+        """The same differences on other atoms. The stated error is then no longer calibrated."""
         numbers = np.intersect1d(self.known, prior.numbers)
         rows = np.searchsorted(self.known, numbers)
         tables = ("embedding", "properties", "element_scale")
@@ -136,7 +136,7 @@ class DensityModel:
         return replace(self, known=numbers, valence=kept, prior=prior, members=members, calibration=None, facts=facts)
 
     def save(self, path: str | os.PathLike[str]) -> DensityModel:
-        """Write the model's file, whole; returns the model with its identifier. Weights are kept in half precision."""
+        """Write the model's file whole. Returns the model with its identifier. Weights are kept in half precision."""
         from safetensors.numpy import save
 
         tensors = {"known": self.known.astype("<i8"), "valence": np.array([self.valence[int(z)] for z in self.known])}
@@ -168,7 +168,7 @@ def _digest(tensors: Mapping[str, np.ndarray], text: str) -> str:
 
 
 def path(channel: str = "total") -> Path:
-    """Where the catalog's model of a channel is."""
+    """The path of the catalog's model of a channel."""
     return models_folder("density") / (FILE if channel == "total" else MAGNETISATION)
 
 
@@ -178,10 +178,9 @@ def _loaded(place: str, state: tuple[int, int]) -> DensityModel:
 
 
 def load(place: str | os.PathLike[str] | None = None, channel: str = "total") -> DensityModel:
-    """A model of its file, or of the folder that it is in; the catalog's model of a channel where none is named.
+    """Load a model from its file or its folder; without a name, the catalog's model of a channel.
 
-    Raises `DensityModelError` where there is none or another version of the format, `ChecksumError` where it is
-    damaged.
+    Raises `DensityModelError` where there is no model, or one of another format; `ChecksumError` where it is damaged.
     """
     target = path(channel) if place is None else Path(place)
     if target.is_dir():
@@ -194,7 +193,7 @@ def load(place: str | os.PathLike[str] | None = None, channel: str = "total") ->
 
 
 def is_model(path: Path) -> bool:
-    """Whether a file is one of a density model, of any version."""
+    """Whether a file is that of a density model, of any version."""
     from safetensors import SafetensorError, safe_open
 
     try:

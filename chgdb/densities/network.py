@@ -1,8 +1,8 @@
 """The network that guesses the coefficients of a difference density, in torch, for training.
 
-`inference` is the same in numpy. The network is equivariant by construction: what it knows of an atom is scalars, and
-sums over neighbours of spherical harmonics with scalar factors; products are taken of functions on the sphere, point
-by point, on a quadrature that is exact for them.
+`inference` is the same in numpy. The network is equivariant by construction. It knows an atom by scalars, and by sums
+over neighbours of spherical harmonics with scalar factors. Products are those of functions on the sphere, point by
+point, on a quadrature that is exact for them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .harmonics import BLOCKS, L_MAX, quadrature, rotation_matrices, spherical_h
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """A graph as tensors; neighbours are padded to the same number for each atom.
+    """A graph as tensors. Neighbours are padded to the same number for each atom.
 
     elements: (u,) rows of the element table, of unequal atoms. equal, turns: (a,), (a, 25, 25) as in `Graph`.
     neighbours: (u, k) atoms. waves: (u, k, waves), zero where padded. angles: (u, k, 25).
@@ -41,7 +41,7 @@ class Inputs:
 
 
 def inputs(edges: Graph, table: Sequence[int], configuration: Configuration) -> Inputs:
-    """A graph as the network takes it. table: atomic numbers that it knows, ascending."""
+    """A graph as the network takes it. table: the atomic numbers that the network knows, ascending."""
     neighbours, vectors, there = padded(edges, configuration.reach)
     lengths = np.linalg.norm(vectors, axis=-1)
     radial = waves(lengths, configuration.waves, configuration.reach) * there[..., None]
@@ -62,7 +62,7 @@ def inputs(edges: Graph, table: Sequence[int], configuration: Configuration) -> 
 
 
 def together(parts: Sequence[Inputs]) -> tuple[Inputs, Tensor]:
-    """(several crystals as one, crystal of each unequal atom (u,))."""
+    """(several crystals as one, the crystal of each unequal atom (u,))."""
     most = max(p.neighbours.shape[1] for p in parts)
     atoms = np.cumsum([0] + [len(p.equal) for p in parts])
     unique = np.cumsum([0] + [len(p.elements) for p in parts])
@@ -89,7 +89,7 @@ def together(parts: Sequence[Inputs]) -> tuple[Inputs, Tensor]:
 
 
 class Perceptron(nn.Module):
-    """Two hidden layers; dropout on the second."""
+    """A network of two hidden layers, with dropout on the second."""
 
     def __init__(self, inside: int, width: int, outside: int, small: bool = False) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Perceptron(nn.Module):
 
 
 class Layer(nn.Module):
-    """One round of messages: functions on the sphere about each atom, and what they change of its scalars."""
+    """One round of messages. It gives functions on the sphere about each atom, and changes the atom's scalars."""
 
     def __init__(self, c: Configuration, first: bool) -> None:
         super().__init__()
@@ -147,8 +147,10 @@ class Layer(nn.Module):
 
 
 class Network(nn.Module):
-    """From graphs to coefficients (atoms, count, 25). known: atomic numbers, ascending. properties: (elements, p), see
-    `properties.table`."""
+    """Graphs to coefficients (atoms, count, 25).
+
+    known: atomic numbers, ascending. properties: (elements, p), see `properties.table`.
+    """
 
     properties: Tensor
     to_points: Tensor

@@ -1,4 +1,4 @@
-"""What the network is told of each element: a row of numbers about 1 in size, kept with its weights."""
+"""The input of the network for each element: a row of numbers of size about 1, kept with the weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from ..features.composition import tables
 
-# name in `features.composition.tables` -> what it is divided by
+# name in `features.composition.tables` -> divisor
 _SCALES = {
     "MendeleevNumber": 50.0,
     "Electronegativity": 2.0,
@@ -31,7 +31,7 @@ _GROUPS, _PERIODS = 18, 7
 
 
 def table(numbers: Sequence[int]) -> np.ndarray:
-    """Rows of some elements by atomic number, (n, 41): scaled properties, group and period one-hot."""
+    """Rows for some elements by atomic number, (n, 41): scaled properties, then group and period one-hot."""
     known = tables()
     rows = np.asarray(numbers, np.int64)
     columns = [known[name][rows] / scale for name, scale in _SCALES.items()]

@@ -1,6 +1,6 @@
-"""What the difference model trains on: the differences of a catalog's densities from the superposition of atoms.
+"""The samples that the difference model trains on: the catalog's densities less the superposition of atoms.
 
-A difference is held as its Fourier coefficients, one an orbit of the space group, within a sphere |G| / 2 pi < `CUT`.
+A difference is kept as its Fourier coefficients, one for each orbit of the space group, within |G| / 2 pi < `CUT`.
 The form factors of the superposition are fitted to the training part alone.
 """
 
@@ -26,18 +26,18 @@ from .model import DensityModel
 
 #: 1/Å, |G| / 2 pi.
 CUT = 2.5
-_AT_ONCE = 32  # records a task
+_AT_ONCE = 32  # records in a task
 
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """A density's Fourier coefficients within the sphere, one an orbit.
+    """A density's Fourier coefficients within the sphere, one for each orbit.
 
     h: (n, 3) Miller indices of representatives. values: (n,) complex, e/Å^3. multiplicity: (n,) vectors of the orbit.
-    members: (m, 3) Miller indices of one half of the sphere; orbit: (m,) their orbits; factor, conjugate: (m,) as in
+    members: (m, 3) Miller indices of one half of the sphere. orbit: (m,) their orbits. factor, conjugate: (m,) as in
         `symmetry.Orbits`.
     mean: of the total density, e/Å^3. electrons: of the cell. grid: the density's own.
-    G = 0 is among them where they are of a magnetisation, as the last.
+    For a magnetisation G = 0 is one of the vectors, the last one.
     """
 
     h: np.ndarray
@@ -54,7 +54,7 @@ class Spectrum:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One material. `spectrum` is of the density, `superposition` (n,) of the atoms at the same vectors."""
+    """One material. spectrum: of the density. superposition: (n,) of the atoms, at the same vectors."""
 
     material_id: str
     formula: str
@@ -66,10 +66,10 @@ class Sample:
 
 
 def spectrum(density: Density, group: symmetry.SpaceGroup, cut: float = CUT, channel: str = "total") -> Spectrum:
-    """A channel of a density of a crystal with a space group, within a sphere of |G| / 2 pi < `cut` (1/Å).
+    """The coefficients of a channel within |G| / 2 pi < `cut` (1/Å). group: the space group of the crystal.
 
-    A magnetisation is turned so that the moment of the cell is not negative: the spins of a calculation without
-    spin-orbit coupling are known but for a common sign.
+    A magnetisation gets the sign with which the moment of the cell is not negative: a calculation without spin-orbit
+    coupling decides the spins only up to a common sign.
     """
     metric = symmetry.integer_metric(density.crystal.cell)
     orbits = symmetry.orbits(density.grid, metric, int(cut * cut * symmetry.METRIC_UNITS), group)
@@ -96,7 +96,7 @@ def spectrum(density: Density, group: symmetry.SpaceGroup, cut: float = CUT, cha
 
 
 def _with_mean(found: Spectrum, mean: float) -> Spectrum:
-    """Coefficients with that of G = 0, all with the sign that makes it positive."""
+    """The coefficients and that of G = 0, all with the sign that makes the latter positive."""
     sign = -1.0 if mean < 0 else 1.0
     origin = np.zeros((1, 3), np.int16)
     return replace(
@@ -112,7 +112,7 @@ def _with_mean(found: Spectrum, mean: float) -> Spectrum:
 
 
 def superpose(prior: Prior, crystal: Crystal, h: np.ndarray) -> np.ndarray:
-    """Fourier coefficients of the superposition of atoms at Miller indices, (n, 3) -> (n,) complex128, e/Å^3."""
+    """Fourier coefficients of the superposition of atoms at Miller indices, (n, 3) -> (n,) complex128, in e/Å^3."""
     s = np.linalg.norm(h @ np.linalg.inv(crystal.cell).T, axis=1)
     total = np.zeros(len(h), complex)
     for number in np.unique(crystal.numbers):
@@ -130,12 +130,11 @@ def load(
 ) -> tuple[list[Sample], Prior]:
     """(samples of all parts, form factors), in the order of the catalogs.
 
-    channel: `magnetization` for that of the densities that have one; its form factors are zero.
+    channel: `magnetization` for the magnetisations of the densities that have one; its form factors are zero.
 
-    Form factors are fitted to the training part; where a model is given to start from, to what its guesses leave of the
-    training part, and added to its own. Materials with an element that the training part lacks have no superposition:
-    they are left out.
-    Raises `ChgdbError` for a record that cannot be decoded.
+    The form factors are fitted to the training part. With a model to start from, they are fitted to what its guesses
+    leave of the training part, and added to the model's. A material with an element that the training part lacks has no
+    superposition and is left out. Raises `ChgdbError` for a record that cannot be decoded.
     """
     tasks: list[tuple[int, str, Sequence[str]]] = []
     order: list[tuple[int, str]] = []
@@ -171,12 +170,12 @@ def load(
 
 
 def nothing(numbers: Sequence[int]) -> Prior:
-    """Form factors of atoms without a density, for what has no superposition."""
+    """Form factors of atoms without a density, for channels that have no superposition."""
     return Prior(np.array(numbers, np.int64), np.zeros((len(numbers), COEFFICIENTS)))
 
 
 def sum_of(prior: Prior, change: Prior) -> Prior:
-    """Form factors with a change that covers some of their elements."""
+    """Form factors plus a change that covers some of their elements."""
     coefficients = prior.coefficients.copy()
     coefficients[np.searchsorted(prior.numbers, change.numbers)] += change.coefficients
     return Prior(prior.numbers, coefficients)
@@ -211,7 +210,7 @@ def _read(
 
 
 def beyond(density: Density, guess: np.ndarray) -> Density:
-    """What a guess leaves of a density, with the density's mean, which weighs it in a fit of form factors."""
+    """A density less a guess, with the density's mean, which is its weight in a fit of form factors."""
     left = density.total - guess
     return Density(density.crystal, {"total": left + (density.total.mean() - left.mean())})
 

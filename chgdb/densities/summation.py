@@ -13,9 +13,9 @@ _AT_ONCE = 1 << 20  # vectors times atoms
 
 
 def half_spheres(cell: np.ndarray, cut: float, grid: tuple[int, int, int], most: int) -> Iterator[np.ndarray]:
-    """Miller indices of one of each pair +-h with 0 < |G| / 2 pi < cut that a grid resolves, at most `most` at a time.
+    """Miller indices with 0 < |G| / 2 pi < cut that a grid resolves, one of each pair +-h, at most `most` at a time.
 
-    h3 >= 0; with h3 = 0, h2 >= 0; with both 0, h1 > 0.
+    h3 >= 0. Where h3 = 0, h2 >= 0. Where both are 0, h1 > 0.
     """
     reciprocal = np.linalg.inv(cell).T
     lengths = np.linalg.norm(cell, axis=1)
@@ -38,7 +38,7 @@ def half_spheres(cell: np.ndarray, cut: float, grid: tuple[int, int, int], most:
 
 
 def fourier(basis: Basis, crystal: Crystal, coefficients: np.ndarray, h: np.ndarray) -> np.ndarray:
-    """Fourier coefficients of some densities at Miller indices, (densities, n) complex128, e/Å^3.
+    """Fourier coefficients of densities at Miller indices, (densities, n) complex128, e/Å^3.
 
     coefficients: (densities, atoms, count, 25), of the functions on the atoms. h: (n, 3).
     """
@@ -58,8 +58,10 @@ def fourier(basis: Basis, crystal: Crystal, coefficients: np.ndarray, h: np.ndar
 
 
 def place(half: np.ndarray, h: np.ndarray, values: np.ndarray) -> None:
-    """Add coefficients at Miller indices of `half_spheres` to a half spectrum, (nx, ny, nz // 2 + 1), and their
-    conjugates where it holds those of -h as well."""
+    """Add coefficients at Miller indices of `half_spheres` to a half spectrum, (nx, ny, nz // 2 + 1).
+
+    Their conjugates are added where the half spectrum holds those of -h as well.
+    """
     half[h[:, 0], h[:, 1], h[:, 2]] += values
     flat = h[:, 2] == 0
     half[-h[flat, 0], -h[flat, 1], 0] += values[flat].conj()

@@ -1,8 +1,8 @@
 """Training of the network of difference densities, one member of an ensemble at a time.
 
-A training is resumable: given the seed, every epoch sees the same materials in the same order with the same dropout,
-however often it was interrupted. The learning rate falls along a cosine to the end of the epochs or of the time,
-whichever is nearer.
+A training is resumable. Given the seed, every epoch sees the same materials in the same order with the same dropout,
+after any number of interruptions. The learning rate falls along a cosine to the end of the epochs or of the time,
+whichever comes first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .samples import Sample
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
 _TARGETS = ("difference", "total")
 _SAVE_EVERY = 120.0  # s
-_LOOK_EVERY = 60.0  # s, between two looks at the validation part
+_LOOK_EVERY = 60.0  # s, between two evaluations of the validation part
 _WARM_UP = 100  # steps
 _GROUP = 16  # batches whose materials are sorted by their number of neighbours
 
@@ -45,12 +45,12 @@ class TrainingError(ChgdbError, ValueError):
 class Recipe:
     """How a member is trained.
 
-    epochs: at most. minutes: at most, over all sessions; 0 for no limit. batch: materials a step.
+    epochs: maximum number. minutes: maximum, over all sessions; 0 for no limit. batch: materials in a step.
     learning_rate, weight_decay: of AdamW; element tables, biases and scales do not decay. dropout: of the scalars.
-    real_space: share of the training after which the loss is the mean |error| on a grid, the NMAE itself; before, it
-        is the root mean square, which needs no Fourier transform.
-    average: of the exponential mean of the weights, which is what is kept.
-    target: `difference` from the superposition, or `total`, to compare with.
+    real_space: share of the training before which the loss is the root mean square, which needs no Fourier transform;
+        after it the loss is the mean |error| on a grid, the NMAE itself.
+    average: of the exponential mean of the weights; the mean is what is kept.
+    target: `difference` from the superposition, or `total`, for comparisons.
     """
 
     epochs: int = 100
@@ -77,8 +77,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Progress:
-    """After each epoch, and during one: the share of the whole that is done, and relative errors (NMAE from
-    `Recipe.real_space` on), nan where not measured."""
+    """Progress after each epoch, and during one.
+
+    It has the share of the whole that is done, and relative errors (NMAE from `Recipe.real_space` on); nan where not
+    measured.
+    """
 
     epoch: int
     share: float
@@ -87,7 +90,7 @@ class Progress:
 
 
 class Task:
-    """A sample as tensors: what the network sees, and the coefficients it is compared with."""
+    """A sample as tensors: the input of the network, and the coefficients that its output is compared with."""
 
     def __init__(self, sample: Sample, known: Sequence[int], configuration: Configuration, target: str) -> None:
         spectrum, crystal = sample.spectrum, sample.crystal
@@ -112,7 +115,7 @@ class Task:
         self._real_space(spectrum, inside)
 
     def _real_space(self, spectrum: Any, inside: np.ndarray) -> None:
-        """Where the coefficient of each orbit goes on the half spectrum of the smallest grid that holds them all."""
+        """Find the place of each orbit's coefficient on the half spectrum of the smallest grid that holds them."""
         kept = inside[spectrum.orbit]
         rank = np.cumsum(inside) - 1
         h, orbit = spectrum.members[kept].astype(np.int64), rank[spectrum.orbit[kept]]
@@ -137,7 +140,7 @@ class Task:
         return real, imaginary
 
     def error(self, even: Tensor, odd: Tensor, on_grid: bool) -> Tensor:
-        """Relative error of a guess: the root mean square, or, on the grid, the mean of its size."""
+        """Relative error of a guess: the root mean square, or, on the grid, the mean absolute error."""
         real, imaginary = self.difference(even, odd)
         if not on_grid:
             power = (self.multiplicity * (real * real + imaginary * imaginary)).sum()
@@ -153,7 +156,7 @@ _EVEN, _ODD = torch.as_tensor(EVEN), torch.as_tensor(ODD)
 
 
 def errors(network: Network, tasks: Sequence[Task], on_grid: bool, dropout: float = 0.0) -> Tensor:
-    """Relative errors, (n,), of a network on some tasks."""
+    """Relative errors of a network on some tasks, (n,)."""
     joined, crystal = together([t.inputs for t in tasks])
     coefficients = network(joined, crystal, len(tasks), dropout)
     counts = [len(t.inputs.equal) for t in tasks]
@@ -163,7 +166,7 @@ def errors(network: Network, tasks: Sequence[Task], on_grid: bool, dropout: floa
 
 
 def measure(network: Network, tasks: Sequence[Task], on_grid: bool = True) -> np.ndarray:
-    """The same without gradients, a few at a time."""
+    """`errors` without gradients, some tasks at a time."""
     network.eval()
     with torch.no_grad():
         parts = [errors(network, tasks[k : k + 16], on_grid).numpy() for k in range(0, len(tasks), 16)]
@@ -171,7 +174,7 @@ def measure(network: Network, tasks: Sequence[Task], on_grid: bool = True) -> np
 
 
 class Member:
-    """A network in training, and all that a checkpoint holds."""
+    """A network in training, and everything that a checkpoint holds."""
 
     def __init__(self, configuration: Configuration, recipe: Recipe, known: Sequence[int]) -> None:
         self.recipe = recipe
@@ -212,7 +215,7 @@ class Member:
         atomic.write(folder / CHECKPOINT, data)
 
     def resume(self, folder: Path, mark: dict[str, Any]) -> None:
-        """Go on from a checkpoint, if there is one. Raises `TrainingError` where it is another training's."""
+        """Go on from a checkpoint, if there is one. Raises `TrainingError` for that of another training."""
         if not (folder / CHECKPOINT).exists():
             return
         try:
@@ -221,7 +224,7 @@ class Member:
             with safe_open(folder / CHECKPOINT, "pt") as file:
                 state = json.loads(file.metadata()["state"])
             tensors = load_file(folder / CHECKPOINT)
-        except Exception as error:  # safetensors has an exception of its own for every fault of a file
+        except Exception as error:  # safetensors raises an exception of its own for every fault of a file
             raise TrainingError(f"{folder / CHECKPOINT} is damaged ({error}): remove it to start anew") from None
         if state["mark"] != mark:
             raise TrainingError(f"{folder} holds a checkpoint of another training: remove it, or choose another folder")
@@ -240,7 +243,7 @@ class Member:
         self.training, self.validation = state["training"], state["validation"]
 
     def step(self, tasks: Sequence[Task], share: float) -> np.ndarray:
-        """One step on some tasks at a share of the whole training; their errors before it."""
+        """Take one step on some tasks at a share of the whole training. Returns their errors before it."""
         recipe = self.recipe
         rate = recipe.learning_rate * min(1.0, (self.steps + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * share))
         for group in self.optimiser.param_groups:
@@ -267,10 +270,10 @@ def train(
     start: Network | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> tuple[Network, dict[str, Any]]:
-    """Train a member on the training part of some samples, or go on with one that was interrupted.
+    """Train a member on the training part of some samples, or go on with an interrupted training.
 
-    folder: for its checkpoint and its log. start: a network whose weights are the first.
-    Returns the network and facts of its training. Raises `TrainingError` without a training part, or where the folder
+    folder: of its checkpoint and its log. start: a network whose weights are the first ones.
+    Returns the network and facts of its training. Raises `TrainingError` where there is no training part, or the folder
     holds a checkpoint of another training.
     """
     place = Path(folder)
@@ -320,7 +323,7 @@ def history(folder: Path, epochs: int) -> list[tuple[int, int, float, float]]:
 def _mark(
     chosen: dict[str, list[Sample]], configuration: Configuration, recipe: Recipe, start: Network | None
 ) -> dict[str, Any]:
-    """What a checkpoint must agree with."""
+    """What a checkpoint must agree with to be resumed."""
     digest = sha256()
     for sample in chosen["train"]:
         digest.update(f"{sample.material_id} {sample.formula}\n".encode())
@@ -379,7 +382,7 @@ def _loop(
 
 
 def _batches(tasks: Sequence[Task], recipe: Recipe, epoch: int) -> Iterator[list[Task]]:
-    """Batches of one epoch; materials of a batch have about as many neighbours, which are padded to the most."""
+    """Batches of one epoch. The materials of a batch have similar numbers of neighbours, padded to the largest."""
     random = np.random.default_rng((recipe.seed, epoch))
     order = random.permutation(len(tasks))
     groups = []

@@ -1,19 +1,19 @@
-"""Features of a density and of the crystal it belongs to: one vector of numbers per material, for property models.
+"""Features of a density and its crystal: one vector of numbers for each material, for property models.
 
     from chgdb import features
     x = features.describe(density)        # (n_features,) float64, named by features.names()
 
 Every feature is the same for a rotated or shifted crystal, for its primitive, conventional or super-cell, and on any
-grid that resolves the density: all are taken from one canonical cell and grid (`cells`). Only numpy and spglib are
-needed.
+grid that resolves the density, because all are computed on one canonical cell and grid (`cells`). Only numpy and spglib
+are needed.
 
-Atoms one by one are in `environments`. Groups, by the prefix of the names:
+`environments` describes single atoms. The groups of features, by the prefixes of their names:
 - `MagpieData`, `element`, `fraction`: the composition (`composition`).
 - `structure`, `promolecule`: the structure, and the superposition of atomic densities that it implies.
-- `bands`, `nearest`: the electronic structure that it implies, of a universal tight-binding model with two choices of
-  which atoms are neighbours (`bands`).
-- `response`: what the same model says of elasticity (`response`).
-- `density`, `difference`: the density given, and how it differs from that superposition.
+- `bands`, `nearest`: the electronic structure that the atoms imply, by a universal tight-binding model with two choices
+  of which atoms are neighbours (`bands`).
+- `response`: elasticity by the same model (`response`).
+- `density`, `difference`: the density given, and its difference from that superposition.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from ..errors import DensityError
 from . import bands, bonds, cells, composition, fields, response, tightbinding
 from .composition import MAGPIE_NAMES, magpie
 
-#: Decimals that the features are rounded to, MAGPIE's apart: far below what they tell, far above rounding errors, so
-#: that what symmetry makes equal is equal, and no tree splits between the two.
+#: Decimals to which the features but MAGPIE's are rounded. The digits cut off are far below what features tell and far
+#: above rounding errors: what symmetry makes equal is equal, and no tree splits between the two.
 DECIMALS = 5
 
-#: Raised with every change of what `describe` returns: a model refuses features of another version.
+#: Raised with every change of what `describe` returns. A model refuses features of another version.
 VERSION = 3
 
 COMPOSITION_NAMES: tuple[str, ...] = (*MAGPIE_NAMES, *composition.ELEMENTAL_NAMES, *composition.FRACTION_NAMES)
@@ -56,9 +56,9 @@ def names() -> tuple[str, ...]:
 
 
 def structure(crystal: Crystal) -> np.ndarray:
-    """Features that need the structure only, named by `STRUCTURE_NAMES`.
+    """Features that need only the structure, named by `STRUCTURE_NAMES`.
 
-    Raises `DensityError` where there are no atoms.
+    Raises `DensityError` for a cell without atoms.
     """
     return _rounded(_structure(crystal)[0])
 
@@ -66,8 +66,8 @@ def structure(crystal: Crystal) -> np.ndarray:
 def describe(density: Density) -> np.ndarray:
     """Features of a density with its structure, (n_features,) float64, named by `names`.
 
-    Only the total density is used, in e/Å^3; its magnetisation is not. Raises `DensityError` where the cell holds no
-    atoms or the density integrates to nothing.
+    Only the total density, in e/Å^3, is used. Raises `DensityError` for a cell without atoms, or a density that
+    integrates to nothing.
 
     >>> len(describe(chgdb.read("CHGCAR"))) == len(names())     # doctest: +SKIP
     True

@@ -1,4 +1,4 @@
-"""Atomic densities for the features: form factors and valence electrons of the elements, frozen in `atoms.json`."""
+"""Atomic densities for the features: form factors and valence electrons of the elements, fixed in `atoms.json`."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def known(number: int) -> bool:
 
 
 def _stand_in(number: int) -> int:
-    """The element itself, or the one nearest in atomic number that has a form factor."""
+    """The element itself if it has a form factor, else the nearest one by atomic number that has."""
     return min(_content()[1], key=lambda z: (abs(z - number), z))
 
 
 def electrons(number: int) -> float:
-    """Valence electrons of an element in the densities that the features were made for."""
+    """Valence electrons of an element in the densities for which the features were made."""
     return _content()[1][_stand_in(number)]
 
 
 def form_factor(number: int, s: np.ndarray) -> np.ndarray:
-    """Electrons at s = |G| / 2 pi (1/Å); the valence at 0, where the fit of the prior has no data."""
+    """Electrons at s = |G| / 2 pi (1/Å). At 0, where the fit of the prior has no data, it is the valence."""
     prior, valence = _content()
     z = _stand_in(number)
     factor = prior.form_factor(z, s)

@@ -1,7 +1,7 @@
-"""Features of the electronic structure that a crystal's atoms imply, of the model of `tightbinding`.
+"""Features of the electronic structure that the atoms of a crystal imply, by the model of `tightbinding`.
 
-Such a band structure has the wrong gap in detail, but knows what no average over atoms knows: how many electrons there
-are for how many bonding states.
+The gap of such a band structure is not right in detail. But it knows what no average over atoms knows: how many
+electrons there are for how many bonding states.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from .bonds import Neighbours
 from .tightbinding import SHELLS, Model
 
-_POINTS = 1500.0  # Å^3: about how many k-points there are times the volume
+_POINTS = 1500.0  # Å^3: about the number of k-points times the volume
 _ENOUGH = 1e-6  # electrons
 _WINDOWS = (0.05, 0.2, 0.5, 1.0)  # electrons per atom
 _WIDTHS = (0.25, 0.6, 1.5)  # eV
@@ -51,7 +51,7 @@ def describe(near: Neighbours, strength: np.ndarray) -> np.ndarray:
     sorted_levels, filled = energies.ravel()[order], 2 * np.cumsum(weight[order])
 
     def level(count: float) -> float:
-        """Energy up to which states hold so many electrons."""
+        """The energy up to which the states hold `count` electrons."""
         return float(sorted_levels[min(int(np.searchsorted(filled, count - _ENOUGH)), len(order) - 1)])
 
     highest = level(electrons)
@@ -86,7 +86,7 @@ def describe(near: Neighbours, strength: np.ndarray) -> np.ndarray:
 
 
 def _free(levels: np.ndarray, present: np.ndarray, valence: np.ndarray) -> np.ndarray:
-    """(atoms,) energy of the electrons in the free atoms: two in s, then d, then p."""
+    """Energy of the electrons in the free atoms, (atoms,): two in s, then d, then p."""
     left, total = valence.astype(float), np.zeros(len(valence))
     for orbital, room in ((0, 2.0), (4, 10.0), (1, 6.0)):
         held = np.minimum(left, np.where(present[:, orbital], room, 0.0))
@@ -96,7 +96,7 @@ def _free(levels: np.ndarray, present: np.ndarray, valence: np.ndarray) -> np.nd
 
 
 def _direct(energies: np.ndarray, electrons: float) -> np.ndarray:
-    """(m,) difference of the highest occupied and the lowest empty band at each k-point; 0 with an odd electron."""
+    """Highest occupied to lowest empty band at each k-point, (m,) eV; 0 for an odd number of electrons."""
     filled = round(electrons / 2)
     if abs(electrons - 2 * filled) > _ENOUGH or not 0 < filled < energies.shape[1]:
         return np.zeros(len(energies))

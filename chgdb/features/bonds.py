@@ -1,8 +1,8 @@
 """Features of neighbours and bonds: geometry, the density along bonds, and the stiffness of a network of springs.
 
-Neighbours are counted by smooth weights, the effective coordination number of R. Hoppe, Z. Kristallogr. 150, 23 (1979):
-w = exp(1 - (d / d_mean)^6) with distances in units of the sum of covalent radii. Nothing is cut off where a distance
-could lie on either side by rounding.
+Neighbours count with smooth weights, the effective coordination number of R. Hoppe, Z. Kristallogr. 150, 23 (1979):
+w = exp(1 - (d / d_mean)^6) with distances in units of the sum of covalent radii. There is no cutoff, because rounding
+could put a distance on either side of it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from ..density import Crystal
 from .composition import tables
 from .fields import Field
 
-REACH = 6.5  # Å; farther atoms are no neighbours
-_SMALL = 0.01  # weights below do not count
+REACH = 6.5  # Å; farther atoms are not neighbours
+_SMALL = 0.01  # smaller weights do not count
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Pairs of atoms (first, second) within `REACH`, both ways round.
+    """Pairs of atoms (first, second) within `REACH`, each in both orders.
 
     vectors: (n, 3) Å from the first to the second; lengths: (n,) Å; scaled: lengths over the sum of covalent radii;
-    weights: (n,) Hoppe's, the mean of both atoms' view.
+    weights: (n,) Hoppe's, the mean of the weights that both atoms give.
     """
 
     crystal: Crystal
@@ -43,30 +43,30 @@ class Neighbours:
 
     @cached_property
     def images(self) -> np.ndarray:
-        """(n, 3) whole numbers: the cell that the second atom is in, where the first is in the one at 0."""
+        """The cell of the second atom where the first is in the cell at 0, (n, 3) whole numbers."""
         inside = self.crystal.positions % 1.0
         steps = self.vectors @ np.linalg.inv(self.crystal.cell)
         return np.rint(steps - (inside[self.second] - inside[self.first]))
 
     def moved(self, shift: np.ndarray) -> Neighbours:
-        """The second atom of every pair shifted by (3,) Å; the weights stay."""
+        """The pairs with their second atoms shifted by (3,) Å. The weights stay."""
         vectors = self.vectors + shift
         lengths = np.linalg.norm(vectors, axis=1)
         return replace(self, vectors=vectors, lengths=lengths, scaled=self.scaled * lengths / self.lengths)
 
     def bonds(self) -> Neighbours:
-        """The pairs that count as bonds; their weights fall to zero where that ends."""
+        """The pairs that count as bonds. Their weights fall to zero where bonds end."""
         kept = self.take(self.weights > _SMALL)
         return replace(kept, weights=kept.weights - _SMALL)
 
     def take(self, pairs: np.ndarray) -> Neighbours:
-        """Some of the pairs; the weights stay."""
+        """Some of the pairs. The weights stay."""
         fields = (self.first, self.second, self.vectors, self.lengths, self.scaled, self.weights)
         return Neighbours(self.crystal, *(field[pairs] for field in fields))
 
 
 def neighbours(crystal: Crystal) -> Neighbours:
-    """Pairs of a crystal; none where all atoms are farther apart than `REACH`."""
+    """Pairs of a crystal. There are none where all atoms are farther apart than `REACH`."""
     cell = crystal.cell
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     spans = [np.arange(-n, n + 1) for n in np.ceil(REACH / heights).astype(int)]
@@ -93,7 +93,7 @@ def neighbours(crystal: Crystal) -> Neighbours:
 
 
 def hoppe_weights(first: np.ndarray, second: np.ndarray, lengths: np.ndarray, atoms: int) -> np.ndarray:
-    """(n,) weights of pairs by their lengths, the mean of both atoms' views; each atom's mean length is iterated."""
+    """Weights of pairs by their lengths, (n,), means of both atoms' weights; mean lengths are iterated."""
     mean = np.full(atoms, np.inf)
     np.minimum.at(mean, first, lengths)
     mean = np.where(np.isfinite(mean), mean, 1.0)
@@ -108,7 +108,7 @@ _STATISTICS = ("mean", "deviation", "low", "high")
 
 
 def _statistics(values: np.ndarray, weights: np.ndarray, sharpness: float) -> list[float]:
-    """Weighted mean, standard deviation, and smooth minimum and maximum."""
+    """Weighted mean, standard deviation, smooth minimum and smooth maximum."""
     total = weights.sum()
     if not total > 0:
         return [0.0] * 4
@@ -168,7 +168,7 @@ def geometry(near: Neighbours, n_rotations: int, electrons: float) -> np.ndarray
     result += _statistics(bonds.scaled, bonds.weights, 8.0)
     result += _statistics(gap, bonds.weights, 4.0)
     result += _statistics(radius[bonds.first] + radius[bonds.second], bonds.weights, 4.0)
-    # How metallic an element is, by electronegativity, smoothly.
+    # A smooth measure of how metallic an element is, by its electronegativity.
     metal = 1 / (1 + np.exp((chi - 2.05) / 0.08))
     pairs = (metal[bonds.first], metal[bonds.second])
     both, neither = pairs[0] * pairs[1], (1 - pairs[0]) * (1 - pairs[1])
@@ -191,7 +191,7 @@ def legendre(cosine: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _angles(bonds: Neighbours) -> list[float]:
-    """Distribution of the cosines of bond angles, by the product of both bonds' weights."""
+    """Distribution of the cosines of bond angles. The weight of an angle is the product of its bonds' weights."""
     histogram, moments, total = np.zeros(len(_ANGLES)), np.zeros(3), 0.0
     for atom in range(len(bonds.crystal)):
         mine = bonds.first == atom
@@ -224,7 +224,7 @@ def _orders(bonds: Neighbours, chi: np.ndarray, radius: np.ndarray) -> list[floa
         w = weight / weight.sum()
         unit = bonds.vectors[mine] / bonds.lengths[mine, None]
         _, p4, p6 = legendre(np.clip(unit @ unit.T, -1, 1))
-        # Root with a small offset, as its slope at zero is infinite.
+        # The root has a small offset, because its slope at zero is infinite.
         q4, q6 = (float(np.sqrt(max(w @ p @ w, 0.0) + 1e-3)) for p in (p4, p6))
         orders.append((q4, q6, float(np.sqrt(((w @ unit) ** 2).sum() + 1e-3))))
     q4, q6, odd = np.array(orders).T
@@ -260,7 +260,7 @@ CHANGE_NAMES: tuple[str, ...] = (*(f"ratio_{k}" for k in _STATISTICS), *(f"lapla
 
 
 class Profiles:
-    """Values of a field at the bonds: at its minimum along each, and midway for the Laplacian."""
+    """Values of a field at the bonds: its minimum along each bond, and its Laplacian midway."""
 
     def __init__(self, field: Field, bonds: Neighbours) -> None:
         inverse = np.linalg.inv(field.place.crystal.cell)
@@ -298,24 +298,24 @@ def along_bonds(profiles: Profiles, bonds: Neighbours, electrons: float) -> np.n
 
 
 def changes(profiles: Profiles, reference: Profiles, bonds: Neighbours) -> np.ndarray:
-    """What bonding does to the density along bonds, (len(CHANGE_NAMES),)."""
+    """What bonding changes of the density along bonds, (len(CHANGE_NAMES),)."""
     ratio = np.log(profiles.lowest) - np.log(reference.lowest)
     bent = profiles.laplacian - reference.laplacian
     return np.array(_statistics(ratio, bonds.weights, 4.0) + _statistics(bent, bonds.weights, 1.0))
 
 
 def springs(bonds: Neighbours, strength: np.ndarray) -> list[float]:
-    """Elastic moduli of a network of springs along the bonds, the atoms relaxed under strain; (8,) logarithms.
+    """Elastic moduli of a network of springs along the bonds, with relaxed atoms; (8,) logarithms.
 
-    strength: (n,) force constant of each bond before its weight. Each spring resists turning, too, by a share
-    `_TRANSVERSE` of that. Voigt's and Reuss's averages, and the softest eigenvalue of the stiffness tensor.
+    strength: (n,) force constant of each bond before its weight. Each spring also resists turning, by a share
+    `_TRANSVERSE` of that. The moduli are Voigt's and Reuss's averages and the softest eigenvalue of the stiffness.
     """
     crystal, n = bonds.crystal, len(bonds.crystal)
     if not len(bonds.first):
         return [0.0] * len(SPRING_NAMES)
     k = strength * bonds.weights
     unit = bonds.vectors / bonds.lengths[:, None]
-    # Displacement by a strain in Mandel's orthonormal notation, (pairs, 3, 6).
+    # Displacements by a strain in Mandel's orthonormal notation, (pairs, 3, 6).
     x, y, z = bonds.vectors.T
     strain = np.zeros((len(k), 3, 6))
     root = 1 / np.sqrt(2)
@@ -335,7 +335,7 @@ def springs(bonds: Neighbours, strength: np.ndarray) -> list[float]:
         coupling = np.zeros((n, 3, 6))
         np.add.at(coupling, bonds.first, -pulled)
         full = hessian.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n)
-        # Softened a little; with one atom to a cell nothing can relax and the matrix is zero.
+        # Slightly softened: with one atom in a cell nothing can relax, and the matrix is zero.
         full = 0.5 * (full + full.T) + (1e-3 * np.trace(full) / (3 * n) + 1e-9 * k.sum()) * np.eye(3 * n)
         flat = coupling.reshape(3 * n, 6)
         relaxed = stiffness - flat.T @ np.linalg.solve(full, flat) / crystal.volume
@@ -353,7 +353,7 @@ def springs(bonds: Neighbours, strength: np.ndarray) -> list[float]:
 
 
 def _spline(field: Field, spectrum: np.ndarray) -> np.ndarray:
-    """Coefficients of the cubic B-spline through a field: its spectrum over that of the sampled spline."""
+    """Coefficients of the cubic B-spline through a field: its spectrum divided by that of the sampled spline."""
     filtered = spectrum.copy()
     grid = field.place.grid
     axes = [np.fft.fftfreq(grid[0]), np.fft.fftfreq(grid[1]), np.arange(grid[2] // 2 + 1) / grid[2]]

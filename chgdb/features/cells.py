@@ -1,10 +1,10 @@
-"""One cell and one grid for every description of the same crystal: what makes the features independent of both.
+"""One cell and one grid for every description of the same crystal. They make the features independent of both.
 
-A density is taken to its Fourier coefficients, these to the primitive cell (those between its reciprocal lattice
-vectors belong to no periodic density of the crystal and are dropped), and that to the Niggli-reduced setting. A
-Gaussian filter then removes what depends on pseudopotential and cutoff, and leaves a field that a grid of `SPACING`
-resolves so well that integrals of smooth functions hardly see where its points lie; the origin is put on an atom so
-that they lie at the same places, too.
+A density becomes Fourier coefficients, and these are taken to the primitive cell. Those between its reciprocal lattice
+vectors belong to no periodic density of the crystal and are dropped. The cell is Niggli-reduced. A Gaussian filter then
+removes what depends on pseudopotential and cutoff. It leaves a field that a grid of `SPACING` resolves so well that
+integrals of smooth functions hardly depend on where its points are. The origin is put on an atom, so that the points
+are at the same places, too.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ..transformations import hermite, merged
 
 #: Å; tolerance of the symmetry search.
 SYMPREC = 0.01
-#: Å; width of the Gaussian that the density is convolved with.
+#: Å; width of the Gaussian with which the density is convolved.
 WIDTH = 0.15
-#: 1/Å; |G| / 2 pi beyond which nothing is kept: the filter leaves 2 % there.
+#: 1/Å; cutoff of |G| / 2 pi. The filter leaves 2 % there.
 CUTOFF = 3.0
-#: Å; largest and smallest distance of the points of the grid that integrals are taken on, ...
+#: Å; largest and smallest distance between points of the grid for integrals, ...
 SPACING = (0.125, 0.06)
-#: ... which is chosen for at least so many points, and at most so many: larger cells are sampled more coarsely.
+#: ... and its minimum and maximum number of points: larger cells are sampled more coarsely.
 POINTS = (40_000, 400_000)
 
 
@@ -36,11 +36,11 @@ POINTS = (40_000, 400_000)
 class Canonical:
     """A crystal in its primitive Niggli cell.
 
-    crystal: that cell with its atoms.
-    grid: (nx, ny, nz) of the sampling grid.
-    supercell: (3, 3) int64, T with cell = T @ crystal.cell for the cell it came from.
-    origin: (3,) fractional coordinates, in this cell before the shift, of where the origin was put.
-    n_rotations: order of the point group of the crystal.
+    crystal: this cell with its atoms.
+    grid: (nx, ny, nz) of the grid for integrals.
+    supercell: (3, 3) int64, T with cell = T @ crystal.cell, where `cell` is the original one.
+    origin: (3,) the place of the new origin, in fractional coordinates of this cell before the shift.
+    n_rotations: order of the crystal's point group.
     """
 
     crystal: Crystal
@@ -58,7 +58,7 @@ class Canonical:
 
 
 def canonical(crystal: Crystal) -> Canonical:
-    """The primitive Niggli cell of a crystal. Raises `DensityError` where there are no atoms."""
+    """The primitive Niggli cell of a crystal. Raises `DensityError` for a cell without atoms."""
     import spglib
 
     if not len(crystal):
@@ -71,10 +71,10 @@ def canonical(crystal: Crystal) -> Canonical:
     if reduced is None or not np.isfinite(reduced).all():
         reduced = primitive
     supercell = np.rint(crystal.cell @ np.linalg.inv(reduced)).astype(np.int64)
-    # The lattice from the cell itself, so that the digits of its vectors are kept.
+    # The lattice comes from the cell itself, to keep the digits of its vectors.
     cell = np.linalg.solve(supercell.astype(float), crystal.cell)
     small = _unique_atoms(crystal, cell, abs(round(float(np.linalg.det(supercell)))))
-    if len(translations) > 1:  # in a supercell fewer rotations map the lattice onto itself
+    if len(translations) > 1:  # fewer rotations map the lattice of a supercell onto itself
         order = _translations(small)[1]
     origin = _origin(small)
     small = Crystal(cell, (small.positions - origin) % 1.0, small.numbers)
@@ -95,7 +95,7 @@ def _translations(crystal: Crystal) -> tuple[np.ndarray, int]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
             found = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
-    except spglib.error.SpglibError:  # atoms on top of each other: every cell is its own then
+    except spglib.error.SpglibError:  # atoms on top of each other: then the cell is taken as it is
         found = None
     if found is None:
         return np.zeros((1, 3)), 1
@@ -104,18 +104,18 @@ def _translations(crystal: Crystal) -> tuple[np.ndarray, int]:
 
 
 def _lattice(cell: np.ndarray, translations: np.ndarray) -> np.ndarray:
-    """Basis, rows in Å, of the lattice that a cell and pure translations generate."""
+    """A basis, rows in Å, of the lattice that a cell and pure translations generate."""
     n = len(translations)
     if n == 1:
         return cell
-    # Every translation is a whole multiple of 1/n of a lattice vector: the group of translations has n elements.
+    # Every translation is a multiple of 1/n of a lattice vector: the group of translations has n elements.
     rows = np.vstack([np.rint(translations * n).astype(np.int64) % n, n * np.eye(3, dtype=np.int64)])
     found = hermite(rows).astype(float) / n @ cell
     return found if round(abs(np.linalg.det(cell) / np.linalg.det(found))) == n else cell
 
 
 def _unique_atoms(crystal: Crystal, cell: np.ndarray, copies: int) -> Crystal:
-    """The atoms of a smaller cell; each stands for `copies` of the large one."""
+    """The atoms of a smaller cell. Each stands for `copies` atoms of the large one."""
     positions = crystal.positions @ np.rint(crystal.cell @ np.linalg.inv(cell))
     if copies == 1:
         return Crystal(cell, positions % 1.0, crystal.numbers)
@@ -124,7 +124,7 @@ def _unique_atoms(crystal: Crystal, cell: np.ndarray, copies: int) -> Crystal:
 
 
 def _origin(crystal: Crystal) -> np.ndarray:
-    """Position of an atom that is singled out by its element, the rarest, and by what surrounds it."""
+    """Position of an atom that differs from the others by its element, the rarest, and by its surroundings."""
     found, counts = np.unique(crystal.numbers, return_counts=True)
     rarest = found[counts == counts.min()].max()
     candidates = crystal.positions[crystal.numbers == rarest]
@@ -136,7 +136,7 @@ def _origin(crystal: Crystal) -> np.ndarray:
         away = crystal.positions - position
         distance = np.linalg.norm((away - np.rint(away) + images) @ crystal.cell, axis=-1)
         scores.append(float((np.exp(-distance / 2) * crystal.numbers).sum()))
-    # Rounded, so that equivalent atoms tie and the first is taken.
+    # Rounding makes equivalent atoms tie; then the first one is taken.
     return candidates[int(np.argmax(np.round(scores, 6)))]
 
 
@@ -165,8 +165,8 @@ def _below_nyquist(h: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
 def superposition(place: Canonical, h: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """Filtered coefficients of the superposition of atomic densities, and the part of each element.
 
-    Form factors are frozen with the features (`atoms.json`): a catalog's own prior changes as it grows. An element
-    without one takes the nearest that has.
+    The form factors are fixed with the features (`atoms.json`), because a catalog's own prior changes as it grows. An
+    element without one takes that of the nearest element that has one.
     """
     from . import atoms
 

@@ -1,7 +1,7 @@
-"""Features of the chemical composition alone: the 132 of MAGPIE, and further averages of element data.
+"""Features of the composition alone: the 132 of MAGPIE, and averages of further element data.
 
-MAGPIE: L. Ward et al., npj Comput. Mater. 2, 16028 (2016); values, names and order are those of matminer's
-`ElementProperty.from_preset("magpie")`, proven in the tests where matminer is installed.
+MAGPIE: L. Ward et al., npj Comput. Mater. 2, 16028 (2016). Values, names and order are those of matminer's
+`ElementProperty.from_preset("magpie")`; a test proves it where matminer is installed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAGPIE_NAMES: tuple[str, ...] = tuple(
     f"MagpieData {statistic} {name}" for name in _PROPERTIES for statistic in _STATISTICS
 )
 
-#: Heaviest element of the other tables, plutonium.
+#: The heaviest element of the other tables, plutonium.
 HEAVIEST = 94
 _OTHERS = ("log_bulk_modulus", "log_shear_modulus", "cohesive_energy", "ionization_energy", "electron_affinity",
            "van_der_waals_radius", "atomic_radius", "ionic_radius")  # fmt: skip
@@ -49,7 +49,7 @@ FRACTION_NAMES: tuple[str, ...] = tuple(f"fraction.{SYMBOLS[z]}" for z in range(
 
 @lru_cache(maxsize=1)
 def tables() -> dict[str, np.ndarray]:
-    """Element data by property; `values[Z]`, nan at Z = 0. MAGPIE's under their names there, others in lower case."""
+    """Element data by property; `values[Z]` is nan at Z = 0. MAGPIE's keep their names, other names are lower case."""
     content = json.loads((Path(__file__).parent / "elements.json").read_text(encoding="utf-8"))
     found = {name: np.array([np.nan, *content["magpie"][name]]) for name in _PROPERTIES}
     others = {name: np.array([np.nan, *values]) for name, values in content["others"].items()}
@@ -60,7 +60,7 @@ def tables() -> dict[str, np.ndarray]:
 
 
 def _amounts(numbers: Any) -> tuple[np.ndarray, np.ndarray]:
-    """(atomic numbers, fractions) of a crystal, or of the atomic numbers of its atoms, ascending."""
+    """(atomic numbers, fractions) of a crystal or of the atomic numbers of its atoms; ascending."""
     if isinstance(numbers, Crystal):
         numbers = numbers.numbers
     found, counts = np.unique(np.asarray(numbers, np.int64), return_counts=True)
@@ -75,8 +75,8 @@ def magpie(numbers: Any) -> np.ndarray:
     """The MAGPIE features of a composition, (132,), named by `MAGPIE_NAMES`.
 
     numbers: a `Crystal`, or the atomic numbers of all atoms of a cell.
-    Each of 22 element properties gives minimum, maximum, range, mean, mean absolute deviation and mode (the smallest
-    value of the most frequent elements). Raises `DensityError` where there is no atom.
+    There are minimum, maximum, range, mean, mean absolute deviation and mode (the smallest value of the most frequent
+    elements) of 22 element properties. Raises `DensityError` where there is no atom.
     """
     found, fractions = _amounts(numbers)
     table = tables()
@@ -91,7 +91,7 @@ def magpie(numbers: Any) -> np.ndarray:
 def elemental(numbers: Any) -> np.ndarray:
     """Averages of further element data, named by `ELEMENTAL_NAMES`: moduli, cohesive energy, radii, valence shares.
 
-    Elements beyond plutonium count as plutonium: they lie outside of what any model here was trained on.
+    Elements beyond plutonium count as plutonium: no model of chgdb was trained on them.
     """
     found, fractions = _amounts(numbers)
     table = tables()
@@ -100,7 +100,7 @@ def elemental(numbers: Any) -> np.ndarray:
     mean = values @ fractions
     deviation = np.sqrt(((values - mean[:, None]) ** 2) @ fractions)
     statistics = np.stack([values.min(axis=1), values.max(axis=1), mean, deviation], axis=1).ravel()
-    # Mixing rules of composites, with the ground-state volumes of the elements as weights.
+    # Mixing rules of composites, weighted by the ground-state volumes of the elements.
     volume = fractions * table["GSvolume_pa"][found]
     volume = volume / volume.sum()
     bulk, shear = np.exp(table["log_bulk_modulus"][light]), np.exp(table["log_shear_modulus"][light])
@@ -117,7 +117,7 @@ def elemental(numbers: Any) -> np.ndarray:
 
 
 def fractions(numbers: Any) -> np.ndarray:
-    """Share of each element, (94,), H to Pu; elements beyond count as the last."""
+    """Share of each element, (94,), H to Pu. Heavier elements count as the last one."""
     found, shares = _amounts(numbers)
     result = np.zeros(HEAVIEST)
     np.add.at(result, np.minimum(found, HEAVIEST) - 1, shares)

@@ -1,7 +1,7 @@
-"""Every atom of a crystal by itself: what it is, what its neighbours and theirs are, and how they stand.
+"""Single atoms of a crystal: the element, the neighbours and their neighbours, and the geometry.
 
-Averages over a crystal lose which atom has which neighbours. Here each distinct atom keeps a vector of its own, and its
-share of the atoms; models compare crystals atom by atom.
+Averages over a crystal lose which atom has which neighbours. Here each distinct atom keeps a vector of its own and its
+share of the atoms. Models compare crystals atom by atom.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ _PROPERTIES = (
     "Electronegativity CovalentRadius NsValence NpValence NdValence NfValence NUnfilled Row Column GSvolume_pa "
     "log_bulk_modulus log_shear_modulus cohesive_energy ionization_energy electron_affinity atomic_radius ionic_radius"
 ).split()
-_SHELLS = np.arange(0.85, 2.4, 0.2)  # of the distances in sums of covalent radii
+_SHELLS = np.arange(0.85, 2.4, 0.2)  # distances, in sums of covalent radii
 _N = len(_PROPERTIES)
-#: Columns of the vectors: the element, means and deviations of its neighbours, means of theirs, geometry.
+#: Columns of the vectors: the element, means and deviations over its neighbours, means over theirs, geometry.
 GROUPS: tuple[slice, ...] = tuple(
     slice(*ends) for ends in ((0, _N), (_N, 3 * _N), (3 * _N, 4 * _N), (4 * _N, 4 * _N + 11 + len(_SHELLS)))
 )
 WIDTH = GROUPS[-1].stop
-#: Atoms equal to so many decimals are one.
+#: Atoms whose vectors are equal to this number of decimals are one.
 _DECIMALS = 3
 
 
 @lru_cache(maxsize=1)
 def _elements() -> np.ndarray:
-    """(95, k) element data, standardised over the elements, 0 where there is none."""
+    """Element data, (95, k), standardised over the elements; 0 where there is no datum."""
     found = np.stack([tables()[name][: HEAVIEST + 1] for name in _PROPERTIES], axis=1)
     return np.nan_to_num((found - np.nanmean(found, axis=0)) / np.nanstd(found, axis=0))
 
 
 def environments(crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
-    """(vectors (m, WIDTH) of the distinct atoms of a crystal, their shares (m,), which add up to 1).
+    """(vectors (m, WIDTH) of the distinct atoms of a crystal, their shares (m,), whose sum is 1).
 
-    The same, in any order, for every cell that describes the crystal. Raises `DensityError` where there are no atoms.
+    They are the same, in any order, for every cell of the crystal. Raises `DensityError` where there are no atoms.
     """
     pairs = neighbours(cells.canonical(crystal).crystal)
     small, bonds = pairs.crystal, pairs.bonds()
@@ -49,7 +49,7 @@ def environments(crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
     weight = np.maximum(np.bincount(bonds.first, bonds.weights, atoms), 1e-6)
 
     def around(values: np.ndarray) -> np.ndarray:
-        """(atoms, k) weighted means over bonds of (n, k)."""
+        """Means of (n, k) over the bonds of each atom, with their weights, (atoms, k)."""
         sums = [np.bincount(bonds.first, bonds.weights * column, atoms) for column in values.T]
         return np.stack(sums, axis=1) / weight[:, None]
 
@@ -71,7 +71,7 @@ def environments(crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _directions(bonds: Neighbours) -> np.ndarray:
-    """(atoms, 6): Legendre averages of the cosines of angles, orders 4 and 6 of Steinhardt, lack of inversion."""
+    """(atoms, 6): Legendre averages of the cosines of angles, Steinhardt's orders 4 and 6, lack of inversion."""
     result = np.zeros((len(bonds.crystal), 6))
     for atom in range(len(result)):
         mine = bonds.first == atom
@@ -87,6 +87,6 @@ def _directions(bonds: Neighbours) -> np.ndarray:
         between /= max(float(between.sum()), 1e-9)
         orders = [float(w @ p @ w) for p in (p4, p6)] + [float(((w @ unit) ** 2).sum())]
         averages = [float((between * p).sum()) for p in (cosine, p2, p4)]
-        # A root of almost nothing would be made of rounding errors.
+        # The root of almost nothing would be rounding errors alone.
         result[atom] = [*averages, *np.sqrt(np.maximum(orders, 0.0) + 1e-3)]
     return result

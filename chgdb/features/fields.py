@@ -1,9 +1,9 @@
 """Features of a density as a field: smooth functionals of n, its gradient, Laplacian, potential and spectrum.
 
-Each is an average over the cell, or a quantile of a distribution smoothed over much more than what two points of the
-grid differ by, so that neither the choice of the cell nor the place of the grid's points shows. Energies follow the
-density functionals of the electron gas, in Hartree atomic units: Thomas-Fermi and von Weizsäcker kinetic energy,
-Dirac exchange, PBE's enhancement of it and Wigner's correlation.
+Each feature is an average over the cell, or a quantile of a smoothed distribution. The smoothing is much wider than the
+difference between neighbouring points of the grid. So neither the choice of the cell nor the place of the points
+matters. Energies follow the density functionals of the electron gas, in Hartree atomic units: the kinetic energies of
+Thomas-Fermi and von Weizsäcker, Dirac's exchange, its enhancement by PBE, and Wigner's correlation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from .cells import Canonical
 
 BOHR = 0.529177210903  # Å
-_FLOOR = 2e-3  # e/Å^3; scale on which a density near zero, or below it, is bent to a positive one
+_FLOOR = 2e-3  # e/Å^3; scale on which a density near or below zero is bent to a positive one
 _TF = 0.3 * (3 * np.pi**2) ** (2 / 3)
 _DIRAC = 0.75 * (3 / np.pi) ** (1 / 3)
 
@@ -61,12 +61,12 @@ class Field:
 
     @cached_property
     def laplacian(self) -> np.ndarray:
-        """e/Å^5."""
+        """The Laplacian of n, e/Å^5."""
         return self._back(-((2 * np.pi * self.s) ** 2) * self.spectrum)
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """How many terms of the whole spectrum each of the half spectrum stands for, over the last axis."""
+        """How many terms of the whole spectrum each term of the half spectrum stands for, by the last axis."""
         n = self.place.grid[2]
         weights = np.full(n // 2 + 1, 2.0)
         weights[0] = 1
@@ -76,7 +76,7 @@ class Field:
 
     @property
     def mean(self) -> float:
-        """e/Å^3."""
+        """The mean of n, e/Å^3."""
         return float(self.spectrum[0, 0, 0].real)
 
     @cached_property
@@ -89,10 +89,10 @@ class Field:
 
 def quantiles(values: np.ndarray, weights: np.ndarray | None, at: tuple[float, ...], low: float, high: float,
               width: float) -> np.ndarray:  # fmt: skip
-    """Quantiles of a distribution convolved with a Gaussian; values beyond `low` and `high` count as these.
+    """Quantiles of a distribution convolved with a Gaussian. Values beyond `low` and `high` count as these.
 
-    width: standard deviation of the Gaussian. A linear assignment to bins of a fifth of it and the convolution make
-    the result a smooth function of the field.
+    width: standard deviation of the Gaussian. Values are assigned linearly to bins of a fifth of it and convolved. That
+    makes the result a smooth function of the field.
     """
     step = width / 5
     size = int(np.ceil((high - low) / step)) + 1
@@ -103,7 +103,7 @@ def quantiles(values: np.ndarray, weights: np.ndarray | None, at: tuple[float, .
     histogram = np.bincount(first, mass * (1 - part), size) + np.bincount(first + 1, mass * part, size)
     kernel = np.exp(-0.5 * (np.arange(-20, 21) / 5) ** 2)
     smooth = np.convolve(histogram / histogram.sum(), kernel / kernel.sum(), mode="full")
-    # Tails beyond the ends, of the kernel only, keep the distribution function strictly increasing there.
+    # Tails of the kernel beyond the ends keep the distribution function strictly increasing there.
     cumulative = np.cumsum(smooth + 1e-12)
     cumulative /= cumulative[-1]
     return np.interp(at, cumulative, low + step * (np.arange(len(smooth)) - 20 + 0.5))
@@ -152,7 +152,7 @@ def describe(field: Field) -> np.ndarray:
     result += quantiles(log_n, None, _VOLUME, -7.0, 4.0, 0.15).tolist()
     result += quantiles(log_n, n, _ELECTRON, -7.0, 4.0, 0.15).tolist()
 
-    # In atomic units from here on, where it says so.
+    # Atomic units from here on, where the names say so.
     na = n * BOHR**3
     g2 = field.gradient_squared * BOHR**8
     reduced2 = g2 / (4 * (3 * np.pi**2) ** (2 / 3) * na ** (8 / 3))  # s^2 of PBE
@@ -165,8 +165,8 @@ def describe(field: Field) -> np.ndarray:
     thomas_fermi = _TF * na ** (5 / 3)
     weizsaecker = g2 / (8 * na)
     laplacian = field.laplacian * BOHR**5
-    # Gradient expansion of the kinetic energy, as in the localisation function of Tsirelson and Stash (2002); its
-    # difference to von Weizsäcker's is bent to a positive one as it fails near the nuclei.
+    # Gradient expansion of the kinetic energy, as in the localisation function of Tsirelson and Stash (2002). Its
+    # difference from von Weizsäcker's is bent to a positive one, because it fails near the nuclei.
     excess = (thomas_fermi - 8 / 9 * weizsaecker + laplacian / 6) / thomas_fermi
     excess = 0.5 * (excess + np.sqrt(excess**2 + 0.01))
     elf = 1 / (1 + excess**2)
@@ -181,7 +181,7 @@ def describe(field: Field) -> np.ndarray:
     per_atom = volume / BOHR**3 / atoms
     result += [np.log(means[0] * per_atom), np.log(means[1] * per_atom), np.log(means[3] * per_atom),
                np.log(means[4] * per_atom)]  # fmt: skip
-    # Uniform scaling: the kinetic energy goes as its square, exchange linearly.
+    # Under uniform scaling the kinetic energy grows as the square, exchange linearly.
     result.append(float(np.arcsinh(100 * (2 * means[0] + 2 * means[1] / 9 - means[3]) / 3)))
     result.append(float(np.log(max(10 / 9 * means[0] - 4 / 9 * means[2], 1e-6))))
 
@@ -209,7 +209,7 @@ def describe(field: Field) -> np.ndarray:
 def spectrum(power: np.ndarray, field: Field, shells: tuple[float, ...], scaled: tuple[float, ...]) -> np.ndarray:
     """Logarithms of the mean of |F / F_0|^2 on smooth shells of |G| / 2 pi, in 1/Å and in units of the atoms' size.
 
-    The number of reciprocal vectors in a shell grows with the volume of the cell, so that is divided out.
+    The number of reciprocal vectors in a shell grows with the volume of the cell, and is divided out.
     """
     size = field.place.crystal.volume
     atom = (size / len(field.place.crystal)) ** (1 / 3)
@@ -245,9 +245,9 @@ DIFFERENCE_NAMES: tuple[str, ...] = (
 
 
 def difference(field: Field, reference: Field, parts: dict[int, np.ndarray]) -> np.ndarray:
-    """Features of what bonding does: the density against its superposition of atoms, (len(DIFFERENCE_NAMES),).
+    """Features of what bonding does: a density against its superposition of atoms, (len(DIFFERENCE_NAMES),).
 
-    reference: the superposition. parts: its coefficients by element. Charges of the elements are Hirshfeld's.
+    reference: the superposition. parts: its coefficients, by element. Charges of the elements are Hirshfeld's.
     """
     crystal = field.place.crystal
     atoms = len(crystal)
@@ -291,12 +291,12 @@ def _charges(field: Field, moved: np.ndarray, parts: dict[int, np.ndarray]) -> l
     counts = np.array([(crystal.numbers == z).sum() for z in numbers])
     shares = np.stack([_bent(field._back(part)) for part in parts.values()])
     shares /= shares.sum(axis=0)
-    # Positive where electrons have left.
+    # Positive where electrons are missing.
     charges = -(shares * moved).mean(axis=(1, 2, 3)) * crystal.volume / counts
     fractions = counts / counts.sum()
     chi = tables()["Electronegativity"][numbers]
     chi = chi - fractions @ chi
-    # Point charges as narrow Gaussians; their own energy is taken off.
+    # Point charges are narrow Gaussians; their own energy is subtracted.
     width = 0.35
     factors = _points(field, numbers, width)
     spectrum = sum(q * factor / crystal.volume for q, factor in zip(charges, factors, strict=True))
@@ -316,7 +316,7 @@ def _charges(field: Field, moved: np.ndarray, parts: dict[int, np.ndarray]) -> l
 
 
 def _points(field: Field, numbers: np.ndarray, width: float) -> list[np.ndarray]:
-    """Structure factor of each element with Gaussians of a standard deviation in Å, on the half spectrum."""
+    """Structure factor of each element, of Gaussians with a standard deviation in Å, on the half spectrum."""
     crystal, grid = field.place.crystal, field.place.grid
     damping = np.exp(-2 * (np.pi * width * field.s) ** 2)
     result = []

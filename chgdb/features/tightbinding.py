@@ -1,12 +1,12 @@
 """A universal tight-binding model of a crystal's valence electrons.
 
-Each atom has its valence s, p and d orbitals at the levels of the free atom; orbitals of neighbours are coupled by the
+Each atom has its valence s, p and d orbitals at the levels of the free atom. Orbitals of neighbours are coupled by the
 two-centre integrals of J. C. Slater and G. F. Koster, Phys. Rev. 94, 1498 (1954), with the universal coefficients of W.
-A. Harrison, Electronic Structure and the Properties of Solids (1980), and his laws of distance: d^-2 between s and p,
-d^-7/2 to and d^-5 between d orbitals. Nothing is fitted and nothing is self-consistent. `bands` describes the
-electronic structure, `response` what the model says of elasticity.
+A. Harrison, Electronic Structure and the Properties of Solids (1980). The couplings fall off with distance as
+Harrison's do: d^-2 between s and p orbitals, d^-7/2 between these and d orbitals, d^-5 between d orbitals. Nothing is fitted, and
+nothing is self-consistent. `bands` describes the electronic structure, `response` the elasticity of the model.
 
-The k-points k = m / n with the same n along all three axes are the same points for every choice of a primitive cell.
+The k-points k = m / n, with the same n along all three axes, are the same points for every choice of a primitive cell.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _HBAR2 = 7.6199  # hbar^2 / electron mass, eV Å^2
 # Coefficients by orbitals and their symmetry about the bond.
 _SS, _SP, _PP, _PP_PI = -1.40, 1.84, 3.24, -0.81
 _SD, _PD, _PD_PI, _DD, _DD_PI = -3.16, -2.95, 1.36, -16.2, 8.75
-#: eV; of the occupations.
+#: Width of the occupations, eV.
 TEMPERATURE = 0.3
-_REACH, _SOFTNESS = 1.5, 0.07  # where couplings end, and over what width, in sums of covalent radii
+_REACH, _SOFTNESS = 1.5, 0.07  # where couplings end, and the width of that end, in sums of covalent radii
 _FEWEST = 1e-3  # weaker couplings do not count
 
-# The d orbitals as quadratic forms u.A.u of a unit vector u, each with the largest value 1 of u.A.u for z^2 along z.
+# The d orbitals as quadratic forms u.A.u of a unit vector u. For z^2 along z, u.A.u has its largest value, 1.
 _R = np.sqrt(3) / 2
 _FORMS = np.array(
     [
@@ -44,13 +44,15 @@ SHELLS = (slice(0, 1), slice(1, 4), slice(4, 9))
 
 
 def by_radius(near: Neighbours) -> np.ndarray:
-    """(n,) strength of each coupling, by the distance in sums of covalent radii: bonds and close contacts."""
+    """Strength of each coupling by the distance in sums of covalent radii, (n,): bonds and close contacts."""
     return 1 / (1 + np.exp(np.minimum((near.scaled - _REACH) / _SOFTNESS, 50.0)))
 
 
 def by_distance(near: Neighbours) -> np.ndarray:
-    """(n,) strength of each coupling, by the distance alone: the nearest shell of both atoms. Large ions in contact
-    across small ones, whose wide bands would close the gap of a salt, are then not coupled."""
+    """Strength of each coupling by the distance alone, (n,): the nearest shell of both atoms.
+
+    It does not couple large ions in contact across small ones, whose wide bands would close the gap of a salt.
+    """
     return np.minimum(hoppe_weights(near.first, near.second, near.lengths, len(near.crystal)), 1.0)
 
 
@@ -58,11 +60,11 @@ def by_distance(near: Neighbours) -> np.ndarray:
 class Model:
     """The model of a crystal in its primitive cell, solved.
 
-    near: the pairs that are coupled. strength: (n,) of the coupling of each.
-    present: (atoms, 9) bool, orbitals s, p (3), d (5) that an atom has; o of them in all. levels: (atoms, 9) eV, of the
-    free atoms. valence: (atoms,) electrons. couplings: (n, 9, 9) eV, 0 where an orbital is absent.
-    k: (m, 3) fractional, one of each pair k and -k; weights: (m,), they add up to 1.
-    energies: (m, o) eV, ascending; states: (m, o, o), in columns. fermi: eV. occupied: (m, o), 0 to 1.
+    near: the coupled pairs. strength: (n,) of each coupling.
+    present: (atoms, 9) bool, the orbitals s, p (3), d (5) that an atom has; o is their number in all atoms.
+    levels: (atoms, 9) eV, of the free atoms. valence: (atoms,) electrons. couplings: (n, 9, 9) eV, 0 where an orbital
+    is absent. k: (m, 3) fractional, one of each pair k and -k. weights: (m,), with a sum of 1.
+    energies: (m, o) eV, ascending. states: (m, o, o), in columns. fermi: eV. occupied: (m, o), 0 to 1.
     """
 
     near: Neighbours
@@ -80,8 +82,11 @@ class Model:
 
     @classmethod
     def of(cls, near: Neighbours, strength: np.ndarray, points: float) -> Model:
-        """strength: (n,) of the coupling of each pair of neighbours; points: about how many k-points there are times
-        the volume, Å^3."""
+        """Solve the model of a crystal.
+
+        strength: (n,) of the coupling of each pair of neighbours. points: about the number of k-points times the
+        volume, Å^3.
+        """
         keep = strength > _FEWEST
         near, strength = near.take(keep), strength[keep]
         table, z = tables(), light(near.crystal)
@@ -100,12 +105,12 @@ class Model:
 
 
 def light(crystal: Crystal) -> np.ndarray:
-    """(atoms,) atomic numbers, elements that no table has as the last that they have."""
+    """Atomic numbers, (atoms,). Elements that no table has become the last one that the tables have."""
     return np.minimum(crystal.numbers, HEAVIEST)
 
 
 def couplings(near: Neighbours) -> np.ndarray:
-    """(n, 9, 9) eV between the orbitals s, p (3), d (5) of the first and of the second atom of each pair."""
+    """Couplings between the orbitals s, p (3), d (5) of the first and the second atom of each pair, (n, 9, 9) eV."""
     length = near.lengths
     unit = near.vectors / length[:, None]
     d_radius = tables()["d_radius"][light(near.crystal)]
@@ -117,7 +122,7 @@ def couplings(near: Neighbours) -> np.ndarray:
     result[:, 1:4, 0] = -result[:, 0, 1:4]
     along = unit[:, :, None] * unit[:, None, :]
     result[:, 1:4, 1:4] = scale[:, None, None] * (_PP * along + _PP_PI * (np.eye(3) - along))
-    # Each d orbital has a part of full symmetry about the bond, u.A.u, and a vector across it, A.u - u (u.A.u).
+    # A d orbital has a part of full symmetry about the bond, u.A.u, and a vector across it, A.u - u (u.A.u).
     across = np.einsum("aij,nj->nai", _FORMS, unit)
     sigma = np.einsum("nai,ni->na", across, unit)
     across = across - sigma[:, :, None] * unit[:, None, :]
@@ -137,8 +142,10 @@ def couplings(near: Neighbours) -> np.ndarray:
 
 
 def mesh(volume: float, points: float) -> tuple[np.ndarray, np.ndarray]:
-    """(k (m, 3) fractional, one of each pair k and -k; weights (m,) that add up to 1). points: k-points, both of each
-    pair counted, times the volume, about."""
+    """(k (m, 3) fractional, one of each pair k and -k; weights (m,) with a sum of 1).
+
+    points: about the number of k-points times the volume, where both of each pair count.
+    """
     n = int(np.clip(round((points / volume) ** (1 / 3)), 1, 6))
     grid = np.stack(np.meshgrid(*[np.arange(n)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     code = np.array([n * n, n, 1])
@@ -148,7 +155,7 @@ def mesh(volume: float, points: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def matrices(near: Neighbours, couplings: np.ndarray, k: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """(m, orbitals, orbitals) Bloch matrices of the couplings; real where the only k-point is 0."""
+    """Bloch matrices of the couplings, (m, orbitals, orbitals); real where the only k-point is 0."""
     atoms, first, second = len(near.crystal), near.first, near.second
     only_zero = not k.any()
     phases = np.ones((1, len(first))) if only_zero else np.exp(2j * np.pi * k @ near.images.T)
@@ -165,7 +172,7 @@ def matrices(near: Neighbours, couplings: np.ndarray, k: np.ndarray, present: np
 
 
 def occupations(energies: np.ndarray, weights: np.ndarray, electrons: float) -> tuple[float, np.ndarray]:
-    """(Fermi level, occupations between 0 and 1) that hold so many electrons, two to a state."""
+    """(Fermi level, occupations between 0 and 1) for `electrons` electrons, two to a state."""
     low, high = float(energies.min()) - 5, float(energies.max()) + 5
     for _ in range(60):
         middle = 0.5 * (low + high)
