@@ -2,8 +2,8 @@
 
 The energy of the model is that of its bands plus a repulsion between neighbours. Perturbation theory gives the part of
 the bands to second order in a strain or in displacements of the atoms: the curvature of the couplings, and the gain
-from mixing occupied and empty states. The repulsion balances each bond where the atoms are. It decays twice as fast as the
-bond's own energy, as in Harrison's book. Nothing is fitted. The moduli are of the right size. They differ between
+from mixing occupied and empty states. The repulsion balances each bond where the atoms are. It decays twice as fast as
+the bond's own energy, as in Harrison's book. Nothing is fitted. The moduli are of the right size. They differ between
 structures for electronic reasons, which no count of bonds knows.
 """
 

@@ -3,8 +3,9 @@
 Each atom has its valence s, p and d orbitals at the levels of the free atom. Orbitals of neighbours are coupled by the
 two-centre integrals of J. C. Slater and G. F. Koster, Phys. Rev. 94, 1498 (1954), with the universal coefficients of W.
 A. Harrison, Electronic Structure and the Properties of Solids (1980). The couplings fall off with distance as
-Harrison's do: d^-2 between s and p orbitals, d^-7/2 between these and d orbitals, d^-5 between d orbitals. Nothing is fitted, and
-nothing is self-consistent. `bands` describes the electronic structure, `response` the elasticity of the model.
+Harrison's do: d^-2 between s and p orbitals, d^-7/2 between these and d orbitals, d^-5 between d orbitals. Nothing is
+fitted, and nothing is self-consistent. `bands` describes the electronic structure, `response` the elasticity of the
+model.
 
 The k-points k = m / n, with the same n along all three axes, are the same points for every choice of a primitive cell.
 """

@@ -1,22 +1,22 @@
-"""Files to and from `Density`. One file per format.
+"""Files to and from `Density`. One file a format.
 
 A format is a module with
 
     NAMES: tuple[str, ...]                             patterns of file names without .gz, .bz2, .xz, .zst; the first
-                                                       like "*.cube" ends the names that chgdb makes
+                                                       one like "*.cube" ends the names that chgdb makes
     recognises(head: bytes) -> bool                    whether a file that begins with these bytes is of this format
     read(reader, *, elements=None) -> Density          from a `streams.Reader`
     write(stream, density)                             to a binary stream; absent where the format is only read
     ONE_CHANNEL = True                                 where a file has one field: then write takes `channel="total"`
     BINARY = True                                      where files have a signature, as archives have
-    STRUCTURES = True                                  where files often hold a structure alone: then read raises
+    STRUCTURES = True                                  where files often hold only a structure: then read raises
                                                        `chgcar.StructureAlone` with the crystal for those
 
-and a line in the table below, or an entry point of the group `chgdb.formats` in another package. Names and contents
-that a format of chgdb knows are its own, whatever other packages say. `chgdb.testing.check_format` tests one.
+A line in the table below names it, or an entry point of the group `chgdb.formats` in another package. chgdb's own
+formats keep their names and contents, whatever other packages say. `chgdb.testing.check_format` tests a format.
 
-`extras["comment"]`, one line of text, says which values are no density (differences, single spins). A format that
-writes and reads it gives a `ScalarField` back as one; a format that drops it gives back a density.
+`extras["comment"]`, one line of text, says which values are not a density (differences, single spins). A format that
+writes and reads the comment gives a `ScalarField` back as one. A format that drops it gives back a density.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
     "text_bytes", "unpack_extras", "write", "write_structure",
 ]  # fmt: skip
 
-_HEAD = 4096  # bytes by which a format is recognised
+_HEAD = 4096  # bytes that tell the format
 
 
 REGISTRY = Registry(
@@ -57,7 +57,7 @@ REGISTRY = Registry(
 
 
 def formats() -> dict[str, ModuleType]:
-    """Name -> module of every format there is, those of other packages last."""
+    """Every format, as name -> module. Those of other packages come last."""
     return dict(chain(REGISTRY.own(), REGISTRY.others()))
 
 
@@ -68,28 +68,28 @@ def read(
     elements: Sequence[str] | None = None,
     data: bytes | None = None,
 ) -> Density:
-    """Read a density; plain, gzip, bzip2, xz or Zstandard.
+    """Read a density from a file: plain, gzip, bzip2, xz or Zstandard.
 
     Parameters
     ----------
     path : str | os.PathLike[str]
         Path or URL of the file.
     format : str | None
-        A name of `formats()`; guessed from the file's name, else from its content.
+        A name of `formats()`. Unless given, the file's name tells it where the content fits, else the content does.
     elements : Sequence[str] | None
-        Symbol of each species, for CHGCARs of VASP 4, which do not name them.
+        Symbol of each species, for CHGCARs of VASP 4, which do not have them.
     data : bytes | None
-        The file's bytes, where they have been read already.
+        The file's bytes, where they were read already.
 
     Returns
     -------
     Density
-        A `ScalarField` where the file's comment says that it is one, as `write` has written it.
+        A `ScalarField` where the file's comment says so, as `write` writes it.
 
     Raises
     ------
     FormatError
-        One line with file, line and what was expected.
+        Where the file cannot be read: one line with the file, the line, and what was expected.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def read(
 
 
 def _reading(reader: Reader, name: str, format: str | None) -> ModuleType:
-    """The module that reads a file. The content decides before the name."""
+    """The module that reads a file. The content can overrule the name."""
     head = reader.peek(_HEAD)
     if not head:
         raise reader.error("the file is empty", 1)
@@ -123,16 +123,18 @@ def _reading(reader: Reader, name: str, format: str | None) -> ModuleType:
 
 
 def _is_binary(module: ModuleType) -> bool:
-    """Whether a format is for files with a signature. Those of text take an archive of a text for one."""
+    """Whether the files of a format have a signature. A format of text can take an archive of a text for its own."""
     return getattr(module, "BINARY", False)
 
 
 def read_structure(path: str | os.PathLike[str], *, elements: Sequence[str] | None = None) -> Density | Crystal:
-    """The structure in a file: a `Crystal` from a POSCAR, a CIF or another file that by its name holds only a structure
-    (see `structures`); the `Density` from any other file.
+    """The structure in a file.
 
-    elements: symbol of each species, for files of VASP 4. Raises `FormatError` as `read`, `MissingExtraError` where
-    the package that reads a CIF and the like is not installed.
+    It is a `Crystal` from a POSCAR, a CIF or another file whose name says that it holds only a structure (see
+    `structures`), and the `Density` from any other file.
+
+    elements: symbol of each species, for files of VASP 4. Raises `FormatError` as `read` does, `MissingExtraError`
+    where the package that reads a CIF and the like is not installed.
 
     >>> read_structure("POSCAR").formula              # doctest: +SKIP
     'NaCl'
@@ -147,19 +149,19 @@ def read_structure(path: str | os.PathLike[str], *, elements: Sequence[str] | No
 
 
 def write_structure(path: str | os.PathLike[str], crystal: Crystal) -> None:
-    """Write a structure as POSCAR (also CONTCAR), CIF or extended XYZ, as its name says.
+    """Write a structure as POSCAR (also CONTCAR), CIF or extended XYZ, by the file's name.
 
     Parameters
     ----------
     path : str | os.PathLike[str]
-        POSCAR, NAME.cif or NAME.xyz; compressed where it ends in .gz, .bz2, .xz or .zst.
+        POSCAR, NAME.cif or NAME.xyz; compressed where the name ends in .gz, .bz2, .xz or .zst.
     crystal : Crystal
-        Written with all its atoms: a CIF is in P1, an XYZ has the cell in its second line.
+        All atoms are written: a CIF is in P1, an XYZ has the cell in its second line.
 
     Raises
     ------
     FormatError
-        For another name, a folder, and a place that cannot be written.
+        For another name, a folder, or a place that cannot be written.
 
     Examples
     --------
@@ -173,22 +175,22 @@ def write_structure(path: str | os.PathLike[str], crystal: Crystal) -> None:
 def read_any(
     path: str | os.PathLike[str], *, format: str | None = None, elements: Sequence[str] | None = None
 ) -> Density | Crystal:
-    """What a file holds: its density, or its crystal where it holds a structure and no density.
+    """Read a file: its density, or its crystal where it holds a structure and no density.
 
     Parameters
     ----------
     path : str | os.PathLike[str]
-        Path or URL of the file, or a pipe; it is read once.
+        Path or URL of the file, or a pipe. It is read once.
     format : str | None
-        Format of a density, as for `read`.
+        Format of the density, as for `read`.
     elements : Sequence[str] | None
-        Symbol of each species, for files of VASP 4, which do not name them.
+        Symbol of each species, for files of VASP 4, which do not have them.
 
     Returns
     -------
     Density or Crystal
-        A crystal of what is named like a CIF, xyz, cell, ..., and of text of VASP that ends after the atoms, or goes on
-        with velocities, unless it is named as a density (CHGCAR, CHG, ...): that one is truncated.
+        A crystal where the name is that of a CIF, xyz, cell, ..., and where text of VASP ends after the atoms or goes
+        on with velocities. Such a text under the name of a density (CHGCAR, CHG, ...) is truncated, and refused.
 
     Raises
     ------
@@ -207,7 +209,7 @@ def read_any(
         try:
             if format is None and is_structure(name) and not any(m.recognises(reader.peek(_HEAD)) for _, m in _all()):
                 _check_poscar(reader)
-                return chgcar.read_structure(reader, elements=elements)  # says what is wrong
+                return chgcar.read_structure(reader, elements=elements)  # raises with what is wrong
             return as_labelled(_reading(reader, name, format).read(reader, elements=elements))
         except chgcar.StructureAlone as error:
             if format is not None or error.crystal is None:
@@ -220,7 +222,7 @@ def read_any(
 
 
 def _check_poscar(reader: Reader) -> None:
-    """Raises `FormatError` for a file that is named as a POSCAR and is certainly something else."""
+    """Raises `FormatError` for a file with the name of a POSCAR that is certainly something else."""
     from . import chgcar
 
     head = reader.peek(_HEAD)
@@ -232,24 +234,24 @@ def _check_poscar(reader: Reader) -> None:
 def write(
     path: str | os.PathLike[str], density: Density, *, format: str | None = None, channel: str | None = None
 ) -> None:
-    """Write a density; compressed where the name ends in .gz, .bz2, .xz or .zst. The file appears only when complete.
+    """Write a density. The file appears only when it is complete.
 
     Parameters
     ----------
     path : str | os.PathLike[str]
-        Path of the file. Missing folders are made.
+        Path of the file. A name that ends in .gz, .bz2, .xz or .zst is written compressed. Missing folders are made.
     density : Density
-        The density, or a `ScalarField`.
+        A total density, or a `ScalarField`.
     format : str | None
-        A name of `formats()`; guessed from the file's name, of which the longest suffix decides.
+        A name of `formats()`. Unless given, the longest known suffix of the file's name decides.
     channel : str | None
-        The field to write to a format that holds one field (cube); the total density unless given. See `left_out`.
+        The field to write where the format holds one field (cube); the total density unless given. See `left_out`.
 
     Raises
     ------
     FormatError
-        For a folder, a name that tells no format, a format that is only read, and a CHGCAR with the name of another
-        quantity (CHGCAR_diff), as which it would be refused when it is read.
+        For a folder, a name that tells no format, a format that is only read, or a CHGCAR with the name of another
+        quantity (CHGCAR_diff), because `read` would refuse it.
 
     Examples
     --------
@@ -277,15 +279,15 @@ def write(
 
 
 def left_out(path: str | os.PathLike[str], density: Density, *, format: str | None = None) -> list[str]:
-    """The channels of a density that `write` leaves out of a file of this name or format, such as a cube."""
+    """The channels of a density that `write` leaves out under this name or in this format, such as a cube."""
     module = REGISTRY.get(output_format(path) if format is None else format)
     return list(density.channels)[1:] if getattr(module, "ONE_CHANNEL", False) else []
 
 
 def format_of_name(name: str) -> str | None:
-    """The format that a file has by its name (without folder and compression), None where that tells none.
+    """The format that a file's name tells, without folder and compression. None where it tells none.
 
-    The longest suffix decides before the beginning: what a suffix of another kind of file follows is none.
+    The longest suffix decides before the beginning. A suffix of another kind of file at the end tells no format.
 
     >>> [format_of_name(n) for n in ("CHGCAR.relax2", "CHGCAR.cube", "POSCAR.CHGCAR", "POSCAR.vasp", "CHGCAR.png")]
     ['chgcar', 'cube', 'chgcar', None, None]
@@ -295,9 +297,9 @@ def format_of_name(name: str) -> str | None:
 
 
 def ending(format: str) -> str:
-    """The ending of file names of a format that chgdb makes: the first of `NAMES` that is a suffix.
+    """The ending of the file names of a format that chgdb makes: the first of `NAMES` that is a suffix.
 
-    Raises `FormatError` for a format that there is not, and for one that is only read.
+    Raises `FormatError` for an unknown format, or one that is only read.
 
     >>> [ending(name) for name in ("chgcar", "cube", "npz")]
     ['.CHGCAR', '.cube', '.npz']
@@ -311,10 +313,10 @@ def ending(format: str) -> str:
 
 
 def output_format(path: str | os.PathLike[str], default: str | None = None) -> str:
-    """The format that a file of this name is written in.
+    """The format in which a file of this name is written.
 
-    default: where the name says nothing. Raises `FormatError` where it says something that cannot be written, or
-    nothing and there is no default.
+    default: for a name that says nothing. Raises `FormatError` for a name of something that cannot be written, or one
+    that says nothing if there is no default.
     """
     name, shown = bare_name(path), os.fspath(path)
     known = format_of_name(name)
@@ -346,5 +348,5 @@ def _name(module: ModuleType) -> str:
 
 
 def _all() -> Iterator[tuple[str, ModuleType]]:
-    """Every format, those of other packages only where no other is taken."""
+    """Every format. Formats of other packages cannot take a name that is taken."""
     return chain(REGISTRY.own(), REGISTRY.others())

@@ -1,17 +1,17 @@
-"""VASP's CHGCAR and its kin: CHG, AECCAR0/1/2, PARCHG.
+"""VASP's CHGCAR and related files: CHG, AECCAR0/1/2, PARCHG.
 
-A header like a POSCAR, then for each channel a line with the grid and ρ·V at its points, x fastest, and in a CHGCAR the
-augmentation occupancies of each ion and, before a magnetisation block, one line with a value per ion. Values here are
-ρ = (ρ·V)/V in e/Å^3; this is the only place that knows of ρ·V.
+The header is that of a POSCAR. Each channel then has a line with the grid, and ρ·V at its points, x fastest. A CHGCAR
+goes on with the augmentation occupancies of each ion, and has a line with one value per ion before a magnetisation
+block. Values here are ρ = (ρ·V)/V in e/Å^3. No other module knows of ρ·V.
 
-Extras (see `extras`), each only where the file has it:
+Extras (see `extras`), where the file has them:
     comment             first line, without its end
     species             [label, count] in the order of the file, e.g. ["Ti_pv", 2]
     selective_dynamics  the three flags of each atom, e.g. "TTF"
     after               channel -> text between its values and the next block or the end: augmentation occupancies and
                         per-ion lines, byte for byte
     line_end            "\\r\\n"
-    steps               of how many steps in the file this is the last
+    steps               how many steps the file has; this is the last one
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ NAMES = ("CHGCAR*", "*CHGCAR", "CHG", "CHG[._-]*", "*.CHG", "AECCAR*", "*.AECCAR
 
 _INTEGER = re.compile(rb"[+-]?\d{1,9}")
 _SECTION = re.compile(rb"\s*augmentation occupancies\s*(\(imaginary part\))?(.*?)\s*", re.DOTALL)
-_HEADER = (0, 0, 0)  # in place of a grid: a further step begins
-_DIGITS = 2 * LONGEST  # decimal digits of header arithmetic: products of two tokens are exact
+_HEADER = (0, 0, 0)  # stands in place of a grid where a further step begins
+_DIGITS = 2 * LONGEST  # decimal digits of header arithmetic, so that products of two tokens are exact
 
 
 class StructureAlone(FormatError):
-    """A file that is whole and holds a structure, and no density."""
+    """A whole file that holds a structure and no density."""
 
     def __init__(self, message: object, crystal: Crystal | None = None) -> None:
         super().__init__(message)
@@ -52,13 +52,13 @@ class StructureAlone(FormatError):
 
 
 def recognises(head: bytes) -> bool:
-    """Whether text begins like a POSCAR: a scale on line 2 and three lattice vectors."""
+    """Whether a text begins like a POSCAR: a scale on line 2, then three lattice vectors."""
     lines = head.split(b"\n")[1:5]
     return [_leading_numbers(line) for line in lines] in ([1, 3, 3, 3], [3, 3, 3, 3])
 
 
 def _leading_numbers(line: bytes) -> int:
-    """How many numbers a line begins with; words after them are a comment."""
+    """How many numbers a line begins with. Words after them are a comment."""
     count = 0
     for token in fields(line)[:5]:
         if not _is_number(token) or token.strip(b"*") == b"":
@@ -68,7 +68,7 @@ def _leading_numbers(line: bytes) -> int:
 
 
 def text_bytes(density: Density) -> int:
-    """Bytes of the density blocks as VASP writes them: grid lines, values and line ends of all channels."""
+    """Bytes of the density blocks as VASP writes them: the grid lines, values and line ends of all channels."""
     lines, rest = divmod(density.total.size, PER_LINE)
     block = lines * (PER_LINE * FIELD + 1) + (rest * FIELD + 3 if rest else 0)
     return len(density.channels) * (len(_grid_line(density.grid)) + 1 + block)
@@ -80,20 +80,20 @@ def text_bytes(density: Density) -> int:
 def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     """A density from an open CHGCAR.
 
-    elements: symbol of each species in the file's order, for files of VASP 4, which do not name them. Where the file
-        names them, it wins.
-    Of a file of several steps, as molecular dynamics write a CHG, the last one; `FileWarning` says so.
-    Raises `FormatError` with file and line for anything that is not a complete, finite density.
+    elements: symbol of each species in the file's order, for files of VASP 4, which do not have them. Symbols in
+        the file take precedence.
+    Of several steps in a file, as molecular dynamics writes them in a CHG, the last one is read, with a `FileWarning`.
+    Raises `FormatError` with file and line for anything but a complete, finite density.
     """
     declared = our_quantity(_text(reader.peek(2048).partition(b"\n")[0].rstrip())) is not None
     _check_name(reader, None)
     steps = 1
     density, more = _read_step(reader, elements)
     while more:
-        del density  # before the next one takes memory
+        del density  # frees its memory before the next step takes some
         try:
             density, more = _read_step(reader, elements)
-        except StructureAlone as error:  # densities came before: it is truncated
+        except StructureAlone as error:  # densities came before it, so the file is truncated
             raise FormatError(str(error)) from None
         steps += 1
     if not declared:
@@ -105,7 +105,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
 
 
 def _check_name(reader: Reader, channels: int | None) -> None:
-    """Raises `FormatError` where the file's name says that a file with so many channels holds something else."""
+    """Raises `FormatError` where the file's name says that a file with this number of channels is not a density."""
     other = vasp_quantity(bare_name(reader.name), channels)
     if other:
         message = f"holds no charge density, by its name {other}; name a CHGCAR, CHG, AECCAR or PARCHG"
@@ -113,7 +113,7 @@ def _check_name(reader: Reader, channels: int | None) -> None:
 
 
 def _read_step(reader: Reader, elements: Sequence[str] | None) -> tuple[Density, bool]:
-    """A header and its blocks, and whether a further header follows."""
+    """Read a header and its blocks. Returns the density, and whether a further header follows."""
     crystal, extras = _read_header(reader, elements)
     grid = _read_grid(reader, crystal)
     blocks: list[np.ndarray] = []
@@ -181,7 +181,7 @@ def _read_header(reader: Reader, elements: Sequence[str] | None) -> tuple[Crysta
             numbers.append(number)
     fractional = np.array(positions)
     try:
-        if cartesian:  # a common factor of lattice and positions cancels; a volume or three factors do as well
+        if cartesian:  # a common factor of lattice and positions cancels, and so do a volume and three factors
             Crystal(cell, np.zeros((0, 3)), np.zeros(0))
             fractional = np.linalg.solve(np.array(vectors, dtype=float).T, fractional.T).T
         crystal = Crystal(cell, fractional, np.array(numbers))
@@ -234,7 +234,7 @@ def _decimals(reader: Reader, lengths: tuple[int, ...], expected: str) -> list[D
 
 
 def _scale_factors(reader: Reader, scale: list[Decimal], vectors: list[list[Decimal]]) -> list[Decimal]:
-    """Factor of each Cartesian component; a single negative scale is the volume of the cell in Å^3."""
+    """The factor of each Cartesian component. A single negative scale is the volume of the cell in Å^3."""
     with localcontext() as context:
         context.prec = _DIGITS
         if any(factor == 0 for factor in scale) or (len(scale) == 3 and min(scale) < 0):
@@ -252,7 +252,7 @@ def _scale_factors(reader: Reader, scale: list[Decimal], vectors: list[list[Deci
 
 
 def _read_species(reader: Reader, elements: Sequence[str] | None) -> tuple[list[str], list[int], int]:
-    """Label and number of atoms of each group, and the line that names them."""
+    """Label and number of atoms of each group, and the number of the line with the labels."""
     line = _header_line(reader, "the species or their counts")
     tokens = line.split()
     if _INTEGER.fullmatch(tokens[0]):  # VASP 4
@@ -280,7 +280,7 @@ def _read_species(reader: Reader, elements: Sequence[str] | None) -> tuple[list[
 
 
 def _more_counts(reader: Reader, missing: int) -> list[int]:
-    """Counts on further lines, up to as many as are missing."""
+    """Counts on further lines, until none is missing."""
     counts: list[int] = []
     while len(counts) < missing and (tokens := _peek_tokens(reader)) and all(map(_INTEGER.fullmatch, tokens)):
         reader.readline()
@@ -289,7 +289,7 @@ def _more_counts(reader: Reader, missing: int) -> list[int]:
 
 
 def _peek_tokens(reader: Reader) -> list[bytes]:
-    """The fields of the next line, without consuming it."""
+    """The fields of the next line, which is not consumed."""
     line = reader.readline()
     reader.give_back(line)
     reader.line -= bool(line)
@@ -322,8 +322,11 @@ def _flags(reader: Reader, tokens: list[bytes]) -> str:
 
 
 def _read_grid(reader: Reader, crystal: Crystal) -> tuple[int, int, int]:
-    """The grid that follows the atoms. Raises `StructureAlone` where the file ends there, where velocities follow, and
-    where a file that is named as a structure has anything else there."""
+    """Read the grid that follows the atoms.
+
+    Raises `StructureAlone` where the file ends there, where velocities follow, and where a file that is named as a
+    structure has anything else there.
+    """
     line = b""
     while not line.strip():
         line = reader.readline()
@@ -346,11 +349,11 @@ def _read_grid(reader: Reader, crystal: Crystal) -> tuple[int, int, int]:
 
 
 def _read_block(reader: Reader, grid: tuple[int, int, int], volume: float) -> np.ndarray:
-    """The values of one block over the volume: Fortran order to (nx, ny, nz) in C order.
+    """The values of one block divided by the volume, from Fortran order to (nx, ny, nz) in C order.
 
-    Eight planes are gathered before they go to their places: a cache line of the result, which touches all of its
-    memory. So where nobody knows how much follows (compressed files, pipes), all planes are gathered first: a header
-    that claims more than there is costs no more memory than what there is.
+    Eight planes are collected before they go to their places: they fill a cache line of the result. This touches all
+    memory of the result. Where nobody knows how much follows (compressed files, pipes), all planes are collected first.
+    Then a header with too large a claim takes no more memory than the data.
     """
     nx, ny, nz = grid
     pieces = read_pieces(reader, nx * ny * nz)
@@ -380,10 +383,10 @@ def _read_block(reader: Reader, grid: tuple[int, int, int], volume: float) -> np
 
 
 def _read_after(reader: Reader, n_atoms: int) -> tuple[bytes, tuple[int, int, int] | None]:
-    """Text up to the next grid line, and that grid; None at the end of the file, `_HEADER` before a further header.
+    """Read text up to the next grid line. Returns the text and that grid.
 
-    Raises `FormatError` for text that is neither augmentation occupancies nor per-ion values, and where some are
-    missing.
+    The grid is None at the end of the file, and `_HEADER` before a further header. Raises `FormatError` for text that
+    is neither augmentation occupancies nor per-ion values, and where some of them are missing.
     """
     parts: list[bytes] = []
     expected = found = 0  # values of the open section
@@ -436,13 +439,16 @@ def _read_after(reader: Reader, n_atoms: int) -> tuple[bytes, tuple[int, int, in
 
 
 def _is_header(text: bytes) -> bool:
-    """Whether a further step begins: a comment, scale, lattice vectors, and species or counts."""
+    """Whether a further step begins: a comment, a scale, lattice vectors, and species or counts."""
     tokens = (text.split(b"\n", 6)[5:6] or [b""])[0].split()
     return bool(tokens) and (tokens[0][:1].isalpha() or all(map(_INTEGER.fullmatch, tokens))) and recognises(text)
 
 
 def _section(reader: Reader, match: re.Match[bytes], last_ion: int) -> tuple[int, int]:
-    """Ion and number of values of `augmentation occupancies   1  33`; their four columns each may run together."""
+    """Ion and number of values of `augmentation occupancies   1  33`.
+
+    The two may stand without a blank between them.
+    """
     rest = match[2]
     tokens = rest.split() if len(rest.split()) == 2 else [rest[:-4], rest[-4:]]
     count, ion = tokens[-1].strip(), tokens[0].strip()
@@ -456,7 +462,7 @@ def _missing(section: int, found: int, expected: int) -> str:
 
 
 def _is_number(token: bytes) -> bool:
-    """Also stars: an occupancy that overflowed its field is kept as it is, nothing here computes with it."""
+    """Whether a token is a number, or stars: an occupancy that overflowed its field. It is kept, but never computed."""
     if token.strip(b"*") == b"":
         return True
     try:
@@ -476,8 +482,8 @@ def _text(data: bytes) -> str:
 def write(stream: IO[bytes], density: Density) -> None:
     """Write a CHGCAR of VASP 5: scale 1, direct coordinates, blocks as VASP prints them, extras as they were.
 
-    Atoms keep their order: where atoms of an element are not in one group, the element is named once per group.
-    Extras that belong to other atoms (the crystal was replaced) are left out.
+    Atoms keep their order. An element whose atoms are not in one group is named once for each group. Extras that belong
+    to other atoms (the crystal was replaced) are left out.
     """
     check_lengths(density.crystal.cell, density.crystal.positions)
     if not len(density.crystal):
@@ -505,13 +511,13 @@ def _flat_pieces(values: np.ndarray, volume: float) -> Iterator[np.ndarray]:
     """ρ·V in Fortran order, eight planes at a time."""
     for start in range(0, values.shape[2], 8):
         planes = np.empty(values[:, :, start : start + 8].shape[::-1])
-        with np.errstate(over="ignore"):  # what overflows is refused when it is printed
+        with np.errstate(over="ignore"):  # printing refuses what overflows
             np.multiply(values[:, :, start : start + 8].T, volume, out=planes, dtype=float)
         yield planes.reshape(-1)
 
 
 def _matching_extras(density: Density) -> dict[str, Any]:
-    """The extras without those that were made for other atoms, and without what no CHGCAR has."""
+    """The extras, without those of other atoms, and without those that no CHGCAR has."""
     n_atoms = len(density.crystal)
     extras = {key: value for key, value in density.extras.items() if _fits(key, value, n_atoms)}
     if "species" not in density.extras:
@@ -528,7 +534,7 @@ def _matching_extras(density: Density) -> dict[str, Any]:
 
 
 def _fits(key: str, value: Any, n_atoms: int) -> bool:
-    """Whether an extra is as `read` makes it: those of a store can be anything."""
+    """Whether an extra has the form that `read` makes. Those of a store can be anything."""
     if key == "after":
         return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
     if key == "selective_dynamics":
@@ -562,7 +568,7 @@ def _header(crystal: Crystal, extras: dict[str, Any]) -> list[str]:
 
 
 def _decimal(value: float) -> str:
-    """The shortest of a fixed-point and the shortest exact form that reads back as the same float64."""
+    """The shortest fixed-point form, or else the shortest exact form, that reads back as the same float64."""
     fixed = f"{value:.16f}"
     return f" {fixed if float(fixed) == value else repr(float(value)):>22}"
 

@@ -1,4 +1,4 @@
-"""Compressed streams: gzip, bzip2, xz and Zstandard, recognised by their first bytes, written by a name's suffix."""
+"""Compressed streams: gzip, bzip2, xz and Zstandard. Their first bytes tell them, a name's suffix asks for them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import IO, Any, cast
 
 SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-#: What reading one of them may raise where the data are damaged or end early.
+#: What reading may raise where the data are damaged or end early.
 DAMAGED = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
 def compression_of(head: bytes) -> str | None:
-    """The compression of a file that begins with these bytes; None for none that is read here."""
+    """The compression of a file that begins with these bytes. None where it is none that is read here."""
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
 
 
 @contextmanager
 def decompressing(raw: IO[bytes], kind: str, most: int | None) -> Iterator[IO[bytes]]:
-    """The stream that a compressed one holds.
+    """The decompressed stream.
 
-    most: bytes that one frame of Zstandard may unfold to. The others unfold only what is asked for.
+    most: maximum number of bytes of one frame of Zstandard. The others only decompress what is asked for.
     """
     if kind == "zstd":
         yield cast(IO[bytes], ZstdReader(raw, most))
@@ -39,9 +39,9 @@ def decompressing(raw: IO[bytes], kind: str, most: int | None) -> Iterator[IO[by
 
 @contextmanager
 def compressing(raw: IO[bytes], suffix: str) -> Iterator[IO[bytes]]:
-    """A stream whose bytes arrive compressed in `raw`, as the suffix of a name says; the same ones where it says none.
+    """A stream that writes to `raw`, compressed as the suffix of a name says; uncompressed where it says nothing.
 
-    The same bytes always give the same bytes: no name and no time goes into a header.
+    The same bytes always give the same file: its header holds no name and no time.
     """
     kind = SUFFIXES.get(suffix)
     if kind == "gzip":
@@ -62,16 +62,16 @@ def compressing(raw: IO[bytes], suffix: str) -> Iterator[IO[bytes]]:
 
 
 # Zstandard ----------------------------------------------------------------------------------------------------------
-# numcodecs, which Zarr needs, has it for whole frames. A file is a sequence of frames; a frame is a header and blocks,
-# each with its size and of at most 128 KiB unfolded (RFC 8878). So frames are cut out here, and what one may unfold to
-# is known before it is.
+# numcodecs, which Zarr needs, decompresses whole frames. A file is a sequence of frames. A frame is a header and
+# blocks, each with its size and of at most 128 KiB decompressed (RFC 8878). So frames are cut out here, and the maximum
+# size of one is known before it is decompressed.
 
 _BLOCK = 128 << 10
-_FRAME = 4 << 20  # bytes of text in a frame that is written
+_FRAME = 4 << 20  # bytes of text in a frame that chgdb writes
 
 
 class ZstdReader(io.RawIOBase):
-    """Frame after frame of a Zstandard stream."""
+    """Reads a Zstandard stream frame after frame."""
 
     def __init__(self, raw: IO[bytes], most: int | None) -> None:
         self._raw, self._most = raw, most
@@ -81,18 +81,18 @@ class ZstdReader(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes, b"" at the end. Raises `OSError` for damaged data and for a frame that is too large."""
+        """Up to `size` bytes; b"" at the end. Raises `OSError` for damaged data, and for a frame that is too large."""
         while not self._text:
             frame = self._next()
             if frame is None:
-                return b""  # the end; an empty frame is none
+                return b""  # the end; an empty frame is not the end
             self._text = memoryview(frame)
         end = len(self._text) if size is None or size < 0 else size
         part, self._text = bytes(self._text[:end]), self._text[end:]
         return part
 
     def _next(self) -> bytes | None:
-        """The text of the next frame, None at the end."""
+        """The text of the next frame. None at the end."""
         from numcodecs import Zstd
 
         magic = self._raw.read(4)
@@ -114,7 +114,7 @@ class ZstdReader(io.RawIOBase):
             raise OSError(str(error)) from None
 
     def _frame(self, magic: bytes) -> tuple[list[bytes], int]:
-        """The bytes of one frame, and what it unfolds to at most."""
+        """The bytes of one frame, and the maximum size that it decompresses to."""
         descriptor = self._take(1)
         flags = descriptor[0]
         single = flags >> 5 & 1
@@ -131,7 +131,7 @@ class ZstdReader(io.RawIOBase):
             largest += _BLOCK if kind == 2 else size
         if flags & 4:
             parts.append(self._take(4))
-        if sizes:  # its header says how much there is
+        if sizes:  # the header says how much there is
             said = int.from_bytes(parts[2][-sizes:], "little") + (256 if sizes == 2 else 0)
             if said > largest:
                 raise OSError("its blocks cannot hold what its header says")
@@ -149,7 +149,7 @@ class ZstdReader(io.RawIOBase):
 
 
 class ZstdWriter:
-    """Frames of a few megabytes each."""
+    """Writes frames of a few megabytes each."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw

@@ -1,7 +1,7 @@
-"""What a file is that holds no density we read: said in words, with what to do, from its first bytes.
+"""What a file is that holds no density: said in words, with what to do, by its first bytes.
 
-Downloads end in a login page, clones in pointers to files that were not fetched, shells on Windows in UTF-16; and in
-the folder of a calculation lie dozens of other files. None of them is told by its name here.
+Downloads end in a login page, clones in pointers to files that were not fetched, shells on Windows in UTF-16. The
+folder of a calculation has dozens of other files. Names do not matter here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 
 class _Kind(NamedTuple):
-    """magic: the first bytes, or where they are; what: it is, and what to do about it."""
+    """magic: the first bytes, or their places. what: the kind of file, and what to do about it."""
 
     magic: tuple[bytes, ...]
     what: str
@@ -51,7 +51,7 @@ _KINDS = (
 )
 _XML = rb"(<!--.*?-->\s*|<\?xml[^>]*\?>\s*)*<"
 _REMARKS = rb"(#[^\n]*\n|\s)*"
-#: Of text, after blanks and a byte order mark; matched at its beginning, whatever the case.
+#: Patterns of text after blanks and a byte order mark; they match its beginning in upper or lower case.
 _TEXTS = (
     (
         rb"version https?://(git-lfs|hawser)\.github\.com/spec",
@@ -124,20 +124,20 @@ _TEXTS = (
 _ONE_LINE = 1000  # bytes
 #: A path and nothing else.
 _LINK = rb"(\.{0,2}/|[\w.-]+/)[^\x00-\x1f]{1,4000}\s*\Z"
-#: Names of files whose content has no beginning to tell it by.
+#: Names of files whose content has no typical beginning.
 _BROTLI = r"(?i)\.(br|brotli)$"
 
 
 @cache
 def _patterns() -> list[tuple[re.Pattern[bytes], str]]:
-    """Pattern of a content, and what that is: made for the first file that is of no format, as it takes a moment."""
+    """Pattern of a content, and what it is. Compiled for the first file of no known format, because it takes time."""
     return [(re.compile(pattern, re.IGNORECASE | re.DOTALL), what) for pattern, what in _TEXTS]
 
 
 def what_it_is(head: bytes, name: str = "") -> str | None:
-    """What a file is that begins with these bytes, where it is one that surely holds no density that we read.
+    """What a file is that begins with these bytes, if it surely holds no density that chgdb reads; else None.
 
-    name: of the file, for the compressions that have no signature.
+    name: of the file, for compressions without a signature.
 
     >>> what_it_is(b"version https://git-lfs.github.com/spec/v1")
     'a pointer of Git LFS to a file that was not fetched: run git lfs pull in its repository'
@@ -180,14 +180,14 @@ def what_it_is(head: bytes, name: str = "") -> str | None:
 
 
 def by_signature(head: bytes) -> str | None:
-    """As `what_it_is`, by the bytes that such files always begin with: no text does."""
+    """As `what_it_is`, but only by signatures that no text begins with."""
     if _is_old_tar(head):
         return _TAR
     return next((k.what for k in _KINDS if any(head.startswith(magic, k.offset) for magic in k.magic)), None)
 
 
 def _is_old_tar(head: bytes) -> bool:
-    """Whether the first 512 bytes have the checksum of the header of a tar archive: the oldest have no other mark."""
+    """Whether the first 512 bytes have the checksum of a tar header: the oldest archives have no other mark."""
     if len(head) < 512 or not head[0]:
         return False
     digits = head[148:156].strip(b" \x00")
@@ -197,7 +197,7 @@ def _is_old_tar(head: bytes) -> bool:
 
 
 def _encoding(head: bytes) -> str | None:
-    """Text in another encoding than one byte a character, with a byte order mark or without."""
+    """What text in another encoding than one byte a character is, with or without a byte order mark. Else None."""
     what = None
     if head.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
         what = "UTF-32"
@@ -225,7 +225,7 @@ def _is_zlib(head: bytes) -> bool:
 
 
 def _is_wavecar(head: bytes) -> bool:
-    """Three doubles: the length of a record, spins, and one of four versions."""
+    """Whether it begins with three doubles: the length of a record, spins, and one of four versions."""
     if len(head) < 24:
         return False
     return any(
@@ -235,7 +235,7 @@ def _is_wavecar(head: bytes) -> bool:
 
 
 def _is_abinit(head: bytes) -> bool:
-    """A Fortran record of ABINIT's version (six characters, or eight) and two numbers of its header's form."""
+    """Whether it begins with a Fortran record of ABINIT's version (six or eight characters) and two numbers."""
     return any(
         struct.unpack("<i", head[:4])[0] == size + 8
         and re.match(rb"\d+\.\d+\.\d+\w*\s*$", head[4 : 4 + size]) is not None
@@ -245,7 +245,7 @@ def _is_abinit(head: bytes) -> bool:
 
 
 def _is_pickle(head: bytes) -> bool:
-    """Protocols 2 to 5; of the older ones, which are text, the beginnings of objects of classes."""
+    """Whether it is a pickle: protocols 2 to 5, or the beginnings of objects in the older ones, which are text."""
     return (
         re.match(rb"\x80[\x02-\x05][\x95}\](cXKGM]", head) is not None
         or re.match(rb"(ccopy_reg|c__builtin__|\(i[a-z]\w*(\.\w+)*\n|cnumpy)", head) is not None

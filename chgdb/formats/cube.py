@@ -1,13 +1,13 @@
 """Gaussian cube files: one scalar field, here the total density in e/bohr^3, with lengths in bohr.
 
-Which field a cube holds is said, if anywhere, by its comments, mostly the second (see `quantities`); one that is named
-and is no total density is refused. Values are per cubic bohr, unless a comment says per cubic angstrom.
+The comments say which field a cube holds, mostly the second one, or nothing does (see `quantities`). A field with
+another name than a total density is refused. Values are per cubic bohr, unless a comment says per cubic angstrom.
 
-Two comment lines; number of atoms and origin; per axis the number of voxels and the voxel's vector; per atom the
-atomic number, a charge and the position; then the values, z fastest. See https://paulbourke.net/dataformats/cube.
+The lines are: two comments; number of atoms and origin; for each axis the number of voxels and the voxel's vector; for
+each atom its number, a charge and its position; then the values, z fastest. See https://paulbourke.net/dataformats/cube.
 
-The format has no notion of a periodic cell: the cell is taken to be voxels times voxel vector, as ASE and VESTA do, and
-positions are moved by the origin, so that grid point 0 is the fractional coordinate 0.
+The format does not know of a periodic cell. The cell is number of voxels times voxel vector, as in ASE and VESTA. The
+origin is subtracted from the positions, so that grid point 0 is the fractional coordinate 0.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ HARTREE = 27.211386245988
 
 _PER_LINE = 6
 _INTEGER = re.compile(rb"[+-]?\d{1,9}")
-_RUN_IN = re.compile(rb"^(\s*[+-]?\d+)([+-]\d*\.)")  # a number of atoms and a coordinate without a blank
+_RUN_IN = re.compile(rb"^(\s*[+-]?\d+)([+-]\d*\.)")  # a number of atoms without a blank before a coordinate
 
 
 def recognises(head: bytes) -> bool:
-    """Whether lines 3 to 6 are a whole number and three real ones each."""
+    """Whether lines 3 to 6 each have a whole number and three real ones."""
     rows = [fields(_RUN_IN.sub(rb"\1 \2", line)) for line in head.split(b"\n")[2:6]]
     if len(rows) < 4 or any(len(row) < 4 or not _INTEGER.fullmatch(row[0]) for row in rows):
         return False
@@ -50,10 +50,10 @@ def recognises(head: bytes) -> bool:
 
 
 def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
-    """A density from an open cube file; `elements` is of no use here, the file names them by number.
+    """A density from an open cube file. `elements` is not used: the file has atomic numbers.
 
-    A negative number of voxels means lengths in Å, a negative number of atoms a line that numbers the data sets.
-    Raises `FormatError` for several data sets in one file, and for orbitals and whatever else is named as no density.
+    A negative number of voxels means lengths in Å. A negative number of atoms means a line that numbers the data sets.
+    Raises `FormatError` for several data sets in one file, and for orbitals and other quantities.
     """
     comments = [reader.readline() for _ in range(2)]
     titles = [comment.decode("utf-8", "replace").strip() for comment in comments]
@@ -95,7 +95,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
 
 
 def _row(reader: Reader, expected: str, reals: int) -> tuple[int, list[float]]:
-    """A whole number and at least `reals` others, on the next line."""
+    """A whole number and at least `reals` real ones, on the next line."""
     line = reader.readline()
     if not line:
         raise reader.error(f"the file ends where {expected} should follow: it is truncated", reader.line + 1)
@@ -113,7 +113,7 @@ def _row(reader: Reader, expected: str, reals: int) -> tuple[int, list[float]]:
 
 
 def _quantity(reader: Reader, lines: list[str]) -> str | None:
-    """As `quantities.quantity_of`, the file's name included. Raises `FormatError` where it is no total density."""
+    """As `quantities.quantity_of`, by the file's name, too. Raises `FormatError` where it is not a total density."""
     if our_quantity(lines[0]) is not None:
         return our_quantity(lines[0])
     found, where = quantity_of(lines), f"by its comment {max(reversed(lines), key=_tells)!r}"
@@ -129,9 +129,9 @@ def _tells(line: str) -> bool:
 
 
 def _check_data_sets(reader: Reader, quantity: str | None) -> None:
-    """The line after the atoms where their number is negative: how many data sets, and their identifiers.
+    """Read the line after the atoms where their number is negative: the number of data sets, and their identifiers.
 
-    Programs write it with orbitals; one data set that is called a density is one.
+    Programs write it for orbitals. One data set with the name of a density is a density.
     """
     tokens = reader.readline().split()
     if not tokens or not _INTEGER.fullmatch(tokens[0]):
@@ -146,9 +146,9 @@ def _check_data_sets(reader: Reader, quantity: str | None) -> None:
 
 
 def write(stream: IO[bytes], density: Density, channel: str = "total") -> None:
-    """Write one channel, the total density unless another is asked for: a cube file has no place for more.
+    """Write one channel, the total density unless another is asked for. A cube file has no place for more.
 
-    Lengths and values have 11 significant digits and more, so columns are wider than Gaussian's own; every reader that
+    Lengths and values have at least 11 significant digits, so columns are wider than Gaussian's own. Every reader that
     separates by blanks (ASE, VESTA, VMD, Jmol, pymatgen) takes them.
     """
     crystal = density.crystal
@@ -177,7 +177,7 @@ def _line(number: int, values: Sequence[float] | np.ndarray) -> str:
 
 
 def _rows(values: np.ndarray) -> Iterator[memoryview]:
-    """Lines of six values; each row along z begins a new one. Valid until the next is asked for."""
+    """Lines of six values; each row along z begins a new line. A piece is valid until the next one is asked for."""
     nz = values.shape[2]
     starts = range(0, nz, _PER_LINE)
     text = np.empty((max(1, (1 << 14) // nz), nz * FIELD + len(starts)), np.uint8)

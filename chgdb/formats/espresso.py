@@ -1,12 +1,12 @@
 """charge-density.dat and charge-density.hdf5 of Quantum ESPRESSO's pw.x (since 6.2). Read only.
 
 They hold Fourier coefficients, e/bohr^3, of the total density and of its magnetisation (up minus down, or x, y, z), for
-the Miller indices G within the cutoff; of a Γ calculation one of G and -G. The file has neither atoms nor grid: those
+the Miller indices G within the cutoff. A Γ calculation has one of G and -G. The file has neither atoms nor grid: those
 are in data-file-schema.xml beside it, in the folder prefix.save.
 
-The .dat is unformatted Fortran: records of (gamma_only, number of G, number of components), (b1, b2, b3 in 1/bohr, 2π
-included), the Miller indices, and one of complex coefficients for each component. The .hdf5 has the same as datasets
-MillerIndices, rhotot_g and rhodiff_g or m_x, m_y, m_z, with real and imaginary parts in turn.
+The .dat is unformatted Fortran: a record of (gamma_only, number of G, number of components), one of (b1, b2, b3 in
+1/bohr, with 2π), one of the Miller indices, and one of complex coefficients for each component. The .hdf5 has the same
+as datasets MillerIndices, rhotot_g and rhodiff_g or m_x, m_y, m_z, with real and imaginary parts in turn.
 """
 
 from __future__ import annotations
@@ -35,14 +35,17 @@ BINARY = True
 
 _SCHEMA = "data-file-schema.xml"
 _COMPONENTS = {1: ("rhotot_g",), 2: ("rhotot_g", "rhodiff_g"), 4: ("rhotot_g", "m_x", "m_y", "m_z")}
-_LARGEST = 1 << 31  # bytes of a record; longer ones have several markers
-_MOST_POINTS = 200  # of a grid for each G vector: a sphere fills a twentieth of its box and more
+_LARGEST = 1 << 31  # bytes of a record; longer records have several markers
+_MOST_POINTS = 200  # maximum grid points for each G vector: a sphere fills at least a twentieth of its box
 _SAME_CELL = 1e-5
 
 
 @dataclass
 class _Coefficients:
-    """half: whether one of G and -G is there. reciprocal: (3, 3) rows b, 1/bohr. miller: (n, 3). values: (k, n)."""
+    """half: whether only one of G and -G is there.
+
+    reciprocal: (3, 3) rows b, 1/bohr. miller: (n, 3). values: (k, n).
+    """
 
     half: bool
     reciprocal: np.ndarray
@@ -51,7 +54,7 @@ class _Coefficients:
 
 
 def recognises(head: bytes) -> bool:
-    """Whether it begins as the .dat: a record of a logical and two counts, and the marker of one of nine numbers."""
+    """Whether it begins as the .dat: a record of a logical and two counts, then the marker of nine numbers."""
     if len(head) < 24:
         return False
     size, _, vectors, components, end, following = struct.unpack("<6i", head[:24])
@@ -59,9 +62,9 @@ def recognises(head: bytes) -> bool:
 
 
 def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
-    """A density from an open charge-density.dat; `elements` is of no use here.
+    """A density from an open charge-density.dat. `elements` is not used.
 
-    Raises `FormatError` where data-file-schema.xml is not beside it, and where the two do not fit.
+    Raises `FormatError` where data-file-schema.xml is not beside it, or the two do not fit.
     """
     half, vectors, components = struct.unpack("<3i", _record(reader, 12))
     if vectors < 1 or components not in _COMPONENTS:
@@ -75,7 +78,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
 
 
 def read_hdf5(reader: Reader, file: Any) -> Density:
-    """A density from the .hdf5. file: an `hdf5.File`."""
+    """A density from the .hdf5. file: a `hdf5.File`."""
     miller = file.array("MillerIndices", 2, "iu")
     names = [name for name in ("rhotot_g", "rhodiff_g", "m_x", "m_y", "m_z") if name in file]
     if tuple(names) not in _COMPONENTS.values():
@@ -90,7 +93,7 @@ def read_hdf5(reader: Reader, file: Any) -> Density:
 
 
 def _record(reader: Reader, size: int) -> bytes:
-    """The content of the next record, of so many bytes."""
+    """The content of the next record, which has `size` bytes."""
     if size >= _LARGEST:
         raise reader.failure(f"a record of {size} bytes is too long to be read")
     marker = struct.pack("<i", size)
@@ -127,8 +130,8 @@ def _density(reader: Reader, found: _Coefficients) -> Density:
 
 
 def _schema(reader: Reader) -> tuple[Crystal, tuple[int, int, int], dict[str, Any]]:
-    """Structure, grid, and what is said of the calculation in the data-file-schema.xml beside a density."""
-    from xml.etree import ElementTree  # takes a moment, which other formats should not have to wait for
+    """Structure, grid, and facts of the calculation, from the data-file-schema.xml beside a density."""
+    from xml.etree import ElementTree  # takes time, which other formats should not wait for
 
     data = reader.beside(_SCHEMA)
     if data is None:
@@ -157,7 +160,7 @@ def _schema(reader: Reader) -> tuple[Crystal, tuple[int, int, int], dict[str, An
 
 
 def _calculation(root: ElementTree.Element) -> dict[str, Any]:
-    """What is known of the calculation, as `inputs.calculation` names it."""
+    """What is known of the calculation, by the names of `inputs.calculation`."""
     creator = root.find("general_info/creator")
     species = root.findall("output/atomic_species/species")
     found: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""The density of ABINIT's _DEN.nc, in the layout of the ETSF file format: read by `hdf5`.
+"""The density of ABINIT's _DEN.nc, in the layout of the ETSF file format. `hdf5` reads the file.
 
-`density` is (components, n3, n2, n1, 1) in e/bohr^3. Of two components the second is, in ABINIT's files, that of spin
-up; of four the second to fourth are the magnetisation along x, y, z. `primitive_vectors` are rows in bohr.
+`density` is (components, n3, n2, n1, 1) in e/bohr^3. The second of two components is the density of spin up in ABINIT's
+files. The second to fourth of four are the magnetisation along x, y, z. `primitive_vectors` are rows in bohr.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ..errors import DensityError, FormatError
 from .cube import BOHR, HARTREE
 from .streams import Reader
 
-#: ixc of ABINIT -> functional; those of libxc are negative.
+#: ixc of ABINIT -> functional; the numbers of libxc are negative.
 _FUNCTIONALS = {1: "LDA", 2: "LDA", 7: "LDA", 11: "PBE", 14: "revPBE", 15: "RPBE", -101130: "PBE", -116133: "PBEsol"}
 
 
 def read_hdf5(reader: Reader, file: Any) -> Density:
-    """A density from an open file. file: an `hdf5.File`."""
+    """A density from an open file. file: a `hdf5.File`."""
     values = file.array("density", 5, "f")
     if values.shape[-1] != 1:
         raise reader.failure("its density has complex values: a response, and not the density of a ground state")
@@ -51,7 +51,7 @@ def read_hdf5(reader: Reader, file: Any) -> Density:
 
 
 def _calculation(file: Any, crystal: Crystal) -> dict[str, Any]:
-    """What is known of the calculation, as `inputs.calculation` names it; what is not there is left out."""
+    """What is known of the calculation, by the names of `inputs.calculation`. Unknown facts are left out."""
     found: dict[str, Any] = {}
     try:
         found["code"] = f"ABINIT {file.attribute('abinit_version')}"
@@ -69,7 +69,7 @@ def _calculation(file: Any, crystal: Crystal) -> dict[str, Any]:
 
 
 def _scale(file: Any, name: str) -> float:
-    """What values are multiplied by to be in atomic units."""
+    """The factor from a variable's values to atomic units."""
     try:
         scale = np.asarray(file.attribute("scale_to_atomic_units", name), float).ravel()
     except (ValueError, TypeError):

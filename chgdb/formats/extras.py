@@ -1,7 +1,7 @@
-"""What a file holds beside crystal and values: packed to bytes and back, without loss.
+"""Extras, what a file holds beside crystal and values: packed to bytes and back, without loss.
 
 `Density.extras` is a mapping of plain JSON values (text, numbers, true and false, lists, mappings with text keys).
-Bytes of a file that are not UTF-8 are kept as surrogate escapes in the text, and so are written back as they were.
+Bytes of a file that are not UTF-8 are surrogate escapes in the text, and are written back as they were.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0
 
 
 def pack_extras(extras: Mapping[str, Any]) -> bytes:
-    """Extras as compressed bytes, b"" for none; the same extras always give the same bytes.
+    """Pack extras to compressed bytes; b"" where there are none. The same extras always give the same bytes.
 
-    Raises `FormatError` for a value that JSON does not hold.
+    Raises `FormatError` for a value that JSON cannot hold.
 
     >>> unpack_extras(pack_extras({"comment": "silicon"}))
     {'comment': 'silicon'}
@@ -33,13 +33,13 @@ def pack_extras(extras: Mapping[str, Any]) -> bytes:
     except (TypeError, ValueError) as error:
         raise FormatError(f"extras cannot be stored: {error}; use text, numbers, lists and mappings only") from None
     packed = _VERSION + lzma.compress(text.encode("ascii"), lzma.FORMAT_RAW, filters=_FILTERS)
-    if len(text) > most_unfolded(len(packed)):  # would not be believed when it is read
+    if len(text) > most_unfolded(len(packed)):  # a reader would not believe it
         raise FormatError(f"extras cannot be stored: {len(text)} bytes of text that nearly repeats; leave them out")
     return packed
 
 
 def unpack_extras(data: bytes) -> dict[str, Any]:
-    """Extras of the bytes of `pack_extras`. Raises `FormatError` for damaged bytes or a later version."""
+    """The extras in the bytes of `pack_extras`. Raises `FormatError` for damaged bytes, or a later version."""
     if not data:
         return {}
     if data[:1] != _VERSION:

@@ -1,10 +1,11 @@
 """Densities in HDF5 and NetCDF, of VASP, Quantum ESPRESSO and ABINIT. Read only, with the extra `formats`.
 
-What a file holds says whose it is: `charge/charge` of VASP's vaspwave.h5 (and vaspout.h5), `rhotot_g` of Quantum
-ESPRESSO's charge-density.hdf5, `density` with `primitive_vectors` of ABINIT's _DEN.nc, which is HDF5 (NetCDF 4) or, of
-older builds, classic NetCDF. Of a large file only the density is read, unless it is compressed as a whole.
+The content says which program wrote a file: `charge/charge` of VASP's vaspwave.h5 (and vaspout.h5), `rhotot_g` of
+Quantum ESPRESSO's charge-density.hdf5, `density` with `primitive_vectors` of ABINIT's _DEN.nc. The last one is HDF5
+(NetCDF 4), or classic NetCDF from older builds. Only the density of a large file is read, unless the whole file is
+compressed.
 
-Links to other files and datasets whose values lie in other files are not followed: those are the reader's own.
+Links to other files, and datasets with values in other files, are not followed: those files are the reader's own.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ NAMES = ("*.h5", "*.hdf5", "*.nc")
 BINARY = True
 
 _HDF5, _CLASSIC = b"\x89HDF\r\n\x1a\n", (b"CDF\x01", b"CDF\x02")
-#: What a file has that holds a density -> what reads it.
+#: What a file with a density has -> the module that reads it.
 _LAYOUTS = {
     "charge/charge": vasp_h5.read_hdf5,
     "rhotot_g": espresso.read_hdf5,
@@ -36,14 +37,14 @@ _WHOSE = "VASP's vaspwave.h5, Quantum ESPRESSO's charge-density.hdf5 and ABINIT'
 
 
 def recognises(head: bytes) -> bool:
-    """Whether it has the signature of HDF5 or of classic NetCDF."""
+    """Whether a file has the signature of HDF5 or of classic NetCDF."""
     return head.startswith((_HDF5, *_CLASSIC))
 
 
 def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
-    """A density from an open HDF5 or NetCDF file; `elements` is of no use here.
+    """A density from an open HDF5 or NetCDF file. `elements` is not used.
 
-    Raises `FormatError` for a file without a density, `MissingExtraError` without h5py (of classic NetCDF scipy).
+    Raises `FormatError` for a file without a density, `MissingExtraError` without h5py (for classic NetCDF, scipy).
     """
     with _opened(reader) as file:
         layout = next((path for path in _LAYOUTS if path in file), None)
@@ -53,13 +54,13 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
 
 
 def has_density(reader: Reader) -> bool:
-    """Whether an open file holds a density in a layout that is known. Raises as `read`."""
+    """Whether an open file holds a density in a known layout. Raises as `read` does."""
     with _opened(reader) as file:
         return any(path in file for path in _LAYOUTS)
 
 
 class File:
-    """Arrays of an HDF5 file by their paths, each checked before memory is taken for it."""
+    """Arrays of an HDF5 file by their paths. Each is checked before memory is allocated for it."""
 
     kind = "an HDF5 file"
 
@@ -70,7 +71,7 @@ class File:
         return self._node(path) is not None
 
     def array(self, path: str, ndim: int, kinds: str = "iuf") -> np.ndarray:
-        """A dataset of numbers, in the machine's byte order. Raises `FormatError` where it is none of these kinds."""
+        """A dataset of numbers, in the machine's byte order. Raises `FormatError` where it is of another kind."""
         node = self._node(path)
         shape, dtype = getattr(node, "shape", None), getattr(node, "dtype", None)
         if node is None or shape is None or dtype is None:
@@ -108,7 +109,7 @@ class File:
 
 
 class _Classic(File):
-    """The same of a classic NetCDF file."""
+    """The same for a classic NetCDF file."""
 
     kind = "a NetCDF file"
 
@@ -121,7 +122,7 @@ class _Classic(File):
 
 
 class _Variable:
-    """A variable of scipy's with what datasets of h5py have."""
+    """A variable of scipy's with the attributes of h5py's datasets."""
 
     def __init__(self, variable: Any) -> None:
         self.shape, self.dtype, self.attributes = variable.data.shape, variable.data.dtype, variable._attributes
@@ -133,7 +134,7 @@ class _Variable:
 
 @contextmanager
 def _opened(reader: Reader) -> Iterator[File]:
-    """The file of a reader. What the libraries raise for a damaged one is a `FormatError`."""
+    """The file of a reader. An error of the libraries for a damaged file becomes a `FormatError`."""
     head = reader.peek(8)
     module = require("h5py" if head == _HDF5 else "scipy.io", "formats", "reading a file of HDF5 or NetCDF")
     kind = File if head == _HDF5 else _Classic
@@ -143,7 +144,7 @@ def _opened(reader: Reader) -> Iterator[File]:
             yield kind(reader, file, size)
     except ChgdbError:
         raise
-    # h5py and scipy raise what the place of the damage makes of it
+    # The place of the damage decides what h5py and scipy raise
     except Exception as error:
         why = " ".join(str(error).split())[:160] or type(error).__name__
         raise reader.failure(f"damaged, cannot be read as {kind.kind}: {why}") from None

@@ -1,9 +1,9 @@
-"""JSON of a pymatgen `Chgcar`, the form in which the Materials Project hands out charge densities. Read only.
+"""JSON of a pymatgen `Chgcar`, the form of the Materials Project's charge densities. Read only.
 
 The object is `Chgcar.as_dict()`, alone or as the "data" of a document: poscar.structure (lattice.matrix, sites with
 species and fractional coordinates abc), data (total and diff, or total, diff_x, diff_y, diff_z; ρ·V as nested lists,
 bare or as {"@class": "array", "data": ...}) and data_aug (occupancies by ion, or lines of text in older files).
-pymatgen keeps potentials and other fields in the same layout; "@class" tells what it is.
+pymatgen keeps potentials and other fields in the same layout; "@class" says which it is.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CHANNELS = {
 }
 
 
-#: Classes of pymatgen and its add-ons in this layout whose values are not ρ·V, or not known to be.
+#: Classes of pymatgen and its add-ons in this layout whose values are not ρ·V, or may not be.
 _OTHERS = {
     "Locpot": "a local potential in eV",
     "Elfcar": "an electron localisation function",
@@ -45,14 +45,14 @@ _OTHERS = {
 
 
 def recognises(head: bytes) -> bool:
-    """Whether it begins as a JSON object, or a list of objects or lists, does."""
+    """Whether a text begins as a JSON object does, or as a list of objects or lists."""
     return re.match(rb"\s*(\{\s*[\"}]|\[\s*[\[{])", head) is not None
 
 
 def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
-    """A density from an open JSON file; `elements` is of no use here, the file names them.
+    """A density from an open JSON file. `elements` is not used: the file has them.
 
-    Raises `FormatError` where the text is no JSON or holds no `Chgcar`, and names the part that is wrong.
+    Raises `FormatError` where the text is not JSON or holds no `Chgcar`. The message names the part that is wrong.
     """
     parts = []
     while part := reader.take(1 << 20):
@@ -63,7 +63,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
         raise reader.error(f"not JSON: {error.msg} (column {error.colno})", error.lineno) from None
     except RecursionError:
         raise reader.error("lists nested too deeply for a charge density", 1) from None
-    except ValueError as error:  # not UTF-8, NaN, a number of thousands of digits
+    except ValueError as error:  # not UTF-8, or NaN, or a number of thousands of digits
         raise reader.error(f"not JSON of a charge density: {error}", 1) from None
     del parts
     try:
@@ -83,7 +83,7 @@ def _refuse_constant(name: str) -> float:
 
 
 def _find(document: Any) -> dict[str, Any]:
-    """The Chgcar itself: the document, or its "data", or the only entry of a list."""
+    """The Chgcar itself: the document, its "data", or the only entry of a list."""
     for _ in range(3):
         if isinstance(document, list) and len(document) == 1:
             document = document[0]
@@ -108,7 +108,7 @@ def _density(chgcar: dict[str, Any]) -> Density:
     crystal = Crystal(np.array(structure["lattice"]["matrix"], dtype=float), positions, np.array(numbers))
     data = chgcar["data"]
     names = [name for name in _CHANNELS if name in data]
-    if "diff_x" in names and "diff" in names:  # pymatgen adds a signed norm of its own making
+    if "diff_x" in names and "diff" in names:  # pymatgen adds a signed norm of its own
         names.remove("diff")
     channels = {_CHANNELS[name]: _array(data.pop(name), name) / crystal.volume for name in names}
     extras: dict[str, Any] = {}
@@ -135,7 +135,7 @@ def _array(values: Any, name: str) -> np.ndarray:
 
 
 def _plain(values: Any, name: str) -> Any:
-    """The nested lists of an array, which may be wrapped as monty does."""
+    """The nested lists of an array, which may be wrapped as monty wraps them."""
     if isinstance(values, dict):
         if str(values.get("dtype", "float")).startswith("complex"):
             raise FormatError(f"data {name!r} is complex")
@@ -144,7 +144,7 @@ def _plain(values: Any, name: str) -> Any:
 
 
 def _occupancies(block: Any) -> str:
-    """Text of augmentation occupancies, from lines or from arrays by ion; a complex array is [real, imaginary]."""
+    """Text of augmentation occupancies, from lines, or from arrays by ion. A complex array is [real, imaginary]."""
     if not isinstance(block, dict):
         return augmentation.block_text(block)
     arrays = {}

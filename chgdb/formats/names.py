@@ -1,4 +1,4 @@
-"""What names of files tell: which format, and what is no density for certain."""
+"""What the names of files tell: the format, and what is certainly not a density."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .quantities import vasp_quantity
 
 #: Names of files that hold a structure and no density.
 STRUCTURES = ("POSCAR*", "CONTCAR*", "*.POSCAR", "*POSCAR.VASP", "*CONTCAR", "*CONTCAR.VASP", "*_POSCAR")
-#: Suffix of what is no density that we read or write -> what it is.
+#: Suffix of a file that holds no density, or none that chgdb reads or writes -> what it is.
 _FOREIGN = {
     ".cif": "a CIF", ".mcif": "a CIF", ".xyz": "an XYZ file", ".extxyz": "an XYZ file", ".pdb": "a PDB file",
     ".res": "a RES file", ".cell": "a CELL file", ".axsf": "an XSF file", ".bxsf": "an XSF file",
@@ -29,14 +29,14 @@ _FOREIGN = {
 
 
 def is_structure(name: str) -> bool:
-    """Whether a file of this name holds a structure alone: a POSCAR or CONTCAR."""
+    """Whether the name says that a file holds only a structure: a POSCAR or CONTCAR."""
     return any(fnmatchcase(name.upper(), pattern) for pattern in STRUCTURES)
 
 
 def matching(name: str, patterns: Mapping[str, tuple[str, ...]]) -> str | None:
-    """The key whose patterns a name matches: those of its end before those of its beginning, the longest first.
+    """The key whose patterns match a name. Patterns of its end come before those of its beginning, the longest first.
 
-    None for what has the suffix of another kind of file, and for other quantities and structures.
+    None for a name with the suffix of another kind of file, and for other quantities and structures.
     """
     found = [
         (pattern.startswith("*"), len(pattern), key)
@@ -55,7 +55,7 @@ def matching(name: str, patterns: Mapping[str, tuple[str, ...]]) -> str | None:
 
 
 def cannot_be_written(name: str) -> str | None:
-    """What a name says that cannot be written, in words; None where it may be a density.
+    """What a name says that cannot be written, in words. None where the file may be a density.
 
     >>> [cannot_be_written(name) for name in ("Si.axsf", "POSCAR", "LOCPOT.vasp", "CHGCAR")]
     ['an XSF file', 'a POSCAR', 'a local potential in eV', None]

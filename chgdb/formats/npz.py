@@ -1,6 +1,6 @@
-"""NumPy's .npz: every number of a density as it is in memory.
+"""NumPy's .npz: the numbers of a density as they are in memory.
 
-Arrays: cell (Å), positions (fractional), numbers, one per channel (e/Å^3), and extras as bytes of `pack_extras`.
+Arrays: cell (Å), positions (fractional), numbers, one for each channel (e/Å^3), and extras as bytes of `pack_extras`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ BINARY = True
 
 
 def recognises(head: bytes) -> bool:
-    """Whether it begins as a zip archive does, and with an array where the first member's name is there."""
+    """Whether a file begins as a zip archive does, and with an array if its first member's name is in the head."""
     name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
     return head.startswith(b"PK\x03\x04") and (not name or name.endswith(b".npy"))
 
 
 def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
-    """A density from an open .npz; `elements` is of no use here. Raises `FormatError` for anything but our arrays."""
+    """A density from an open .npz. `elements` is not used. Raises `FormatError` for anything but chgdb's arrays."""
     parts = []
     while part := reader.take(1 << 20):
         parts.append(part)
@@ -55,9 +55,9 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
 def parse_npz(data: bytes, most: int = 0) -> dict[str, np.ndarray]:
     """Name -> array of an archive of arrays of numbers. Raises `ValueError` for anything else.
 
-    most: bytes that its arrays may have together, where the archive's size does not allow as many.
+    most: bytes that its arrays may have together where the archive's size allows fewer.
 
-    Unlike `numpy.load` it takes no more memory than the bytes account for, and has one kind of error.
+    Unlike `numpy.load` it takes no more memory than the bytes can fill, and raises one kind of error.
     """
     arrays = {}
     try:
@@ -68,7 +68,7 @@ def parse_npz(data: bytes, most: int = 0) -> dict[str, np.ndarray]:
             for info in members:
                 arrays[info.filename.removesuffix(".npy")] = parse_npy(archive.read(info))
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError) as error:
-        # RuntimeError: encrypted, or packed in a way that zipfile does not know
+        # RuntimeError: encrypted, or packed in a way unknown to zipfile
         raise ValueError(f"a damaged archive ({' '.join(str(error).split())[:200]})") from None
     return arrays
 
@@ -78,11 +78,11 @@ def parse_npy(data: bytes) -> np.ndarray:
     stream = io.BytesIO(data)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of headers that nobody writes any more
+            warnings.simplefilter("ignore")  # about headers that nobody writes any more
             version = np.lib.format.read_magic(stream)
             read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
             shape, by_columns, dtype = read_header[version](stream)
-    # The header is a Python literal that numpy parses, with whatever errors parsing has.
+    # The header is a Python literal. NumPy parses it, and may raise any error of parsing.
     except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
         raise ValueError("not an array in numpy's .npy, or its header is damaged") from None
     start = stream.tell()
@@ -95,9 +95,9 @@ def parse_npy(data: bytes) -> np.ndarray:
 
 
 def write(stream: IO[bytes], density: Density) -> None:
-    """Write all channels, not compressed.
+    """Write all channels, uncompressed.
 
-    In memory first: where a disk fills up in the middle, numpy's archive says so a second time from its destructor.
+    The archive is made in memory first: numpy's archive repeats an error of a full disk in its destructor.
     """
     crystal, whole = density.crystal, io.BytesIO()
     np.savez(

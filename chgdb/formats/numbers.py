@@ -1,14 +1,14 @@
 """Decimal text of grid values to float64 and back, exact to the last digit and vectorised.
 
-Reading: a token is an integer mantissa below 2^53 and a power of ten. Where that power is at most 10^22 both are exact
-in float64, so one division gives the correctly rounded value (W. D. Clinger, PLDI 1990). For other powers the product
-is formed from two float64 (T. J. Dekker, Numer. Math. 18, 224, 1971) and taken where both ends of its error interval
-round to the same value (A. Ziv, ACM TOMS 17, 410, 1991). All other tokens go through Python's `float`, which is
-correctly rounded as well.
+Reading: a token is an integer mantissa below 2^53 and a power of ten. Both are exact in float64 where that power is at
+most 10^22, so one division gives the correctly rounded value (W. D. Clinger, PLDI 1990). For other powers the product
+is formed from two float64 (T. J. Dekker, Numer. Math. 18, 224, 1971), and is taken where both ends of its error
+interval round to the same value (A. Ziv, ACM TOMS 17, 410, 1991). All other tokens go through Python's `float`, which
+rounds correctly, too.
 
-Writing: 11 significant digits as Fortran's `1X,E17.11` prints them. The scaled value x·10^k carries a relative error
-below 2^-51, that is 5·10^-5 in units of the last digit; where it lies within 10^-4 of a half, the digits come from
-Python's correctly rounded formatting instead.
+Writing: 11 significant digits, as Fortran's `1X,E17.11` prints them. The scaled value x·10^k has a relative error below
+2^-51, which is 5·10^-5 in units of the last digit. Where it is within 10^-4 of a half, the digits come from Python's
+correctly rounded formatting instead.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from ..errors import FormatError
 from ..fortran import parse_number
 from .streams import Reader
 
-#: Characters of one value as VASP writes it, and values a line.
+#: Characters of one value as VASP writes it, and values in a line.
 FIELD = 18
 PER_LINE = 5
 
-_ROWS = 16_000  # lines handled at once by a thread: long enough that the interpreter costs nothing beside them
-_CHUNK = 1 << 18  # bytes of free-format text handled at once
-_ALIKE = 20  # numbers at the end of a file that the last one is compared with
+_ROWS = 16_000  # lines that a thread converts at once: enough that the interpreter costs little
+_CHUNK = 1 << 18  # bytes of free-format text that are converted at once
+_ALIKE = 20  # numbers at the end of a file with which the last one is compared
 
 
 # Reading ------------------------------------------------------------------------------------------------------------
 
 
 def read_values(reader: Reader, count: int, divisor: float = 1.0) -> np.ndarray:
-    """The next `count` numbers of a text, each float(token) / divisor, as a flat float64 array; see `read_pieces`."""
-    # Without a known size the array grows with what was really there.
+    """The next `count` numbers of a text, each float(token) / divisor, in a flat float64 array. See `read_pieces`."""
+    # Where the size is not known, the array grows with the numbers that were really there.
     values = np.empty(0 if reader.remaining() is None or not reader.can_hold(count) else count)
     filled = 0
     for piece in read_pieces(reader, count):
@@ -55,11 +55,11 @@ def read_values(reader: Reader, count: int, divisor: float = 1.0) -> np.ndarray:
 
 
 def read_pieces(reader: Reader, count: int) -> Iterator[np.ndarray]:
-    """The next `count` numbers of a text in flat float64 arrays, each valid until the next is asked for.
+    """The next `count` numbers of a text in flat float64 arrays. Each is valid until the next one is asked for.
 
-    Consumes whole lines. Time and memory follow the numbers really there, not `count`. Raises `FormatError` with the
-    line for a token that is no finite number, for a line that holds more than the rest of the count, and at an early
-    end (at once where the file is too short for the count).
+    Whole lines are consumed. Time and memory follow the numbers that are there, not `count`. Raises `FormatError` with
+    the line for a token that is not a finite number, for a line with more numbers than are left of the count, and at an
+    early end (at once, where the file is too short for the count).
     """
     reader.expect(count)
     filled = 0
@@ -77,9 +77,9 @@ def read_pieces(reader: Reader, count: int) -> Iterator[np.ndarray]:
 
 
 def _read_fixed(reader: Reader, rows: int, layouts: list[_FixedLayout]) -> Iterator[tuple[np.ndarray, bytes]]:
-    """Numbers of up to `rows` lines of one layout, and the last token of each piece; stops before other lines.
+    """Numbers of up to `rows` lines of one layout, and the last token of each piece. It stops before other lines.
 
-    One thread for each layout converts while this one reads the next lines and the caller uses the last values.
+    One thread for each layout converts, while this thread reads the next lines and the caller uses the last values.
     """
     with ThreadPoolExecutor(len(layouts)) as pool:
         running: deque[tuple[Future[np.ndarray | None], bytes]] = deque()
@@ -102,7 +102,7 @@ def _read_fixed(reader: Reader, rows: int, layouts: list[_FixedLayout]) -> Itera
 
 
 def _read_free(reader: Reader, count: int, filled: int, previous: bytes) -> tuple[np.ndarray, bytes]:
-    """Numbers separated by blanks from the next piece of text, and the last token. See `read_values`."""
+    """Numbers separated by blanks, from the next piece of text, and the last token. See `read_values`."""
     left = count - filled
     data = reader.take(_CHUNK)
     at_end = len(data) < _CHUNK
@@ -139,7 +139,7 @@ def _read_free(reader: Reader, count: int, filled: int, previous: bytes) -> tupl
 
 
 def _end_of_values(reader: Reader, data: bytes, left: int) -> int:
-    """Offset behind the line that holds the last of `left` tokens."""
+    """The offset after the line with the last of `left` tokens."""
     end = 0
     for number, line in enumerate(data.split(b"\n"), 1):
         end += len(line) + 1
@@ -152,7 +152,7 @@ def _end_of_values(reader: Reader, data: bytes, left: int) -> int:
 
 
 def _parse_each(reader: Reader, data: bytes, tokens: list[bytes], count: int, filled: int) -> np.ndarray:
-    """Token by token, for text that holds something unusual; raises with the line of the first that is no number."""
+    """Parse token by token, for unusual text. Raises with the line of the first token that is not a number."""
     values = np.empty(len(tokens))
     for index, token in enumerate(tokens):
         try:
@@ -169,10 +169,10 @@ _NUMERAL = re.compile(rb"[+-]?(\d*\.?\d*)([EeDd]?[+-]\d+)?")
 
 
 def _check_complete(reader: Reader, tokens: list[bytes], data: bytes) -> None:
-    """A file cut inside its last number still ends in a number; it shows in the number of digits.
+    """Raises `FormatError` for a file that ends inside its last number, which is still a number but has fewer digits.
 
-    All numbers of Fortran's E and G formats and of C's %e have the same number of digits. G, of a CHG, leaves the
-    exponent away where it is zero. Of other formats nothing can be told.
+    All numbers of Fortran's E and G formats and of C's %e have the same number of digits. G, in a CHG, leaves out an
+    exponent of zero. For other formats this cannot be told.
     """
     *others, (mantissa, exponent) = [m.groups() for token in tokens if token and (m := _NUMERAL.fullmatch(token))]
     exponents = [of_other for _, of_other in others if of_other]
@@ -197,10 +197,10 @@ _N_INDICES = 1 << 12
 
 
 def _exponent_index(exponent: int) -> int:
-    """Index of `E+02` or `E-02` from the 32-bit word of its characters (little endian) less those of `E+00`.
+    """Index of `E+02` or `E-02` from the 32-bit word of its characters (little endian) less that of `E+00`.
 
-    Of that word three bits of the sign and four of each digit are left; the multiplication brings them together, the
-    sign added to the last digit, which is there unmixed as well: no two words have the same index.
+    Three bits of the sign and four of each digit are left of that word. The multiplication brings them together. The
+    sign is added to the last digit, which is there unmixed, too: no two words have the same index.
     """
     word = _word(f"E{exponent:+03d}") ^ _word("E+00")
     return ((word & 0x0F0F0700) * _GATHER & 0xFFFFFFFF) >> 20
@@ -212,7 +212,7 @@ def _word(characters: str) -> int:
 
 @cache
 def _long_powers(digits: int) -> tuple[np.ndarray, np.ndarray]:
-    """10^(exponent - digits) by `_exponent_index` as the sum of two float64, exact to a part in 2^106; else NaN."""
+    """10^(exponent - digits) by `_exponent_index` as a sum of two float64, exact to a part in 2^106. NaN beyond."""
     high, low = np.full((2, _N_INDICES), np.nan)
     for exponent in range(-99, 100):
         power = Fraction(10) ** (exponent - digits)
@@ -223,7 +223,7 @@ def _long_powers(digits: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _long_products(mantissa: np.ndarray, index: np.ndarray, digits: int) -> np.ndarray:
-    """Mantissa times power of ten, correctly rounded; NaN where that takes more than twice the precision."""
+    """Mantissa times power of ten, correctly rounded. NaN where that takes more than twice the precision."""
     high, low = (table.take(index, mode="clip") for table in _long_powers(digits))
     product = mantissa * high
     # 2^27 + 1 cuts a float64 into halves of 26 bits, whose products are exact.
@@ -242,7 +242,7 @@ _ZEROS = np.uint64(0x3030303030303030)
 _SIXES = np.uint64(0x0606060606060606)
 _UPPER_HALVES = np.uint64(0xF0F0F0F0F0F0F0F0)
 _EVERY_FOURTH = np.uint64(0x000000FF000000FF)
-#: By four bits each of the middle, the last and the first of three digits: their number, times 10^8.
+#: Index: four bits each of the middle, the last and the first of three digits. Value: their number times 10^8.
 _HUNDREDS_OF_MILLIONS = np.array(
     [(100 * (i & 15) + 10 * (i >> 8) + ((i >> 4) & 15)) * 100_000_000 for i in range(1 << 12)], np.uint64
 )
@@ -262,9 +262,9 @@ class _FixedLayout:
         self.line_end = np.frombuffer(line_end, np.uint8)
         self.width = per_line * FIELD + len(line_end)
         self.leading_digit = leading_digit
-        # Brings the digits of "1.23" or ".123" together: first, last and middle one in the upper twelve bits.
+        # Brings the digits of "1.23" or ".123" together: first, last and middle in the upper twelve bits.
         self.gather = 1 + (1 << 12) + (1 << 20 if leading_digit else 0)
-        # Divisor by `_exponent_index`: the value is mantissa / divisor. NaN where the mantissa has to be multiplied or
+        # Divisor by `_exponent_index`: the value is mantissa / divisor. NaN where the mantissa must be multiplied, or
         # the divisor is not exact: see `_long_products`.
         self.divisors = np.full(_N_INDICES, np.nan)
         self.digits = 10 if leading_digit else 11
@@ -275,7 +275,7 @@ class _FixedLayout:
 
     @classmethod
     def of(cls, head: bytes, count: int) -> list[_FixedLayout]:
-        """The layout of a text that begins with `head`, once for each thread to use; none where it is another one."""
+        """The layout of a text that begins with `head`, once for each thread. Empty where the layout is another one."""
         line, end, _ = head.partition(b"\n")
         line_end = b"\r\n" if line.endswith(b"\r") else b"\n"
         line = line.removesuffix(b"\r")
@@ -290,13 +290,13 @@ class _FixedLayout:
         return [cls(per_line, line_end, leading_digit, rows) for _ in range(threads)]
 
     def parse(self, data: bytes, line: int, reader: Reader) -> np.ndarray | None:
-        """Values of whole lines, or None where the lines are not of this layout (then the text is free format).
+        """Values of whole lines. None where the lines are not of this layout (then the text is free format).
 
-        The array is overwritten by the next call. line: number of the first line, for messages of `reader`.
+        The next call overwrites the array. line: number of the first line, for messages of `reader`.
 
-        A field is read as the words [0:2] blank and sign, [2:6] point and three digits, [6:14] eight digits, [14:18]
-        exponent. Subtracting the expected characters leaves digits as bytes of 0 to 9; adding 6 to each overflows
-        into the upper half of the byte where it was no digit.
+        The words of a field are [0:2] blank and sign, [2:6] point and three digits, [6:14] eight digits, [14:18]
+        exponent. Subtracting the expected characters leaves digits as bytes of 0 to 9. Adding 6 to a byte that was not
+        a digit overflows into its upper half.
         """
         rows = len(data) // self.width
         if not rows or rows * self.width != len(data):
@@ -304,7 +304,7 @@ class _FixedLayout:
         text = np.frombuffer(data, np.uint8).reshape(rows, self.width)
         if not (text[:, self.per_line * FIELD :] == self.line_end).all():
             return None
-        # Arrays are used again from call to call: fresh ones would cost a page fault every 512 values.
+        # Arrays are used again by the next call: new ones would cost a page fault every 512 values.
         wide, wide2, head, short, short2, good, negative, values, index = (array[:rows] for array in self.scratch)
         self._load(data, 0, head)
         np.equal(head, 0x2D20, out=negative)  # " -"
@@ -331,7 +331,7 @@ class _FixedLayout:
         return values.reshape(-1)
 
     def _load(self, data: bytes, offset: int, out: np.ndarray) -> np.ndarray:
-        """The words at an offset in every field, in `out`."""
+        """Put the words at an offset in every field into `out`."""
         shape, strides = (len(out), self.per_line), (self.width, FIELD)
         np.copyto(out, np.ndarray(shape, out.dtype.newbyteorder("<"), data, offset, strides))
         return out
@@ -346,7 +346,7 @@ class _FixedLayout:
         np.copyto(index, short)
 
     def _repair(self, data: bytes, values: np.ndarray, good: np.ndarray, line: int, reader: Reader) -> bool:
-        """Parse the fields that were not of the plain form one by one; False where a field is not one token."""
+        """Parse the fields that are not of the plain form one by one. False where a field is not one token."""
         for row, column in np.argwhere(~good):
             start = row * self.width + column * FIELD
             tokens = data[start : start + FIELD].split()
@@ -360,7 +360,7 @@ class _FixedLayout:
 
 
 def _eight_digits(wide: np.ndarray, work: np.ndarray, good: np.ndarray) -> None:
-    """Eight digits in each 64-bit word to their number: bytes to pairs, pairs to fours, fours to eight."""
+    """The number of the eight digits in each 64-bit word: bytes to pairs, pairs to fours, fours to eight."""
     np.bitwise_xor(wide, _ZEROS, out=wide)
     np.add(wide, _SIXES, out=work)
     _mark(wide, work, _UPPER_HALVES, good)
@@ -377,7 +377,7 @@ def _eight_digits(wide: np.ndarray, work: np.ndarray, good: np.ndarray) -> None:
 
 
 def _exponents(short: np.ndarray, work: np.ndarray, index: np.ndarray, good: np.ndarray) -> None:
-    """`_exponent_index` of "E+02": characters that are wrong in the sign make an index that the table does not have."""
+    """`_exponent_index` of "E+02". Wrong characters in place of the sign make an index that the table lacks."""
     np.bitwise_xor(short, np.uint32(0x30302B45), out=short)
     np.add(short, np.uint32(0x0606080F), out=work)
     _mark(short, work, np.uint32(0xF0F0F0F0), good)
@@ -388,7 +388,7 @@ def _exponents(short: np.ndarray, work: np.ndarray, index: np.ndarray, good: np.
 
 
 def _mark(digits: np.ndarray, sums: np.ndarray, upper: np.unsignedinteger, good: np.ndarray) -> None:
-    """Take fields out of `good` in which a byte is no digit. sums: the digits plus six each; overwritten."""
+    """Take fields with a byte that is not a digit out of `good`. sums: the digits plus six each; overwritten."""
     sums |= digits
     sums &= upper
     if sums.any():
@@ -397,16 +397,16 @@ def _mark(digits: np.ndarray, sums: np.ndarray, upper: np.unsignedinteger, good:
 
 # Writing ------------------------------------------------------------------------------------------------------------
 
-_ROWS_OUT = 3000  # lines handled at once
+_ROWS_OUT = 3000  # lines that are printed at once
 _EXPONENT_0 = 340  # index of exponent 0 in the tables by decimal exponent
-#: Below this the scale 10^(11 - e) would overflow or the value would be denormal: zero apart, such values are formatted
-#: one by one.
+#: Below this the scale 10^(11 - e) would overflow, or the value would be denormal. Such values, except zero, are
+#: formatted one by one.
 _SMALLEST = 1e-290
 
 
 @dataclass(frozen=True)
 class _Tables:
-    """Pieces of text as integers of two and four characters, by number; and powers of ten by exponent."""
+    """Pieces of text as integers of two and four characters, by number. Powers of ten, by exponent."""
 
     three: np.ndarray
     four: np.ndarray
@@ -420,7 +420,7 @@ class _Tables:
 def _tables() -> _Tables:
     exponents = range(-_EXPONENT_0, _EXPONENT_0 + 1)
     # By binary exponent: the decimal exponent e at the lower end of the binade (0.1·10^e is the smallest value with
-    # exponent e), and the power of ten inside the binade, from which on the exponent is one higher.
+    # exponent e), and the power of ten inside the binade from which the exponent is one higher.
     lower = np.append(np.ldexp(1.0, np.arange(-1023, 1024)), np.inf)
     powers = np.array([float(f"1e{e}") for e in range(-330, 309)])
     position = np.searchsorted(powers, lower, side="right")
@@ -428,7 +428,7 @@ def _tables() -> _Tables:
     step = np.append(powers, np.inf)[position]
     lower_exponent[0], step[0] = _EXPONENT_0, np.inf  # zero is printed with exponent 0
     return _Tables(
-        # Entry 1000 is what 999.9999999996 rounds to; its exponent goes up by one.
+        # Entry 1000 is for what rounds to it, as 999.9999999996: its exponent is one higher.
         three=_words(f".{n:03d}" if n < 1000 else ".100" for n in range(1001)),
         four=_words(f"{n:04d}" for n in range(10_000)),
         exponent=_words(f"E{e:+03d}" if abs(e) < 100 else f"{e:+04d}" for e in exponents),
@@ -488,16 +488,16 @@ def put_numbers(values: np.ndarray, text: np.ndarray, start: int = 0) -> None:
 
 
 def check_lengths(*arrays: np.ndarray) -> None:
-    """Raises `FormatError` for cells or positions that no reader takes back: their digits would fill a line."""
+    """Raises `FormatError` for cells or positions that no reader accepts: their digits would fill a line."""
     for values in arrays:
         if values.size and not np.abs(values).max() <= 1e30:
             raise FormatError(f"{np.abs(values).max():.3g} is out of range for a length or a position: not written")
 
 
 def lines_of_five(pieces: Iterable[np.ndarray], line_end: bytes = b"\n") -> Iterator[memoryview]:
-    """Text of flat arrays, one after the other, as VASP prints them: five values a line, two blanks after a short one.
+    """Text of flat arrays, one after the other, as VASP prints it: five values a line, two blanks after a short line.
 
-    Each piece of text is valid until the next is asked for.
+    Each piece of text is valid until the next one is asked for.
     """
     text = np.empty((_ROWS_OUT, PER_LINE * FIELD + len(line_end)), np.uint8)
     text[:, PER_LINE * FIELD :] = np.frombuffer(line_end, np.uint8)

@@ -1,9 +1,9 @@
-"""Parquet of the Materials Project's archives (emmet's `VolumetricArchive`): one density a table. Read only.
+"""Parquet of the Materials Project's archives (emmet's `VolumetricArchive`): one density in a table. Read only.
 
 Columns: `labels` (total, diff, or total, diff_x, diff_y, diff_z), `data` (ρ·V of each, flat, z fastest), `data_rank`
-(the shape of each), `data_aug` (label and data of each ion), and of the structure `structure_lattice` (Å),
+(the shape of each), `data_aug` (label and data of each ion), and the structure in `structure_lattice` (Å),
 `structure_direct_coords` and `structure_atomic_num`. Older files have a column for each label, `data_total` and so on,
-with nested lists. Written to emmet's source; no file of the Materials Project's own was at hand.
+with nested lists. This follows emmet's source; no file of the Materials Project was at hand.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _LABELS = {
 
 
 def recognises(head: bytes) -> bool:
-    """Whether it has the signature of Parquet."""
+    """Whether a file has the signature of Parquet."""
     return head.startswith(b"PAR1")
 
 
 def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
-    """A density from an open file; `elements` is of no use here.
+    """A density from an open file. `elements` is not used.
 
     Raises `FormatError` for a table of something else or of several densities, `MissingExtraError` without pyarrow.
     """
@@ -48,7 +48,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
         columns = _columns(reader, parquet.ParquetFile(io.BytesIO(reader.whole()[0].read())))
     except FormatError:
         raise
-    except Exception as error:  # what Arrow raises for a damaged file has several bases
+    except Exception as error:  # Arrow's errors for damaged files have several bases
         raise reader.failure(f"damaged, cannot be read as Parquet: {_reason(error)}") from None
     try:
         return _density(columns)
@@ -57,7 +57,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
 
 
 def _columns(reader: Reader, file: Any) -> dict[str, list[Any]]:
-    """The columns of a table of one density."""
+    """The columns of a table with one density."""
     names, facts = file.schema_arrow.names, file.metadata
     if "structure_lattice" not in names or not {"data", "data_total"} & set(names):
         raise reader.failure("a Parquet table of something else than a density, as the Materials Project's have")
@@ -93,7 +93,7 @@ def _density(columns: dict[str, list[Any]]) -> Density:
         labels = [label for label in _LABELS if _given(row.get(f"data_{label}")) is not None]
         fields = [np.array(_given(row[f"data_{label}"]), float) for label in labels]
         rest = [_given(row.get(f"data_aug_{label}")) for label in labels]
-    if "diff_x" in labels and "diff" in labels:  # pymatgen adds a signed norm of its own making
+    if "diff_x" in labels and "diff" in labels:  # pymatgen adds a signed norm of its own
         place = labels.index("diff")
         labels, fields, rest = ([*x[:place], *x[place + 1 :]] for x in (labels, fields, list(rest)))
     names = [_LABELS[label] for label in labels]
@@ -105,7 +105,7 @@ def _density(columns: dict[str, list[Any]]) -> Density:
 
 
 def _given(value: Any) -> Any:
-    """The value of a column that has it as the one entry of a list."""
+    """The value of a column, which may be the only entry of a list."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 

@@ -1,7 +1,7 @@
-"""Which quantity a file holds, where it says so: in the comments of a cube, or in a name.
+"""The quantity in a file, where the comments of a cube or a name say it.
 
 Programs write every field on a grid in the layouts of densities: potentials, orbitals, spin densities, localisation
-functions. The numbers alone do not tell. What says nothing is taken for the total density.
+functions. The numbers alone do not tell the quantity. A file that says nothing counts as the total density.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from functools import cache
 from ..channels import DIFFERENCE, QUANTITIES, SUM
 from ..density import Density, ScalarField
 
-_LONGEST = 200  # characters of a comment that are looked at
-#: Quantity -> what programs call it, as regular expressions of whole words; underscores are blanks. See `quantity_of`.
+_LONGEST = 200  # characters of a comment that are searched
+#: Quantity -> its names in programs, as regular expressions of whole words; underscores are blanks. See `quantity_of`.
 _OTHERS = {
     "a spin density": (
         r"spin[ -]*((up|down|scf|mp2|ci|cc|difference|polari[sz]ation) )*dens\w*",
@@ -87,13 +87,13 @@ _OTHERS = {
     ),
 }  # fmt: skip
 _WORD = r"(?<![A-Za-z0-9])(?:{})(?![A-Za-z0-9])"
-#: What a total density is called; "density" alone, too, where nothing of the above stands before it.
+#: Names of a total density. "density" alone is one, too, where no name above stands before it.
 _TOTAL = _WORD.format(
     r"((pseudo-?|all-electron|valence|core|total|full|scf|electron(ic)?|number|charge|ground-state) )*"
     r"dens(ity|ities)?(?! (gradient|difference|laplacian|deformation|hessian|of states|functional|matrix))"
     r"|rho|chgcar|chg|e/bohr\^?3|(electronic )?charge|property: dt"
 )
-#: What looks like a quantity and is none.
+#: Texts that look like a quantity and are none.
 _NOT_MEANT = (
     r"\b(rho ?\(?)?(alpha|spin[ -]?up|up)\)? ?(\+|and|plus) ?(rho ?\(?)?(beta|spin[ -]?down|down|dn)\b\)?"
     r"|\bpseudo[ -]?potentials?\b|\borbital[ -]free\b|\bspin[ -]orbit\w*|\bdensity[ -]functional\b"
@@ -102,8 +102,8 @@ _PER_ANGSTROM = (
     r"\b(e|electrons?) ?(/|per) ?(cubic (A|Å|angstrom|ångström)|(A|Å|ang|(a|å)ngstr(o|ö)ms?)( ?(\^|\*\*)? ?3|³))(?!\w)"
     r"|\b(e|electrons?)[ *.](A|Å|Ang|Angstrom)(\^|\*\*)?\(?[-−]3"
 )
-#: Words of a file's name that tell a quantity by themselves, as Multiwfn, CP2K and others name what they write.
-#: Capitals matter in the short ones, which are formulas otherwise: VH, WF6, PSi, Mo12.
+#: Words of a file's name that alone tell a quantity, as Multiwfn, CP2K and others name their files. Capitals matter in
+#: the short ones, which are formulas otherwise: VH, WF6, PSi, Mo12.
 _NAMES = {
     "a potential": r"locpot|v_?hartree|totesp|nucesp|esp|mep|hartree|potential|pot"
     r"|(?-i:v_?(h|t|xc|ks|ext|tot|eff|loc))",
@@ -118,7 +118,7 @@ _NAMES = {
     "an energy density": r"taucar|lagkin|hamkin",
     "a derivative of the density": r"laplacian",
 }
-#: Names of Multiwfn's files beside those: its comments tell nothing, and everywhere else they may be names of anything.
+#: Further names of Multiwfn's files. Its comments tell nothing, and other programs' files may have these names, too.
 _MULTIWFN = {
     "a derivative of the density": r"gradient",
     "a reduced density gradient": r"iri|igmh?|dg(_\w+)?|delta_g\w*",
@@ -127,7 +127,7 @@ _MULTIWFN = {
     "an energy density": r"alie|lea|avglocion",
     "another function of the density": r"fermihole|infoentro|source|edr\w*|userfunc|vdwpot",
 }
-#: VASP's files in the layout of a CHGCAR whose values are no density. POT in capitals only: it is a word.
+#: VASP's files in the layout of a CHGCAR whose values are not a density. POT in capitals only, because it is a word.
 _VASP = (
     r"(?<![A-Za-z])(?:(?P<potential>LOCPOT|locpot|POT(?![A-Za-z]))|(?P<elf>ELFCAR|elfcar)|(?P<tau>TAUCAR|taucar)|"
     r"(?P<difference>CHGDIFF|chgdiff)|CHG(CAR)?[._-]((?P<minus>diff)|(?P<magnetisation>mag))(?![A-Za-z]))"
@@ -144,17 +144,17 @@ _VASP_WORDS = {
 
 @cache
 def _patterns() -> list[tuple[str, re.Pattern[str]]]:
-    """Quantity, "" for a total density, and what it is called: made at the first cube, as it takes a moment."""
+    """Quantity ("" for a total density) and its pattern. Compiled for the first cube, because it takes time."""
     others = [(what, _WORD.format("|".join(names))) for what, names in _OTHERS.items()]
     return [(what, re.compile(pattern, re.IGNORECASE)) for what, pattern in [*others, ("", _TOTAL)]]
 
 
-#: How a comment begins that `labelled` has written, in lower case -> the quantity.
+#: Beginnings of the comments that `labelled` writes, in lower case -> the quantity.
 _OURS = {f"{quantity}:": quantity for quantity in (DIFFERENCE, SUM, *QUANTITIES.values()) if "total" not in quantity}
 
 
 def our_quantity(comment: str) -> str | None:
-    """The quantity of a `ScalarField` that the comment of a file of ours names; None for all other comments.
+    """The quantity of a `ScalarField` that the comment of a file of chgdb names. None for all other comments.
 
     >>> our_quantity("density difference: AB - A - B"), our_quantity("density difference of AB")
     ('density difference', None)
@@ -163,7 +163,7 @@ def our_quantity(comment: str) -> str | None:
 
 
 def labelled(density: Density) -> Density:
-    """A density whose comment says, in a file, what its values are where they are no total density."""
+    """The density with a comment that says what its values are, where they are not a total density."""
     comment = str(density.extras.get("comment", ""))
     if not isinstance(density, ScalarField) or our_quantity(comment) == density.quantity:
         return density
@@ -172,7 +172,7 @@ def labelled(density: Density) -> Density:
 
 
 def as_labelled(density: Density) -> Density:
-    """The `ScalarField` of a file whose comment says that it holds one; any other density as it is."""
+    """The `ScalarField` of a file whose comment says that it holds one. Any other density stays as it is."""
     quantity = our_quantity(str(density.extras.get("comment", "")))
     if quantity is None or isinstance(density, ScalarField):
         return density
@@ -182,8 +182,8 @@ def as_labelled(density: Density) -> Density:
 def quantity_of(comments: list[str]) -> str | None:
     """The quantity that comments name: "" for a total density, None where they name none.
 
-    Of several names in a line the first one decides, as in "Electrostatic potential from Total SCF Density"; a spin
-    density wherever it is named. The last line that names something decides: the first is a title.
+    The first of several names in a line decides, as in "Electrostatic potential from Total SCF Density"; but a spin
+    density decides anywhere. The last line with a name decides: the first one is a title.
 
     >>> quantity_of(["-Quickstep-", " V_HARTREE"]), quantity_of(["x", "Electron density from Total SCF Density"])
     ('a potential', '')
@@ -195,7 +195,7 @@ def quantity_of(comments: list[str]) -> str | None:
         return "values as pymatgen had them, of a CHGCAR ρ·V and of a cube e/bohr^3"
     if rest == "total density" and title == "-quickstep-":
         return "the charge of electrons and nuclei"
-    if rest == "total scf density" and "pwscf" in title:  # pp.x writes it over whatever it plots
+    if rest == "total scf density" and "pwscf" in title:  # pp.x writes it whatever it plots
         return None
     for comment in reversed(comments):
         line = re.sub(_NOT_MEANT, " ", re.sub(r"[_\s]+", " ", comment[:_LONGEST]), flags=re.IGNORECASE)
@@ -208,7 +208,7 @@ def quantity_of(comments: list[str]) -> str | None:
 
 
 def is_per_angstrom(comments: list[str]) -> bool:
-    """Whether comments say that values are per cubic angstrom; those of a cube are per cubic bohr otherwise.
+    """Whether comments say that values are per cubic angstrom. Otherwise those of a cube are per cubic bohr.
 
     >>> is_per_angstrom(["NaCl", "density (e/A^3)"]), is_per_angstrom(["NaCl", "density in e/bohr^3"])
     (True, False)
@@ -217,9 +217,9 @@ def is_per_angstrom(comments: list[str]) -> bool:
 
 
 def quantity_of_name(name: str, comments: list[str] | None = None) -> str | None:
-    """The quantity that a cube file's name tells by itself; None where it tells none.
+    """The quantity that the name of a cube file tells by itself. None where it tells none.
 
-    comments: of the file, which say whose names these are.
+    comments: of the file; they say which program chose the name.
 
     >>> quantity_of_name("water-v_hartree-1_0.cube"), quantity_of_name("Self.cube")
     ('a potential', None)
@@ -233,10 +233,11 @@ def quantity_of_name(name: str, comments: list[str] | None = None) -> str | None
 
 
 def vasp_quantity(name: str, channels: int | None = None) -> str | None:
-    """What a file of VASP's in the layout of a CHGCAR holds by its name, where that is no density.
+    """The quantity that the name of a file in the layout of a CHGCAR tells. None where it may be a density.
 
-    channels: of a file of others, where it was read: chgdiff.pl writes CHGCAR_diff, chgsplit.pl CHGCAR_mag with the
-    spin density alone (with more channels it is all of a CHGCAR). Files of ours that are called so say what they hold.
+    channels: number in a file that was read. chgdiff.pl writes CHGCAR_diff, chgsplit.pl CHGCAR_mag with the spin
+    density alone (with more channels it is a whole CHGCAR). Files of chgdb with such a name say themselves what they
+    hold.
 
     >>> vasp_quantity("mp-1_LOCPOT"), vasp_quantity("POT.gz"), vasp_quantity("POTCAR")
     ('a local potential in eV', 'a local potential in eV', None)

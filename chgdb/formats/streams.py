@@ -1,4 +1,4 @@
-"""Bytes in and out of files: compression, line numbers, atomic replacement. Knows nothing of densities."""
+"""Bytes in and out of files: compression, line numbers, atomic replacement. It does not know of densities."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..limits import FIELD_VALUES, LARGEST_FRAME, VALUE_TEXT, most_unfolded
 from ..urls import is_url, public, url_path
 from .compression import DAMAGED, SUFFIXES, compressing, compression_of, decompressing
 
-#: Longest line that a header may have. A file without line breaks is not read into memory to find that out.
+#: Maximum length of a header line. A file without line breaks is not read into memory to find that out.
 MAX_LINE = 1 << 16
-#: Largest file that is read because a density lies beside it.
+#: Maximum size of a file that is read because it is beside a density.
 MAX_BESIDE = 64 << 20
 
-#: Names that densities have in the folders of calculations.
+#: Names of densities in the folders of calculations.
 _IN_FOLDERS = ("CHGCAR", "charge-density.dat", "charge-density.hdf5", "vaspwave.h5", "CHGCAR.gz")
 _TOO_MUCH = (
     "the compressed data unfold to more than %d bytes, which no density of this size does: where this one does, "
@@ -40,24 +40,27 @@ def bare_name(path: str | os.PathLike[str]) -> str:
 
 
 def text_to_bytes(text: str) -> bytes:
-    """UTF-8. Bytes that were none in the file that they came from are as they were there (surrogate escapes)."""
+    """UTF-8 bytes. Bytes of a file that were not UTF-8 (surrogate escapes) become what they were."""
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a surrogate pair, of a JSON text
+    except UnicodeEncodeError:  # half a surrogate pair from a JSON text
         return text.encode("utf-8", "replace")
 
 
 class Reader:
     """A (decompressed) stream with one line of look-back and a line number for messages.
 
-    name: how messages call the file.
-    line: how many line ends were consumed, so `line + 1` is the number of the next line.
+    name: the name of the file in messages.
+    line: number of line ends that were consumed, so `line + 1` is the number of the next line.
     """
 
     def __init__(
         self, stream: IO[bytes], name: str, size: int | None, most: int | None = None, path: str | None = None
     ) -> None:
-        """size: of the stream, where it is known. most: bytes that are too many for it. path: as the user gave it."""
+        """size: of the stream, where known.
+
+        most: maximum number of bytes that are believed. path: as the user gave it.
+        """
         self.name = name
         self._path = name if path is None else path
         self.line = 0
@@ -67,27 +70,27 @@ class Reader:
         self._pending = b""
 
     def error(self, message: str, line: int | None = None, kind: type[FormatError] = FormatError) -> FormatError:
-        """The exception to raise: file, line (the last one consumed unless given) and the message."""
+        """The exception to raise: file, line (unless given, the last one consumed), message."""
         return kind(f"{self.name}: line {max(self.line if line is None else line, 1)}: {message}")
 
     def failure(self, message: str) -> FormatError:
-        """As `error`, for a file that has no lines."""
+        """As `error`, for a file without lines."""
         return FormatError(f"{self.name}: {message}")
 
     def remaining(self) -> int | None:
-        """Bytes that follow; None where the stream cannot say (compressed, a pipe)."""
+        """How many bytes follow. None where the stream cannot say (compressed, a pipe)."""
         return None if self._size is None else self._size - self._taken + len(self._pending)
 
     def can_hold(self, count: int) -> bool:
-        """Whether `count` numbers may follow: each takes a digit and a blank. True where the size is not known."""
+        """Whether `count` numbers may follow: each takes a digit and a blank. True where the size is unknown."""
         remaining = self.remaining()
         return remaining is None or 2 * count - 1 <= remaining
 
     def expect(self, count: int) -> None:
-        """Raises `FormatError` where `count` numbers cannot follow; call it before memory is taken for them.
+        """Raises `FormatError` where `count` numbers cannot follow. Call it before memory is allocated for them.
 
-        Of compressed data as much more may unfold from here on as so many numbers take as text. Numbers beyond
-        `FIELD_VALUES`, in all blocks, have to do with what the size of the file allows.
+        Compressed data may decompress to as much more as these numbers take as text. Where all blocks together have
+        more than `FIELD_VALUES` numbers, the limit is what the size of the file allows.
         """
         if not self.can_hold(count):
             raise self.error(
@@ -102,7 +105,7 @@ class Reader:
             raise self.error(f"the grid has {count} points, and {_TOO_MUCH % self._most}")
 
     def take(self, size: int) -> bytes:
-        """The next `size` bytes, fewer only at the end of the file. Does not count lines."""
+        """The next `size` bytes; fewer at the end of the file. It does not count lines."""
         if len(self._pending) >= size:
             data, self._pending = self._pending[:size], self._pending[size:]
             return data
@@ -117,19 +120,19 @@ class Reader:
         return b"".join(parts) if parts[0] or len(parts) != 2 else parts[1]
 
     def give_back(self, data: bytes) -> None:
-        """Undo a `take` (or the end of one)."""
+        """Undo a `take`, or the end of one."""
         self._pending = data + self._pending
 
     def peek(self, size: int) -> bytes:
-        """The next bytes without consuming them."""
+        """The next bytes, which are not consumed."""
         data = self.take(size)
         self.give_back(data)
         return data
 
     def readline(self) -> bytes:
-        """The next line with its end, empty at the end of the file; counted.
+        """The next line with its end; empty at the end of the file. The line is counted.
 
-        Raises `FormatError` where the line is longer than `MAX_LINE`.
+        Raises `FormatError` for a line longer than `MAX_LINE`.
         """
         end = self._pending.find(b"\n")
         if end < 0 and len(self._pending) <= MAX_LINE:
@@ -143,7 +146,7 @@ class Reader:
         return line
 
     def whole(self) -> tuple[IO[bytes], int]:
-        """All of the file as a stream that can seek, and its size: the file itself where it is a plain one."""
+        """The whole file as a stream that can seek, and its size. A plain file is given itself."""
         if self._size is not None and self._stream.seekable():
             self._stream.seek(0)
             return self._stream, self._size
@@ -154,7 +157,7 @@ class Reader:
         return io.BytesIO(data), len(data)
 
     def beside(self, name: str) -> bytes | None:
-        """As `beside`, of this file."""
+        """As the function `beside`, for this file."""
         return beside(self._path, name)
 
     def _read(self, size: int) -> bytes:
@@ -170,9 +173,9 @@ class Reader:
 
 
 def beside(path: str, name: str) -> bytes | None:
-    """The content of another file of the folder of one, also compressed with gzip; None where there is none.
+    """The content of another file in the same folder, also compressed with gzip. None where there is none.
 
-    Raises `FormatError` where it is larger than `MAX_BESIDE`, or damaged.
+    Raises `FormatError` for a file that is damaged, or larger than `MAX_BESIDE`.
     """
     place = path.split("?")[0] if is_url(path) else path
     folder = place[: max(place.rfind("/"), place.rfind(os.sep)) + 1]
@@ -194,9 +197,9 @@ def beside(path: str, name: str) -> bytes | None:
 def open_reader(path: str | os.PathLike[str], data: bytes | None = None) -> Iterator[Reader]:
     """Open a file or a URL for reading; a compression is recognised by the first bytes, whatever the name.
 
-    data: its bytes, where they have been read already.
-    Raises `FormatError` for a folder, and lets the `OSError` of a missing or unreadable file through as one too
-    (`FormatError` from it), so that every failure is one line.
+    data: its bytes, where they were read already.
+    Raises `FormatError` for a folder, and for a missing or unreadable file (from its `OSError`): every failure is one
+    line.
     """
     name = given = os.fspath(path)
     raw: IO[bytes] | Any
@@ -234,7 +237,7 @@ def _read_url(url: str) -> bytes:
 
 
 def _link_to_nothing(name: str) -> str | None:
-    """What a symbolic link whose target is missing is, in words."""
+    """What a symbolic link without a target is, in words. None where the file is not one."""
     if not os.path.islink(name):
         return None
     target = os.readlink(name)
@@ -244,7 +247,7 @@ def _link_to_nothing(name: str) -> str | None:
 
 
 def _begun(raw: Any) -> tuple[bytes, IO[bytes]]:
-    """The first bytes, and a stream that still has them: a pipe gives as many at a time as were written to it."""
+    """The first bytes, and a stream that still has them. A pipe may give fewer bytes at a time than asked for."""
     head = raw.peek(8)[:8]
     if len(head) == 8:
         return head, raw
@@ -255,7 +258,7 @@ def _begun(raw: Any) -> tuple[bytes, IO[bytes]]:
 
 
 class _Joined(io.RawIOBase):
-    """Bytes that were read already, and the stream that they are from."""
+    """Bytes that were read already, followed by the rest of their stream."""
 
     def __init__(self, head: bytes, rest: IO[bytes]) -> None:
         self._head, self._rest = head, rest
@@ -271,7 +274,7 @@ class _Joined(io.RawIOBase):
 
 
 def _size(raw: Any) -> int | None:
-    """Bytes of an open file; None for a pipe."""
+    """Size of an open file in bytes. None for a pipe."""
     if isinstance(raw.raw, io.BytesIO):
         return len(raw.raw.getbuffer())
     status = os.fstat(raw.fileno())
@@ -280,10 +283,10 @@ def _size(raw: Any) -> int | None:
 
 @contextmanager
 def open_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a file for writing, compressed by its suffix; it appears under its name only when complete.
+    """Open a file for writing, compressed by its suffix. It appears under its name only when it is complete.
 
-    As `atomic.replacing`; folders that are not there are made. Raises `FormatError` for a folder or a place that
-    cannot be written.
+    It works as `atomic.replacing`. Missing folders are made. Raises `FormatError` for a folder, or a place that cannot
+    be written.
     """
     name = os.fspath(path)
     if os.path.isdir(path):

@@ -1,7 +1,7 @@
-"""Structures of files without a density: POSCAR by ourselves, CIF by pymatgen, everything else that ASE reads.
+"""Structures of files without a density: chgdb reads POSCAR, pymatgen reads CIF, ASE reads everything else.
 
-POSCAR, CIF and extended XYZ are written by ourselves. Not formats of densities: `read_structure` and `write_structure`
-of the package use them.
+chgdb writes POSCAR, CIF and extended XYZ. These are not formats of densities: `read_structure` and `write_structure` of
+the package use them.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from .streams import Reader, bare_name, open_reader, open_writer, text_to_bytes
 if TYPE_CHECKING:
     import ase
 
-#: Names that POSCARs have, and CHGCARs as well.
+#: Names of POSCARs, which are also names of CHGCARs.
 _EITHER = ("*.VASP",)
-#: Name -> ASE's name of the format; other names are left to nobody, so that a density is never read as a structure.
+#: Name -> ASE's name of the format. Other names are not tried, so that a density is never read as a structure.
 _ASE = {
     "*.xyz": "extxyz", "*.extxyz": "extxyz", "*.cell": "castep-cell", "*.res": "res",
     "*.gen": "gen", "geometry.in": "aims", "*.pwi": "espresso-in", "*.pdb": "proteindatabank",
 }  # fmt: skip
 _CIF = ("*.cif", "*.mcif")
-_MOST = 64 << 20  # bytes of a structure
-_HEAD = 4096  # bytes that the grid of a density lies within
+_MOST = 64 << 20  # maximum bytes of a structure
+_HEAD = 4096  # bytes within which the grid of a density begins
 
 
 def is_poscar(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is named like a POSCAR, or is one of those that are named like a CHGCAR, too."""
+    """Whether a file has the name of a POSCAR, or a name of both and no density."""
     name = bare_name(path).upper()
     if any(fnmatchcase(name, pattern) for pattern in STRUCTURES):
         return True
@@ -48,7 +48,7 @@ def is_poscar(path: str | os.PathLike[str]) -> bool:
 
 
 def is_either(name: str) -> bool:
-    """Whether POSCARs and CHGCARs are called like this (a name without folder and compression)."""
+    """Whether POSCARs and CHGCARs both have this name (without folder and compression)."""
     return any(fnmatchcase(name.upper(), pattern) for pattern in _EITHER)
 
 
@@ -58,22 +58,22 @@ def _has_density(path: str | os.PathLike[str]) -> bool:
         try:
             chgcar.read_structure(reader)
         except FormatError:
-            return False  # whoever reads it says so
+            return False  # whoever reads the file says what is wrong
         tokens = reader.take(_HEAD).split(maxsplit=3)
     return len(tokens) > 3 and all(token.isdigit() for token in tokens[:3])
 
 
 def is_other(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is named like a structure that other packages read."""
+    """Whether a file has the name of a structure that other packages read."""
     name = bare_name(path).lower()
     return any(fnmatchcase(name, pattern) for pattern in (*_ASE, *_CIF))
 
 
 def read(reader: Reader) -> Crystal:
-    """The (last) structure of a file named as `is_other` says.
+    """The (last) structure of a file whose name is one of `is_other`.
 
-    Raises `FormatError` for a file that is none, without a cell, or with partial occupancy; `MissingExtraError` where
-    the package that reads it is not installed.
+    Raises `FormatError` for a file that is not a structure, without a cell, or with partial occupancy;
+    `MissingExtraError` where the package that reads it is not installed.
     """
     name = bare_name(reader.name).lower()
     data = reader.take(_MOST + 1)
@@ -82,7 +82,7 @@ def read(reader: Reader) -> Crystal:
     if len(data) > _MOST:
         raise reader.error(f"more than {_MOST} bytes, which no structure has", 1)
     with _file(data, name) as path, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what a parser repaired; what it could not is an error
+        warnings.simplefilter("ignore")  # about what a parser repaired; what it cannot repair is an error
         try:
             if any(fnmatchcase(name, pattern) for pattern in _CIF):
                 return _cif(path)
@@ -91,13 +91,13 @@ def read(reader: Reader) -> Crystal:
             if isinstance(error, ImportError):
                 raise
             raise FormatError(f"{reader.name}: {error}") from None
-        except Exception as error:  # parsers of dozens of formats raise what they like
+        except Exception as error:  # parsers of dozens of formats raise anything
             why = " ".join(str(error).split())[:200] or type(error).__name__
             raise FormatError(f"{reader.name}: cannot be read as a structure: {why}") from None
 
 
 def from_ase(atoms: ase.Atoms) -> Crystal:
-    """A crystal of `ase.Atoms`. Raises `FormatError` where they have no cell, or one that is not three-dimensional."""
+    """The crystal of `ase.Atoms`. Raises `FormatError` for atoms without a cell, or with fewer than three vectors."""
     rank = int(atoms.cell.rank)
     if rank == 0:
         raise FormatError("no cell: a crystal has three lattice vectors; put a molecule into a box")
@@ -123,7 +123,7 @@ def _ase(path: str, format: str) -> Any:
 
 
 def written_as(path: str | os.PathLike[str]) -> str | None:
-    """What a structure is written as under a name: "POSCAR", "CIF" or "XYZ"; None for names of other files.
+    """How a structure is written under a name: "POSCAR", "CIF" or "XYZ". None for names of other files.
 
     >>> [written_as(name) for name in ("POSCAR", "runs/CONTCAR.gz", "NaCl.cif", "NaCl.xyz", "CHGCAR", "Si.cube")]
     ['POSCAR', 'POSCAR', 'CIF', 'XYZ', None, None]
@@ -134,9 +134,9 @@ def written_as(path: str | os.PathLike[str]) -> str | None:
 
 
 def write(path: str | os.PathLike[str], crystal: Crystal) -> None:
-    """Write a structure, compressed by its suffix; the file appears only when complete.
+    """Write a structure, compressed by its suffix. The file appears only when it is complete.
 
-    Raises `FormatError` for a name that tells none of them, and where atoms of no element have no place in a CIF.
+    Raises `FormatError` for a name of none of them, and for a CIF with atoms that are of no element.
     """
     kind = written_as(path)
     if kind is None:
@@ -150,7 +150,7 @@ def write(path: str | os.PathLike[str], crystal: Crystal) -> None:
 
 
 def _cif_text(crystal: Crystal) -> str:
-    """All atoms of the cell, in the space group P1."""
+    """A CIF with all atoms of the cell, in the space group P1."""
     lengths, angles = lengths_and_angles(crystal.cell.tolist())
     parameters = [f"_cell_length_{name} {value:.10f}" for name, value in zip("abc", lengths, strict=True)]
     names = ("alpha", "beta", "gamma")
@@ -172,7 +172,7 @@ def _cif_text(crystal: Crystal) -> str:
 
 
 def _xyz_text(crystal: Crystal) -> str:
-    """Extended XYZ, with the cell and its periodicity in the second line."""
+    """Extended XYZ with the cell and its periodicity in the second line."""
     cell = " ".join(f"{value + 0.0:.12f}" for value in crystal.cell.ravel())
     lines = [str(len(crystal)), f'Lattice="{cell}" Properties=species:S:1:pos:R:3 pbc="T T T"']
     for symbol, position in zip(crystal.symbols, crystal.positions @ crystal.cell, strict=True):
@@ -182,7 +182,7 @@ def _xyz_text(crystal: Crystal) -> str:
 
 @contextmanager
 def _file(data: bytes, name: str) -> Iterator[str]:
-    """The bytes under a name of that ending: the parsers want paths, of files that are not compressed."""
+    """A path of a file with these bytes and the ending of a name: parsers want paths of uncompressed files."""
     with tempfile.TemporaryDirectory(prefix="chgdb-") as folder:
         path = os.path.join(folder, os.path.basename(name) or "structure")
         with open(path, "wb") as file:

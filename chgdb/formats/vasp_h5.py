@@ -1,8 +1,8 @@
-"""The density of VASP's vaspwave.h5 (LH5 = .TRUE., since 6.2), and of a vaspout.h5 that has one: read by `hdf5`.
+"""The density of VASP's vaspwave.h5 (LH5 = .TRUE., since 6.2), or of a vaspout.h5 that has one. `hdf5` reads the file.
 
-Written to the layout that py4vasp and pymatgen read: `charge/charge` is ρ·V as in a CHGCAR, (components, nz, ny, nx);
-`charge/grid` nx, ny, nz; `charge/aug_occupancies_s01` and so on the augmentation occupancies, one row an ion, of which
-`aug_occupancies_ions_s01` says how many count. The structure is that of a POSCAR as a group.
+This follows the layout that py4vasp and pymatgen read. `charge/charge` is ρ·V as in a CHGCAR, (components, nz, ny, nx).
+`charge/grid` is nx, ny, nz. `charge/aug_occupancies_s01` and so on are the augmentation occupancies, one row for each
+ion; `aug_occupancies_ions_s01` says how many numbers of a row count. The structure is that of a POSCAR as a group.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ..elements import species_number
 from ..errors import DensityError
 from .streams import Reader
 
-#: Where the structure may be, the one that belongs to the density first.
+#: Where the structure may be; the one that belongs to the density comes first.
 _STRUCTURES = ("structure/positions", "results/positions", "input/poscar", "locpot/position")
 
 
 def read_hdf5(reader: Reader, file: Any) -> Density:
-    """A density from an open file. file: an `hdf5.File`."""
+    """A density from an open file. file: a `hdf5.File`."""
     place = next((path for path in _STRUCTURES if path in file), None)
     if place is None:
         raise reader.failure("holds a density without a structure: merge vaspout.h5 into it, or name the CHGCAR")
@@ -55,13 +55,13 @@ def _crystal(reader: Reader, file: Any, place: str) -> Crystal:
     texts = [label.decode("ascii", "replace") if isinstance(label, bytes) else str(label) for label in labels]
     numbers = np.repeat([species_number(text.strip()) for text in texts], counts)
     if f"{place}/direct_coordinates" in file and int(file.array(f"{place}/direct_coordinates", 0)) != 1:
-        Crystal(cell, np.zeros((0, 3)), np.zeros(0))  # says what is wrong with the cell
+        Crystal(cell, np.zeros((0, 3)), np.zeros(0))  # raises with what is wrong with the cell
         positions = np.linalg.solve(cell.T, (positions * scale).T).T
     return Crystal(cell, positions, numbers)
 
 
 def _occupancies(reader: Reader, file: Any, part: int, atoms: int) -> str:
-    """The text of a CHGCAR for the augmentation occupancies of a component; "" where there are none."""
+    """The augmentation occupancies of a component, as text of a CHGCAR. Empty where there are none."""
     ions, values = f"charge/aug_occupancies_ions_s{part:02d}", f"charge/aug_occupancies_s{part:02d}"
     if ions not in file or values not in file:
         return ""

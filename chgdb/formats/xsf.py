@@ -1,16 +1,16 @@
 """XSF of XCrySDen: a structure, and scalar fields on grids. Read and written.
 
-Lines beginning with # are comments. CRYSTAL (or SLAB, POLYMER) with the cell in PRIMVEC and the atoms in PRIMCOORD, or
-MOLECULE and ATOMS without a cell; then blocks of grids, each with its number of points, origin, three spanning vectors
-and values, x fastest. Lengths are in Å. See http://www.xcrysden.org/doc/XSF.html.
+Lines beginning with # are comments. A file has CRYSTAL (or SLAB, POLYMER) with the cell in PRIMVEC and the atoms in
+PRIMCOORD, or MOLECULE and ATOMS without a cell. Blocks of grids follow. Each grid has its number of points, origin,
+three spanning vectors and values, x fastest. Lengths are in Å. See http://www.xcrysden.org/doc/XSF.html.
 
 A grid of a crystal is "general": the points of its far faces repeat those of the near ones, so that n + 1 points span
-n steps. ASE's `write_xsf` repeats none, and spans (n + 1)/n of the cell; it is known by that, and other grids without
-the repeated points are taken where their span says so.
+n steps. ASE's `write_xsf` repeats none, and spans (n + 1)/n of the cell, which tells it. Other grids without the
+repeated points are accepted where their span says so.
 
-The format has no unit for values. pp.x, cut3d, rho2xsf and others write e/bohr^3, which is taken unless a comment or
-the name of the block says per Å^3, as those of chgdb do; a density with more electrons than its atoms have is refused.
-Several grids in a file are the channels of a density only under the names that chgdb gives them.
+The format has no unit for values. pp.x, cut3d, rho2xsf and others write e/bohr^3. This is the unit unless a comment or
+the name of the block says per Å^3, as in files of chgdb. A density with more electrons than its atoms have is refused.
+Several grids in a file are channels of a density only under the names that chgdb gives them.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ _BEGIN = re.compile(
     rb"BEGIN_BLOCK_DATAGRID_?[23]D\w*)[ \t]*\r?(\n|\Z)",
     re.IGNORECASE,
 )
-_SAME = 2e-5  # of the largest value: repeated points have the same digits
-_FITS = 1e-4  # of a lattice vector: spans have six decimals
-_MOST_CELLS = 64  # primitive cells that a grid may cover
+_SAME = 2e-5  # of the largest value; repeated points have the same digits
+_FITS = 1e-4  # of a lattice vector; spans have six decimals
+_MOST_CELLS = 64  # maximum number of primitive cells that a grid may cover
 _PER_ANGSTROM = "density_in_e_per_cubic_angstrom"
 
 
 @dataclass
 class _Grid:
-    """One grid: its names, line, (3, 3) spanning vectors, origin and (nx, ny, nz) values."""
+    """One grid: its names, its line, (3, 3) spanning vectors, origin, and (nx, ny, nz) values."""
 
     name: str
     line: int
@@ -69,14 +69,14 @@ class _Content:
 
 
 def recognises(head: bytes) -> bool:
-    """Whether the first line that is no comment is a keyword of XSF."""
+    """Whether the first line that is not a comment is a keyword of XSF."""
     return _BEGIN.match(head) is not None
 
 
 def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
-    """A density from an open XSF file; `elements` is of no use here, the file names them.
+    """A density from an open XSF file. `elements` is not used: the file has them.
 
-    Raises `StructureAlone` (a `FormatError`, with the crystal) for a file without a grid, `FormatError` for several
+    Raises `StructureAlone` (a `FormatError` with the crystal) for a file without a grid; `FormatError` for several
     grids, a grid of another region than the cell, other quantities, and files of several steps.
     """
     content = _parse(reader)
@@ -115,7 +115,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
 
 
 def _parse(reader: Reader) -> _Content:
-    """All of a file."""
+    """Read a whole file."""
     content = _Content()
     while (line := _line(reader, content)) is not None:
         word, *rest = line.split()
@@ -151,7 +151,7 @@ def _parse(reader: Reader) -> _Content:
 
 
 def _read_block(reader: Reader, content: _Content) -> None:
-    """The grids of a block, up to its end."""
+    """Read the grids of a block, up to its end."""
     content.blocks.append((_line(reader, content) or "").strip())
     while (line := _line(reader, content)) is not None:
         keyword = line.strip()
@@ -175,7 +175,7 @@ def _read_block(reader: Reader, content: _Content) -> None:
 
 
 def _line(reader: Reader, content: _Content) -> str | None:
-    """The next line that is neither blank nor a comment; None at the end. Comments are kept."""
+    """The next line that is neither blank nor a comment. None at the end. Comments are kept."""
     while line := reader.readline():
         text = line.decode("utf-8", "surrogateescape").strip()
         if text.startswith("#"):
@@ -208,7 +208,7 @@ def _integers(reader: Reader, content: _Content, count: int, expected: str) -> l
 
 
 def _atom(reader: Reader, line: str) -> tuple[int, list[float]]:
-    """Atomic number and Cartesian position, Å; forces may follow."""
+    """Atomic number and Cartesian position in Å. Forces may follow them."""
     label, *tokens = line.split() or [""]
     try:
         number = int(label) if re.fullmatch(r"\d{1,3}", label) else 0 if label == "X" else species_number(label)
@@ -224,12 +224,12 @@ def _atom(reader: Reader, line: str) -> tuple[int, list[float]]:
 
 
 def _texts(content: _Content) -> list[str]:
-    """Everything that may say which quantity the grids hold."""
+    """Every text that may say which quantity the grids hold."""
     return [*content.comments, *content.blocks, *(grid.name for grid in content.grids)]
 
 
 def _quantity(reader: Reader, content: _Content) -> str | None:
-    """As `quantities.quantity_of`, the file's name included. Raises `FormatError` where it is no total density."""
+    """As `quantities.quantity_of`, by the file's name, too. Raises `FormatError` where it is not a total density."""
     if content.comments and our_quantity(content.comments[0]) is not None:
         return our_quantity(content.comments[0])
     names = [grid.name for grid in content.grids[:1]]
@@ -244,7 +244,7 @@ def _quantity(reader: Reader, content: _Content) -> str | None:
 
 
 def _periodic(reader: Reader, grid: _Grid, cell: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Values without the repeated points, and the cell that they fill."""
+    """The values without the repeated points, and the cell that they fill."""
     counts = np.array(grid.values.shape, float)[:, None]
     repeated = _repeats(grid.values)
     if cell is None:
@@ -259,7 +259,7 @@ def _periodic(reader: Reader, grid: _Grid, cell: np.ndarray | None) -> tuple[np.
                 grid.line,
             )
         return grid.values[:-1, :-1, :-1], grid.span
-    for factor in (counts / (counts - 1), counts / (counts + 1)):  # each point once; the same as ASE writes it
+    for factor in (counts / (counts - 1), counts / (counts + 1)):  # each point once; or as ASE writes it
         if _cells(grid.span * factor, cell):
             return grid.values, grid.span * factor
     raise reader.error("the grid covers another region than the cell of the crystal (PRIMVEC)", grid.line)
@@ -271,7 +271,7 @@ def _repeats(values: np.ndarray) -> bool:
 
 
 def _cells(span: np.ndarray, cell: np.ndarray) -> int:
-    """Primitive cells in a region; 0 where it is no lattice cell of the crystal."""
+    """How many primitive cells a region has. 0 where it is not a cell of the crystal's lattice."""
     try:
         with np.errstate(all="ignore"):
             ratios = np.linalg.solve(cell.T, span.T).T
@@ -285,7 +285,7 @@ def _cells(span: np.ndarray, cell: np.ndarray) -> int:
 
 
 def _crystal(reader: Reader, content: _Content, cell: np.ndarray, origin: np.ndarray | None = None) -> Crystal:
-    """The crystal whose cell is that of the grid, whose first point is at the origin."""
+    """The crystal in the cell of the grid, with the grid's first point at the origin."""
     try:
         empty = Crystal(cell, np.zeros((0, 3)), np.zeros(0))
         if not content.numbers:
@@ -302,7 +302,7 @@ def _crystal(reader: Reader, content: _Content, cell: np.ndarray, origin: np.nda
 def _repeated(
     positions: np.ndarray, numbers: np.ndarray, vectors: np.ndarray, cells: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The atoms of all primitive cells in a larger one. vectors: of the primitive lattice, as fractions of that."""
+    """The atoms of all primitive cells in a larger one. vectors: of the primitive lattice, in fractions of that one."""
     steps = np.stack(np.meshgrid(*[np.arange(-cells, cells + 1)] * 3, indexing="ij"), -1).reshape(-1, 3)
     shifts = steps @ vectors
     inside = ((shifts > -1e-3) & (shifts < 1 - 1e-3)).all(axis=1)
@@ -311,7 +311,7 @@ def _repeated(
 
 
 def _check_count(reader: Reader, density: Density, line: int) -> None:
-    """Raises `FormatError` for more electrons than the atoms have: the values are not per cubic bohr then."""
+    """Raises `FormatError` for more electrons than the atoms have: then the values are not per cubic bohr."""
     electrons = int(density.crystal.numbers.sum())
     if len(density.crystal) and density.n_electrons > 1.05 * electrons + 4:
         raise reader.error(
@@ -325,7 +325,7 @@ def _check_count(reader: Reader, density: Density, line: int) -> None:
 
 
 def write(stream: IO[bytes], density: Density) -> None:
-    """Write all channels in e/Å^3, as a comment and the name of the block say; the grid repeats its first points."""
+    """Write all channels in e/Å^3. A comment and the block's name say so; the grid repeats its first points."""
     crystal = density.crystal
     comment = str(density.extras.get("comment", "")).splitlines() or [""]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -354,6 +354,6 @@ def write(stream: IO[bytes], density: Density) -> None:
 
 
 def _planes(values: np.ndarray) -> Iterator[np.ndarray]:
-    """Values with the first points of each axis again at its end, x fastest, plane after plane."""
+    """Values with the first points of each axis repeated at its end, x fastest, plane by plane."""
     for index in (*range(values.shape[2]), 0):
         yield np.pad(values[:, :, index].astype(float), ((0, 1), (0, 1)), mode="wrap").ravel(order="F")
