@@ -1,7 +1,7 @@
-"""Many densities into a store: parallel, resumable, with a report of what was refused.
+"""Many densities into a store: in parallel, resumable, with a report of what was refused.
 
-A build encodes every density in processes or on a Dask cluster (`packer.py`), writes each finished record to a journal
-beside the store, and at the end writes the next version of the store whole and swaps it in
+A build encodes densities in processes or on a Dask cluster (`packer.py`). Each finished record goes to a journal beside
+the store. At the end the next version of the store is written whole and swapped in
 (docs/decisions/0001-a-store-is-replaced-whole.md).
 """
 
@@ -61,22 +61,22 @@ class BuildReport:
     Attributes
     ----------
     added, replaced : tuple[str, ...]
-        Ids now in the store.
+        Ids that are in the store now.
     skipped : tuple[str, ...]
-        Ids that were in the store already, from the same file with the same settings.
+        Ids that were in the store, from the same file with the same settings.
     refused : tuple[tuple[str, str], ...]
         (path or id, reason in one line).
     left_out : tuple[tuple[str, str], ...]
-        (path, reason) of files that hold the same as another file, which was taken, and of those that a search of a
-        folder found and that hold another quantity than a density.
+        (path, reason) of files that hold the same as another file, which was taken, and of files that hold another
+        quantity than a density and that nobody named: the search of a folder found them.
     notes : tuple[str, ...]
         Further notes on the inputs, a line each.
     updated : tuple[str, ...]
-        Ids that were in the store already and have new values of properties.
+        Ids that were in the store and have new values of properties.
     latents : LatentReport | None
         Report of the latents, where they were asked for.
     predictions : str
-        The model that has predicted properties, "" where none has.
+        The model that predicted properties; "" where none did.
     """
 
     path: str
@@ -92,12 +92,12 @@ class BuildReport:
 
     @property
     def complete(self) -> bool:
-        """Whether everything asked for is in the store."""
+        """Whether everything that was asked for is in the store."""
         return not self.refused and (self.latents is None or self.latents.complete)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "build":  # where it was before it made latents and predictions, too
+    if name == "build":  # its place before it made latents and predictions
         return getattr(import_module(".building", __package__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -121,16 +121,16 @@ def build_from(
     progress: Progress = False,
     effort: str = "normal",
 ) -> BuildReport:
-    """Pack densities that a function returns; otherwise as `building.build`.
+    """Pack densities that a function returns. Everything else is as for `building.build`.
 
     Parameters
     ----------
     ids : Sequence[str]
         Material ids.
     load : Callable[[str], tuple[Density, Mapping[str, Any]]]
-        Id -> (density, metadata), with metadata column name -> number, text, bool or None. With several workers or
-        a scheduler it must be picklable (a function of a module) and is called in the workers, once per density;
-        for `prior="fit"` it is called here once more. A call that raises a `ChgdbError` refuses that material.
+        Id -> (density, metadata); metadata is column name -> number, text, bool or None. With several workers or a
+        scheduler it must be picklable (a function of a module). The workers call it once for each density; for
+        `prior="fit"` this process calls it once more. A call that raises a `ChgdbError` refuses that material.
     columns : Mapping[str, Mapping[str, str]] | None
         Attributes of the metadata's columns: `units`, `long_name`, and any others (`source`, `comment`).
 
@@ -157,7 +157,7 @@ def build_from(
 
 
 def occupancy_tolerance(wanted: float | str) -> float | None:
-    """What `build` is asked for as `Packer` holds it. Raises `StoreError` for anything else."""
+    """The tolerance of `build` in the form that `Packer` takes. Raises `StoreError` for anything else."""
     if wanted == "auto":
         return None
     if wanted == "exact":
@@ -168,21 +168,21 @@ def occupancy_tolerance(wanted: float | str) -> float | None:
 
 
 def file_state(source: str) -> str:
-    """The state of a file, which differs once the file has changed; for a URL only the URL."""
+    """The state of a file, which differs after a change of the file. For a URL it is the URL alone."""
     if is_url(source):
         return source
     status = os.stat(source)
     return f"{os.path.abspath(source)} {status.st_size} {status.st_mtime_ns}"
 
 
-_PART = 32  # sources whose share in the fit of the prior is added up at once
+_PART = 32  # sources whose parts in the fit of the prior are added up at once
 
 
 @dataclass(frozen=True)
 class _Equations:
     """(number, sources) -> the part of these densities in the fit of the prior. Picklable.
 
-    previous: arrays of the prior of the pass before.
+    previous: arrays of the prior of the last pass.
     """
 
     load: Callable[[str], tuple[Density, Mapping[str, Any]]] | None
@@ -202,7 +202,7 @@ class _Equations:
                 else:
                     density = self.load(source)[0]
             except ChgdbError:
-                continue  # encoding it raises the same error, which the report then has
+                continue  # encoding it raises the same error, and the report has that one
             equations.add(density, previous)
         return equations
 
@@ -211,9 +211,9 @@ class _Equations:
 class Packing:
     """A build: densities to pack, and the settings.
 
-    sources: id -> path, URL or, with `load`, what it is called with. state_of: what tells that a source has changed.
-    metadata: id -> values of columns. columns: their attributes. refused: what is refused already. searched: sources
-    that a search of folders has found. listed: id -> what a source says of a density. The others are those of
+    sources: id -> path, URL, or the argument of `load`. state_of: gives a text that differs after a change of a source.
+    metadata: id -> values of columns. columns: their attributes. refused: what was refused before. searched: sources
+    that a search of folders found. listed: id -> what a collection says of a density. The other settings are those of
     `build_from`.
     """
 
@@ -238,12 +238,12 @@ class Packing:
     searched: frozenset[str] = frozenset()
     listed: Mapping[str, Entry] = field(default_factory=dict)
     potcar: str = ""
-    occupancies: float | None = None  # of `Packer`
-    effort: str = "normal"  # of `codecs.encode`
+    occupancies: float | None = None  # as for `Packer`
+    effort: str = "normal"  # as for `codecs.encode`
     skipped: list[str] = field(default_factory=list)
-    left_out: list[tuple[str, str]] = field(default_factory=list)  # of `BuildReport`
-    without_atoms: list[str] = field(default_factory=list)  # what new records lack, a line each
-    copies: dict[str, str] = field(default_factory=dict)  # of `Packer`
+    left_out: list[tuple[str, str]] = field(default_factory=list)  # as in `BuildReport`
+    without_atoms: list[str] = field(default_factory=list)  # a line for each new record that lacks atoms
+    copies: dict[str, str] = field(default_factory=dict)  # as for `Packer`
 
     def run(self) -> BuildReport:
         if self.on_duplicate not in ("refuse", "replace"):
@@ -262,9 +262,9 @@ class Packing:
             return self._pack(transaction, journal)
 
     def _copy_urls(self, folder: Path) -> None:
-        """Copy sources at URLs to this machine: fitting a prior reads every source several times."""
+        """Copy sources at URLs to this machine, because fitting a prior reads every source several times."""
         for number, source in enumerate(source for source in self.sources.values() if is_url(source)):
-            with suppress(RemoteError):  # encoding it raises the same error, which the report then has
+            with suppress(RemoteError):  # encoding it raises the same error, and the report has that one
                 copy = folder / f"{number}-{bare_name(source)}"
                 copy.write_bytes(read_file(source))
                 self.copies[source] = str(copy)
@@ -322,7 +322,7 @@ class Packing:
             return None
 
     def _fit_prior(self, journal: Journal) -> Prior:
-        """Fitted over all sources, and kept in the journal: finished records depend on it."""
+        """Fit the prior over all sources. The journal keeps it, because finished records depend on it."""
         from .promolecule import Prior
 
         path = journal.folder / PRIOR
@@ -338,7 +338,7 @@ class Packing:
         return prior
 
     def _fitted(self) -> Prior:
-        """As `codecs.atoms.fit`, over processes of this machine; the same whatever their number is."""
+        """As `promolecule.fit`, over processes of this machine. The result does not depend on their number."""
         from .promolecule import PASSES, Equations
 
         sources = list(self.sources.values())
@@ -353,7 +353,7 @@ class Packing:
                     if outcome.result is None:
                         raise StoreError(f"{self.out}: the prior could not be fitted: {outcome.reason}")
                     ahead[outcome.task[0]] = outcome.result
-                    while due in ahead:  # sums of floats depend on their order: always that of the sources
+                    while due in ahead:  # sums of floats depend on their order, which is always that of the sources
                         total.merge(ahead.pop(due))
                         due += _PART
                     for source in outcome.task[1]:
@@ -363,7 +363,7 @@ class Packing:
         return prior
 
     def _plan(self, store: Store | None, journal: Journal, prior_id: int) -> list[Task]:
-        """Tasks of the records that the store needs, finished ones included."""
+        """Tasks for the records that the store needs, including finished ones."""
         given: list[Any] = [] if self.elements is None else [self.elements]
         given += [self.potcar] if self.potcar else []
         given += [] if self.occupancies is None else [{"occupancies": self.occupancies}]
@@ -383,7 +383,7 @@ class Packing:
             if store is not None and location is not None and self.on_duplicate == "refuse":
                 finished = journal.finished.get(task.key)
                 if finished and store.record_bytes(material_id, location) == (finished.payload, finished.extras):
-                    self.skipped.append(material_id)  # killed after the swap, before the journal was removed
+                    self.skipped.append(material_id)  # killed after the swap, before removing the journal
                     continue
                 if self.load is None and self._is_same(store, location, source):
                     self.skipped.append(material_id)
@@ -394,15 +394,14 @@ class Packing:
         return tasks
 
     def _is_same(self, store: Store, location: Location, source: str) -> bool:
-        """Whether a record was made from this file with this tolerance, and with these elements where some are
-        given."""
+        """Whether a record was made from this file with this tolerance, and with these elements if any are given."""
         if store.value("tolerance", location.row) != self.tolerance:
             return False
         entry = self.listed.get(str(store.value("material_id", location.row)))
         if entry is not None and entry.size and self.elements is None and {URL, SIZE} <= set(store.arrays):
             held = store.value(URL, location.row), store.value(SIZE, location.row)
             if held == (entry.url, entry.size):
-                return True  # without fetching it again
+                return True  # so it is not fetched again
         data = read_file(source) if is_url(source) else None
         checksum = checksum_of(source) if data is None else crc32c(data)
         if int(store.value("source_crc32c", location.row)) != checksum:
@@ -428,7 +427,7 @@ class Packing:
     def _commit(
         self, transaction: Transaction, store: Store | None, finished: list[Finished], prior: Prior | None
     ) -> None:
-        """Write the next version of the store and swap it in."""
+        """Write the next version of the store, and swap it in."""
         complete = [
             Finished(r.material_id, r.payload, r.extras, {**r.values, **self.metadata(r.material_id)}) for r in finished
         ]
@@ -445,7 +444,7 @@ class Packing:
                 with transaction.version() as folder:
                     append_table(folder, store, table)
                 return
-            except (CannotLink, ChecksumError):  # writing it whole says which record is damaged, if one is
+            except (CannotLink, ChecksumError):  # a whole write says which record is damaged, if one is
                 pass
         with transaction.version() as folder:
             write_table(folder, table if store is None else merge(from_store(store), table))

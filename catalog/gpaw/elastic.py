@@ -8,9 +8,10 @@ Angstrom, `symbols`, `frac`) and optionally `setups`, a folder of PAW setups.  R
 averages and their means in GPa, the stiffness tensor and its smallest eigenvalue, and the stress of the structure as
 given.
 
-PAW-PBE with plane waves to 450 eV and Gamma-centred k-points of density 3.5 per 1/A; six strains of 0.5 %, the atoms
-relaxed in each, and the stress against that of the structure as given, whose cell is not relaxed.  Elements that the
-catalog runs spin-polarised start ferromagnetic; where no moment is left the strains run without spin.
+PAW-PBE with plane waves to 450 eV and Gamma-centred k-points of density 3.5 per 1/A.  There are six strains of 0.5 %,
+with the atoms relaxed in each.  The stress is relative to that of the structure as given, whose cell is not relaxed.
+Elements that the catalog runs spin-polarised start ferromagnetic; without a remaining moment the strains run without
+spin.
 """
 
 import json
@@ -24,7 +25,7 @@ NO_MOMENT = 0.05  # muB
 
 
 def relaxed(atoms, moments):
-    """(stress (6,) in GPa, xx yy zz yz xz xy; the atoms where no force is left; magnetic moment in muB)."""
+    """(stress (6,) in GPa, xx yy zz yz xz xy; the atoms with no force left; magnetic moment in muB)."""
     from ase.optimize import BFGS
     from ase.units import GPa
     from gpaw import GPAW, PW, FermiDirac
@@ -51,9 +52,9 @@ def relaxed(atoms, moments):
 
 
 def moduli(stiffness):
-    """Averages of a stiffness (6, 6) in GPa, Voigt's notation, and its smallest eigenvalue.
+    """Averages of a stiffness (6, 6) in GPa, in Voigt's notation, and its smallest eigenvalue.
 
-    Of an unstable crystal that is negative, and Reuss's averages, which are of the inverse, mean nothing.
+    The eigenvalue of an unstable crystal is negative. Reuss's averages, which are of the inverse, then mean nothing.
     """
     averages = []
     for m in (stiffness, np.linalg.inv(stiffness)):

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Free atoms of GPAW's making, for `chgdb/charges/free_atoms.json`: the reference of Hirshfeld charges.
+"""Free atoms by GPAW for `chgdb/charges/free_atoms.json`, the reference of Hirshfeld charges.
 
     /usr/bin/python3 catalog/gpaw/free_atoms.py -o chgdb/charges/free_atoms.json
 
-Needs GPAW with its PAW setups, numpy, and nothing of chgdb: it runs under whichever interpreter has GPAW. Atoms are
-neutral, spherical, not spin-polarised, PBE, scalar-relativistic: all-electron densities in the setups' files, and of
-elements without a setup from GPAW's own solver for atoms, which takes up to minutes for each. Where that does not
-converge, logarithms are interpolated between the next elements below and above.
+Needs GPAW with its PAW setups, numpy, and nothing of chgdb: it runs under any interpreter with GPAW. Atoms are neutral,
+spherical, not spin-polarised, PBE, scalar-relativistic. Their all-electron densities are those in the setups' files.
+For elements without a setup they come from GPAW's own solver for atoms, which takes up to minutes for each. Where the
+solver does not converge, logarithms are interpolated between the next elements below and above.
 
 For each element the file holds, on one radial grid, the logarithms of the all-electron density (`total`) and of its
-cores (`cores`, by their number of electrons), and of setups the valence density as the catalog holds it (`pseudo`, no
-logarithm: it may be negative): the smooth pseudo density plus a soft compensation charge. Lengths in Å, densities in
-e/Å^3; beyond its last number a density counts as zero.
+cores (`cores`, by their number of electrons). For elements with a setup it also holds the valence density as in the
+catalog (`pseudo`): the smooth pseudo density plus a soft compensation charge. It has no logarithm, because it may be
+negative. Lengths are in Å, densities in e/Å^3. A density is zero beyond its last number.
 """
 
 import argparse
@@ -21,14 +21,14 @@ import numpy as np
 
 LARGEST = 89  # atomic number; the solver fails for actinides beyond
 POINTS, FARTHEST = 96, 10.0  # radial grid: r = FARTHEST (i / (POINTS - 1))^2, Å
-LEAST, LEAST_TOTAL = 1e-7, 1e-12  # e/Å^3, where the tails of cores and of atoms end
-#: Electrons of the cores that setups of lanthanides have, with 4f, 5s, 5p, 5d and 6s in the valence.
-#: Of other elements without setups: the shells below the outermost d, s and p.
+LEAST, LEAST_TOTAL = 1e-7, 1e-12  # e/Å^3, at which the tails of cores and of atoms end
+#: Electrons of the cores of lanthanides' setups, which have 4f, 5s, 5p, 5d and 6s in the valence.
+#: The cores of other elements without setups are the shells below the outermost d, s and p.
 CORES = [(57, 71, 46), (72, 86, 68), (87, 96, 78)]
 
 
 def of_setup(symbol):
-    """(r, all-electron density, its cores by electrons, pseudo density), bohr; None where there is no setup."""
+    """(r, all-electron density, its cores by electrons, pseudo density), bohr. None where there is no setup."""
     from gpaw.setup_data import SetupData
 
     try:
@@ -45,23 +45,23 @@ def of_setup(symbol):
     for _, n, ell, occupation, phi, phit in sorted(shells, key=lambda shell: shell[0]):
         smooth = smooth + occupation * phit**2 / (4 * np.pi)
         total = total + occupation * phi**2 / (4 * np.pi)
-        if n < outer and occupation == 4 * ell + 2 and (ell < 2 or outer_p):  # other potentials have it in the core
+        if n < outer and occupation == 4 * ell + 2 and (ell < 2 or outer_p):  # core states of other potentials
             core = core + occupation * phi**2 / (4 * np.pi)
             electrons += round(occupation)
             cores[electrons] = core
     cores.pop(0, None)
-    # The compensation charge of worker.valence_density.
+    # The same compensation charge as in worker.valence_density.
     width = max(data.rcut_j) / 2
     missing = data.Nv - 4 * np.pi * (r**2 * step * smooth).sum()
     return r, total, cores, smooth + missing * np.exp(-((r / width) ** 2)) / (np.sqrt(np.pi) * width) ** 3
 
 
 def of_solver(symbol, number):
-    """(r, all-electron density, its core, None) of GPAW's solver for atoms; None where it does not converge."""
+    """(r, all-electron density, its core, None) by GPAW's solver for atoms. None where it does not converge."""
     from gpaw import ConvergenceError
     from gpaw.atom.all_electron import AllElectron
 
-    for points in (100, 150):  # for each node: it finds no start on some grids
+    for points in (100, 150):  # for each node; the solver finds no start on some grids
         atom = AllElectron(symbol, xcname="PBE", scalarrel=True, gpernode=points, txt=None)
         try:
             atom.run()
@@ -85,7 +85,7 @@ def radial_grid():
 
 
 def logarithms(r, density, least):
-    """Of a density of bohr, on the common grid in e/Å^3, as far as it is larger than `least`."""
+    """Logarithms of a density of bohr, on the common grid in e/Å^3, where it is larger than `least`."""
     from ase.units import Bohr
 
     values = np.exp(np.interp(radial_grid(), r[1:], np.log(np.maximum(density[1:], 1e-30)))) / Bohr**3
@@ -93,7 +93,7 @@ def logarithms(r, density, least):
 
 
 def entry_of(r, total, cores, pseudo):
-    """What the file holds of an element."""
+    """The entry of an element in the file."""
     from ase.units import Bohr
 
     entry = {"total": logarithms(r, total, LEAST_TOTAL)}
@@ -105,7 +105,7 @@ def entry_of(r, total, cores, pseudo):
 
 
 def between(below, above, part):
-    """An entry interpolated between those of elements below and above; cores that only one has are its own."""
+    """An entry interpolated between two elements below and above. A core that only one of them has stays as it is."""
 
     def mean(first, second):
         return [round(a + (b - a) * part, 3) for a, b in zip(first, second, strict=False)]

@@ -1,9 +1,9 @@
 """Block Davidson steps of GPAW 22.8 in single precision, and the density of the wave functions that they give.
 
 Beside `worker.py`; needs GPAW, numpy, scipy and FFTW's single-precision library, nothing of chgdb.  Wave functions
-are rounded to 24 bits; the density mixed, the potential and the small matrices are not.  To the end, that moves a
-density by less than 1e-5 NMAE (tests/catalog holds it to that), less than a stopping rule does (docs/science/dft.md).
-Iterations after it, if there are any, are GPAW's own.
+are rounded to 24 bits; the mixed density, the potential and the small matrices are not.  A density converged with it to
+the end differs by less than 1e-5 NMAE (a test in tests/catalog), which is less than a stopping rule changes it
+(docs/science/dft.md).  Any later iterations are GPAW's own.
 """
 
 import ctypes
@@ -14,13 +14,13 @@ from scipy.linalg import eigh
 from scipy.linalg.blas import cgemm, cherk
 
 LIBRARY = "libfftw3f.so.3"
-KEPT_BYTES = 2**30  # of projectors, between iterations
-COARSE = 0.82  # of the points of an axis of GPAW's grid, which has 1.41 of what the plane waves themselves need
+KEPT_BYTES = 2**30  # of projectors, which are kept between iterations
+COARSE = 0.82  # of the points along an axis of GPAW's grid, which are 1.41 times what the plane waves need
 _FORWARD, _BACKWARD, _PATIENT = -1, 1, 32
 
 
 def solver(wfs):
-    """A `Solver`, or None where there is no such FFTW or wave functions are real."""
+    """A `Solver`. None where there is no such FFTW, or wave functions are real."""
     if wfs.dtype != complex or not wfs.collinear:
         return None
     try:
@@ -47,9 +47,9 @@ class Solver:
         return self.boxes[0]
 
     def refine(self, error, limits):
-        """Leave behind the boxes for larger errors of the density than this; True where the last one is new.
+        """Leave the boxes that are for larger errors of the density than this. True where the last box is new.
 
-        limits: above which each but the last serves, None for never.
+        limits: for each box but the last the error above which it is used; None for never.
         """
         serves = [*(limit is not None and error > limit for limit in limits), True]
         left = max(serves.index(True) + len(self.boxes) - len(serves), 0)
@@ -72,7 +72,7 @@ class Solver:
         return f_IG
 
     def hamiltonian(self, v_R, kpt, psit_nG):
-        """The Hamiltonian without its PAW corrections; v_R: the potential as `Box.potential` gives it."""
+        """The Hamiltonian without its PAW corrections. v_R: the potential as `Box.potential` gives it."""
         Q_G = self.box.places(self.pd.Q_qG[kpt.q], self.pd.gd.N_c)
         result = psit_nG * (0.5 * self.pd.G2_qG[kpt.q]).astype(np.float32)
         for psit_G, out_G in zip(psit_nG, result, strict=True):
@@ -80,15 +80,15 @@ class Solver:
         return result
 
     def add_density(self, nt_R, kpt, f_n):
-        """Add the density of wave functions with these occupations to one on GPAW's grid."""
+        """Add the density of wave functions with these occupations to a density on GPAW's grid."""
         Q_G, occupied = self.pd.Q_qG[kpt.q].astype(np.intp), np.flatnonzero(np.abs(f_n) > 1e-15)
         psit_nG = kpt.psit.array[: occupied.max(initial=-1) + 1]
         nt_R += self.boxes[-1].density(Q_G, psit_nG, f_n[: len(psit_nG)]).reshape(nt_R.shape)
 
     def steps(self, ham, wfs, kpt, weights, number):
-        """Improve `kpt.psit` by `number` steps; the squared norm of the residuals before the last, weighted.
+        """Improve `kpt.psit` by `number` steps. Returns the weighted squared norm of the residuals before the last one.
 
-        Raises LinAlgError, with `kpt.psit` as it was, where the steps lead nowhere.
+        Raises LinAlgError, with `kpt.psit` as it was, where the steps fail.
         """
         P, f_IG, G2_G = kpt.projections, self.projectors(wfs, kpt), self.pd.G2_qG[kpt.q].astype(np.float32)
         B, w = len(kpt.psit.array), self.weight
@@ -142,12 +142,12 @@ class Solver:
 
 
 class Box:
-    """A grid on which wave functions meet the potential."""
+    """A grid on which wave functions are multiplied by the potential."""
 
     def __init__(self, fftw, shape):
         self.fftw, self.shape, size, self.potentials = fftw, tuple(shape), int(np.prod(shape)), {}
         room = np.empty(8 * size + 64, np.uint8)
-        start = -room.ctypes.data % 64  # FFTW's plans are for memory that begins as this does
+        start = -room.ctypes.data % 64  # FFTW's plans are for memory with this alignment
         self.flat = room[start : start + 8 * size].view(np.complex64)
         self.reals = self.flat.view(np.float32)
         at = ctypes.c_void_p(self.flat.ctypes.data)
@@ -157,8 +157,8 @@ class Box:
         ]
 
     def potential(self, v_R):
-        """A potential of another grid on this one, over the number of points, each value twice."""
-        key = v_R.tobytes()  # the same for all k-points, of which each comes with both spins
+        """A potential of another grid on this one, divided by the number of points, each value twice."""
+        key = v_R.tobytes()  # the same for all k-points; each comes with both spins
         if key not in self.potentials:
             if len(self.potentials) == 2:
                 self.potentials.clear()
@@ -175,16 +175,16 @@ class Box:
             np.ix_(*(np.r_[0 : m + 1, n - m : n] for m, n in zip(most[:2], a, strict=False)), range(most[2] + 1))
             for a in (self.shape, shape)
         )
-        result[to] = v_Q[of]  # without the highest plane wave of an even number, which has no sign
+        result[to] = v_Q[of]  # without the highest plane wave of an even number, whose sign is undefined
         return np.repeat((np.fft.irfftn(result, self.shape) / v_R.size).astype(np.float32).reshape(-1), 2)
 
     def places(self, Q_G, shape):
-        """Where the plane waves of places `Q_G` of a grid of `shape` are in this one."""
+        """The places in this grid of plane waves at places `Q_G` of a grid of `shape`."""
         indices = zip(np.unravel_index(Q_G, shape), shape, self.shape, strict=True)
         return np.ravel_multi_index(tuple((i - N * (i > N // 2)) % n for i, N, n in indices), self.shape)
 
     def multiply(self, v_R, Q_G, psit_G):
-        """The product of potential and a wave function, of which it keeps the plane waves."""
+        """The plane waves of the product of potential and a wave function that the wave function has, too."""
         self.flat.fill(0.0)
         self.flat[Q_G] = psit_G
         self.fftw.fftwf_execute(self.plans[0])
@@ -193,7 +193,7 @@ class Box:
         return self.flat[Q_G]
 
     def density(self, Q_G, psit_nG, f_n):
-        """(points,) sum of squared moduli, weighted."""
+        """Weighted sum of squared moduli, (points,)."""
         total, term = np.zeros_like(self.reals), np.empty_like(self.reals)
         for f, psit_G in zip(f_n, psit_nG, strict=True):
             self.flat.fill(0.0)
@@ -204,7 +204,7 @@ class Box:
             total += term
         found = total.reshape(-1, 2).sum(axis=1, dtype=float)
         norms = [np.vdot(psit_G, psit_G).real for psit_G in psit_nG]
-        return found * (np.dot(f_n, norms) / max(found.sum() * len(self.flat), 1e-300))  # Parseval's, without rounding
+        return found * (np.dot(f_n, norms) / max(found.sum() * len(self.flat), 1e-300))  # Parseval, without rounding
 
 
 def restore(wfs, kpt):
@@ -213,7 +213,7 @@ def restore(wfs, kpt):
 
 
 def _quick(n):
-    """The smallest multiple of four of at least n without a factor above 7: sizes that FFTW is quick with."""
+    """The smallest multiple of four of at least n without a factor above 7: FFTW is quick with such sizes."""
     n = 4 * math.ceil(n / 4)
     while 210**9 % n:
         n += 4
@@ -221,12 +221,12 @@ def _quick(n):
 
 
 def _inner(left, right, weight):
-    """(n, m) sums over G of left and the conjugate of right."""
+    """Sums over G of left and the conjugate of right, (n, m)."""
     return cgemm(weight, right.T, left.T, trans_a=2).T
 
 
 def _squares(psit_nG, weights_G=None):
-    """(n,) sums of squared moduli, weighted."""
+    """Weighted sums of squared moduli, (n,)."""
     reals = psit_nG.view(np.float32)
     if weights_G is None:
         return np.einsum("ng,ng->n", reals, reals, optimize=False).astype(float)
@@ -234,7 +234,10 @@ def _squares(psit_nG, weights_G=None):
 
 
 def _preconditioned(residual, G2_G, ekin_n):
-    """Of Teter, Payne and Allen, as G. Kresse and J. Furthmueller have it (Phys. Rev. B 54, 11169, 1996)."""
+    """The residual, preconditioned as by Teter, Payne and Allen in the form of G. Kresse and J. Furthmueller.
+
+    Phys. Rev. B 54, 11169 (1996).
+    """
     scale = (1 / ekin_n / 3).astype(np.float32)[:, None]
     x = scale * G2_G
     a = x * (x * (x * 8 + 12) + 18) + 27

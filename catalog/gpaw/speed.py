@@ -1,23 +1,23 @@
-"""The same results from GPAW 22.8 in less time: what it computes one by one, all at once, and what it repeats, once.
+"""The same results from GPAW 22.8 in less time: loops become array operations, and nothing is computed twice.
 
-Beside `worker.py`, which runs it; needs GPAW, numpy and scipy, nothing of chgdb.  Other releases stay as they are.
+Beside `worker.py`, which runs it; needs GPAW, numpy and scipy, nothing of chgdb.  Other releases are left unchanged.
 """
 
 import numpy as np
 import single_precision
 
-RELEASE = "22.8"  # whose internals these functions replace
+RELEASE = "22.8"  # these functions replace its internals
 
 
 def save_time(start="grid", far=None, single=None, coarse=None, quick=None):
-    """Replace functions of GPAW; True if this is the release that they are made for.
+    """Replace functions of GPAW. True if this is the release that they are made for.
 
-    start: "plane waves" replaces how the first wave functions are made too.
+    start: "plane waves" also replaces the making of the first wave functions.
     far: the error of the density, per electron, above which the wave functions are improved once in an iteration and
         not twice.
-    single: the error above which they are improved in single precision; 0 for all of them.
-    coarse, quick: the errors above which that happens on a coarser grid, or on a finer one that FFTW is quick with.
-    What has converged does not depend on any of these, but where a loose convergence stops does.
+    single: the error above which they are improved in single precision; 0 for always.
+    coarse, quick: the errors above which that is done on a coarser grid, or on a finer one that FFTW is quick with.
+    A converged result does not depend on any of these. The point where a loose convergence stops does.
     """
     import gpaw
 
@@ -48,10 +48,10 @@ def save_time(start="grid", far=None, single=None, coarse=None, quick=None):
 
 
 def _once(compute_matrices):
-    """Matrix elements of the potential in the basis, once for a potential.
+    """Matrix elements of the potential in the basis, computed once for each potential.
 
-    The starting wave functions of a spin-polarised run take them for every k-point anew, though they depend on the
-    spin alone: the same numbers, up to half of a small run's time.
+    The starting wave functions of a spin-polarised run ask for them at every k-point, though they depend on the spin
+    alone.  That takes up to half of a small run's time.
     """
 
     def calculate_potential_matrices(self, vt_G):
@@ -65,10 +65,10 @@ def _once(compute_matrices):
 
 
 def _start_in_plane_waves(self, basis_functions, density, hamiltonian, spos_ac):
-    """Starting wave functions: the best combinations of atomic orbitals; how many there are.
+    """Starting wave functions: the best combinations of atomic orbitals. Returns how many there are.
 
-    GPAW finds them on the real-space grid and by integrals over pairs of atoms; here orbitals are wave functions like
-    any others.  The starts differ by what plane waves and grid cannot resolve.
+    GPAW finds them on the real-space grid and by integrals over pairs of atoms.  Here orbitals are wave functions like
+    any others.  The two starts differ by what plane waves and grid cannot resolve.
     """
     from functools import partial
 
@@ -104,9 +104,9 @@ def _start_in_plane_waves(self, basis_functions, density, hamiltonian, spos_ac):
 
 
 def _hamiltonian(of_gpaw):
-    """The Hamiltonian without its PAW corrections on wave functions.
+    """The Hamiltonian without its PAW corrections, applied to wave functions.
 
-    The potential multiplies the real numbers that a complex wave function consists of, instead of becoming complex.
+    The potential multiplies the real and imaginary parts of a complex wave function, and does not become complex.
     """
 
     def apply_pseudo_hamiltonian(self, kpt, ham, psit_xG, Htpsit_xG):
@@ -132,8 +132,10 @@ def _hamiltonian(of_gpaw):
 
 
 def _density(of_gpaw):
-    """The density of wave functions at one k-point, in single precision as long as they are improved in it; bands that
-    are not occupied are left out."""
+    """The density of wave functions at one k-point, without the empty bands.
+
+    It is in single precision as long as the wave functions are improved in it.
+    """
 
     def add_to_density_from_k_point_with_occupation(self, nt_xR, kpt, f_n):
         rounded = getattr(getattr(self, "eigensolver", None), "rounded", None)
@@ -148,22 +150,22 @@ def _density(of_gpaw):
 def _davidson(of_gpaw):
     """Block Davidson steps at one k-point.
 
-    What the Hamiltonian makes of the new wave functions is the same combination of what it made of the old ones and
-    of the corrections; GPAW applies it anew before every further step.
+    The Hamiltonian of the new wave functions is the same combination as the new wave functions are, of its results for
+    the old ones and for the corrections.  GPAW applies it again before every further step.
     """
     from functools import partial
 
     from gpaw.matrix import matrix_matrix_multiply as mmm
 
     def iterate_one_k_point(self, ham, wfs, kpt, weights):
-        """Improve `kpt.psit` by `self.niter` steps; the squared norm of the residuals before the last, weighted."""
+        """Improve `kpt.psit` by `self.niter` steps. Returns the weighted squared residuals before the last one."""
         if wfs.bd.comm.size > 1 or wfs.gd.comm.size > 1 or not wfs.collinear or not self.keep_htpsit:
             return of_gpaw(self, ham, wfs, kpt, weights)
         rounded = getattr(self, "rounded", None)
         if rounded is not None:
             try:
                 return rounded.steps(ham, wfs, kpt, weights, self.niter)
-            except np.linalg.LinAlgError:  # corrections that depend on each other in single precision
+            except np.linalg.LinAlgError:  # the corrections are linearly dependent in single precision
                 single_precision.restore(wfs, kpt)
                 wfs.orthonormalize(kpt)
         hamiltonian = partial(wfs.apply_pseudo_hamiltonian, kpt, ham)
@@ -220,9 +222,9 @@ def _davidson(of_gpaw):
 
 
 def _as_needed(iterate, far, single, limits):
-    """An iteration of the density, as exact as it has to be; `far` and `single` as in `save_time`, limits: the others.
+    """An iteration of the density, as exact as necessary. far, single: as in `save_time`; limits: coarse and quick.
 
-    The first has two Davidson steps whatever `far` is: the wave functions are further off than the density then.
+    The first iteration always has two Davidson steps, because the wave functions are then further off than the density.
     """
 
     def iterate_eigensolver(self, wfs, ham, dens):
@@ -239,14 +241,14 @@ def _as_needed(iterate, far, single, limits):
             if last or error <= single:
                 for kpt in wfs.kpt_u:
                     single_precision.restore(wfs, kpt)
-                wfs.orthonormalized = False  # GPAW makes them so before it goes on
+                wfs.orthonormalized = False  # GPAW does that before it goes on
         iterate(self, wfs, ham, dens)
 
     return iterate_eigensolver
 
 
 def _tell_symmetry(iterate):
-    """An iteration that lets `_once_for_equivalent_atoms` know which atoms are equivalent."""
+    """An iteration that tells `_once_for_equivalent_atoms` which atoms are equivalent."""
 
     def iterate_eigensolver(self, wfs, ham, dens):
         if self.niter == 1:
@@ -257,9 +259,9 @@ def _tell_symmetry(iterate):
 
 
 def _once_for_equivalent_atoms(of_gpaw):
-    """Exchange and correlation in the sphere of an atom, turned from an atom that a symmetry takes it to.
+    """Exchange and correlation in the sphere of an atom, turned from an equivalent atom.
 
-    Where the density matrices of the two are not each other turned, the sphere is computed by itself.
+    Where the density matrices of the two are not the same but for that turn, the sphere is computed by itself.
     """
     from gpaw.utilities import pack2, unpack, unpack2
 
@@ -293,7 +295,7 @@ def _exchange_correlation(one_by_one):
     directions = len(weight_n)
 
     def expansion(self, rgd, D_sLq, n_qg, nc0_sg):
-        """(energy, derivatives (spin, q, L)); the names are those of `gpaw.xc.gga`, n counts directions."""
+        """(energy, derivatives (spin, q, L)). The names are those of `gpaw.xc.gga`; n counts directions."""
         if type(self.rcalc) is not GGARadialCalculator:
             return one_by_one(self, rgd, D_sLq, n_qg, nc0_sg)
         n_sLg = np.dot(D_sLq, n_qg)

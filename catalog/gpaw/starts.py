@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""One structure converged from several starting densities, and solved at several fixed ones, with GPAW.
+"""One structure, converged from several starting densities and solved at several fixed ones, with GPAW.
 
     python3 starts.py JOB.npz RESULT.json
 
-Needs GPAW, ASE, numpy and the other files beside it, and nothing of chgdb, as `worker.py`. JOB.npz holds `record` (a
-JSON text, as for the worker) and grids `NAME` (nx, ny, nz) in e/A^3 on GPAW's fine grid, what VASP writes to a CHGCAR.
+Needs GPAW, ASE, numpy and the files beside it, and nothing of chgdb, as `worker.py`. JOB.npz holds `record` (a JSON
+text, as for the worker) and grids `NAME` (nx, ny, nz) in e/A^3 on GPAW's fine grid, as VASP writes them to a CHGCAR.
 
 The first run starts as GPAW does. It gives the reference: total energy, eigenvalues, forces, PAW density matrices. Each
-further run starts from one of the grids, with the density matrices of free atoms or with the converged ones (`+D`).
-A fixed run diagonalises the Hamiltonian of a grid with the converged density matrices and the converged magnetisation,
-and takes the energy of J. Harris, Phys. Rev. B 31, 1770 (1985).
+further run starts from one of the grids, with the density matrices of free atoms or with the converged ones (`+D`). A
+fixed run diagonalises the Hamiltonian of a grid with the converged density matrices and the converged magnetisation.
+Its energy is that of J. Harris, Phys. Rev. B 31, 1770 (1985).
 """
 
 import json
@@ -31,14 +31,14 @@ STARTS = {
     "true+D": ("true", True),
 }
 FIXED = ("true", "0.1 %", "1 %", "latent", "estimate", "superposition")
-#: GPAW's own way to converge, as its users have it; the recipe of the catalog is faster and would hide the starts.
+#: GPAW's default way to converge. The catalog's recipe is faster and would hide differences of the starts.
 SETTINGS = {"mixer_beta": None, "density_tolerance": 1e-4, "smearing_eV": 0.1, "maxiter": 150, "bands_factor": None,
             "davidson_steps": None}  # fmt: skip
 _OCCUPIED = 0.01
 
 
 class Start:
-    """What the next run begins with; GPAW's own initialisation is replaced by `initialise`."""
+    """The start of the next run. `initialise` replaces GPAW's own initialisation."""
 
     def __init__(self):
         self.grid = self.matrices = self.magnetisation = None
@@ -46,7 +46,7 @@ class Start:
         self.positions = None
 
     def initialise(self, density, basis, original):
-        """GPAW's own start, with the smooth density and the density matrices replaced before they are first mixed."""
+        """GPAW's own start, but smooth density and density matrices are replaced before they are first mixed."""
         mix = density.calculate_normalized_charges_and_mix
         density.calculate_normalized_charges_and_mix = lambda: None
         original(density, basis)
@@ -93,7 +93,7 @@ def compensation(density, positions):
 
 
 def solve(record, start):
-    """(calculator, facts) of one run. A run that does not converge has `error` for its iterations."""
+    """(calculator, facts) of one run. Where a run does not converge, the facts have `error` in place of iterations."""
     atoms = structure(record)
     atoms.calc = calc = calculator(atoms, SETTINGS, None)
     wall, cpu = time.perf_counter(), time.process_time()
@@ -110,7 +110,7 @@ def solve(record, start):
 
 
 def _free_fermi_level(calc):
-    """At a fixed density GPAW keeps the Fermi level of another calculation; here each density has its own."""
+    """Let each density have its own Fermi level: at a fixed density GPAW keeps that of another calculation."""
     original = calc.initialize
 
     def initialize(*arguments, **options):
@@ -122,7 +122,7 @@ def _free_fermi_level(calc):
 
 
 def levels(calc):
-    """(energies (s, k, n) eV, weights (s, k, n) of occupied states, which add up to 1)."""
+    """(energies (s, k, n) eV, weights (s, k, n) of occupied states, with a sum of 1)."""
     spins, points = calc.get_number_of_spins(), len(calc.get_ibz_k_points())
     shape = [(s, k) for s in range(spins) for k in range(points)]
     energies = np.array([calc.get_eigenvalues(k, s) for s, k in shape])

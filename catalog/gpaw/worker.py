@@ -1,22 +1,26 @@
 #!/usr/bin/env python3
-"""One structure in, one density out: the GPAW recipe of this catalog, run as a process of its own.
+"""One structure in, one density out: the catalog's GPAW recipe, run as a process of its own.
 
     python3 worker.py JOB.json RESULT.npz
 
-Needs GPAW, ASE, numpy and the other `gpaw_*.py` beside it, and nothing of chgdb: it runs under whichever interpreter
-has GPAW.  JOB.json holds `record` (`cell` rows in Angstrom, `symbols`, `frac`; optionally `potentials`, element -> name
-of one of GPAW's other PAW setups for it, Na -> 1 say; `keep_density_matrices`: true, so that `meta` of the result holds
-the PAW `density_matrices`) and optionally `settings` (see `DEFAULTS`) and `setups`, a folder
-of PAW setups for elements that GPAW's own data lack.  RESULT.npz holds the grids `total` and, for a spin-polarised run,
-`magnetization`, (nx, ny, nz) float64 in e/A^3 with point i at i/N, and `meta`, a JSON text.  It appears under its name
-only when complete.
+Needs GPAW, ASE, numpy, and `speed.py` and `single_precision.py` beside it, and nothing of chgdb: it runs under any
+interpreter with GPAW.  JOB.json holds
 
-A run that fails writes RESULT.npz.failure.json with `reason` and `detail` and ends with exit code 3.
+    record    `cell` (rows in Angstrom), `symbols`, `frac`; optionally `potentials`, element -> name of another PAW
+              setup of GPAW's for it, such as Na -> 1; optionally `keep_density_matrices`: true, to have the PAW
+              `density_matrices` in `meta` of the result
+    settings  optional, see `DEFAULTS`
+    setups    optional, a folder of PAW setups for elements that GPAW's own data lack
+
+RESULT.npz holds the grids `total` and, for a spin-polarised run, `magnetization`, (nx, ny, nz) float64 in e/A^3 with
+point i at i/N, and `meta`, a JSON text.  It appears under its name only when it is complete.
+
+A run that fails writes RESULT.npz.failure.json with `reason` and `detail`, and ends with exit code 3.
 
 The recipe: PAW-PBE, plane waves to 400 eV, Gamma-centred k-points of density 2.5 per 1/A, Fermi-Dirac 0.1 eV;
-Cr, Mn, Fe, Co and Ni from a ferromagnetic start, everything else not spin-polarised; structures as given.
-The grid holds what VASP writes to a CHGCAR: the smooth pseudo valence density plus soft compensation charges that
-restore the multipole moments inside the PAW spheres, so that it integrates to the number of valence electrons.
+Cr, Mn, Fe, Co and Ni start ferromagnetic, everything else is not spin-polarised.  Structures stay as given.
+The grid holds what VASP writes to a CHGCAR: the smooth pseudo valence density plus soft compensation charges.  These
+restore the multipole moments inside the PAW spheres, so the density integrates to the number of valence electrons.
 """
 
 import base64
@@ -31,7 +35,7 @@ from speed import save_time
 
 INITIAL_MOMENT = {"Cr": 3, "Mn": 4, "Fe": 3, "Co": 2, "Ni": 1.5}  # muB; these elements are run spin-polarised
 
-# How the recipe's equations are solved.  None leaves GPAW's own choice, which is what the first densities used.
+# Ways to solve the recipe's equations.  None leaves GPAW's own choice, which the first densities used.
 DEFAULTS = {
     "maxiter": 100,
     "smearing_eV": 0.1,
@@ -51,12 +55,14 @@ DEFAULTS = {
 
 
 def calculator(atoms, settings, log, potentials=None):
-    """The GPAW calculator of the recipe; `settings` as in `DEFAULTS`, `log` is where GPAW's text goes, `potentials`
-    names other setups than GPAW's usual ones by element."""
+    """The GPAW calculator of the recipe.
+
+    settings: as in `DEFAULTS`. log: the file of GPAW's text. potentials: element -> setup other than GPAW's usual one.
+    """
     from gpaw import GPAW, PW, Davidson, FermiDirac, Mixer, MixerDif, MixerSum, fftw
 
     parameters = dict(
-        mode=PW(400, fftwflags=fftw.PATIENT),  # planned once for a grid, see Plans
+        mode=PW(400, fftwflags=fftw.PATIENT),  # plans are made once for a grid, see Plans
         xc="PBE",
         kpts={"density": 2.5, "gamma": True},
         occupations=FermiDirac(settings["smearing_eV"]),
@@ -87,12 +93,12 @@ class Plans:
     def __init__(self, path):
         import ctypes
 
-        self.kept = []  # (what writes a library's plans, their file)
+        self.kept = []  # (function that writes a library's plans, their file)
         for library, prefix in (("libfftw3.so.3", "fftw"), ("libfftw3f.so.3", "fftwf")):
             try:
-                found = ctypes.CDLL(library)  # the one that GPAW has loaded, and the one of `single_precision`
+                found = ctypes.CDLL(library)  # the library that GPAW has loaded, and that of `single_precision`
             except OSError:
-                continue  # GPAW with another library: plans are made anew
+                continue  # GPAW with another library: plans are made in every process
             getattr(found, f"{prefix}_import_wisdom_from_filename")(os.fsencode(f"{path}-{prefix}"))
             self.kept.append((getattr(found, f"{prefix}_export_wisdom_to_filename"), f"{path}-{prefix}"))
 
@@ -104,7 +110,7 @@ class Plans:
 
 
 def valence_density(calc, magnetization=False):
-    """(nx, ny, nz) array in e/A^3 (or the spin density, muB/A^3) on GPAW's fine grid, grid point i at i/N."""
+    """(nx, ny, nz) density in e/A^3 (or spin density in muB/A^3) on GPAW's fine grid, grid point i at i/N."""
     from ase.units import Bohr
     from gpaw.spherical_harmonics import Y
 
@@ -129,19 +135,19 @@ def valence_density(calc, magnetization=False):
 
 
 def band_gap(calc):
-    """Band gap in eV from the k-points used, 0 for a metal."""
+    """Band gap in eV from the k-points of the run; 0 for a metal."""
     from ase.dft.bandgap import bandgap
 
     return float(bandgap(calc, output=None)[0])
 
 
 def structure(record):
-    """ASE's atoms of a record."""
+    """The atoms of a record, as ASE has them."""
     from ase import Atoms
 
     cell = np.array(record["cell"], float)
     if (cell == np.diag(cell.diagonal())).all():
-        # GPAW fails to draw a box of negative length; flipping axes changes nothing in fractional coordinates.
+        # GPAW fails to draw a box of negative length. Flipped axes change nothing in fractional coordinates.
         cell = np.abs(cell)
     return Atoms(record["symbols"], scaled_positions=record["frac"], cell=cell, pbc=True)
 
@@ -185,14 +191,17 @@ def compute(record, settings, log):
 
 
 def density_matrices(calc):
-    """The PAW density matrices inside the spheres: for each atom the base64 text of float32 (little-endian), (spins,
-    n (n + 1) / 2), GPAW's packed D_asp, in the order of the partial waves of the setup that `setups` names."""
+    """The PAW density matrices inside the spheres, one base64 text for each atom.
+
+    It holds float32 (little-endian), (spins, n (n + 1) / 2), GPAW's packed D_asp, in the order of the partial waves of
+    the setup that `setups` names.
+    """
     density = calc.density.D_asp
     return [base64.b64encode(np.asarray(density[a], "<f4").tobytes()).decode("ascii") for a in range(len(density))]
 
 
 def write_atomically(path, write):
-    """Call `write(file)` on a temporary neighbour of `path` and rename it: a reader never sees half a file."""
+    """Call `write(file)` on a temporary file beside `path`, and rename it: a reader never sees half a file."""
     temporary = f"{path}.tmp{os.urandom(8).hex()}"
     with open(temporary, "wb") as f:
         write(f)
@@ -202,7 +211,7 @@ def write_atomically(path, write):
 
 
 def explain(error):
-    """(reason, detail) of a failure; `reason` is one of a few words that can be counted."""
+    """(reason, detail) of a failure. `reason` is one of a few phrases, which can be counted."""
     kind = type(error).__name__
     if isinstance(error, MemoryError):
         reason = "memory"
@@ -226,13 +235,13 @@ def main(job_path, result_path):
         if job.get("setups"):
             import gpaw
 
-            gpaw.setup_paths.append(job["setups"])  # last: elements that GPAW's own data have stay as they were
+            gpaw.setup_paths.append(job["setups"])  # last, so that GPAW's own data take precedence
         errors = (settings[f"{name}_far"] for name in ("davidson", "single", "coarse", "quick"))
         save_time(settings["start"], *errors)
         plans = Plans(os.path.join(os.path.dirname(result_path) or ".", "wisdom"))
         meta, grids = compute(job["record"], settings, result_path + ".log")
         plans.keep()
-    except Exception as error:  # the process boundary: every failure becomes a recorded reason
+    except Exception as error:  # at the boundary of the process every failure becomes a recorded reason
         reason, detail = explain(error)
         text = json.dumps({"reason": reason, "detail": detail}).encode()
         write_atomically(result_path + ".failure.json", lambda f: f.write(text))

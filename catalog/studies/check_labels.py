@@ -2,8 +2,8 @@
 
     store (structure, label), GPAW -> docs/science/data/label_checks.json
 
-One worker process of `gpaw/elastic.py` for each, with a limit of time; minutes to an hour each. What is there already
-is kept, so that an interrupted run goes on. `evaluate_properties.py --tables` puts the results beside the labels.
+There is one worker process of `gpaw/elastic.py` for each material, with a time limit; each takes minutes to an hour.
+Earlier results are kept, so that an interrupted run goes on. `evaluate_properties.py --tables` puts them beside labels.
 """
 
 from __future__ import annotations

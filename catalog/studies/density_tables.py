@@ -1,4 +1,4 @@
-"""The page of estimated densities: the numbers of its studies, and the tables that they make."""
+"""The page of estimated densities: the numbers of its studies, and the tables made of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DATA, PAGE = DOCS / "data" / "densities.json", DOCS / "densities.md"
 
 
 def record(new: dict[str, Any]) -> None:
-    """Add numbers to the data, and write the tables that they make."""
+    """Add numbers to the data, and write the tables made of them."""
     data = json.loads(DATA.read_text(encoding="utf-8")) if DATA.exists() else {}
     data |= new
     write_atomically(DATA, (json.dumps(rounded(data), indent=1) + "\n").encode())
@@ -32,7 +32,7 @@ def record(new: dict[str, Any]) -> None:
 
 
 def rounded(value: Any) -> Any:
-    """Numbers to five digits, for JSON; NaN becomes null."""
+    """Numbers to five digits, for JSON. NaN becomes null."""
     if isinstance(value, float):
         return float(f"{value:.5g}") if np.isfinite(value) else None
     if isinstance(value, dict):
@@ -41,7 +41,7 @@ def rounded(value: Any) -> Any:
 
 
 def between(text: str, name: str, table: str) -> str:
-    """A page with the lines between two markers replaced. Raises `ChgdbError` where it has no such place."""
+    """A page with the lines between two markers replaced. Raises `ChgdbError` where the page lacks the markers."""
     pattern = rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
     if not re.search(pattern, text, re.S):
         raise ChgdbError(f"{PAGE}: no place for the table {name}")
@@ -195,4 +195,4 @@ _TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 }  # fmt: skip
 
 
-_SOURCES = {"members": "test"}  # table -> the numbers that it is made of, where they have another name
+_SOURCES = {"members": "test"}  # table -> the numbers that it is made of, where their name differs

@@ -1,4 +1,4 @@
-"""What a density is worth to DFT: a start for GPAW, and physics at a fixed density.
+"""The worth of a density for DFT: as a start for GPAW, and for physics at a fixed density.
 
     python catalog/studies/dft_starts.py run FOLDER         compute; kill it at any moment and start it again
     python catalog/studies/dft_starts.py report FOLDER
@@ -6,7 +6,7 @@
         -> docs/science/densities.md            its tables, between their markers
 
 The materials are of the test part of the split: no model has seen their formulas. Metals, insulators and magnets are
-drawn at random among those that GPAW computes in some seconds.
+drawn at random from those that GPAW computes in some seconds.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from chgdb_catalog.studies.density_tables import DOCS, PAGE, between, rounded
 
 DATA = DOCS / "data" / "dft-starts.json"
 WORKER = Path(__file__).resolve().parents[1] / "gpaw" / "starts.py"
-#: Kinds of materials, and the most that one may cost, about seconds of a core (see `costs.expected`).
+#: Kinds of materials, and the maximum cost of one, about seconds of a core (see `costs.expected`).
 KINDS = {"metal": 1.0, "insulator": 1.0, "magnet": 2.5}
-_GAP, _MOMENT = 0.5, 0.3  # eV, mu_B: above them an insulator, a magnet
+_GAP, _MOMENT = 0.5, 0.3  # eV, mu_B; a material above them is an insulator, a magnet
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -101,7 +101,7 @@ def run(
         str, typer.Option(envvar="CHGDB_GPAW_PYTHON", help="Interpreter with GPAW.")
     ] = "/usr/bin/python3",
 ) -> None:
-    """Compute what is left."""
+    """Compute the runs that are left."""
     catalog, model = open_catalog(None), load()
     folder.mkdir(parents=True, exist_ok=True)
     tasks = chosen(catalog, model, each)
@@ -143,7 +143,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Of `run`.")]) -> None:
     print(starts_table(found), fixed_table(found), sep="\n\n")
 
 
-#: Name of a run -> what the page calls it.
+#: Name of a run -> its name on the page.
 STARTS = {
     "own": "GPAW's own", "superposition": "superposition", "estimate": "estimate", "true": "true density",
     "superposition+D": "superposition, true matrices", "estimate+D": "estimate, true matrices",
@@ -152,7 +152,7 @@ STARTS = {
 
 
 def starts_table(found: list[dict[str, Any]]) -> str:
-    """Mean iterations and times of each start; a material counts where all its runs converged."""
+    """Mean iterations and times of each start. A material counts if all its runs converged."""
     lines = [
         "| start | metals | insulators | magnets | all | iterations saved | time saved | never slower |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -176,7 +176,7 @@ def starts_table(found: list[dict[str, Any]]) -> str:
 
 
 def _short(value: float) -> str:
-    """Two digits; 0 for what rounding leaves of forces that vanish by symmetry."""
+    """Two digits; 0 for the rounding of forces that vanish by symmetry."""
     return f"{float(f'{value:.2g}'):g}" if value > 1e-6 else "0"
 
 
@@ -187,7 +187,7 @@ FIXED = {
 
 
 def fixed_table(found: list[dict[str, Any]]) -> str:
-    """Medians and 90 % of the errors at each fixed density."""
+    """Medians and 90 % quantiles of the errors at each fixed density."""
     lines = [
         "| density | NMAE, % | energy, meV/atom | eigenvalues, meV | band gap, meV | forces, meV/Å |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",

@@ -1,11 +1,11 @@
-"""Which structures are said to be unlike all training: strained cells, slabs and boxes made of unseen materials.
+"""Structures that count as unlike all training: strained cells, slabs and boxes made of unseen materials.
 
     python catalog/studies/domain.py            # a table; minutes
     python catalog/studies/domain.py --json
 
-The materials are drawn from the test part of the catalog. The check that recognises a training material at another
-volume is left out, as it would not know them had they not trained the model: what is counted is what the gauges of the
-property model and of the density model say.
+The materials are drawn from the test part of the catalog. One check is left out, which recognises a training material
+at another volume: had these materials not trained the model, it would not know them. So the study counts what the
+gauges of the property model and of the density model say.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from chgdb.estimation import estimate
 from chgdb.models.applicability import descriptors
 from chgdb.prediction import load_model
 
-#: Å of vacuum in a slab, and on each side of what stands in a box; atoms that a material may have.
+#: Å of vacuum in a slab, and on each side of a box; maximum number of atoms of a material.
 VACUUM, BOX, MOST_ATOMS = 4.0, 6.0, 4
 
 
 def strained(crystal: Crystal, factor: float) -> Crystal:
-    """The same at another volume, by a factor."""
+    """The same crystal at a volume larger by a factor."""
     return Crystal(crystal.cell * factor ** (1 / 3), crystal.positions, crystal.numbers)
 
 
 def slab(crystal: Crystal) -> Crystal:
-    """Two cells along c, and vacuum beyond."""
+    """Two cells along c, then vacuum."""
     height = 1 / np.linalg.norm(np.linalg.inv(crystal.cell)[:, 2])
     stretch = 2 + VACUUM / height
     lower = crystal.positions % 1.0
@@ -48,7 +48,7 @@ def slab(crystal: Crystal) -> Crystal:
 
 
 def boxed(crystal: Crystal) -> Crystal:
-    """The atoms of one cell by themselves in a box."""
+    """The atoms of one cell alone in a box."""
     places = (crystal.positions % 1.0) @ crystal.cell
     places = places - places.min(axis=0) + BOX / 2
     edges = places.max(axis=0) + BOX / 2
@@ -72,7 +72,7 @@ def sample(catalog: Catalog, count: int) -> list[str]:
 
 
 def flags(crystal: Crystal) -> list[str]:
-    """What the gauges say of a structure alone; what cannot be estimated counts as said."""
+    """The remarks of the gauges on a structure. A structure that cannot be estimated has one, too."""
     try:
         guess = estimate(crystal)
     except ChgdbError as error:

@@ -1,4 +1,4 @@
-"""Measure the density model on the test part and write what it shows.
+"""Measure the density model on the test part, and write the results.
 
     python catalog/studies/evaluate_densities.py test       errors on formulas never seen, by class
     python catalog/studies/evaluate_densities.py magnetisation    the same of magnetisations
@@ -88,7 +88,7 @@ def summary(errors: Sequence[float] | np.ndarray) -> dict[str, float]:
 
 
 def measured(results: Sequence[Result], catalog: Catalog) -> dict[str, Any]:
-    """Everything that the tables show of some results."""
+    """All numbers that the tables show of some results."""
     rows = {i: row for row, i in enumerate(catalog.ids)}
     moments = np.nan_to_num(catalog.column("magnetic_moment"))
     groups = catalog.column("space_group")
@@ -146,7 +146,7 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def latents(catalog: Catalog, ids: Sequence[str]) -> dict[str, Any]:
-    """Errors of densities decoded from latents of the true densities, of those of these materials that have them."""
+    """Errors of densities decoded from latents of the true densities, for those of the materials that have latents."""
     found: dict[str, Any] = {}
     chosen = set(ids)
     if "latent_nmae" in catalog.columns:
@@ -205,7 +205,7 @@ _MAGNETIC = 0.1  # mu_B a cell
 
 
 def _of_moments(results: Sequence[Result]) -> dict[str, float]:
-    """Errors of some magnetisations, in Bohr magnetons a cell."""
+    """Errors of some magnetisations, in Bohr magnetons per cell."""
     error = np.array([r.nmae * r.electrons for r in results])
     nothing = np.array([r.superposition * r.electrons for r in results])
     moments = np.array([r.moments for r in results])
@@ -235,7 +235,7 @@ def targets(
 
 
 def compare_targets(found: Sequence[Any], materials: int, epochs: int) -> dict[str, Any]:
-    """Errors on the test part within the sphere that networks guess, of the two targets and the superposition."""
+    """Errors on the test part of the two targets and the superposition, within the sphere that networks guess."""
     from chgdb.densities import training
     from chgdb.densities.architecture import Configuration
 
@@ -282,10 +282,11 @@ def curve(
 
 
 def learning_curve(found: Sequence[Any], own: Collection[str], sizes: Sequence[int], steps: int) -> dict[str, Any]:
-    """Errors on the test part within the sphere that networks guess, for some numbers of the catalog's materials, all
-    of them, and all with further ones; and the exponent of the number of materials that the catalog's show.
+    """Errors on the test part, within the sphere that networks guess, against the number of training materials.
 
-    own: ids of the catalog. steps: of each training, so that a small set is seen more often than a large one.
+    The points are some numbers of the catalog's materials, all of them, and all with further ones. The exponent is that
+    of the number of the catalog's materials.
+    own: ids of the catalog. steps: of each training; a small set is seen more often than a large one.
     """
     from chgdb.densities import training
     from chgdb.densities.architecture import Configuration
@@ -333,12 +334,12 @@ def field(
     }})  # fmt: skip
 
 
-_BLUR = 0.35  # Å, standard deviation of the Gaussian that errors are averaged with
+_BLUR = 0.35  # Å, standard deviation of the Gaussian that averages the errors
 _POINTS, _VECTORS = 4000, 1 << 14
 
 
 def _ranks(model: DensityModel, density: Density) -> dict[str, float]:
-    """Rank correlation of some fields with the size of the estimate's error, over points of a cell."""
+    """Rank correlations of some fields with the size of the estimate's error, over the points of a cell."""
     crystal, grid = density.crystal, density.grid
     members = differences(model, crystal, grid)
     mean, spread = members.mean(axis=0), members.std(axis=0, ddof=1)
@@ -420,7 +421,7 @@ def prior(
     }})  # fmt: skip
 
 
-#: Files whose atoms are fitted, and the file that they are tried on.
+#: Files to fit atoms to, and the file to try them on.
 _VASP = (
     (("Si2_spin",), "Si8_strained_spin"), (("Si8_strained_spin",), "Si2_spin"), (("Li_nospin",), "Li_spin"),
     (("NaCl",), "NaCl"), (("Al_spin",), "Al_spin"), (("GaAs_noncollinear",), "GaAs_noncollinear"),

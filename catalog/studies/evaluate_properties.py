@@ -1,14 +1,14 @@
-"""Measure the property models and write what they show: `python catalog/studies/evaluate_properties.py`.
+"""Measure the property models, and write the results: `python catalog/studies/evaluate_properties.py`.
 
     chgdb.zarr (densities, labels, latents), ../shared (structures without a density, VASP files)
         -> docs/science/data/properties.json   every number
         -> docs/science/figures/properties-*.svg
         -> docs/science/properties.md          its tables, between their markers; label_checks.json of
-                                               `check_labels.py` goes beside the labels
+                                               `check_labels.py` is put beside the labels
 
-Models are trained anew for both protocols; predictions are kept in the working folder (`--work`) and used again as long
-as rows, labels, inputs and the version of the model are the same, so that an interrupted run goes on. `--model` adds
-models one by one; tables show those that were measured.
+Models are trained for both protocols. The working folder (`--work`) keeps predictions. They are used again as long as
+rows, labels, inputs and the version of the model are the same, so that an interrupted run goes on. `--model` adds
+single models. The tables show the models that were measured.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ from chgdb_catalog.studies import property_report, property_studies, trust_studi
 
 HERE = Path(__file__).resolve().parents[1]
 DOCS = HERE.parent / "docs" / "science"
-#: Models of Table 1, in its order.
+#: Models of Table 1, in order.
 COMPARED = ("latent_cnn", "magpie", "lightgbm", "lightgbm_512", "attention", "multitarget", "invariant")
-#: Trained once on all training rows of the paper's split, without folds for a calibration: they take longest.
+#: Models trained once on all training rows of the paper's split, without folds for a calibration: they take longest.
 _ONCE = ("latent_cnn", "lightgbm", "lightgbm_512", "attention", "multitarget", "singletarget")
-#: Compared on every target, those that nothing but the study needs among them.
+#: Models compared on every target, including those that only the study needs.
 _ALL_TARGETS = ("multitarget", "singletarget")
-#: A model beside itself trained with structures that have no density: the name in tables and files.
+#: A model trained on structures without a density, too: its name in tables and files.
 EXTENDED = "+"
-#: Further test sets of the size of the paper's, for what three hundred rows are too few.
+#: Further test sets of the size of the paper's, because three hundred rows are too few for some comparisons.
 DRAWS = 2
 
 
@@ -62,7 +62,7 @@ class Measurement:
     def __init__(self, catalog: Catalog, shared: Path, work: Path, names: list[str], workers: int | None) -> None:
         self.catalog, self.work = catalog, work
         inputs = list(ensemble.required_inputs([name.rstrip(EXTENDED) for name in names]))
-        for name in ("density", "magpie", "structure"):  # of the studies
+        for name in ("density", "magpie", "structure"):  # inputs of the studies
             if name != "structure" and name not in inputs:
                 inputs.append(name)
         self.rows: Rows = from_catalog(catalog, inputs, cache=FEATURES, workers=workers, progress=sys.stderr.isatty())
@@ -95,9 +95,11 @@ class Measurement:
         return self._kept(name, "grouped", models.SERVED, np.ones(len(self.rows), bool), None, blank)
 
     def paper(self, name: str, share: float = 1.0) -> Predictions:
-        """Protocol (a): predictions of the paper's test rows (NaN elsewhere) by a model of other rows, or of a share
-        of them. Intervals are calibrated on training rows of the paper's list: the test rows are drawn from it, and
-        the others, many of them hypothetical, are predicted worse."""
+        """Protocol (a): predictions of the paper's test rows (NaN elsewhere), by a model of all or some other rows.
+
+        Intervals are calibrated on training rows of the paper's list. The test rows are drawn from that list; many of
+        the other rows are hypothetical and are predicted worse.
+        """
         targets = tuple(models.TARGETS) if name in _ALL_TARGETS else models.SERVED
         train = ~self.test
         if share < 1:
@@ -107,8 +109,10 @@ class Measurement:
         return self._kept(name, f"paper-{share:g}", targets, train, self.test, intervals=share == 1)
 
     def drawn(self, name: str) -> Predictions:
-        """Predictions of the paper's test rows and of further sets of as many, drawn at random from the rest of its
-        list, each by a model of all rows but these."""
+        """Predictions of the paper's test rows, and of more sets of that size drawn at random from its list.
+
+        The sets have none of the test rows. The model of a set trains on all rows but the set.
+        """
         order = np.random.default_rng(1).permutation(np.flatnonzero(self.listed & ~self.test))
         found = [self.paper(name)]
         for k, rows in enumerate(np.array_split(order[: DRAWS * int(self.test.sum())], DRAWS)):
@@ -128,8 +132,11 @@ class Measurement:
         rows: Rows | None = None,
         intervals: bool = True,
     ) -> Predictions:
-        """Predictions from the working folder, or made and put there. rows: those of the catalog unless given.
-        intervals: whether stds count; calibrating them takes most of the time of a model that is one learner."""
+        """Predictions from the working folder; where there are none they are made and put there.
+
+        rows: those of the catalog unless given. intervals: whether stds count. Calibrating them takes most of the time
+        of a model that is one learner.
+        """
         rows = rows or self.rows
         base, extended = name.rstrip(EXTENDED), name.endswith(EXTENDED)
         if extended and self.extra is None:
@@ -192,7 +199,7 @@ class Measurement:
         return Predictions(mean, std, {n: np.isfinite(v) for n, v in mean.items()}, found.remarks, "")
 
     def _stored(self, name: str, rows: Rows, targets: dict[str, np.ndarray], extended: bool) -> Predictions | None:
-        """Out-of-fold predictions that came with a model of the catalog, if it was trained on these very data."""
+        """Out-of-fold predictions of a stored model of the catalog, if it was trained on these very data."""
         folder = models_folder("properties") / name
         if not (folder / storage.DESCRIPTION).exists():
             return None
@@ -266,13 +273,13 @@ def main(
 
 
 def _readable(facts: dict[str, Any]) -> str:
-    """JSON with lists of numbers on one line each."""
+    """JSON with each list of numbers on one line."""
     text = json.dumps(facts, indent=1, sort_keys=True, allow_nan=False)
     return re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 def _available(catalog: Catalog) -> list[str]:
-    """All models that the catalog has the inputs of: those on latents need latents in the store."""
+    """All models whose inputs the catalog has: models of latents need latents in the store."""
     found = [name for name in COMPARED if "latent" not in models.get(name).Model.INPUTS or has_latents(catalog)]
     return [*found, *(name + EXTENDED for name in ("magpie", "invariant") if name in found)]
 

@@ -1,12 +1,12 @@
-"""Crystals of the catalog computed once more, with potentials that take other electrons for valence electrons.
+"""Crystals of the catalog computed again, with potentials that have other numbers of valence electrons.
 
     python catalog/studies/potentials.py QUEUE.jsonl
     python catalog/dft/compute.py run QUEUE.jsonl RUN --sources catalog/sources/potentials
     python catalog/dft/compute.py collect RUN --sources catalog/sources/potentials
 
-Densities from elsewhere differ from those of the catalog in this before all else, and no cross-validation shows what a
-property model makes of it: all that it is trained and tested on have one potential for each element. GPAW brings a
-second one for some elements; `study` measures how far predictions move with it.
+This is the main difference of densities from elsewhere from those of the catalog. No cross-validation shows what a
+property model makes of it: in its training and test sets each element has one potential. GPAW has a second one for some
+elements. `study` measures how far predictions move with it.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from chgdb_catalog.studies.evaluate_properties import Measurement
 
 FOLDER = batches.SOURCES / "potentials"
-#: The second PAW setup of an element, named for its valence electrons.
+#: The second PAW setup of an element; its name is the number of its valence electrons.
 OTHER = {
     "Na": "1", "Mg": "2", "V": "5", "Nb": "5", "Mo": "6", "Ru": "8", "Rh": "9", "Pd": "10", "Ag": "11", "Te": "16",
     "Ta": "5", "W": "6", "Os": "8", "Ir": "9", "Pt": "10",
 }  # fmt: skip
-#: Crystals of each of them, and atoms that one may have.
+#: Number of crystals of each element, and maximum number of atoms of one.
 _EACH, _ATOMS = 2, 4
 
 
@@ -74,11 +74,12 @@ def load(folder: Path = FOLDER) -> dict[str, Density]:
 
 
 def study(measured: Measurement, trained: Ensemble, name: str) -> dict[str, Any]:
-    """How far predictions of a stored model move when potentials have other valence electrons, and, as a scale for it,
-    how far those with the potentials of the catalog are off for the same crystals, out of fold; nothing where there
-    are no such crystals.
+    """How far predictions of a stored model move with potentials of other valence electrons.
 
-    name: of the model in `measured`. Numbers in the units of the properties; moduli and the Debye temperature by value.
+    As a scale, the result also has the errors of out-of-fold predictions of the same crystals with the catalog's
+    potentials. It is empty where there are no such crystals.
+
+    name: of the model in `measured`. Numbers are in the units of the properties, not in logarithms.
     """
     places = {material_id: i for i, material_id in enumerate(measured.rows.ids)}
     others = {material_id: density for material_id, density in load().items() if material_id in places}

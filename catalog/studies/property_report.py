@@ -1,4 +1,4 @@
-"""Tables and figures of `docs/science/properties.md`, from the numbers of `property_studies`."""
+"""Tables and figures of `docs/science/properties.md`, made of the numbers of `property_studies`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chgdb_catalog.batches import write_atomically
 from chgdb_catalog.studies import trust_report
 from chgdb_catalog.studies.tables import SHORT, table
 
-#: Table 1 of arXiv 2605.07227 and its row of CGCNN, R2 on its own test split with outliers removed.
+#: Table 1 of arXiv 2605.07227, and CGCNN in it: R2 on its own test split, with outliers removed.
 _PAPER_TARGETS = ("bulk_modulus", "youngs_modulus", "shear_modulus", "energy_vs_atoms", "debye_temperature")
 PAPER: dict[str, tuple[float | None, ...]] = {
     "latent CNN (paper)": (0.90, 0.79, 0.80, 0.68, 0.73),
@@ -26,7 +26,7 @@ _BASELINE = "magpie"
 _PROTOCOLS = {"paper": "the paper's test split", "grouped": "five folds grouped by formula"}
 _TESTED = _PROTOCOLS | {"drawn": "that and two more test sets, drawn at random"}
 _DASH = "–"
-#: Order of rows and columns. The numbers are kept by name, in alphabetical order.
+#: Order of rows and columns. The numbers are kept by name in alphabetical order.
 _ORDER = (
     *TARGETS, "composition", "structure", "composition, structure", "density", "composition, density",
     "composition, structure, density", "magpie", "magpie+", "latent_cnn", "lightgbm", "lightgbm_512",
@@ -36,7 +36,7 @@ _ORDER = (
 
 
 def _ordered(value: Any) -> Any:
-    """The same numbers, keys in the order of `_ORDER`, and those that it does not have after them."""
+    """The same numbers, with keys in the order of `_ORDER`. Other keys follow."""
     if not isinstance(value, dict):
         return value
     known = [key for key in _ORDER if key in value]
@@ -44,7 +44,7 @@ def _ordered(value: Any) -> Any:
 
 
 def write(facts: dict[str, Any], docs: Path) -> None:
-    """Put every table that there are numbers for into the page, and draw its figures."""
+    """Put every table with numbers into the page, and draw its figures."""
     facts = _ordered(facts)
     page = docs / "properties.md"
     text = page.read_text(encoding="utf-8")
@@ -86,7 +86,7 @@ def _counts(facts: dict[str, Any]) -> str:
 
 
 def _stored(facts: dict[str, Any]) -> str:
-    """Out-of-fold scores that came with the model that is served."""
+    """Out-of-fold scores of the served model, which are stored with it."""
     scores = facts.get("stored", {}).get("scores", {})
     rows = [
         [
@@ -268,7 +268,7 @@ def _curve(facts: dict[str, Any]) -> str:
 
 
 def _drawn(facts: dict[str, Any]) -> list[str]:
-    """Models with a learning curve."""
+    """The models that have a learning curve."""
     return list(dict.fromkeys(point["model"] for point in facts["curve"]))
 
 
@@ -373,7 +373,7 @@ def _draw(facts: dict[str, Any], folder: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    # The same file for the same numbers.
+    # Equal numbers give equal files.
     matplotlib.rcParams["svg.hashsalt"] = "chgdb"
     folder.mkdir(parents=True, exist_ok=True)
     if facts.get("curve"):
@@ -387,7 +387,7 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def _curves(facts: dict[str, Any]) -> Any:
-    """1 - R2 over the number of training rows, both logarithmic, and the closest power laws, four times as far."""
+    """1 - R2 over the number of training rows, both logarithmic, with fitted power laws to four times as many rows."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, NullLocator
 

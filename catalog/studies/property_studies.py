@@ -1,4 +1,4 @@
-"""What is measured of the property models, as numbers; `evaluate_properties.py` runs it, `property_report` shows it."""
+"""Studies of the property models, as numbers. `evaluate_properties.py` runs them, `property_report` shows them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from chgdb_catalog.studies.evaluate_properties import Measurement
 
 BASELINE, OURS = "magpie", "invariant"
-#: Shares of the training rows of the learning curve.
+#: Shares of the training rows in the learning curve.
 SHARES = (0.125, 0.25, 0.5, 1.0)
-#: The parameters of the boosters that compare sets of columns: nothing tuned, the same for all.
+#: Parameters of the boosters that compare sets of columns: untuned, and the same for all.
 _PLAIN = {
     "objective": "regression", "learning_rate": 0.03, "num_leaves": 24, "min_data_in_leaf": 5, "feature_fraction": 0.3,
     "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "max_bin": 63, "verbose": -1, "deterministic": True,
     "force_row_wise": True, "num_threads": 1, "seed": 0,
 }  # fmt: skip
 _TREES = 500
-#: Sets of columns that they compare, by `_group`.
+#: Sets of columns that are compared, by `_group`.
 _SETS = {
     "composition": ("composition",),
     "composition, structure": ("composition", "structure"),
@@ -43,7 +43,7 @@ _SETS = {
     "composition, density": ("composition", "density"),
     "composition, structure, density": ("composition", "structure", "density"),
 }
-#: Poisson's ratio: below it are aggregates of cristobalite and its kin, and hardly any other crystal.
+#: Poisson's ratio below which there are aggregates of cristobalite and its relatives, and hardly any other crystal.
 _AUXETIC = -0.15
 _LARGEST = 4
 
@@ -51,10 +51,10 @@ _LARGEST = 4
 def measure(
     measured: Measurement, chosen: list[str], facts: dict[str, Any], studies: bool, shared: Path
 ) -> dict[str, Any]:
-    """Numbers of the chosen models, into those of earlier runs on the same rows."""
+    """Measure the chosen models, and add the numbers to those of earlier runs on the same rows."""
     data = storage.data_checksum(measured.rows.ids, measured.labels)
     if facts.get("data") != data:
-        facts = {"data": data}  # other rows: nothing of the earlier runs belongs beside these
+        facts = {"data": data}  # the rows differ, so no earlier numbers stay
     facts["libraries"] = storage.library_versions()
     facts["rows"] = _counts(measured)
     protocols = facts.setdefault("protocols", {"paper": {}, "grouped": {}})
@@ -76,7 +76,7 @@ def measure(
         facts["doubtful"] = doubtful(
             measured, [n for n in chosen if n.rstrip("+") in (BASELINE, OURS)], best, facts.get("doubtful", {})
         )
-    # What was measured of other models in earlier runs stays.
+    # Earlier numbers of other models stay.
     facts.setdefault("polymorphs", {}).update({n: _polymorphs(measured, n) for n in chosen})
     facts.setdefault("spread", {})
     for name in chosen:
@@ -104,7 +104,7 @@ def _say(text: str) -> None:
 
 
 def _counts(measured: Measurement) -> dict[str, Any]:
-    """Rows of each target: all of them, in the paper's test split, reconstructed ones among them."""
+    """Rows of each target: all, those in the paper's test split, and reconstructed ones among them."""
     source = measured.catalog.column("structure_source").astype(str)
     counts: dict[str, Any] = {}
     for name in SERVED:
@@ -123,9 +123,9 @@ def _predictions(measured: Measurement, name: str, protocol: str):
 
 
 def _scores(measured: Measurement, name: str, protocol: str, only: np.ndarray | None = None) -> dict[str, Any]:
-    """Target -> scores of a model, and its unexplained variance over that of the baseline on the same rows.
+    """Target -> scores of a model, with its unexplained variance divided by the baseline's on the same rows.
 
-    only: (n,) bool, the materials that count; all of them unless given.
+    only: (n,) bool, the materials that count; all unless given.
     """
     found = _predictions(measured, name, protocol)
     result = {}
@@ -167,9 +167,11 @@ def _parity(measured: Measurement, name: str, protocol: str) -> dict[str, Any]:
 
 
 def _coverage(measured: Measurement, found: Predictions, out_of_fold: bool = False) -> dict[str, list[float]]:
-    """Share of test rows in the 90 % interval, and between what that share is known by so many rows (95 %, Wilson's
-    score interval). Out of fold, each fold's intervals are scaled by the other folds' residuals: a row does not
-    calibrate its own interval."""
+    """Share of test rows in the 90 % interval, with the bounds that so many rows set (95 %, Wilson's score interval).
+
+    Out of fold, each fold's intervals are scaled by the residuals of the other folds: a row does not calibrate its own
+    interval.
+    """
     from scipy.stats import binomtest
 
     fold_of = evaluation.grouped_folds(measured.rows.formulas)
@@ -189,7 +191,7 @@ def _coverage(measured: Measurement, found: Predictions, out_of_fold: bool = Fal
 
 
 def _polymorphs(measured: Measurement, name: str) -> dict[str, Any]:
-    """Pairs of one formula whose bulk moduli differ by more than 5 %: how many a model puts in the right order."""
+    """Pairs of one formula whose bulk moduli differ by more than 5 %: how many of them a model orders correctly."""
     truth, mean = measured.truth("bulk_modulus"), measured.grouped(name).mean["bulk_modulus"]
     rows = np.isfinite(truth) & np.isfinite(mean)
     right, tied, pairs = evaluation.polymorph_order(truth[rows], mean[rows], measured.formulas[rows].tolist())
@@ -197,9 +199,9 @@ def _polymorphs(measured: Measurement, name: str) -> dict[str, Any]:
 
 
 def listed(measured: Measurement, names: list[str], facts: dict[str, Any]) -> dict[str, Any]:
-    """Scores of the paper's materials alone, of predictions out of fold, into those of earlier runs on the same rows.
+    """Out-of-fold scores of the paper's materials alone, added to those of earlier runs on the same rows.
 
-    Models train on the others, too: many of them are hypothetical, and harder to predict.
+    Models train on the other materials, too. Many of those are hypothetical, and harder to predict.
     """
     data = storage.data_checksum(measured.rows.ids, measured.labels)
     found: dict[str, Any] = facts if facts.get("data") == data else {"data": data, "scores": {}}
@@ -210,10 +212,10 @@ def listed(measured: Measurement, names: list[str], facts: dict[str, Any]) -> di
 
 
 def doubtful(measured: Measurement, names: list[str], best: str, earlier: dict[str, Any]) -> dict[str, Any]:
-    """Labels of shear moduli that hardly any crystal can have, by `_AUXETIC`, the largest errors besides, and R2 out of
-    fold with and without the first, which are in the training set all the same.
+    """Labels of shear moduli that hardly any crystal can have (`_AUXETIC`), and the other largest errors.
 
-    earlier: of an earlier run on the same rows; the scores of models that are not among `names` stay.
+    R2 is out of fold, with and without the former. They are in the training set nevertheless.
+    earlier: of an earlier run on the same rows. Its scores of models that are not in `names` stay.
     """
     bulk, shear = (measured.truth(name) for name in ("bulk_modulus", "shear_modulus"))
     ratio = measured.catalog.column("poisson_ratio")
@@ -251,9 +253,9 @@ def _curve_point(measured: Measurement, name: str, share: float) -> dict[str, An
 
 
 def _columns(measured: Measurement) -> dict[str, Any]:
-    """One plain booster on several sets of columns, five folds grouped by formula, and SHAP shares of the last.
+    """One plain booster on several sets of columns, in five folds grouped by formula, and SHAP shares of the last set.
 
-    Shares are of the mean absolute SHAP values (S. Lundberg and S.-I. Lee, arXiv 1705.07874) of rows out of fold.
+    A share is that of the mean absolute SHAP values (S. Lundberg and S.-I. Lee, arXiv 1705.07874) of out-of-fold rows.
     """
     from chgdb import features
 
@@ -294,9 +296,9 @@ def _compared(measured: Measurement, target: str, groups: np.ndarray) -> tuple[d
 
 
 def _process_columns(measured: Measurement) -> dict[str, Any]:
-    """Target -> sets of columns -> scores of our model with the others blank, five folds grouped by formula.
+    """Target -> sets of columns -> scores of our model with the other columns blank, in five folds grouped by formula.
 
-    Masses and volumes are always among the columns: the model needs them for Debye temperatures.
+    Masses and volumes are always among the columns, because the model needs them for Debye temperatures.
     """
     from chgdb import features
 
@@ -339,7 +341,7 @@ def _plain(
 
 
 def _multitarget(measured: Measurement) -> dict[str, Any]:
-    """The density alone: one network for all targets against one network for each, on the paper's test rows."""
+    """Models of the density alone on the paper's test rows: one network for all targets, and one for each."""
     result: dict[str, Any] = {}
     for name in ("multitarget", "singletarget"):
         found = measured.paper(name)
@@ -355,7 +357,7 @@ def _multitarget(measured: Measurement) -> dict[str, Any]:
 
 
 def _stored(name: str):
-    """The model of the catalog, None where it is not there yet."""
+    """The catalog's model. None where there is none yet."""
     from chgdb.models.ensemble import Ensemble
     from chgdb.plugins import models_folder
 
@@ -363,13 +365,16 @@ def _stored(name: str):
     return Ensemble.load(folder) if (folder / storage.DESCRIPTION).exists() else None
 
 
-#: Materials of the study of invariance: metal, covalent, ionic, layered; cubic, hexagonal, lower.
+#: Materials of the study of invariance: metallic, covalent, ionic, layered; cubic, hexagonal, and lower symmetry.
 SPREAD_IDS = ("mp-149", "mp-30", "mp-22862", "mp-804", "mp-2534", "mp-66", "mp-2352", "mp-13")
 
 
 def _spread(measured: Measurement, trained: Any) -> dict[str, Any]:
-    """Operation -> target -> largest deviation from the untouched input, in per cent of the larger of the value and a
-    tenth of the labels' spread (a formation energy may be zero)."""
+    """Operation -> target -> largest deviation from the prediction of the original input, in per cent.
+
+    It is relative to the value or to a tenth of the labels' spread, whichever is larger (a formation energy may be
+    zero).
+    """
     from chgdb.models.rows import from_densities
 
     result: dict[str, dict[str, float]] = {}
@@ -388,7 +393,7 @@ def _spread(measured: Measurement, trained: Any) -> dict[str, Any]:
 
 
 def operations(density: Density) -> dict[str, list[Density]]:
-    """The same crystal and density, described otherwise."""
+    """The same crystal and density in other descriptions."""
     rng = np.random.default_rng(0)
     turns = list(_cubic_rotations())
     finer = [tuple(fast_length(round(n * factor)) for n in density.grid) for factor in (1.25, 1.5)]
@@ -415,7 +420,7 @@ def _cubic_rotations() -> Iterable[np.ndarray]:
 
 
 def _reordered(density: Density, turn: np.ndarray) -> Density:
-    """Lattice vectors in another order, some of them reversed: what the 24 rotations of a cube do to a grid."""
+    """Lattice vectors in another order, some of them reversed, as by the 24 rotations of a cube."""
     order, signs = np.abs(turn).argmax(axis=1), turn.sum(axis=1)
     values = density.total.transpose(order)
     positions = density.crystal.positions[:, order] * signs
@@ -433,13 +438,13 @@ def _rotated(density: Density, rng: np.random.Generator) -> Density:
 
 
 def _shifted(density: Density, shift: np.ndarray) -> Density:
-    """Origin moved by a fraction of the cell, not a whole number of grid points."""
+    """The origin moved by a fraction of the cell, not by a whole number of grid points."""
     coefficients = np.fft.fftn(density.total)
     for axis, (n, fraction) in enumerate(zip(density.grid, shift, strict=True)):
         h = np.fft.fftfreq(n, 1 / n)
         phase = np.exp(-2j * np.pi * h * fraction)
         if n % 2 == 0:
-            phase[n // 2] = np.cos(np.pi * n * fraction)  # stands for both signs
+            phase[n // 2] = np.cos(np.pi * n * fraction)  # for both signs of the frequency
         coefficients *= phase.reshape([-1 if i == axis else 1 for i in range(3)])
     crystal = density.crystal
     moved = Crystal(crystal.cell, crystal.positions + shift, crystal.numbers)
@@ -456,7 +461,7 @@ def _supercell(density: Density, times: tuple[int, int, int]) -> Density:
 
 
 def _sheared(density: Density) -> Density:
-    """The same lattice by other vectors: a, a + b, c. On a grid with as many points along a as along b."""
+    """The same lattice with other vectors: a, a + b, c. The grid has as many points along a as along b."""
     crystal = density.crystal
     n = max(density.grid[:2])
     values = density.resample((n, n, density.grid[2])).total
@@ -469,7 +474,7 @@ def _sheared(density: Density) -> Density:
 
 
 def _flags(trained: Any, shared: Path) -> list[dict[str, Any]]:
-    """Inputs of VASP and made-up ones: the model's answer, or what it says of them."""
+    """Inputs of VASP and invented ones: the model's answers, or its refusals."""
     from chgdb import read
     from chgdb.models.applicability import check_units
     from chgdb.models.rows import from_densities
@@ -506,7 +511,7 @@ def _molecule() -> Density:
 
 
 def _renamed(cases: Mapping[str, Callable[[], Density]], number: int) -> Density:
-    """Silicon's density with an element of which there is no training material."""
+    """Silicon's density with an element that no training material has."""
     density = cases["Si2_spin.CHGCAR"]()
     crystal = Crystal(density.crystal.cell, density.crystal.positions, np.full(len(density.crystal), number))
     return Density(crystal, {"total": density.total})

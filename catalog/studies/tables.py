@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-#: How headings call a property.
+#: Short names of properties in headings.
 SHORT = {
     "bulk_modulus": "K", "shear_modulus": "G", "youngs_modulus": "E", "debye_temperature": "Debye",
     "energy_vs_atoms": "E against atoms", "formation_energy": "formation energy", "band_gap": "band gap",
@@ -13,6 +13,6 @@ SHORT = {
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, the first column to the left and the others to the right."""
+    """A Markdown table. The first column is aligned left, the others right."""
     lines = [f"| {' | '.join(headers)} |", "| --- |" + " ---: |" * (len(headers) - 1)]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])

@@ -1,4 +1,4 @@
-"""Tables of `docs/science/properties.md` on how far predictions can be trusted, from the numbers of `trust_studies`."""
+"""Tables of `docs/science/properties.md` on the trust in predictions, made of the numbers of `trust_studies`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far predictions can be trusted: what the stored model and its out-of-fold predictions say, without training.
+"""How far predictions can be trusted, by the stored model and its out-of-fold predictions, without training.
 
 `evaluate_properties.py --trust` runs it; `trust_report` shows it.
 """
@@ -20,16 +20,16 @@ from chgdb.models.intervals import OPEN
 from chgdb.models.methods import gaussian
 from chgdb_catalog import doubts, energies
 
-#: Groups with fewer labels are not in tables.
+#: Tables leave out groups with fewer labels.
 _FEWEST = 100
-#: Rows of the study of what blanking the density costs.
+#: Number of rows in the study of blanking the density.
 _SAMPLE = 2400
-#: mu_B in a cell; more is magnetic.
+#: mu_B in a cell above which a material is magnetic.
 _MAGNETIC = 0.1
 
 
 def measure(ensemble: Ensemble, catalog: Catalog) -> dict[str, Any]:
-    """All numbers. Raises `ModelError` for a model without the labels that it was trained on."""
+    """All numbers. Raises `ModelError` for a model that does not have the labels of its training."""
     if not ensemble.held_out.truth or ensemble.intervals is None:
         raise ModelError("the stored model has no intervals: python catalog/rebuild.py makes them")
     ids = list(ensemble.held_out.position)
@@ -53,8 +53,10 @@ def _known(ensemble: Ensemble, name: str) -> np.ndarray:
 
 
 def memberships(catalog: Catalog, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Group -> which of some rows of a catalog are in it, by its columns: those of `groups`, and what no structure
-    shows."""
+    """Group -> which of some rows of a catalog are in it.
+
+    The groups are those of `groups`, which need the columns, and those that no structure shows.
+    """
     columns = {name: catalog.column(name)[rows] for name in ("elements", "space_group", "n_atoms", "magnetic_moment")}
     found = {"all": np.ones(len(rows), bool), **{name: np.zeros(len(rows), bool) for name in groups.NAMES}}
     each = zip(columns["elements"], columns["space_group"], columns["n_atoms"], strict=True)
@@ -68,7 +70,7 @@ def memberships(catalog: Catalog, rows: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _coverage(ensemble: Ensemble, catalog: Catalog, rows: np.ndarray) -> dict[str, dict[str, list[float]]]:
-    """Group -> target -> [rows, per cent in the interval of 90 %, of 50 %]; of band gaps, rows that have one."""
+    """Group -> target -> [rows, per cent in the interval of 90 %, of 50 %]; band gaps only where there is one."""
     held = ensemble.held_out
     result: dict[str, dict[str, list[float]]] = {}
     for group, member in memberships(catalog, rows).items():
@@ -86,8 +88,10 @@ def _coverage(ensemble: Ensemble, catalog: Catalog, rows: np.ndarray) -> dict[st
 
 
 def _ranks(ensemble: Ensemble) -> dict[str, list[float]]:
-    """Target -> Spearman's correlation of the standard deviation and the error, both in the unit and both relative
-    where the target is a logarithm."""
+    """Target -> Spearman's correlation of standard deviation and error, in the unit and relative.
+
+    The relative one is for targets that are learned as logarithms.
+    """
     from scipy.stats import spearmanr
 
     held, result = ensemble.held_out, {}
@@ -112,14 +116,14 @@ def _gaps(ensemble: Ensemble) -> dict[str, list[float]]:
 
 
 def _solids(catalog: Catalog, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(mean mass, volume per atom in Å^3, atoms) of rows."""
+    """(mean mass, volume per atom in Å^3, atoms) of some rows."""
     atoms = catalog.column("n_atoms")[rows].astype(float)
     mass = np.array([mean_mass(np.array(formula_numbers(f))) for f in catalog.column("formula")[rows].tolist()])
     return mass, catalog.column("volume")[rows] / atoms, atoms
 
 
 def _debye(ensemble: Ensemble, catalog: Catalog, rows: np.ndarray) -> dict[str, list[float]]:
-    """Debye temperatures as learned, and as they follow from predicted K and G -> [rows, R2, MAE in K]."""
+    """Learned Debye temperatures, and those that follow from predicted K and G -> [rows, R2, MAE in K]."""
     held = ensemble.held_out
     mass, volume, _ = _solids(catalog, rows)
     names = ("debye_temperature", "bulk_modulus", "shear_modulus")
@@ -135,9 +139,9 @@ def _debye(ensemble: Ensemble, catalog: Catalog, rows: np.ndarray) -> dict[str, 
 
 
 def _derived(ensemble: Ensemble, catalog: Catalog, rows: np.ndarray) -> dict[str, list[float]]:
-    """Derived property -> [rows, R2, MAE, per cent in the interval of 90 %] against the same of the labelled moduli.
+    """Derived property -> [rows, R2, MAE, per cent in the interval of 90 %], against that of the labelled moduli.
 
-    "correlation": of the relative errors of K and G, which the propagation takes for granted.
+    "correlation" is that of the relative errors of K and G, which the propagation takes for granted.
     """
     held, solid = ensemble.held_out, _solids(catalog, rows)
     known = _known(ensemble, "bulk_modulus") & _known(ensemble, "shear_modulus")
@@ -159,7 +163,7 @@ def _derived(ensemble: Ensemble, catalog: Catalog, rows: np.ndarray) -> dict[str
 
 
 def _logarithms(ensemble: Ensemble, catalog: Catalog, rows: np.ndarray) -> dict[str, list[float]]:
-    """K and G -> mean absolute errors of log10(GPa), of all rows and of the paper's, as Matbench has them."""
+    """K and G -> mean absolute errors of log10(GPa), over all rows and over the paper's, as in Matbench."""
     held, listed = ensemble.held_out, memberships(catalog, rows)["of the paper"]
     result = {}
     for name in ("bulk_modulus", "shear_modulus"):
@@ -170,7 +174,7 @@ def _logarithms(ensemble: Ensemble, catalog: Catalog, rows: np.ndarray) -> dict[
 
 
 def _energies(catalog: Catalog) -> dict[str, Any]:
-    """Formation energies by our own DFT against labels, references fitted to other formulas."""
+    """Formation energies by our own DFT against labels, with references fitted to other formulas."""
     found = energies.of_catalog(catalog)
     error = np.abs(found.errors(catalog.column("formation_energy").astype(float)))
     error = error[np.isfinite(error)]
@@ -181,8 +185,9 @@ def _energies(catalog: Catalog) -> dict[str, Any]:
 def _blanked(ensemble: Ensemble) -> dict[str, list[float]]:
     """K and G -> [rows, MAE with the density, without, increase in per cent, its 95 % interval].
 
-    One process of the stored model, conditioned on a sample of its rows less each formula in turn, is shown the density
-    of the material left out, or not. The same materials both times: the bootstrap over formulas is of the difference.
+    One process of the stored model is conditioned on a sample of its rows less each formula in turn. It predicts the
+    material that was left out with its density and without. The materials are the same both times, so the bootstrap
+    over formulas is of the difference.
     """
     model: Any = ensemble.members[0]
     _, known, process = model.processes["moduli"]
@@ -221,7 +226,7 @@ def _blanked(ensemble: Ensemble) -> dict[str, list[float]]:
 
 
 def _doubts(ensemble: Ensemble, catalog: Catalog) -> dict[str, Any]:
-    """How many labels are doubted, and the scores of all rows and of those that are not."""
+    """The number of doubted labels, and the scores of all rows and of those that are not doubted."""
     held, found = ensemble.held_out, doubts.of_catalog(catalog, ensemble.held_out)
     fine = np.array([material_id not in found for material_id in held.position])
     scores: dict[str, Any] = {}

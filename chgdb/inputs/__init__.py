@@ -1,7 +1,7 @@
-"""What a build is given: files, their ids, and tables of properties.
+"""The inputs of a build: files, their ids, and tables of properties.
 
-names: what a file's name says. files: which files there are. ids: their ids. tables: CSV to cells. values: cells to
-values and headers to units. properties: columns by id.
+names: what a file's name says. files: the files that inputs lead to. ids: the ids of files. tables: CSV to cells.
+values: cells to values and headers to units. properties: columns by id.
 """
 
 from .files import Found, find, find_files

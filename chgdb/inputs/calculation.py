@@ -1,7 +1,7 @@
-"""What a calculation says of itself beside its density: functional, PAW sets, valence electrons, charge.
+"""Facts of the calculation of a density: functional, PAW sets, valence electrons, charge.
 
-Of VASP's POTCAR, of which nothing is kept but the title and the hash of each set (it may not be handed on), and of
-vasprun.xml; other programs' files say it in themselves (`extras["calculation"]` of what `formats` reads).
+They come from VASP's POTCAR and vasprun.xml, or from the density's own file (`extras["calculation"]` of what `formats`
+reads). Only the title and the hash of each set in a POTCAR are kept, because its text may not be handed on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..elements import SYMBOLS
 from ..errors import FormatError
 from ..formats.streams import beside
 
-#: Column -> (type, attributes) of what a calculation may say.
+#: Column -> (type, attributes) of the facts of a calculation.
 COLUMNS: dict[str, tuple[type, dict[str, str]]] = {
     "code": (str, {}),
     "functional": (str, {}),
@@ -27,17 +27,17 @@ COLUMNS: dict[str, tuple[type, dict[str, str]]] = {
     "charge": (float, {"units": "e", "long_name": "charge of the cell: valence electrons of the atoms less electrons"}),
 }
 _LONGEST = 2000  # characters of a text
-#: GGA of VASP (of the POTCAR LEXCH) -> functional.
+#: GGA of VASP (LEXCH of the POTCAR) -> functional.
 _FUNCTIONALS = {
     "PE": "PBE", "PS": "PBEsol", "91": "PW91", "RP": "RPBE", "CA": "LDA", "RE": "revPBE", "MK": "optB86b",
     "BO": "optPBE", "OR": "optPBE",
 }  # fmt: skip
 _SECTION = re.compile(rb"End of Dataset[ \t\r]*\n?")
-_WHOLE = 1e-3  # a count of electrons that is so near to a whole one is one
+_WHOLE = 1e-3  # distance from a whole number within which an electron count is one
 
 
 def said(density: Density) -> dict[str, Any]:
-    """Column -> value of what the file of a density said of its calculation; {} where it said nothing.
+    """Column -> value of the facts that the file of a density has of its calculation. Empty where it has none.
 
     VASP labels species by their potentials: K_sv, or Si/ and the beginning of a hash.
     """
@@ -51,9 +51,10 @@ def said(density: Density) -> dict[str, Any]:
 
 
 def read_beside(path: str, name: str, density: Density) -> dict[str, Any]:
-    """The same of a POTCAR or vasprun.xml that lies beside a density.
+    """The same facts from a POTCAR or vasprun.xml beside a density.
 
-    Raises `FormatError` where there is no such file, where it is neither, or of other elements than the density.
+    Raises `FormatError` where there is no such file, where it is neither of them, or is of other elements than the
+    density.
     """
     data = beside(path, name)
     if data is None:
@@ -70,7 +71,7 @@ def read_beside(path: str, name: str, density: Density) -> dict[str, Any]:
 
 
 def electrons_of(numbers: Any, n_electrons: float) -> str:
-    """Which of its electrons a density has, in words, by the atomic numbers of its atoms.
+    """Which of its electrons a density has, in words. numbers: the atomic numbers of its atoms.
 
     >>> electrons_of([14, 14], 8.0), electrons_of([14, 14], 28.0)
     ('valence electrons, of 28 in its atoms', 'all electrons of its atoms')
@@ -124,13 +125,13 @@ def _vasprun(data: bytes, density: Density) -> dict[str, Any] | None:
 
 
 def _element(title: str) -> str:
-    """The element of "PAW_PBE Si_pv 05Jan2001"."""
+    """The element in a title such as "PAW_PBE Si_pv 05Jan2001"."""
     words = title.split()
     return re.sub(r"[_.].*", "", words[1] if len(words) > 1 else title)
 
 
 def _of_valence(valence: Mapping[str, float], crystal: Crystal, n_electrons: float) -> dict[str, Any] | None:
-    """Valence and charge; None where the sets are not those of the crystal's elements."""
+    """Valence and charge. None where the sets are not those of the crystal's elements."""
     symbols = [SYMBOLS[number] for number in crystal.numbers]
     if not symbols or not set(symbols) <= set(valence):
         return None
@@ -141,7 +142,7 @@ def _of_valence(valence: Mapping[str, float], crystal: Crystal, n_electrons: flo
 
 
 def _checked(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What has the right type: the extras of a store or an .npz can hold anything."""
+    """The facts that have the right type: the extras of a store or an .npz can hold anything."""
     values: dict[str, Any] = {}
     for name, (kind, _) in COLUMNS.items():
         value = found.get(name)

@@ -1,4 +1,4 @@
-"""The input files of a build: those that are named, and those that folders, patterns and URLs lead to."""
+"""The input files of a build: files that are named, or that folders, patterns and URLs lead to."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from ..formats.streams import Reader, bare_name, open_reader
 from ..urls import is_url, scheme
 from . import names
 
-_HEAD = 4096  # bytes by which a file's content is recognised
+_HEAD = 4096  # bytes of a file that tell its content
 
 
 @dataclass
 class Found:
-    """What inputs lead to.
+    """The files that inputs lead to.
 
-    files: densities, each once, as the user sees their paths; origins: the number of the input that led to each.
-    searched: those that a search of a folder found. Nobody has said that they hold densities, so one that does not is
-    no error.
-    refused: (path, reason in one line) of what may hold densities and cannot be looked at.
+    files: densities, each once, by the paths that the user sees. origins: for each the number of the input that led to
+    it.
+    searched: files that a search of a folder found. Nobody said that they hold densities, so one without is not an
+    error.
+    refused: (path, reason in one line) of files that may hold densities and cannot be read.
     left_out: (path, reason) of files that hold the same as one that was taken.
     """
 
@@ -38,18 +39,18 @@ class Found:
 
 
 def find_files(inputs: str | Path | Iterable[str | Path]) -> list[Path | str]:
-    """Density files of files, folders, glob patterns and URLs: the files of `find`."""
+    """The density files that files, folders, glob patterns and URLs lead to: `Found.files` of `find`."""
     return find(inputs).files
 
 
 def find(inputs: str | Path | Iterable[str | Path]) -> Found:
-    """Density files of files, folders (searched recursively), glob patterns and URLs, in that order, each once.
+    """The density files that files, folders, glob patterns and URLs lead to, in this order, each once.
 
-    A URL is a file, or a folder where the server lists what it has (a bucket; not a web server). In folders the names
-    decide (`NAMES` of the formats), and for a picture or a table of a density its content. A CHG beside the CHGCAR of
-    the same name is the same density with fewer digits, and is left out; so are hidden files and stores. Links to
-    folders are followed, but not upwards, and each folder is searched once.
-    Raises `StoreError` where an input is empty or leads to nothing.
+    A URL is a file, or a folder where the server lists its files (a bucket; not a web server). Folders are searched
+    with their subfolders. In folders the names decide (`NAMES` of the formats), and the content where the name is that
+    of a picture or a table of a density. Hidden files and stores are left out. So is a CHG beside the CHGCAR of the
+    same name: it is the same density with fewer digits. Links to folders are followed, but not upwards, and each folder
+    is searched once. Raises `StoreError` for an empty input, or one that leads to nothing.
     """
     found = Found()
     known: dict[str, None] = {}
@@ -71,7 +72,7 @@ def find(inputs: str | Path | Iterable[str | Path]) -> Found:
 
 @dataclass
 class _Search:
-    """The search for one input. seen: whether anything was there that is, or may be, a density."""
+    """The search for one input. seen: whether it met anything that is, or may be, a density."""
 
     found: Found
     seen: bool = False
@@ -99,7 +100,7 @@ class _Search:
         from ..remote.connect import connect
 
         if names.is_density(bare_name(url)) or scheme(url) in ("http", "https", "github"):
-            yield url  # a web server does not list what it has
+            yield url  # a web server does not list its files
             return
         keys = [key for key, _ in connect(url).sizes()]
         if keys == [""]:
@@ -117,7 +118,7 @@ class _Search:
                     yield f"{place}/{name}"
 
     def _in_folder(self, top: Path) -> Iterator[Path | str]:
-        """Folders below one, then those that links lead to and that lie in none of them."""
+        """The folders below one, then the folders outside of it that links lead to."""
         waiting = [top]
         while waiting:
             linked: list[Path] = []
@@ -150,11 +151,11 @@ class _Search:
                     yield path
 
     def _is_new(self, folder: Path) -> bool:
-        """Whether a folder has not been searched yet, by whatever path."""
+        """Whether a folder has not been searched yet, under any path."""
         try:
             status = os.stat(folder)
         except OSError:
-            return True  # walking it says what is wrong with it
+            return True  # walking it raises with what is wrong
         identity = (status.st_dev, status.st_ino)
         if status.st_ino and identity in self.folders:
             return False
@@ -166,7 +167,7 @@ class _Search:
         self.found.refused.append((str(error.filename), f"cannot be searched: {error.strerror}"))
 
     def _densities(self, place: str, files: Iterable[str]) -> list[str]:
-        """Those of the files of one folder that hold a density by their names."""
+        """The files of a folder that hold a density, by their names."""
         files = sorted(files)
         if not self.archive:
             self.archive = next((os.path.join(place, name) for name in files if names.is_archive(name)), "")
@@ -191,12 +192,12 @@ def _place(file: Path | str) -> str:
 
 
 def _leads_upwards(link: Path) -> bool:
-    """Whether a link leads to a folder that it lies in."""
+    """Whether a link leads to a folder above it."""
     return Path(os.path.realpath(link.parent)).is_relative_to(os.path.realpath(link))
 
 
 def _where_it_leads(link: Path) -> str:
-    """The message about a link whose target is missing, as with git-annex, DVC and scratch disks."""
+    """The message about a link without a target, as git-annex, DVC and scratch disks leave them."""
     try:
         target = os.readlink(link)
     except OSError:
@@ -205,7 +206,7 @@ def _where_it_leads(link: Path) -> str:
 
 
 def _recognised(path: Path) -> bool:
-    """Whether the content of a file begins like a density's."""
+    """Whether a file's content begins like that of a density."""
     try:
         with open_reader(path) as reader:
             head = reader.peek(_HEAD)
@@ -214,25 +215,26 @@ def _recognised(path: Path) -> bool:
     return any(module.recognises(head) for module in formats().values())
 
 
-#: What a file with a density holds somewhere, by its suffix.
+#: What a file with a density has somewhere in it, by its suffix.
 _MARKS = {
     "json": (b"Chgcar", b'"total"'),
     "npz": (b"total.npy",),
     "xsf": (b"DATAGRID_3D", b"DATAGRID3D"),
     "parquet": (b"structure_lattice",),
 }
-#: Of what a file with many things in it has.
+#: Marks of a file with many things in it.
 _CONTAINERS = ("h5", "hdf5", "nc")
-#: Classes of pymatgen in the layout of a Chgcar that are surely none, beside one in every folder of runs.
+#: Classes of pymatgen in the layout of a Chgcar that are certainly not one; folders of runs have them beside one.
 _OTHER_CLASS = re.compile(rb'"@class"\s{0,9}:\s{0,9}"(Locpot|Elfcar)"')
 
 
 def holds_no_density(path: str, data: bytes | None = None) -> bool:
-    """Whether a file that could not be read holds no density at all, but what lies beside one in every run: metadata
-    or a potential in JSON, a structure called POSCAR.vasp, arrays of something else. Not where its name says that it is
-    one.
+    """Whether a file that could not be read is certainly of another kind, such as those beside every calculation.
 
-    data: its bytes, where they have been read already.
+    Such files are metadata or a potential in JSON, a structure called POSCAR.vasp, and arrays of something else. It is
+    False where the name says that the file is a density.
+
+    data: its bytes, where they were read already.
     """
     name = names.parse(path)
     if name.kind or name.extension not in ("vasp", *_MARKS, *_CONTAINERS):

@@ -1,4 +1,4 @@
-"""Ids of materials: by the paths of their files, by a template, or by a table; and ids as the names of files."""
+"""Ids of materials from the paths of their files, from a template or from a table; and ids as names of files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from . import names
 from .tables import read_table
 
 _ID = re.compile(r"[\w(\[][\w.+()\[\]=,@~: -]{0,199}")
-#: Rounds after which ids that are still the same stay so.
+#: Number of rounds after which ids that are still the same stay the same.
 _ROUNDS = 8
-#: What a template may name, and `parent2`, `parent3`, ... for the folders above.
+#: Names that a template may have, beside `parent2`, `parent3`, ... for the folders above.
 FIELDS = ("name", "stem", "kind", "part", "parent")
 
 
@@ -29,10 +29,10 @@ FIELDS = ("name", "stem", "kind", "part", "parent")
 
 @dataclass
 class _Place:
-    """A file, and of which of its folders its id is made.
+    """A file, and the folders of its path that its id is made of.
 
     folders: as the user sees them, outermost first; links are not resolved.
-    chosen: the places in `folders` that the id names. detail: whether it also names `part`; extension: and that.
+    chosen: indices of the `folders` in the id. detail: whether the id has `part`, too. extension: whether it has that.
     """
 
     folders: tuple[str, ...]
@@ -45,7 +45,7 @@ class _Place:
     @property
     def id(self) -> str:
         name = self.name
-        # Quantum ESPRESSO keeps what it computed in a folder called prefix.save.
+        # Quantum ESPRESSO keeps its results in a folder called prefix.save.
         parts = [self.folders[i].removesuffix(".save") or self.folders[i] for i in sorted(self.chosen)]
         kind = "" if name.kind in ("CHGCAR", "CHG") else name.kind
         detail = name.part if self.detail or kind == "PARCHG" else ""
@@ -54,15 +54,15 @@ class _Place:
 
 
 def ids_of(files: Sequence[Path | str], origins: Sequence[int] | None = None) -> list[str]:
-    """An id for each of some files, all different where their paths are.
+    """An id for each of some files; all are different where their paths are.
 
-    It is the name that the file has of itself (`LiH.CHGCAR`, `NaCl.cube`), else the folder's, or that of the folder
-    above where the folder only says which step of a calculation it is (`calc_001/static/CHGCAR`). Other kinds than
-    CHGCAR and CHG keep their kind. Where files would have the same id, as much of their paths is added as tells them
-    apart: folders in which they differ, then which of several files in a folder they are.
+    The id is the name in the file's own name (`LiH.CHGCAR`, `NaCl.cube`), else the name of its folder. Where the folder
+    only says which step of a calculation it is (`calc_001/static/CHGCAR`), it is the name of the folder above. Other
+    kinds than CHGCAR and CHG stay in the id. Where files would have the same id, parts of their paths are added: first
+    folders in which they differ, then which of several files in a folder they are.
 
-    origins: which input each was found by. What several inputs call by the same name with a number in it (a/mp-1 and
-    b/mp-1) is the same material: those ids stay the same.
+    origins: for each file the number of the input that led to it. Several inputs may have the same name with a number
+    in it (a/mp-1 and b/mp-1). That is the same material, and these ids stay the same.
 
     >>> ids_of(["mp-149/CHGCAR.gz", "runs/LiH.CHGCAR", "Si2.AECCAR0.gz", "NaCl.cube", "calc_001/static/CHGCAR"])
     ['mp-149', 'LiH', 'Si2.AECCAR0', 'NaCl', 'calc_001']
@@ -81,7 +81,7 @@ def ids_of(files: Sequence[Path | str], origins: Sequence[int] | None = None) ->
 
 
 def id_of(path: Path | str) -> str:
-    """Id of one file by itself, as `ids_of`."""
+    """The id of one file by itself, as `ids_of` gives it."""
     return ids_of([path])[0]
 
 
@@ -103,7 +103,7 @@ def _file(path: Path | str) -> str:
 
 
 def _folders(path: Path | str) -> tuple[str, ...]:
-    """Folders of a path as the user sees it, outermost first, without the root."""
+    """The folders of a path as the user sees it, outermost first, without the root."""
     if is_url(path):
         text = str(path)
         host = re.sub(r":[0-9]*$", "", public(text).partition("://")[2].partition("/")[0]) if scheme(text) else ""
@@ -116,7 +116,7 @@ def _folders(path: Path | str) -> tuple[str, ...]:
 
 
 def _here() -> str:
-    """The current folder as the shell shows it, where that leads through a link."""
+    """The current folder as the shell shows it, where its path has a link."""
     shown, real = os.environ.get("PWD", ""), os.getcwd()
     try:
         return shown if os.path.isabs(shown) and os.path.samefile(shown, real) else real
@@ -125,7 +125,7 @@ def _here() -> str:
 
 
 def _tell_apart(group: list[_Place], alike: bool) -> bool:
-    """Add to the ids of places that have the same; whether anything could be added. alike: all there are have it."""
+    """Add to the ids of places that have the same id. Returns whether anything was added. alike: no other has an id."""
     before = [place.id for place in group]
     if not alike and len({place.origin for place in group}) > 1 and any(map(str.isdigit, before[0])):
         return False
@@ -142,14 +142,14 @@ def _name_parts(group: list[_Place]) -> None:
 
 
 def _name_extensions(group: list[_Place]) -> None:
-    """Of files that are called CHGCAR or the like last: they are what a folder's name means."""
+    """Add extensions. Files that are called CHGCAR or the like come last: the folder's name stands for them."""
     others = [place for place in group if not place.name.kind]
     for place in others or group:
         place.extension = True
 
 
 def _choose_folders(group: list[_Place], alike: bool) -> None:
-    """Name the deepest folders that tell places apart; instead of what all there are have in common, else beside it."""
+    """Name the deepest folders in which places differ, in place of what all have in common, or beside it."""
     paths = [place.folders for place in group]
     distinct = len(set(paths))
     if distinct == 1:
@@ -168,7 +168,7 @@ def _choose_folders(group: list[_Place], alike: bool) -> None:
 
 
 def _in_common(paths: Sequence[tuple[str, ...]]) -> int:
-    """How many folders paths have in common, from the first one on."""
+    """How many folders paths have in common, beginning with the first."""
     return next((i for i, level in enumerate(zip(*paths, strict=False)) if len(set(level)) > 1), min(map(len, paths)))
 
 
@@ -176,17 +176,17 @@ def _in_common(paths: Sequence[tuple[str, ...]]) -> int:
 
 
 class Template:
-    """Ids by a template such as "{parent2}": text, and in braces what a file's path says.
+    """Ids by a template such as "{parent2}": text, with parts of a file's path in braces.
 
     {name}     the file's name without the suffixes of compressions
-    {stem}     what it says of the material: LiH of LiH.CHGCAR.gz, mp-3 of mp-3.json, nothing of CHGCAR
+    {stem}     the material in it: LiH of LiH.CHGCAR.gz, mp-3 of mp-3.json, nothing of CHGCAR
     {kind}     CHGCAR, CHG, AECCAR0, ..., or nothing
-    {part}     which of several densities: relax2 of CHGCAR.relax2, or nothing
-    {parent}   the folder that the file lies in; {parent2} the folder above, and so on
+    {part}     which of several densities it is: relax2 of CHGCAR.relax2, or nothing
+    {parent}   the folder of the file; {parent2} the folder above, and so on
     """
 
     def __init__(self, text: str) -> None:
-        """Raises `StoreError` for a template that names anything else, or nothing."""
+        """Raises `StoreError` for a template with other names, or without any."""
         self.text = text
         try:
             self._pieces = [(literal, name) for literal, name, form, conversion in Formatter().parse(text)]
@@ -201,7 +201,7 @@ class Template:
             raise StoreError(f"the template {text!r} for ids {reason}: there are {known} and so on")
 
     def __call__(self, path: Path | str) -> str:
-        """Raises `StoreError` where the path has fewer folders."""
+        """The id of a file. Raises `StoreError` where its path has too few folders."""
         folders = _folders(path) if is_url(path) else _all_folders(path)
         name = names.parse(_file(path))
         values = {"name": names.plain(_file(path)), "stem": name.own, "kind": name.kind, "part": name.part}
@@ -219,32 +219,34 @@ class Template:
 
 
 def _all_folders(path: Path | str) -> tuple[str, ...]:
-    """All folders of a path, those that were not typed included."""
+    """All folders of a path, including those that were not typed."""
     return Path(os.path.normpath(os.path.join(_here(), path))).parts[1:-1]
 
 
-# Ids by whatever is given -------------------------------------------------------------------------------------------
+# Ids by any of these ------------------------------------------------------------------------------------------------
 
 
 class Names:
-    """Ids of files: from a mapping or a CSV with the columns `path` and `material_id`, by a template, else `ids_of`."""
+    """Ids of files by a mapping, a CSV with the columns `path` and `material_id`, or a template; else by `ids_of`."""
 
     def __init__(self, ids: str | Path | Mapping[str, str] | None = None, template: str | None = None) -> None:
-        """Raises `StoreError` for both at once or a template that cannot be, `FormatError` for a table that is none."""
+        """Raises `StoreError` for both at once, or an impossible template; `FormatError` for what is not a table."""
         if ids is not None and template is not None:
             raise StoreError("ids come from a table or from a template, not from both")
         self._template = None if template is None else Template(template)
         self._table = None if ids is None else _Table(ids)
 
     def __call__(self, path: Path | str) -> str:
-        """Id of one file, in NFC, whatever its system makes of letters with accents (macOS: NFD). Raises `StoreError`
-        where there is none, or an impossible one."""
+        """The id of one file, in NFC on every system (macOS writes accents in NFD).
+
+        Raises `StoreError` where there is none, or an impossible one.
+        """
         return self._checked(path, None)
 
     def assign(
         self, files: Sequence[Path | str], origins: Sequence[int] | None = None
     ) -> tuple[dict[str, str], list[tuple[str, str]]]:
-        """Id -> file, and (file, reason in one line) of files that can have none; origins: as of `ids_of`."""
+        """Id -> file, and (file, reason in one line) of files that cannot have an id. origins: as for `ids_of`."""
         guesses = ids_of(files, origins) if self._template is None and self._table is None else [None] * len(files)
         given: dict[str, str] = {}
         refused: list[tuple[str, str]] = []
@@ -264,7 +266,7 @@ class Names:
 
     @property
     def unused(self) -> str:
-        """The note on rows of the table that name no file; "" where there are none."""
+        """The note on rows of the table that name no file. Empty where there are none."""
         return "" if self._table is None else self._table.unused
 
     def _checked(self, path: Path | str, guess: str | None) -> str:
@@ -286,8 +288,11 @@ class Names:
 
 
 class _Table:
-    """Ids by path. A path of a table is one from the table's folder, or as the user names the file, or a name alone;
-    it may be that of the folder in which the file lies."""
+    """Ids by path.
+
+    A path of a table is relative to the table's folder, or is written as the user names the file, or is a name alone.
+    It may also be the path of the file's folder.
+    """
 
     def __init__(self, ids: str | Path | Mapping[str, str]) -> None:
         if isinstance(ids, Mapping):
@@ -337,7 +342,7 @@ def _read_ids(path: Path) -> list[tuple[str, str]]:
 
 
 def check_id(material_id: str) -> None:
-    """Raise `StoreError` for an id that could not be a file name on every system."""
+    """Raises `StoreError` for an id that could not be a file name on every system."""
     if not _is_sound(material_id):
         raise StoreError(
             f"{material_id!r} cannot be a material id: use up to 200 letters, digits and . _ - + ( ) [ ] = , @ ~ : and "
@@ -346,19 +351,22 @@ def check_id(material_id: str) -> None:
 
 
 def _is_sound(material_id: str) -> bool:
-    """Whether an id is of characters that ids may have; marks that go with the letter before them are as good as it."""
+    """Whether an id has only characters that ids may have. A combining mark counts as the letter before it."""
     letters = "".join(c for i, c in enumerate(material_id) if i == 0 or category(c) not in ("Mn", "Mc"))
     fits = _ID.fullmatch(letters) is not None and len(material_id) <= 200
     return fits and material_id == material_id.strip()
 
 
-#: Names that Windows gives to devices, whatever extension follows.
+#: Windows gives these names to devices, with any extension.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def file_name(material_id: str, windows: bool = os.name == "nt") -> str:
-    """A material id as a file name. Raises `StoreError` where it cannot be one, or could lead out of the folder: ids of
-    a store from elsewhere can be any text."""
+    """A material id as a file name.
+
+    Raises `StoreError` where the id cannot be one, or could lead out of the folder: the ids of a store from elsewhere
+    can be any text.
+    """
     sound = _is_sound(material_id) and len(material_id.encode()) <= 240
     if windows:
         sound = sound and not (":" in material_id or material_id.endswith(".") or _DEVICES.fullmatch(material_id))

@@ -1,4 +1,4 @@
-"""What the name of a density's file says: its kind, an id, which of several it is, and how it is compressed."""
+"""What the name of a density's file says: its kind, its id, which of several it is, and its compression."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..formats.streams import bare_name
 _KINDS = "CHGCAR|CHG|AECCAR[012]|PARCHG"
 _NAME = re.compile(rf"(?:(?P<own>.+?)[._-])?(?P<kind>{_KINDS})(?:[._-](?P<part>.+)|[ -]*[ (](?P<copy>.+))?")
 _EXTENSION = re.compile(r"\.(cube|cub|xsf|json|vasp|npz|h5|hdf5|nc|parquet)", re.IGNORECASE)
-#: Suffixes of archives and of compressions that are read by nothing here: such a file is named, not passed over.
+#: Suffixes of archives, and of compressions that chgdb does not read: such a file is reported, not passed over.
 _PACKED = re.compile(r"\.(zst|z|lz4|lzma|lz|br|zz|zip|7z|rar|tar|tgz|tbz2?|txz)", re.IGNORECASE)
-#: Suffixes of what programs make of a density, or put beside it. Only its content can say that such a file holds one.
+#: Suffixes of files that programs make from a density, or put beside it. The content says whether they hold one.
 _DERIVED = re.compile(
     r"\.(png|jpe?g|gif|svg|pdf|eps|ps|tiff?|webp|bmp|txt|log|out|err|md|rst|html?|xml|ya?ml|toml|ini|csv|tsv|dat|py|sh|"
     r"ipynb|md5|sha\d*|asc|sig|dvc|cif|xyz|mcif|npy|pkl|db|sqlite|vesta|blend|stl|vtk|vti|glb|mp4)",
     re.IGNORECASE,
 )
-#: Files that a program is writing, or has left.
+#: Names of files that a program is writing, or has left behind.
 _UNFINISHED = re.compile(r".*(~|\.(part|partial|tmp|temp|sw[a-p]|lock|crdownload)|#)", re.IGNORECASE)
-#: Words that say which step or which part of a calculation a density is, and not of what.
+#: Words for a step or a part of a calculation, which do not name a material.
 _WORDS = frozenset(
     """
     relax relaxation relaxed opt optimisation optimization geo geoopt static scf nscf single point step stage
@@ -48,9 +48,9 @@ _DIGITS = 4  # more digits than these are an id
 class Name:
     """A file's name, taken apart.
 
-    own: what names the material, "" where the name does not. kind: CHGCAR, CHG, AECCAR0, ... or "". part: which of
-    several densities of a material it is (relax2, sum, 0004.0001), or "". extension: cube, json, ... or "".
-    derived: whether the name is one of a picture or a table of a density rather than of a density.
+    own: the material in the name; "" where there is none. kind: CHGCAR, CHG, AECCAR0, ... or "". part: which of several
+    densities of a material it is (relax2, sum, 0004.0001), or "". extension: cube, json, ... or "".
+    derived: whether the name is that of a picture or a table of a density, and not of a density.
     """
 
     own: str
@@ -61,7 +61,7 @@ class Name:
 
 
 def plain(name: str) -> str:
-    """A file's name without folder and without any suffix of a compression or an archive.
+    """A file's name without its folder, and without suffixes of compressions and archives.
 
     >>> plain("runs/mp-1.CHGCAR.zst"), plain("CHGCAR.tar.gz"), plain("PARCHG.0004.0001")
     ('mp-1.CHGCAR', 'CHGCAR', 'PARCHG.0004.0001')
@@ -101,7 +101,7 @@ def parse(name: str) -> Name:
 
 
 def is_part(text: str) -> bool:
-    """Whether a text names a part or step of a calculation, not a material.
+    """Whether a text names a part or a step of a calculation, and not a material.
 
     >>> [is_part(text) for text in ("relax2", "sum", "0004.0001", "total_density", "mp-149", "LiH", "1000123")]
     [True, True, True, True, False, False, False]
@@ -110,12 +110,12 @@ def is_part(text: str) -> bool:
 
 
 def _is_worded_part(text: str) -> bool:
-    """As `is_part`, but before the kind, or without one, a number is an id: 12.CHGCAR, 7.cube."""
+    """As `is_part`, but a number is an id: before the kind, or without a kind, as in 12.CHGCAR and 7.cube."""
     return is_part(text) and any(word for word, _ in _tokens(text))
 
 
 def is_step(folder: str) -> bool:
-    """Whether a folder's name names a step of a calculation; a number does not, nor does calc_001.
+    """Whether a folder's name is that of a step of a calculation. A number is not, and neither is calc_001.
 
     >>> [is_step(name) for name in ("static", "02_relax", "relax2", "vasp_run", "calc_001", "12", "MgO", "OPt")]
     [True, True, True, True, False, False, False, False]
@@ -127,13 +127,13 @@ def is_step(folder: str) -> bool:
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
-    """Words with the digits that follow them; ("?", "") for anything else."""
+    """The words with the digits that follow them; ("?", "") for anything else."""
     matches = [_TOKEN.fullmatch(token) for token in re.split(r"[._ ()-]+", text.strip(" ()-"))]
     return [(match[1], match[2]) if match else ("?", "") for match in matches]
 
 
 def _consists_of(text: str, words: frozenset[str]) -> bool:
-    """Whether a text is made of these words and of short numbers. OPt is platinum oxide, and opt and OPT are not."""
+    """Whether a text has only these words and short numbers. OPt is platinum oxide, opt and OPT are not."""
     return all(
         bool(word or digits)
         and len(digits) <= _DIGITS
@@ -143,15 +143,15 @@ def _consists_of(text: str, words: frozenset[str]) -> bool:
 
 
 def is_density(name: str) -> bool:
-    """Whether a file of a folder may hold a density, by its name (without folder)."""
+    """Whether a file of a folder may hold a density, by its name (without the folder)."""
     if name.startswith(".") or _UNFINISHED.fullmatch(name):
         return False
     bare = plain(name)
     if vasp_quantity(bare) and parse(bare).extension in ("", "vasp"):
-        return False  # LOCPOT.vasp; of other formats the content tells
+        return False  # LOCPOT.vasp; in other formats the content tells
     return any(fnmatchcase(bare, pattern) for module in formats().values() for pattern in module.NAMES)
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file's name is one of an archive of several files."""
+    """Whether a file's name is that of an archive of several files."""
     return bool(re.fullmatch(r".+\.(zip|7z|rar|tar|tgz|tbz2?|txz)", bare_name(name), re.IGNORECASE))

@@ -1,4 +1,4 @@
-"""Columns that a user joins to materials by their ids."""
+"""Columns that a user joins to materials by ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .values import is_number, known, split_units, typed
 class Properties:
     """Columns joined by id: id -> column -> value, and the columns' attributes.
 
-    source: the file that they come from. notes: what was left out of it, or may not be meant, a line each.
+    source: the file that they come from. notes: a line for each thing that was left out, or may not be meant.
     """
 
     values: Mapping[str, Mapping[str, Any]]
@@ -27,7 +27,7 @@ class Properties:
     notes: tuple[str, ...] = ()
 
     def unmatched(self, materials: Collection[str]) -> str:
-        """The note on rows without a material, and on materials without a row; "" where there are none."""
+        """The note on rows without a material, and materials without a row. Empty where there are none."""
         rows = [material_id for material_id in self.values if material_id not in set(materials)]
         if not rows:
             return ""
@@ -46,14 +46,14 @@ def _some(ids: Collection[str]) -> str:
 
 
 def read_properties(path: str | Path) -> Properties:
-    """A CSV of properties, joined by its column `material_id` (or `id`, or the first).
+    """Read a CSV of properties, joined by its column `material_id` (or `id`, or the first one).
 
-    Cells are separated by commas, semicolons or tabs. Headers carry units: `bulk_modulus_GPa`, `bulk_modulus [GPa]` or
-    `bulk_modulus (GPa)` become the column `bulk_modulus` in GPa. Columns of numbers, of true and false, and of text
-    are told apart by their values (see `values.typed`); cells that are empty or say NA, null, nan or - are missing
-    values. Columns that a store has of itself (formula, volume...) are left out.
-    Raises `FormatError` with the line for a file that is no CSV or names a material twice, `StoreError` for a column
-    that cannot have its name or holds what it cannot.
+    Commas, semicolons or tabs separate the cells. Headers carry units: `bulk_modulus_GPa`, `bulk_modulus [GPa]` and
+    `bulk_modulus (GPa)` become the column `bulk_modulus` in GPa. The values of a column decide whether it has numbers,
+    true and false, or text (see `values.typed`). Cells that are empty or say NA, null, nan or - are missing values.
+    Columns that a store makes itself (formula, volume...) are left out.
+    Raises `FormatError` with the line for a file that is not a CSV or names a material twice; `StoreError` for a column
+    with an impossible name or impossible values.
     """
     path = Path(path)
     table = read_table(path)
@@ -74,7 +74,7 @@ def read_properties(path: str | Path) -> Properties:
     own, notes = [], []
     for place, title in enumerate(table.header):
         name, units = split_units(title)
-        if place == key or not title:  # an index of pandas
+        if place == key or not title:  # a column without a title is an index of pandas
             continue
         if name in MEASURED:
             own.append(name)
@@ -107,7 +107,7 @@ def _check_once(path: Path, ids: list[str], lines: list[int]) -> None:
 
 
 def _column(path: Path, name: str, cells: list[str], lines: list[int], has_unit: bool) -> list[Any]:
-    """Values of one column, of its type where the store has one for it."""
+    """Values of one column; of the type of the store's own column where there is one."""
     if name in COLUMNS and COLUMNS[name].dtype == "string":
         return known(cells)
     try:
@@ -123,7 +123,7 @@ def _column(path: Path, name: str, cells: list[str], lines: list[int], has_unit:
 
 
 def _mixed(path: Path, name: str, column: list[Any]) -> str:
-    """The note on a column that is text because a few of its values are no numbers."""
+    """The note on a column that is text because a few of its values are not numbers."""
     given = [value for value in column if value is not None]
     if not given or not isinstance(given[0], str):
         return ""

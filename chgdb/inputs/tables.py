@@ -1,4 +1,4 @@
-"""Tables that people make: CSV as spreadsheets and programs write it, to cells of text."""
+"""Tables that people make: CSV from spreadsheets and programs, to cells of text."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pathlib import Path
 from ..errors import FormatError
 from ..formats.content import by_signature
 
-#: What separates cells, and how messages call it.
+#: Separators of cells, and their names in messages.
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _ENCODINGS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table's header and its rows: (line where it ends, cells), stripped of blanks.
+    """A table's header, and its rows as (line where it ends, cells). Cells have no blanks at their ends.
 
-    line: of the header. delimiter: what separates its cells.
+    line: of the header. delimiter: the separator of the cells.
     """
 
     path: Path
@@ -32,15 +32,15 @@ class Table:
     delimiter: str
 
     def column(self, *names: str) -> int | None:
-        """Index of the first column with one of these names, without regard to capitals."""
+        """Index of the first column with one of these names, in upper or lower case. None where there is none."""
         return next((i for name in names for i, title in enumerate(self.header) if title.lower() == name), None)
 
 
 def read_table(path: Path) -> Table:
-    """A table of cells separated by commas, semicolons or tabs, whichever gives the same number in all rows.
+    """Read a table. Its separator is the comma, semicolon or tab that gives all rows the same number of cells.
 
-    UTF-8 or, with a byte order mark, UTF-16. Empty rows, empty columns at the right, and the line "sep=;" that
-    spreadsheets put first are left out, and lines before the header that begin with #. Raises `FormatError` with
+    The text is UTF-8, or UTF-16 with a byte order mark. Empty rows, empty columns at the right, the line "sep=;" that
+    spreadsheets put first, and lines that begin with # before the header are left out. Raises `FormatError` with
     the line.
     """
     text = _text(path)
@@ -62,7 +62,7 @@ def read_table(path: Path) -> Table:
     while width and not header[width - 1] and not any(any(row[width - 1 :]) for _, row in found[1:]):
         width -= 1
     header = header[:width]
-    if not all(header[1:]) or not header or len(set(header)) < width:  # pandas gives an index no name
+    if not all(header[1:]) or not header or len(set(header)) < width:  # pandas leaves the title of an index empty
         raise FormatError(f"{path}: line {line}: expected a header with a different name for each column")
     rows = []
     for number, cells in found[1:]:
@@ -75,8 +75,10 @@ def read_table(path: Path) -> Table:
 
 
 def _without_remarks(text: str) -> tuple[str, int]:
-    """A table without the lines before it that begin with #, and how many they were. A header may begin so, too: it is
-    the one that names the ids."""
+    """A table without the lines that begin with # before it, and the number of these lines.
+
+    A header may begin so, too: it is the one that names the ids.
+    """
     count = 0
     while text.startswith("#"):
         line, _, rest = text.partition("\n")
@@ -102,7 +104,7 @@ def _text(path: Path) -> str:
 
 
 def _rows(text: str, delimiter: str, path: Path, start: int) -> list[tuple[int, list[str]]] | FormatError:
-    """Rows that are not empty; the error, where the text cannot be split in this way."""
+    """The rows that are not empty, or the error where the text cannot be split in this way."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         return list(_filled(reader, start))
@@ -118,8 +120,11 @@ def _filled(reader: csv._reader, start: int) -> Iterator[tuple[int, list[str]]]:
 
 
 def _evenness(rows: list[tuple[int, list[str]]] | FormatError) -> tuple[bool, bool, int]:
-    """How well a delimiter fits: whether the text can be split so, whether all rows have several cells, as many each,
-    and how many the header has."""
+    """How well a delimiter fits.
+
+    The result is whether the text can be split so, whether all rows have the same number of cells and more than one,
+    and the number of cells in the header.
+    """
     if isinstance(rows, FormatError) or not rows:
         return not isinstance(rows, FormatError), False, 0
     widths = {len(cells) for _, cells in rows}

@@ -1,4 +1,4 @@
-"""Meaning of the cells of a column (numbers, true and false, text, or nothing), and units in its header."""
+"""The meaning of the cells of a column (numbers, true and false, text, or nothing), and of units in its header."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 import re
 from typing import Any
 
-#: Cells that stand for a value that is not known.
+#: Cells that stand for an unknown value.
 MISSING = frozenset(
     "N/A n/a NA N.A. n.a. #N/A #NA <NA> null NULL Null None nan NaN NAN -nan -NaN NaT - -- \u2013 \u2014 "
     "#DIV/0! #VALUE! #REF! #NUM! #NULL! #NAME?".split()
 ) | {""}
-#: Cells that stand for it among numbers, and are words among others.
+#: Cells that stand for it between numbers, and are words between others.
 _MISSING_NUMBERS = frozenset(("none", "NONE", "?"))
 _PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _PADDED = re.compile(r"[+-]?0\d.*")
@@ -24,23 +24,23 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a plain number, neither infinite (1e999 is) nor with underscores."""
+    """Whether a text is a plain number: not infinite (1e999 is), and without underscores."""
     return bool(_PLAIN.fullmatch(text)) and math.isfinite(float(text))
 
 
 def known(cells: list[str]) -> list[str | None]:
-    """Cells of a column, None for each that stands for nothing."""
+    """The cells of a column, with None for each that stands for nothing."""
     return [None if cell in MISSING else cell for cell in cells]
 
 
 def typed(cells: list[str], quantity: bool = False) -> list[Any]:
-    """Values of a column: bool, float or str throughout; None where a cell stands for nothing.
+    """The values of a column: all of them bool, float or str. None where a cell stands for nothing.
 
-    A column holds numbers only if all of its values are plain ones. It holds identifiers, and stays text, where one of
-    them has leading zeros (007), underscores or hexadecimal digits, more than 15 digits, or where its exponents are
-    all bare (1E5, as no program writes a number): one value with a point or a signed exponent (1.2e-05, 1e+05) says
-    that they are numbers. quantity: the header names a unit, so whatever can be a number is one.
-    Raises `ValueError` where commas could be decimal ones or between thousands.
+    A column holds numbers only if all its values are plain ones. It holds identifiers, and stays text, where a value
+    has leading zeros (007), underscores, hexadecimal digits or more than 15 digits. It also does where all exponents
+    are bare (1E5), because no program writes numbers so. One value with a point or a signed exponent (1.2e-05, 1e+05)
+    says that they are numbers. quantity: the header names a unit, so whatever can be a number is one.
+    Raises `ValueError` where commas could be decimal, or separate thousands.
 
     >>> typed(["1_1", "12"]), typed(["007", "12"]), typed(["1E5", "2E3"]), typed(["1.2e-05", "3"])
     (['1_1', '12'], ['007', '12'], ['1E5', '2E3'], [1.2e-05, 3.0])
@@ -63,7 +63,7 @@ def typed(cells: list[str], quantity: bool = False) -> list[Any]:
 
 
 def _with_plain_sign(value: str | None) -> str | None:
-    """A value with the minus of a typesetter (U+2212) as the one of a keyboard."""
+    """A value with a typesetter's minus (U+2212) replaced by that of a keyboard."""
     return value if value is None else value.replace("\u2212", "-")
 
 
@@ -79,7 +79,7 @@ def _are_numbers(given: list[str], quantity: bool) -> bool:
 
 
 def _without_commas(values: list[str | None]) -> list[str | None]:
-    """Decimal commas as points, in a column of nothing but numbers."""
+    """Values with points for decimal commas, where the column has only numbers."""
     given = [value for value in values if value is not None]
     grouped = next((value for value in given if _POINTS_AND_COMMA.fullmatch(value)), "")
     if grouped and all(_POINTS_AND_COMMA.fullmatch(value) or _COMMAS.fullmatch(value) for value in given):
@@ -96,7 +96,7 @@ def _without_commas(values: list[str | None]) -> list[str | None]:
 
 # Units --------------------------------------------------------------------------------------------------------------
 
-#: Unit at the end of a column's name -> how it is written. Longest first.
+#: Unit at the end of a column's name -> its usual form. Longest first.
 _UNITS = {
     "eV_per_angstrom3": "eV/angstrom^3",
     "eV_per_atom": "eV/atom",
@@ -112,7 +112,7 @@ _UNITS = {
     "eV": "eV",
     "K": "K",
 }
-#: Names that a unit of kelvin can belong to. K alone is potassium, too: n_K, x_K, K.
+#: Names of columns that can be in kelvin. K alone is also potassium: n_K, x_K, K.
 _TEMPERATURE = re.compile(
     r"(?i:.*(temperature|debye|theta|curie|n[eé]el|kelvin|melting|boiling).*|(.*_)?temp(_.*)?)"
     r"|(.*_)?T(_?([cCNmMbBdDgGeE0]|max|min|melt|boil|crit))?(_std|_err|_error)?"
@@ -129,7 +129,7 @@ _TITLE = re.compile(r"(.+?)\s*(?:\[([^\[\]]*)\]|\(((?:[^()]|\([^()]*\))*)\))")
 
 
 def split_units(title: str) -> tuple[str, str]:
-    """Name and units of a column's header; a unit only where it is written as one.
+    """Name and unit of a column's header. A unit must be written as one.
 
     >>> split_units("energy_vs_atoms_eV_per_atom"), split_units("gap [eV]"), split_units("paper_split")
     (('energy_vs_atoms', 'eV/atom'), ('gap', 'eV'), ('paper_split', ''))
