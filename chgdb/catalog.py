@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
 
+from .charged import CHARGES, ChargeView
 from .criteria import matches, symbols
 from .derived import DERIVED
 from .errors import ChgdbError, StoreError, UnknownMaterialError
@@ -371,14 +372,20 @@ class Catalog:
 
         return self.consistent(facts)
 
-    def view(self, name: str = "properties") -> View:
-        """Properties that a model predicted for every material.
+    @overload
+    def view(self, name: Literal["charges"]) -> ChargeView: ...
+
+    @overload
+    def view(self, name: str = "properties") -> View: ...
+
+    def view(self, name: str = "properties") -> View | ChargeView:
+        """What was derived from the densities of all materials: "properties" that a model predicted, or "charges".
 
         Warns with `views.StaleViewWarning` where another version of the model is installed now.
 
         Returns
         -------
-        View
+        View, or `chgdb.charged.ChargeView`
 
         Raises
         ------
@@ -390,7 +397,7 @@ class Catalog:
         >>> catalog.view("properties")["bulk_modulus"]     # doctest: +SKIP
         array([ 88.9, 102.3, ...], dtype=float32)
         """
-        return view(self, name)
+        return ChargeView(self) if name == CHARGES else view(self, name)
 
     @property
     def latent_model(self) -> dict[str, Any] | None:

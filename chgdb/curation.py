@@ -13,10 +13,12 @@ import numpy as np
 
 from . import __version__
 from .catalog import Catalog, open_catalog
+from .charged import CHARGES
 from .errors import StoreError
 from .ingest import Progress
 from .inputs import check_id, read_properties
 from .parallel.progress import reporting
+from .predicted import PROPERTIES
 from .store.columns import is_missing, set_columns
 from .store.format import LATENT_COLUMNS, MEASURED
 from .store.lineage import LINEAGE, extended, named
@@ -320,6 +322,15 @@ def _common_attributes(tables: Sequence[Table]) -> dict[str, Any]:
     return found | {"generator": f"chgdb {__version__}"}
 
 
+#: View -> what is said where it is not kept.
+_DROPPED = {
+    PROPERTIES: f"not all stores have the predictions {PROPERTIES} of one model, so that none are kept; chgdb build "
+    "OUT --predict makes them",
+    CHARGES: "not all stores have charges of atoms by the same methods, so that none are kept; "
+    "chgdb.charging.add_charges makes them",
+}
+
+
 def _drop_what_differs(tables: Sequence[Table], catalogs: Sequence[Catalog]) -> list[str]:
     """Take out latents and views that do not fit together. Returns a line for each kind."""
     notes = []
@@ -336,10 +347,7 @@ def _drop_what_differs(tables: Sequence[Table], catalogs: Sequence[Catalog]) -> 
     for name in sorted(names):
         views = [table.views.get(name) for table in tables]
         if any(view is None or not view.fits(views[0] or view) for view in views):
-            notes.append(
-                f"not all stores have the predictions {name} of one model, so that none are kept; chgdb build OUT "
-                "--predict makes them"
-            )
+            notes.append(_DROPPED.get(name, f"not all stores have the same view {name}, so that none is kept"))
     return notes
 
 

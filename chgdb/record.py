@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from .charged import of_row
 from .density import Crystal, Density
 from .errors import CodecError, OfflineError, StoreError
 from .store.format import OCCUPANCY_ERROR, OCCUPANCY_TOLERANCE
@@ -162,6 +163,17 @@ class Record:
             As `Density.charges`.
         """
         return self.density.charges(method, **({"of_catalog": self.is_of_recipe} | settings))
+
+    @property
+    def net_charges(self) -> dict[str, np.ndarray]:
+        """Net charges that the store keeps: method -> (n,) of the atoms, e; empty where it keeps none.
+
+        Raises
+        ------
+        StoreError
+            Where they are of another density than the store's.
+        """
+        return self._read(lambda store, location: of_row(store, location.row))
 
     @property
     def is_of_recipe(self) -> bool:

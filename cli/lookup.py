@@ -265,7 +265,7 @@ def info(
     """Show what is known of a material, or of a whole catalog."""
     opened = open_store(catalog)
     if material_id is None:
-        facts = opened.info() | _predicted_names(opened)
+        facts = opened.info() | _predicted_names(opened) | _charged(opened)
         if as_json:
             print_json(facts | {"attributes": opened.attributes, "columns": _public(opened)})
         else:
@@ -273,11 +273,11 @@ def info(
         return
     record, columns = opened[material_id], _public(opened)
     metadata = {name: value for name, value in record.metadata.items() if name in columns}
-    predictions = _predictions(record)
+    made = _predictions(record) | _charges(record)
     if as_json:
-        print_json(metadata | _derived(record, metadata) | predictions | _described(opened, columns))
+        print_json(metadata | _derived(record, metadata) | made | _described(opened, columns))
     else:
-        _print_material(record, metadata, columns, predictions)
+        _print_material(record, metadata, columns, made)
 
 
 def _derived(record: Record, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -337,6 +337,34 @@ def _predictions(record: Record) -> dict[str, Any]:
     }
 
 
+def _charged(catalog: Catalog) -> dict[str, Any]:
+    """By which methods the atoms of a catalog are charged, and what limits that."""
+    from chgdb.charged import ABOUT, CHARGES, methods
+
+    if not methods(catalog.store):
+        return {}
+    view = catalog.view(CHARGES)
+    return {CHARGES: {name: {key: view.attributes(name)[key] for key in ABOUT} for name in view}}
+
+
+def _charges(record: Record) -> dict[str, Any]:
+    """Net charges of a material that its catalog keeps, an atom each, in e; null where they are not known."""
+    from chgdb.charged import CHARGES
+    from chgdb.errors import StoreError
+
+    try:
+        net = record.net_charges
+    except StoreError as error:  # of another density: all else holds
+        message(str(error))
+        return {}
+    if not net:
+        return {}
+    view = record.catalog.view(CHARGES)
+    charges = {name: [None if math.isnan(x) else x for x in values.tolist()] for name, values in net.items()}
+    elements = list(record.crystal.symbols)
+    return {CHARGES: {"elements": elements, **charges, "remarks": list(view.remarks(record.material_id))}}
+
+
 def _print_catalog(catalog: Catalog, facts: Mapping[str, Any]) -> None:
     stored, text = facts["stored_bytes"], facts["text_bytes"]
     about = [
@@ -357,6 +385,8 @@ def _print_catalog(catalog: Catalog, facts: Mapping[str, Any]) -> None:
         about.append(
             ("Predictions", f"{', '.join(facts['predictions']['properties'])}; by {facts['predictions']['model']}")
         )
+    if "charges" in facts:
+        about.append(("Charges of atoms", f"net charges by {' and '.join(facts['charges'])}"))
     columns = []
     for name, attributes in _public(catalog).items():
         units = unit(attributes.get("units", ""))
@@ -368,7 +398,7 @@ def _print_material(
     record: Record,
     metadata: Mapping[str, Any],
     columns: Mapping[str, Mapping[str, Any]],
-    predictions: Mapping[str, Any],
+    made: Mapping[str, Any],
 ) -> None:
     from chgdb.store.format import OCCUPANCY_ERROR, OCCUPANCY_TOLERANCE
     from chgdb.symmetry import symbol
@@ -427,7 +457,8 @@ def _print_material(
             ("Density", density),
             ("Error", accuracy),
             ("Properties (columns of chgdb search --where)", properties),
-            *_predicted(predictions),
+            *_predicted(made),
+            *_of_atoms(made),
             ("Notes", notes),
             ("Provenance", provenance),
         ],
@@ -443,7 +474,7 @@ def _kind_of_electrons(record: Record) -> str:
 
 def _predicted(predictions: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """The section of predictions, where there are any."""
-    if not predictions:
+    if "predictions" not in predictions:
         return []
     found = predictions["predictions"]
     lines = []
@@ -454,6 +485,24 @@ def _predicted(predictions: Mapping[str, Any]) -> list[tuple[str, list[tuple[str
     if found["unlike_training"]:
         lines.append(("", "unlike the training set: the intervals are those of all of it"))
     return [(f"Predicted by {found['model']} (columns of chgdb search --predicted)", lines)]
+
+
+def _of_atoms(made: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The section of charges, where the catalog keeps them: the mean of each element."""
+    if "charges" not in made:
+        return []
+    found = dict(made["charges"])
+    elements, remarks = found.pop("elements"), found.pop("remarks")
+    lines = []
+    for method, values in found.items():
+        means = []
+        for element in dict.fromkeys(elements):
+            own = [value for value, symbol in zip(values, elements, strict=True) if symbol == element]
+            if None not in own:
+                means.append(f"{element} {sum(own) / len(own):+.3f}")
+        lines.append((method, ", ".join(means) or "not known"))
+    lines += [("", remark) for remark in remarks]
+    return [("Net charges of atoms in e, mean of each element (chgdb charges computes more)", lines)]
 
 
 _YES_NO = {1: "yes", 0: "no"}

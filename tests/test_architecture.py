@@ -34,13 +34,13 @@ chgdb.formats
 chgdb.codecs
 chgdb.store
 chgdb.remote
-chgdb.criteria chgdb.predicted chgdb.record chgdb.catalog
+chgdb.criteria chgdb.predicted chgdb.charged chgdb.record chgdb.catalog
 chgdb.inputs
 chgdb.sources
 chgdb.features chgdb.densities chgdb.samples chgdb.datasets
 chgdb.packer chgdb.ingest chgdb.extraction chgdb.verification chgdb.publish chgdb.latents
 chgdb.models
-chgdb.views chgdb.prediction chgdb.estimation chgdb.similarity
+chgdb.views chgdb.charging chgdb.prediction chgdb.estimation chgdb.similarity
 chgdb.building chgdb.curation
 chgdb.testing chgdb.cache chgdb.codecs.atoms chgdb.web
 chgdb_catalog.scripts

@@ -1,4 +1,8 @@
-"""Views as part of a table: arrays of predictions, one row for each material, which stay with their materials."""
+"""Views as part of a table: what was derived from the densities, which stays with its materials.
+
+An array has one row for each material, or (its dimension is `atom`) one for each atom, material after material; then
+the view says in `n_atoms` how many each has.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,16 @@ if TYPE_CHECKING:
     from .reader import Store
 
 
+#: The dimension of arrays with one row an atom, and the array that says how many each material has.
+ATOM, COUNTS = "atom", "n_atoms"
+
+
 @dataclass
 class ViewRows:
     """A view of some materials.
 
-    attributes: of its group. arrays: name -> values (n, ...). details: name -> (dimensions, value where
-    nothing is known, attributes).
+    attributes: of its group. arrays: name -> values (n, ...), or (atoms, ...). details: name -> (dimensions, value
+    where nothing is known, attributes).
     """
 
     attributes: dict[str, Any]
@@ -29,7 +37,20 @@ class ViewRows:
 
     def take(self, rows: Sequence[int] | np.ndarray) -> ViewRows:
         """The same for some of the rows."""
-        return ViewRows(self.attributes, {name: values[rows] for name, values in self.arrays.items()}, self.details)
+        return ViewRows(
+            self.attributes,
+            {name: values[self.rows_of(name, rows)] for name, values in self.arrays.items()},
+            self.details,
+        )
+
+    def rows_of(self, name: str, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Rows of an array that belong to some of the materials."""
+        chosen = np.asarray(rows, np.intp)
+        if self.details[name][0][:1] != [ATOM]:
+            return chosen
+        counts = self.arrays[COUNTS].astype(np.intp)
+        starts = np.cumsum(counts) - counts
+        return np.concatenate([np.empty(0, np.intp), *(np.arange(starts[i], starts[i] + counts[i]) for i in chosen)])
 
     def fits(self, other: ViewRows) -> bool:
         """Whether both are by the same model, so that the rows of one can stand below those of the other."""
@@ -47,9 +68,9 @@ def stored_views(store: Store, rows: Sequence[int]) -> dict[str, ViewRows]:
         if view not in found:
             found[view] = ViewRows(json.loads(store.read(f"{VIEW}/{view}/{ROOT}")).get("attributes", {}), {}, {})
         info = store.arrays[key]
-        found[view].arrays[name] = store.column(key)[rows]
+        found[view].arrays[name] = store.column(key)
         found[view].details[name] = list(info.dimensions), info.fill_value[()], dict(info.attributes)
-    return found
+    return {name: view.take(rows) for name, view in found.items()}
 
 
 def joined_views(old: Mapping[str, ViewRows], new: Mapping[str, ViewRows], order: np.ndarray) -> dict[str, ViewRows]:

@@ -46,6 +46,7 @@ from .format import (
 from .head import CHECKSUMS, HEAD, format_checksums
 from .latents import DIMENSIONS, DTYPE, MISSING, ORDER, SHARD_ROWS, StoredLatents, shards
 from .parity import PARITY_BYTES, add_parity, is_protected
+from .viewed import ATOM
 
 if TYPE_CHECKING:
     from .table import Table
@@ -137,7 +138,8 @@ def write_views(root: Any, views: Mapping[str, ViewRows]) -> None:
         root.create_group(f"{VIEW}/{name}", attributes=view.attributes)
         for key, values in view.arrays.items():
             dimensions, missing, attributes = view.details[key]
-            write_array(root, f"{VIEW}/{name}/{key}", values, dimensions, missing, attributes, CHUNK_ROWS)
+            rows = ATOM_ROWS if dimensions[0] == ATOM else CHUNK_ROWS
+            write_array(root, f"{VIEW}/{name}/{key}", values, dimensions, missing, attributes, rows)
 
 
 def write_column(root: Any, name: str, values: np.ndarray, kind: ColumnType) -> None:

@@ -135,3 +135,23 @@ def test_mistakes(run_chgdb: Chgdb, water: Path, tmp_path: Path) -> None:
         assert result.code == 1, words
         assert said in result.err
         assert one_line(result.err), result.err
+
+
+def test_info_shows_the_charges_that_a_store_keeps(run_chgdb: Chgdb, tmp_path: Path) -> None:
+    from chgdb import charging
+    from chgdb.extraction import extract
+
+    place = tmp_path / "few.zarr"
+    extract(chgdb.open(), ["mp-22862", "mp-149"], place)
+    assert "charges" not in run_chgdb("info", "mp-149", "--catalog", place, "--json").json
+    charging.add_charges(place, workers=1)
+    found = run_chgdb("info", "mp-22862", "--catalog", place, "--json").json["charges"]
+    assert found["elements"] == ["Na", "Cl"]
+    assert found["bader"] == [0.863, -0.863]
+    assert found["remarks"] == ["near the nuclei, free atoms turn it into a density of all electrons"]
+    text = run_chgdb("info", "mp-22862", "--catalog", place).out
+    assert "Na +0.863, Cl -0.863" in text
+    assert "near the nuclei, free atoms" in text
+    about = run_chgdb("info", "--catalog", place, "--json").json["charges"]
+    assert "pseudo-density" in about["hirshfeld"]["limits"]
+    assert "net charges by bader and hirshfeld" in run_chgdb("info", "--catalog", place).out
