@@ -89,9 +89,16 @@ def _files(path_or_url: str, options: Mapping[str, Any] | None) -> Files:
 
 
 class Catalog:
-    """A read-only mapping from material id to `Record`, in the store's order.
+    """A read-only mapping from material id to `Record`, in the order of the store.
 
     Where a writer replaces the store meanwhile, every call still answers from one version of it, old or new.
+
+    Parameters
+    ----------
+    path_or_url : str | os.PathLike[str]
+        Folder, .zip or URL of a store.
+    options : Mapping[str, Any] | None
+        Options for the file system of a URL, as for `open_catalog`.
     """
 
     def __init__(self, path_or_url: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> None:
@@ -130,6 +137,7 @@ class Catalog:
 
     @property
     def format_version(self) -> int:
+        """The version of the store format."""
         return self.store.format_version
 
     @property
@@ -152,7 +160,24 @@ class Catalog:
         return self._opened
 
     def consistent(self, read: Callable[[Store], T]) -> T:
-        """Result of `read` on one version of the store: again with the new one where it was replaced meanwhile."""
+        """The result of a function on one version of the store.
+
+        Where a writer replaced the store meanwhile, the function is called again with the new version.
+
+        Parameters
+        ----------
+        read : Callable[[Store], T]
+            A function that reads from the store that it is given.
+
+        Returns
+        -------
+        T
+
+        Raises
+        ------
+        StoreError
+            Where the store is gone, or is replaced all the time.
+        """
         for attempt in range(100):
             store = self.store
             try:
@@ -195,9 +220,14 @@ class Catalog:
         return Record(self, material_id)
 
     def prefetch(self, ids: Iterable[str]) -> None:
-        """Read what decoding these materials takes, many at a time, so that each needs no request of its own any more.
+        """Read what decoding some materials takes, many of them with one request.
 
-        For a remote store; for one on a disk it does nothing. Ids that the store does not have are left out.
+        This saves requests to a remote store. For a store on a disk it does nothing.
+
+        Parameters
+        ----------
+        ids : Iterable[str]
+            Ids of the materials; those that the store does not have are left out.
         """
         wanted = list(ids)
         self.consistent(lambda store: store.prefetch(wanted))
@@ -211,7 +241,24 @@ class Catalog:
         return [str(i) for i in self.column("material_id")]
 
     def locate(self, store: Store, material_id: str) -> Location:
-        """Where a material stands in one version of the store. Raises `UnknownMaterialError` with close matches."""
+        """The place of a material in one version of the store.
+
+        Parameters
+        ----------
+        store : Store
+            The version, as `consistent` gives it.
+        material_id : str
+            Id of the material.
+
+        Returns
+        -------
+        Location
+
+        Raises
+        ------
+        UnknownMaterialError
+            For an id that the store does not have; the message has similar ids.
+        """
         location = store.find(material_id)
         if location is None:
             close = _close_matches(store, material_id)
@@ -228,6 +275,11 @@ class Catalog:
 
     def column(self, name: str) -> np.ndarray:
         """A whole column: numbers, or texts as Python strings.
+
+        Parameters
+        ----------
+        name : str
+            Name of the column.
 
         Returns
         -------
@@ -337,9 +389,17 @@ class Catalog:
         return [one for one in found if one.material_id in own][:count]
 
     def info(self) -> dict[str, Any]:
-        """path, n_materials, format_version, stored_bytes (all files of the store), payload_bytes and text_bytes (sums
-        over the records), and the store's title, licence and generator where it has them. For a store with latents
-        also latent_model (identifier), n_latents, latent_bytes (the array and its columns) and median_latent_nmae."""
+        """Facts of the store.
+
+        They are path, n_materials, format_version, stored_bytes (all files of the store), payload_bytes and text_bytes
+        (sums over the records), largest_nmae, and the store's title, licence and generator where it has them. A store
+        with latents also has latent_model (identifier), n_latents, latent_bytes (the array and its columns) and
+        median_latent_nmae.
+
+        Returns
+        -------
+        dict[str, Any]
+        """
 
         def latents(store: Store) -> dict[str, Any]:
             if store.latents is None:
@@ -382,6 +442,11 @@ class Catalog:
         """What was derived from the densities of all materials: "properties" that a model predicted, or "charges".
 
         Warns with `views.StaleViewWarning` where another version of the model is installed now.
+
+        Parameters
+        ----------
+        name : str
+            Name of the view.
 
         Returns
         -------
@@ -455,8 +520,14 @@ class Catalog:
         return self.consistent(read)
 
     def to_xarray(self) -> xarray.Dataset:
-        """Every column as a lazy `xarray.Dataset` along the dimension `material`, indexed by id. Its arrays are Dask
-        arrays where Dask is installed, so that a cluster can work with them."""
+        """Every column in a lazy `xarray.Dataset` along the dimension `material`, indexed by id.
+
+        Its arrays are Dask arrays where Dask is installed, so that a cluster can work with them.
+
+        Returns
+        -------
+        xarray.Dataset
+        """
         import xarray
 
         dataset = xarray.open_zarr(self.store.files.zarr_store(), consolidated=True)

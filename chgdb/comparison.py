@@ -74,7 +74,14 @@ class Comparison:
 
 
 def measure(original: Density, decoded: Density) -> Quality:
-    """Compare two densities on the same grid; see `Quality`.
+    """Measure the error of decoded values.
+
+    Parameters
+    ----------
+    original : Density
+        The density that was encoded.
+    decoded : Density
+        The decoded density, on the same grid.
 
     Returns
     -------

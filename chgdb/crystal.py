@@ -117,23 +117,58 @@ class Crystal:
         return f"{which} of no element (X, atomic number 0, as ghost atoms and empty spheres are)"
 
     def to_ase(self) -> ase.Atoms:
-        """The structure as `ase.Atoms` (periodic in all directions)."""
+        """The structure as `ase.Atoms`, periodic in all directions.
+
+        Returns
+        -------
+        ase.Atoms
+        """
         atoms = require("ase", "interop", "Crystal.to_ase")
         return atoms.Atoms(numbers=self.numbers, scaled_positions=self.positions, cell=self.cell, pbc=True)
 
     def to_pymatgen(self) -> pymatgen.core.Structure:
-        """The structure as `pymatgen.core.Structure`."""
+        """The structure as `pymatgen.core.Structure`.
+
+        Returns
+        -------
+        pymatgen.core.Structure
+        """
         core = require("pymatgen.core", "interop", "Crystal.to_pymatgen")
         return core.Structure(self.cell, self.symbols, self.positions)
 
     @classmethod
     def from_ase(cls, atoms: ase.Atoms) -> Crystal:
-        """From `ase.Atoms` with three lattice vectors."""
+        """The crystal of `ase.Atoms` with three lattice vectors.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            Atoms with a cell of three independent vectors.
+
+        Returns
+        -------
+        Crystal
+        """
         return cls(np.array(atoms.cell), atoms.get_scaled_positions(wrap=False), atoms.numbers)
 
     @classmethod
     def from_pymatgen(cls, structure: pymatgen.core.IStructure) -> Crystal:
-        """From an ordered `pymatgen.core.Structure`; raises `DensityError` where a site is partially occupied."""
+        """The crystal of an ordered `pymatgen.core.Structure`.
+
+        Parameters
+        ----------
+        structure : pymatgen.core.IStructure
+            A structure whose sites are fully occupied.
+
+        Returns
+        -------
+        Crystal
+
+        Raises
+        ------
+        DensityError
+            Where a site is partially occupied.
+        """
         if not structure.is_ordered:
             raise DensityError(f"{structure.formula}: partially occupied sites have no density; order them first")
         numbers = [atomic_number(getattr(site.specie, "symbol", None) or str(site.specie)) for site in structure]

@@ -36,14 +36,30 @@ class _SampleDataset(Dataset):
 
 
 class LatentDataset(_SampleDataset):
-    """Latent tensors (channel, z, y, x); arguments as `samples.Latents`."""
+    """Latent tensors (channel, z, y, x), for torch.
+
+    Parameters
+    ----------
+    *arguments
+        As for `samples.Latents`.
+    **options
+        As for `samples.Latents`.
+    """
 
     def __init__(self, *arguments, **options) -> None:
         super().__init__(Latents(*arguments, **options))
 
 
 class DensityDataset(_SampleDataset):
-    """Total densities (1, nx, ny, nz) on grids of one size; arguments as `samples.Densities`."""
+    """Total densities (1, nx, ny, nz) on grids of one size, for torch.
+
+    Parameters
+    ----------
+    *arguments
+        As for `samples.Densities`.
+    **options
+        As for `samples.Densities`.
+    """
 
     def __init__(self, *arguments, **options) -> None:
         super().__init__(Densities(*arguments, **options))

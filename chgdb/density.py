@@ -289,9 +289,18 @@ class Density:
         )
 
     def resample(self, grid: tuple[int, int, int]) -> Density:
-        """The same density on another grid, by Fourier interpolation; the electron count is kept exactly.
+        """The same density on another grid, by Fourier interpolation. The electron count is kept exactly.
 
-        `extras` are kept: they belong to the atoms, not to the grid.
+        `extras` are kept, because they belong to the atoms.
+
+        Parameters
+        ----------
+        grid : tuple[int, int, int]
+            Grid points along each lattice vector.
+
+        Returns
+        -------
+        Density
         """
         return replace(self, channels={name: resample(values, grid) for name, values in self.channels.items()})
 
@@ -395,11 +404,24 @@ class Density:
         return self._in_basis(basis)
 
     def primitive(self, symprec: float = cells.SYMPREC) -> Density:
-        """In the primitive cell: the smallest that crystal, density and magnetisation repeat with.
+        """The density in the primitive cell, the smallest with which crystal, density and magnetisation repeat.
 
-        Returns the density as it is where its cell is primitive. Where a magnetisation repeats with some of the
-        crystal's translations only, as in antiferromagnets, the magnetic primitive cell. symprec: Å. Raises
-        `DensityError` where there are no atoms, or spglib finds no symmetry.
+        A density whose cell is primitive is returned as it is. A magnetisation may repeat with only some of the
+        translations of the crystal, as in antiferromagnets: then the cell is the magnetic primitive cell.
+
+        Parameters
+        ----------
+        symprec : float
+            Tolerance of the symmetry search, Å.
+
+        Returns
+        -------
+        Density
+
+        Raises
+        ------
+        DensityError
+            Where there are no atoms, or spglib finds no symmetry.
         """
         basis = cells.basis(self.crystal, "primitive", symprec)
         try:
@@ -413,16 +435,52 @@ class Density:
         return self._in_basis(cells.primitive_of(np.array(found), self.crystal.cell))
 
     def conventional(self, symprec: float = cells.SYMPREC) -> Density:
-        """In the conventional cell of the International Tables, as `primitive`; its vectors are not turned to standard
-        directions (`aligned` does that), and the origin stays."""
+        """The density in the conventional cell of the International Tables.
+
+        The vectors are not turned to standard directions (`aligned` does that), and the origin stays.
+
+        Parameters
+        ----------
+        symprec : float
+            Tolerance of the symmetry search, Å.
+
+        Returns
+        -------
+        Density
+
+        Raises
+        ------
+        DensityError
+            Where there are no atoms, or spglib finds no symmetry.
+        """
         return self._in_basis(cells.basis(self.crystal, "conventional", symprec))
 
     def niggli(self) -> Density:
-        """In the Niggli-reduced cell of the same volume. Raises `DensityError` where spglib finds none."""
+        """The density in the Niggli-reduced cell of the same volume.
+
+        Returns
+        -------
+        Density
+
+        Raises
+        ------
+        DensityError
+            Where spglib finds none.
+        """
         return self._in_basis(cells.basis(self.crystal, "niggli"))
 
     def orthogonal(self) -> Density:
-        """In the smallest supercell with three right angles. Raises `DensityError` where none of up to 64 cells has."""
+        """The density in the smallest supercell with three right angles.
+
+        Returns
+        -------
+        Density
+
+        Raises
+        ------
+        DensityError
+            Where no supercell of up to 64 cells has right angles.
+        """
         return self._in_basis(cells.basis(self.crystal, "orthogonal"))
 
     def rotated(self, rotation: Any) -> Density:
@@ -451,50 +509,101 @@ class Density:
         return replace(self, crystal=crystal, channels=channels, extras=_without_augmentation(self.extras))
 
     def aligned(self) -> Density:
-        """Turned so that a lies along x and b in the xy plane."""
+        """The density turned so that a is along x and b in the xy plane.
+
+        Returns
+        -------
+        Density
+        """
         return self.rotated(transformations.standard_orientation(self.crystal.cell))
 
     def to_xarray(self) -> xarray.Dataset:
-        """One variable per channel, dims (a, b, c) with fractional coordinates; cell and atoms in the attributes."""
+        """An `xarray.Dataset` with one variable for each channel.
+
+        The dimensions are (a, b, c), with fractional coordinates. Cell and atoms are in the attributes.
+
+        Returns
+        -------
+        xarray.Dataset
+        """
         return interop.dataset(self.crystal, self.channels)
 
     def to_ase(self) -> tuple[ase.Atoms, np.ndarray]:
-        """(`ase.Atoms`, total density in e/Å^3), the pair that `ase.io.cube.write_cube` and others take."""
+        """`ase.Atoms` and the total density in e/Å^3, as `ase.io.cube.write_cube` and others take them.
+
+        Returns
+        -------
+        tuple[ase.Atoms, np.ndarray]
+        """
         return self.crystal.to_ase(), self.total
 
     @classmethod
     def from_ase(cls, atoms: ase.Atoms, total: np.ndarray) -> Density:
-        """From `ase.Atoms` and a grid in e/Å^3."""
+        """The density of `ase.Atoms` and a grid.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            Atoms with a cell of three independent vectors.
+        total : np.ndarray
+            (nx, ny, nz) total density in e/Å^3.
+
+        Returns
+        -------
+        Density
+        """
         return cls(Crystal.from_ase(atoms), {"total": total})
 
     def to_pymatgen(self) -> pymatgen.io.vasp.Chgcar:
-        """A pymatgen `Chgcar` (which holds ρ·V), with comment and augmentation occupancies of a CHGCAR.
+        """A pymatgen `Chgcar`, which holds ρ·V, with comment and augmentation occupancies of a CHGCAR.
 
-        Noncollinear magnetisation goes to its diff_x, diff_y and diff_z, and diff is what pymatgen makes of them: their
-        norm with the sign of a fixed direction.
+        A noncollinear magnetisation becomes its diff_x, diff_y and diff_z. pymatgen makes diff of them: their norm with
+        the sign of a fixed direction.
+
+        Returns
+        -------
+        pymatgen.io.vasp.Chgcar
         """
         return interop.chgcar(self.crystal, self.channels, self.extras)
 
     @classmethod
     def from_pymatgen(cls, volumetric: pymatgen.io.vasp.Chgcar) -> Density:
-        """From a pymatgen `Chgcar`, or a class of one's own that holds ρ·V.
+        """The density of a pymatgen `Chgcar`, or of a user's own class that holds ρ·V.
 
-        Raises `DensityError` for its Locpot, Elfcar and bare VolumetricData, whose values are something else.
+        Parameters
+        ----------
+        volumetric : pymatgen.io.vasp.Chgcar
+            Volumetric data whose values are ρ·V.
+
+        Returns
+        -------
+        Density
+
+        Raises
+        ------
+        DensityError
+            For pymatgen's Locpot, Elfcar and bare VolumetricData, whose values are something else.
         """
         return cls(*interop.from_chgcar(volumetric))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ScalarField(Density):
-    """Values on the grid of a crystal that are no total density of it: a difference, a spin density.
+    """Values on the grid of a crystal that are not its total density: a difference, or a spin density.
 
-    Everything that works on values takes one, as files, pictures and comparisons do. What needs a density (codecs,
-    predictions, estimates) refuses it.
+    Everything that works on values accepts one: files, pictures, comparisons. Codecs, predictions and estimates need a
+    density and refuse it.
 
     Attributes
     ----------
     quantity : str
         What the values are, such as "density difference"; one of `channels.QUANTITIES`.
+    crystal : Crystal
+        The structure.
+    channels : Mapping[str, np.ndarray]
+        As of a `Density`.
+    extras : Mapping[str, Any]
+        As of a `Density`.
     """
 
     quantity: str = fields.DIFFERENCE

@@ -154,6 +154,13 @@ def spacing_grid(cell: np.ndarray, spacing: float) -> tuple[int, int, int]:
 
     Lengths are even and have no prime factors but 2, 3, 5 and 7, for which Fourier transforms are fast.
 
+    Parameters
+    ----------
+    cell : np.ndarray
+        (3, 3) lattice vectors as rows, Å.
+    spacing : float
+        Largest distance between points, Å.
+
     Returns
     -------
     tuple[int, int, int]

@@ -64,8 +64,18 @@ class Hull:
                 self._of.setdefault(z, []).append(row)
 
     def energy(self, formula: str | Mapping[int, float]) -> float:
-        """eV/atom; the least that phases of these elements reach at this composition, a formula or shares by atomic
-        number."""
+        """The minimum energy that phases of these elements reach at a composition.
+
+        Parameters
+        ----------
+        formula : str | Mapping[int, float]
+            A formula, or shares by atomic number.
+
+        Returns
+        -------
+        float
+            eV/atom.
+        """
         shares = composition(formula) if isinstance(formula, str) else formula
         elements = sorted(z for z, share in shares.items() if share > 0)
         place = {z: k for k, z in enumerate(elements)}
@@ -80,7 +90,20 @@ class Hull:
         return _least(table, cost, np.array([shares[z] for z in elements], float))
 
     def distances(self, formulas: Sequence[str], energies: Sequence[float] | np.ndarray) -> np.ndarray:
-        """(n,) eV/atom that formation energies lie above the hull; NaN stays."""
+        """Distances of formation energies from the hull.
+
+        Parameters
+        ----------
+        formulas : Sequence[str]
+            Formula of each material.
+        energies : Sequence[float] | np.ndarray
+            (n,) formation energies, eV/atom; may be NaN.
+
+        Returns
+        -------
+        np.ndarray
+            (n,) eV/atom above the hull; NaN stays NaN.
+        """
         of = {formula: self.energy(formula) for formula in set(formulas)}
         return np.asarray(energies, float) - np.array([of[formula] for formula in formulas])
 

@@ -60,6 +60,8 @@ class BuildReport:
 
     Attributes
     ----------
+    path : str
+        Folder of the store.
     added, replaced : tuple[str, ...]
         Ids that are in the store now.
     skipped : tuple[str, ...]
@@ -125,6 +127,8 @@ def build_from(
 
     Parameters
     ----------
+    out : str | Path
+        Folder of the store, made or added to.
     ids : Sequence[str]
         Material ids.
     load : Callable[[str], tuple[Density, Mapping[str, Any]]]
@@ -133,6 +137,30 @@ def build_from(
         `prior="fit"` this process calls it once more. A call that raises a `ChgdbError` refuses that material.
     columns : Mapping[str, Mapping[str, str]] | None
         Attributes of the metadata's columns: `units`, `long_name`, and any others (`source`, `comment`).
+    attributes : Mapping[str, Any] | None
+        As for `building.build`.
+    tolerance : float
+        As for `building.build`.
+    codec : str
+        As for `building.build`.
+    workers : int | None
+        As for `building.build`.
+    scheduler : str | None
+        As for `building.build`.
+    on_duplicate : OnDuplicate
+        As for `building.build`.
+    append : bool
+        As for `building.build`.
+    prior : Prior | Literal['auto', 'fit'] | None
+        As for `building.build`.
+    keep_extras : bool
+        As for `building.build`.
+    occupancies : float | Literal['auto', 'exact']
+        As for `building.build`.
+    progress : Progress
+        As for `building.build`.
+    effort : str
+        As for `building.build`.
 
     Returns
     -------

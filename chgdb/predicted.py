@@ -58,7 +58,16 @@ class StaleViewWarning(UserWarning):
 
 @dataclass(frozen=True, eq=False)
 class View(Mapping[str, np.ndarray]):
-    """Predictions for all rows of a catalog, read lazily; a mapping from array name to (n,) values.
+    """Predictions for all rows of a catalog, as a mapping from array name to (n,) values. They are read lazily.
+
+    Attributes
+    ----------
+    catalog : Catalog
+        The catalog.
+    name : str
+        Name of the view.
+    folder : Path | None
+        Folder of the trained models; the embedded catalog's unless given.
 
     Examples
     --------
@@ -98,7 +107,19 @@ class View(Mapping[str, np.ndarray]):
         return len(self._names())
 
     def attributes(self, key: str) -> dict[str, Any]:
-        """Attributes of one array: units, long_name, model, scores; of a derived property its relation, as `source`."""
+        """Attributes of one array: units, long_name, model, scores.
+
+        A derived property also has its relation, as `source`.
+
+        Parameters
+        ----------
+        key : str
+            Name of the array.
+
+        Returns
+        -------
+        dict[str, Any]
+        """
         if is_derived(self.catalog.store, key, self.name):
             one = DERIVED[key.removesuffix(STD)]
             kind = "empirical relation" if one.empirical else "follows from what is predicted"
@@ -138,7 +159,12 @@ class View(Mapping[str, np.ndarray]):
         )
 
     def to_xarray(self) -> xarray.Dataset:
-        """The view as a lazy `xarray.Dataset` along the dimension `material`, indexed by id."""
+        """The view in a lazy `xarray.Dataset` along the dimension `material`, indexed by id.
+
+        Returns
+        -------
+        xarray.Dataset
+        """
         import xarray
 
         store = self.catalog.store.files.zarr_store()

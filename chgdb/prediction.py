@@ -75,7 +75,12 @@ class Predicted:
         return self.value - self.half, self.value + self.half
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The prediction as an object for JSON.
+
+        Returns
+        -------
+        dict[str, Any]
+        """
         half = {"half_width_50": self.half} if math.isfinite(self.half) else {}
         return {"value": self.value, "std": self.std, **half, "unit": self.unit}
 
@@ -84,6 +89,10 @@ class Predicted:
 
     def rounded(self) -> tuple[str, str]:
         """Value and standard deviation as texts, both to the second digit of the standard deviation.
+
+        Returns
+        -------
+        tuple[str, str]
 
         Examples
         --------
@@ -200,12 +209,24 @@ class Prediction(Mapping[str, Predicted]):
         return f"{self.trained_as} trained the model; without its formula: {said or 'nothing'}"
 
     def table(self) -> list[tuple[str, str, str, str]]:
-        """Label, value, standard deviation and unit of every property, as texts."""
+        """Label, value, standard deviation and unit of every property, as texts.
+
+        Returns
+        -------
+        list[tuple[str, str, str, str]]
+        """
         return [(TARGETS[name].label, *found.rounded(), found.unit) for name, found in self.items()]
 
     def derived_table(self) -> list[tuple[str, str, str, str]]:
-        """The same of what follows from these; relations that are empirical are marked so. Then what the catalog's own
-        calculation found, where there is one, without a standard deviation."""
+        """Label, value, standard deviation and unit of every derived property, as texts.
+
+        Empirical relations are marked so. Results of the catalog's own calculation follow where there is one, without a
+        standard deviation.
+
+        Returns
+        -------
+        list[tuple[str, str, str, str]]
+        """
         found = [
             (
                 f"{DERIVED[n].label} (empirical)" if DERIVED[n].empirical else DERIVED[n].label,
@@ -218,9 +239,14 @@ class Prediction(Mapping[str, Predicted]):
         return found + own
 
     def to_dict(self) -> dict[str, Any]:
-        """The object of `chgdb predict --json`.
+        """The object that `chgdb predict --json` prints.
 
-        `unlike_training` is there only where something is, `density_estimate` only where the density was estimated.
+        `unlike_training` is there only where something is unlike, `density_estimate` only where the density was
+        estimated.
+
+        Returns
+        -------
+        dict[str, Any]
         """
         facts: dict[str, Any] = {
             "file": self.source,
@@ -251,7 +277,12 @@ class Prediction(Mapping[str, Predicted]):
         return facts
 
     def to_json(self) -> str:
-        """`to_dict` as text."""
+        """`to_dict` as JSON text.
+
+        Returns
+        -------
+        str
+        """
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
 
 

@@ -72,11 +72,34 @@ class Prior:
         return zlib.crc32(self.numbers.astype("<i8").tobytes() + self.coefficients.tobytes()) % 65535 + 1
 
     def covers(self, crystal: Crystal) -> bool:
-        """Whether every element of the crystal has a form factor."""
+        """Whether every element of the crystal has a form factor.
+
+        Parameters
+        ----------
+        crystal : Crystal
+            The crystal.
+
+        Returns
+        -------
+        bool
+        """
         return bool(np.isin(crystal.numbers, self.numbers).all())
 
     def form_factor(self, number: int, s: np.ndarray) -> np.ndarray:
-        """f_Z at s = |G| / 2 pi (1/Å), in electrons; zero beyond the last knot."""
+        """The form factor of an element, in electrons.
+
+        Parameters
+        ----------
+        number : int
+            Atomic number.
+        s : np.ndarray
+            |G| / 2 pi, 1/Å.
+
+        Returns
+        -------
+        np.ndarray
+            Zero beyond the last knot.
+        """
         row = int(np.searchsorted(self.numbers, number))
         if row >= len(self.numbers) or self.numbers[row] != number:
             raise CodecError(f"the prior has no form factor for the element with atomic number {number}")
@@ -97,12 +120,22 @@ class Prior:
         return Table(values, {z: np.append(np.diff(f), 0.0) for z, f in values.items()})
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Arrays that `from_arrays` takes back."""
+        """Arrays that `from_arrays` reads.
+
+        Returns
+        -------
+        dict[str, np.ndarray]
+        """
         return {"numbers": self.numbers, "coefficients": self.coefficients}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Prior:
-        """Inverse of `to_arrays`.
+        """The prior of the arrays that `to_arrays` gave.
+
+        Parameters
+        ----------
+        arrays : Mapping[str, np.ndarray]
+            Name -> array.
 
         Returns
         -------
@@ -217,15 +250,17 @@ def superposition(prior: Prior, crystal: Crystal, grid: tuple[int, int, int]) ->
 
 
 def fit(densities: Iterable[Density], passes: int = PASSES) -> Prior:
-    """Form factors of all elements of some densities.
+    """Fit form factors of all elements of some densities.
 
-    The first pass is plain least squares on n / mean n; the next ones weigh each shell of |G| by the inverse of the
-    standard deviation that the previous fit left there, nearer to what the entropy coder pays.
+    The first pass is plain least squares on n / mean n. Each further pass weights each shell of |G| by the inverse of
+    the standard deviation that the previous fit left there, which is nearer to the cost in the entropy coder.
 
     Parameters
     ----------
     densities : Iterable[Density]
-        Iterated `passes` times, so a sequence or another re-iterable; only the total density is used.
+        Densities that can be iterated several times, such as a sequence. Only the total density is used.
+    passes : int
+        Number of passes over the densities.
 
     Returns
     -------
@@ -234,7 +269,7 @@ def fit(densities: Iterable[Density], passes: int = PASSES) -> Prior:
     Raises
     ------
     CodecError
-        For no density at all, or a generator.
+        For no density, or a generator.
     """
     if iter(densities) is densities:  # a generator would be empty at the second pass
         raise CodecError("the prior is fitted in several passes: give a list of densities, not a generator")

@@ -57,6 +57,8 @@ class Publication:
         Where chgdb opens it.
     zarr_url : str
         Where plain Zarr readers open it.
+    version : str
+        Identifier of the release.
     changed : bool
         False where this version had been published before.
     files, bytes : int
@@ -80,8 +82,20 @@ class Pulled:
 
     Attributes
     ----------
+    path : str
+        Folder of the copy.
+    url : str
+        URL of the store.
+    version : str
+        Identifier of the release.
+    changed : bool
+        False where the folder had this version.
+    n_materials : int
+        Number of materials.
+    bytes : int
+        Size of the store's files.
     received : int
-        Bytes that came over the network; the rest was there.
+        Bytes that came over the network; the rest was in the folder.
     """
 
     path: str
@@ -101,18 +115,22 @@ def publish(
     options: dict[str, Any] | None = None,
     progress: Progress = False,
 ) -> Publication:
-    """Copy a finished store to a folder or a URL that fsspec writes to (s3, gs, ...); readers see the old or the new.
+    """Copy a finished store to a folder, or a URL that fsspec writes to. Readers see the old or the new one.
 
-    Every file is compared with its checksum on the way; a manifest, release.json, names them all with SHA-256.
+    Every file is compared with its checksum on the way. A manifest, release.json, names all files with their SHA-256.
 
     Parameters
     ----------
     store : str | os.PathLike[str] | None
         Folder of the store.
+    url : str | os.PathLike[str]
+        Folder, or URL of a bucket (s3, gs, ...).
     keep : int
-        Number of releases that stay in a bucket; readers that began with an older one have to begin again.
+        Number of releases that stay in a bucket. Readers that began with an older one must begin again.
     options : dict[str, Any] | None
         Options of the file system, as for `fsspec.filesystem`.
+    progress : Progress
+        True for a progress bar on standard error, or a callable (done, total, id).
 
     Returns
     -------
@@ -294,13 +312,19 @@ def pull(
     options: dict[str, Any] | None = None,
     progress: Progress = False,
 ) -> Pulled:
-    """Copy a whole store from a URL to a folder; call it again after an interruption to go on.
+    """Copy a whole store from a URL to a folder. After an interruption, call it again to go on.
 
     Parameters
     ----------
+    url : str
+        URL of the store.
     out : str | os.PathLike[str] | None
-        Folder of the copy; the last part of the URL unless given. A store that is already there is replaced once all
-        files have come and are right; files that it shares with the new version are not fetched again.
+        Folder of the copy; the last part of the URL unless given. A store in it is replaced when all files have come
+        and are right. Files that it shares with the new version are not fetched again.
+    options : dict[str, Any] | None
+        Options of the file system, as for `open_catalog`.
+    progress : Progress
+        True for a progress bar on standard error, or a callable (done, total, id).
 
     Returns
     -------
@@ -311,7 +335,7 @@ def pull(
     RemoteError
         Where the server fails.
     StoreError
-        Where the folder cannot be written or is something else.
+        Where the folder cannot be written, or is something else.
     """
     target = Path(out) if out is not None else Path(public(url).rstrip("/").rpartition("/")[2])
     if not target.name:

@@ -33,9 +33,16 @@ FIRST_COLUMNS = (
 
 
 class Record:
-    """One material of a catalog; nothing is read before it is asked for.
+    """One material of a catalog. Nothing is read before it is asked for.
 
-    Columns are attributes of `metadata`; the ones every record has are properties as well.
+    Columns are attributes of `metadata`. Columns that every record has are properties, too.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        The catalog of the material.
+    material_id : str
+        Id of the material.
     """
 
     def __init__(self, catalog: Catalog, material_id: str) -> None:
@@ -114,7 +121,14 @@ class Record:
         return header(self.payload).crystal
 
     def decode(self, grid: tuple[int, int, int] | None = None) -> Density:
-        """Decode on the native grid, or straight from the coefficients on another; extras are put back.
+        """Decode the density on its native grid, or straight from the coefficients on another grid.
+
+        Extras are put back.
+
+        Parameters
+        ----------
+        grid : tuple[int, int, int] | None
+            Grid points along each lattice vector; the native grid unless given.
 
         Returns
         -------
@@ -151,7 +165,9 @@ class Record:
         Parameters
         ----------
         method : str
-            As for `Density.charges`, which has the settings, too.
+            Name of the method, as for `Density.charges`.
+        **settings : Any
+            Settings of the method, as for `Density.charges`.
 
         Returns
         -------
@@ -231,6 +247,7 @@ class Record:
 
     @property
     def channels(self) -> tuple[str, ...]:
+        """Names of the channels, in order."""
         return tuple(self._value("channels").split())
 
     @property

@@ -20,9 +20,20 @@ from .grids import resample
 
 
 def parts(catalog: Catalog) -> np.ndarray:
-    """Part of the split of each material, (n,) of "train", "validation" and "test", in the store's order.
+    """Part of the split of each material.
 
-    The store's column `split` where it has one; else by its formulas and, where it has that, its column `paper_split`.
+    It is the column `split` of the store, if it has one. Otherwise it follows from its formulas and its column
+    `paper_split`, if it has that.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Catalog of the materials.
+
+    Returns
+    -------
+    np.ndarray
+        (n,) of "train", "validation" and "test", in the order of the store.
     """
     if "split" in catalog.columns:
         return catalog.column("split").astype("<U10")
@@ -31,14 +42,27 @@ def parts(catalog: Catalog) -> np.ndarray:
 
 
 class Samples(ABC):
-    """Materials of one part of the split with their targets. Subclasses say what a sample is.
-
-    catalog: where they come from. part: "train", "validation", "test", or None for all.
-    targets: columns of numbers; a material that lacks one of them is left out.
-    ids: only these, in this order; otherwise the store's order.
-    Raises `StoreError` for an unknown part or column, `UnknownMaterialError` for an id.
+    """Materials of one part of the split, with their targets. Subclasses say what a sample is.
 
     A sample is (values float32, targets float32 (len(targets),)).
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Catalog of the materials.
+    part : str | None
+        "train", "validation", "test", or None for all.
+    targets : Sequence[str]
+        Names of columns of numbers. A material that lacks one of them is left out.
+    ids : Iterable[str] | None
+        Only these materials, in this order; otherwise all, in the store's order.
+
+    Raises
+    ------
+    StoreError
+        For an unknown part or column.
+    UnknownMaterialError
+        For an unknown id.
     """
 
     def __init__(
@@ -83,11 +107,27 @@ class Samples(ABC):
 
     @abstractmethod
     def values(self, material_id: str) -> np.ndarray:
-        """What the model sees of a material, float32."""
+        """The input of a model for a material, float32.
+
+        Parameters
+        ----------
+        material_id : str
+            Id of the material.
+
+        Returns
+        -------
+        np.ndarray
+            Its shape is that of the samples.
+        """
 
 
 class Latents(Samples):
-    """Latent tensors, (channel, z, y, x); materials without one are left out.
+    """Latent tensors, (channel, z, y, x). Materials without one are left out.
+
+    Parameters
+    ----------
+    catalog, part, targets, ids
+        As for `Samples`.
 
     Raises
     ------
@@ -104,25 +144,42 @@ class Latents(Samples):
         return self.catalog[material_id].latent
 
     def array(self) -> np.ndarray:
-        """All of them at once, (n, channel, z, y, x) float32."""
+        """All latents at once.
+
+        Returns
+        -------
+        np.ndarray
+            (n, channel, z, y, x) float32.
+        """
         return self.catalog.latents(self.ids)
 
 
 class Densities(Samples):
     """Total densities in e/Å^3 on grids of one size, (1, nx, ny, nz), decoded from the records.
 
-    Attributes
+    Parameters
     ----------
+    catalog : Catalog
+        Catalog of the materials.
+    part : str | None
+        "train", "validation", "test", or None for all.
     grid : tuple[int, int, int] | None
-        Number of points along each lattice vector to which every density is resampled by Fourier interpolation.
-    spacing, size
-        Instead of `grid`: every density is resampled to points no more than `spacing` Å apart and padded with zeros to
-        `size` points along each axis; where a cell is too long for that, to `size` points along that axis.
+        Number of points along each lattice vector. Every density is resampled to it by Fourier interpolation.
+    spacing : float | None
+        Instead of `grid`, with `size`: largest distance between points, Å. Every density is resampled to it and padded
+        with zeros.
+    size : int | None
+        Number of points along each axis with padding. Where a cell is too long for the spacing, the density has `size`
+        points along that axis.
+    targets : Sequence[str]
+        Names of columns of numbers. A material that lacks one of them is left out.
+    ids : Iterable[str] | None
+        Only these materials, in this order; otherwise all, in the store's order.
 
     Raises
     ------
     StoreError
-        Unless either `grid`, or both `spacing` and `size` are given; otherwise as `Samples`.
+        Unless `grid`, or both `spacing` and `size` are given; otherwise as for `Samples`.
     """
 
     def __init__(

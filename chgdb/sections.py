@@ -50,13 +50,35 @@ class Section:
     name: str
 
     def points(self, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(x (n,), y (m,), Cartesian coordinates (n, m, 3)) of a grid of points, ends included."""
+        """A grid of points in the plane, with its ends.
+
+        Parameters
+        ----------
+        spacing : float
+            Largest distance between points, Å.
+
+        Returns
+        -------
+        tuple[np.ndarray, np.ndarray, np.ndarray]
+            (x (n,), y (m,), Cartesian coordinates (n, m, 3)), all in Å.
+        """
         x, y = (np.linspace(0, length, max(2, math.ceil(length / spacing) + 1)) for length in self.size)
         places = self.origin + x[:, None, None] * self.axes[0] + y[None, :, None] * self.axes[1]
         return x, y, places
 
     def flat(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(coordinates (n, 2) in the plane, distances (n,) from it in Å) of Cartesian places."""
+        """Coordinates of places in the plane, and their distances from it.
+
+        Parameters
+        ----------
+        places : np.ndarray
+            (n, 3) Cartesian places, Å.
+
+        Returns
+        -------
+        tuple[np.ndarray, np.ndarray]
+            (coordinates (n, 2), distances (n,)), both in Å.
+        """
         away = places - self.origin
         return away @ self.axes.T, away @ np.cross(*self.axes)
 

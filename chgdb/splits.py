@@ -35,10 +35,15 @@ class SplitError(ChgdbError, ValueError):
 
 
 def by_hash(formula: str) -> str:
-    """Part of a formula that the paper does not have.
+    """Part of a formula that is not in the paper's split.
 
-    BLAKE2b with 8 bytes of output over its ASCII text, read big-endian, as a fraction of 2^64: below 0.8 train, below
-    0.9 validation, else test.
+    It is BLAKE2b with 8 bytes of output over its ASCII text, read big-endian, as a fraction of 2^64: below 0.8 train,
+    below 0.9 validation, else test.
+
+    Parameters
+    ----------
+    formula : str
+        A formula, in any order of its elements.
 
     Returns
     -------
@@ -47,7 +52,7 @@ def by_hash(formula: str) -> str:
     Raises
     ------
     DensityError
-        For a text that is no formula.
+        For a text that is not a formula.
 
     Examples
     --------
@@ -60,7 +65,20 @@ def by_hash(formula: str) -> str:
 
 
 def claims(formulas: Sequence[str], paper: Sequence[str | None]) -> dict[str, str]:
-    """Reduced formula -> part, of the formulas that the paper's split has; see `assign`."""
+    """The formulas in the paper's split, with their parts. See `assign`.
+
+    Parameters
+    ----------
+    formulas : Sequence[str]
+        Formula of each material.
+    paper : Sequence[str | None]
+        Part of each material in the paper's split; None where it has none.
+
+    Returns
+    -------
+    dict[str, str]
+        Reduced formula -> part.
+    """
     if len(paper) != len(formulas):
         raise SplitError(f"{len(formulas)} formulas do not go with {len(paper)} parts of the paper's split")
     claimed: dict[str, str] = {}

@@ -20,6 +20,8 @@ class Target:
     ----------
     name : str
         Column of the store and key of every result.
+    label : str
+        Name of the property in tables.
     units : str
         As in the store's attributes.
     log : bool
@@ -41,11 +43,31 @@ class Target:
     served: bool = True
 
     def forward(self, values: np.ndarray) -> np.ndarray:
-        """Values in their unit -> the scale that models learn."""
+        """Values on the scale that models learn.
+
+        Parameters
+        ----------
+        values : np.ndarray
+            Values in the unit of the target.
+
+        Returns
+        -------
+        np.ndarray
+        """
         return np.log(values) if self.log else np.asarray(values, float)
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
-        """The scale that models learn -> values in their unit."""
+        """Values in the unit of the target.
+
+        Parameters
+        ----------
+        values : np.ndarray
+            Values on the scale that models learn.
+
+        Returns
+        -------
+        np.ndarray
+        """
         return np.exp(values) if self.log else np.asarray(values, float)
 
 

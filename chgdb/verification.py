@@ -51,15 +51,23 @@ class VerifyReport:
 
     Attributes
     ----------
+    path : str
+        Folder or URL of the store.
+    n_materials : int
+        Number of materials.
+    n_files : int
+        Number of files that were compared with their checksums.
+    deep : bool
+        Whether the records were decoded.
+    measured : int
+        Number of records that were compared with their originals.
     problems : tuple[Problem, ...]
         Everything that is wrong, damaged files first.
-    remarks : tuple[Problem, ...]
-        Files in the store's folder that are not part of it, such as a README. Commands keep them, and nothing is wrong.
     lost : tuple[str, ...]
         Ids whose density cannot be decoded correctly any more; damage outside the payload loses none, because it is
         repaired on reading.
-    measured : int
-        Number of records that were compared with their originals.
+    remarks : tuple[Problem, ...]
+        Files in the store's folder that are not part of it, such as a README. Commands keep them, and nothing is wrong.
     """
 
     path: str
@@ -73,6 +81,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
+        """Whether there is no problem."""
         return not self.problems
 
 
@@ -84,7 +93,7 @@ def verify(
     elements: Sequence[str] | None = None,
     progress: bool | Callable[[int, int, str], None] = False,
 ) -> VerifyReport:
-    """Check a store (path, URL, name or None as in `open_catalog`); damage is in the report, not raised.
+    """Check a store. Damage is in the report, and is not raised.
 
     Every file is compared with its checksum, every record with its own, and the index and the columns with the records.
 
@@ -93,12 +102,14 @@ def verify(
     store : str | os.PathLike[str] | None
         Path, URL or installed name of the store; the embedded catalog unless given.
     deep : bool
-        Decode every record as well, and compare electron count, grid and smallest value with the columns.
+        Also decode every record, and compare electron count, grid and smallest value with the columns.
     originals : str | Path | Mapping[str, str | Path] | Callable[[str], Density] | None
-        With `deep`, what the records were made from: a folder (searched as `build` does), id -> path, or a function
-        id -> density (raising `KeyError` where there is none); NMAE and largest error are measured again.
+        With `deep`, the sources of the records: a folder (searched as `build` does), id -> path, or a function id ->
+        density (raising `KeyError` where there is none). NMAE and largest error are measured again.
     elements : Sequence[str] | None
-        Symbol of each species, for originals of VASP 4, which do not name them.
+        Symbol of each species, for originals of VASP 4, which do not have them.
+    progress : bool | Callable[[int, int, str], None]
+        True for a progress bar on standard error, or a callable (done, total, id).
 
     Returns
     -------
@@ -107,7 +118,7 @@ def verify(
     Raises
     ------
     StoreError
-        Where there is no store at all, or none that can be opened.
+        Where there is no store, or it cannot be opened.
     """
     catalog = open_catalog(store)
     check = _Check(catalog)

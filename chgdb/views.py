@@ -73,6 +73,8 @@ def add_predictions(
         Folder of the trained models; the embedded catalog's unless given.
     cache, workers, scheduler
         See `models.rows.from_catalog`.
+    progress : bool | Callable[[int, int, str], None]
+        True for a progress bar on standard error, or a callable (done, total, id).
 
     Returns
     -------
@@ -83,6 +85,8 @@ def add_predictions(
     ------
     ModelError, StoreError, ChecksumError, MissingExtraError
         As `load_model`.
+    ModelError, StoreError, ChecksumError, MissingExtraError
+        As for `load_model`.
     """
     from .models.rows import from_catalog
 

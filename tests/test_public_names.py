@@ -5,6 +5,7 @@ A name that has moved stays where it was for two minor versions, with a Deprecat
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import pydoc
 import re
@@ -102,7 +103,7 @@ def test_the_version_is_said_once() -> None:
 
 
 def callables() -> list[str]:
-    """Functions and public methods of the API page with parameters."""
+    """Functions of the API page, and the public methods of its classes."""
     found = []
     for dotted in documented():
         if dotted.endswith("Dataset"):
@@ -111,21 +112,50 @@ def callables() -> list[str]:
         if inspect.isfunction(thing):
             found.append(dotted)
         elif inspect.isclass(thing) and not issubclass(thing, Exception):
-            found += [f"{dotted}.{name}" for name, _ in inspect.getmembers(thing, inspect.isfunction) if name[0] != "_"]
+            members = inspect.getmembers(thing, lambda found: inspect.isfunction(found) or inspect.ismethod(found))
+            found += [
+                f"{dotted}.{name}" for name, member in members if name[0] != "_" and member.__module__[:5] == "chgdb"
+            ]
     return sorted(set(found))
+
+
+def classes() -> list[str]:
+    """Classes of the API page that a caller makes, or whose fields a caller reads."""
+    things = {dotted: pydoc.locate(dotted) for dotted in documented() if not dotted.endswith("Dataset")}
+    return [
+        dotted
+        for dotted, thing in things.items()
+        if inspect.isclass(thing) and not issubclass(thing, Exception) and not getattr(thing, "_is_protocol", False)
+    ]
+
+
+def named_in(text: str, section: str) -> set[str]:
+    """The names that a section of a docstring explains."""
+    found = re.search(rf"^{section}\n-+\n((?:.+\n?|\n(?= ))*)", text, re.MULTILINE)
+    lines = re.findall(r"^(\**\w[\w, *]*?)(?: :.*)?$", found[1], re.MULTILINE) if found else []
+    return {name for line in lines for name in line.replace("*", "").split(", ")}
 
 
 @pytest.mark.parametrize("dotted", callables())
 def test_docstrings_are_in_numpy_style(dotted: str) -> None:
-    """Sections that standard tools render, naming parameters that there are."""
+    """Sections that standard tools render explain every parameter and say what is returned."""
     function = pydoc.locate(dotted)
-    text = inspect.getdoc(function) or ""
-    names = set(inspect.signature(function).parameters) - {"self", "cls"}
+    text, signature = inspect.getdoc(function) or "", inspect.signature(function)
+    names = set(signature.parameters) - {"self", "cls"}
     assert not re.search(rf"^({'|'.join(names) or '(?!)'}): ", text, re.MULTILINE), "name: text is not NumPy style"
     assert not re.search(r"^Raises `", text, re.MULTILINE), "errors belong into a section Raises"
-    section = re.search(r"^Parameters\n-+\n((?:.+\n?|\n(?= ))*)", text, re.MULTILINE)
-    listed = re.findall(r"^(\w[\w, ]*?)(?: :.*)?$", section[1], re.MULTILINE) if section else []
-    said = {name for line in listed for name in line.replace("*", "").split(", ")}
-    assert said <= names, f"{said - names} are no parameters of {dotted}"
-    if dotted.count(".") == 2 and dotted.split(".")[-1].islower() and len(names) > 2:
-        assert said, f"{dotted} explains none of its {len(names)} parameters"
+    assert named_in(text, "Parameters") == names
+    if signature.return_annotation not in (None, "None"):
+        assert re.search(r"^(Returns|Yields)\n-", text, re.MULTILINE), "there is no section Returns"
+
+
+@pytest.mark.parametrize("dotted", classes())
+def test_docstrings_of_classes_explain_their_fields(dotted: str) -> None:
+    """Fields of a dataclass, or the parameters of other classes."""
+    thing = pydoc.locate(dotted)
+    text = inspect.getdoc(thing) or ""
+    if dataclasses.is_dataclass(thing):
+        names = {field.name for field in dataclasses.fields(thing) if field.name[0] != "_"}
+    else:
+        names = set(inspect.signature(thing).parameters)
+    assert named_in(text, "Attributes") | named_in(text, "Parameters") >= names

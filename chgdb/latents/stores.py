@@ -41,10 +41,14 @@ class LatentReport:
 
     Attributes
     ----------
+    path : str
+        Folder of the store.
+    model : str
+        Identifier of the autoencoder.
     added : tuple[str, ...]
         Ids with a new latent.
     kept : int
-        Number of materials that had a latent of this model already.
+        Number of materials that had a latent of this model.
     refused : tuple[tuple[str, str], ...]
         (id, reason in one line) of materials that got no latent.
     """
@@ -57,6 +61,7 @@ class LatentReport:
 
     @property
     def complete(self) -> bool:
+        """Whether every material that was asked for has a latent."""
         return not self.refused
 
 
@@ -215,18 +220,20 @@ def decode_record(
     rescale: bool = True,
     symmetric: bool = True,
 ) -> Density:
-    """Density of a record from its latent instead of its payload; the total channel alone.
+    """Decode the total density of a record from its latent instead of its payload.
 
     Parameters
     ----------
+    record : Record
+        The material.
     model : Autoencoder | None
-        The one that made the latents; the catalog's own unless given.
+        The model that made the latents; the catalog's own unless given.
     grid : tuple[int, int, int] | None
-        The native one unless given.
+        Grid points along each lattice vector; the native grid unless given.
     rescale : bool
         Multiply the density so that it has exactly the record's electron count.
     symmetric : bool
-        Keep what has the symmetry of the record's structure.
+        Keep only the part with the symmetry of the record's structure.
 
     Returns
     -------
@@ -235,9 +242,9 @@ def decode_record(
     Raises
     ------
     StoreError
-        Where it has no latent.
+        Where the record has no latent.
     CodecError
-        Where another model made it, and as `decode`.
+        Where another model made the latent, or `decode` raises it.
     """
     facts = record.catalog.latent_model
     integers = record.latent_integers

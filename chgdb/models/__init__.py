@@ -84,7 +84,17 @@ class Rows:
         return self.inputs[name]
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Rows:
-        """Some of the rows, by position or by a boolean mask."""
+        """Some of the rows.
+
+        Parameters
+        ----------
+        indices : Sequence[int] | np.ndarray
+            Positions, or a boolean mask.
+
+        Returns
+        -------
+        Rows
+        """
         positions = np.arange(len(self))[np.asarray(indices)]
         return Rows(
             tuple(self.ids[i] for i in positions),
@@ -94,12 +104,35 @@ class Rows:
         )
 
     def append(self, others: Rows, inputs: Sequence[str]) -> Rows:
-        """These rows and then others, with some of the inputs of both."""
+        """These rows, then others.
+
+        Parameters
+        ----------
+        others : Rows
+            The rows to append.
+        inputs : Sequence[str]
+            Names of inputs that both have; only these are kept.
+
+        Returns
+        -------
+        Rows
+        """
         joined = {name: np.concatenate([self[name], others[name]]) for name in inputs}
         return Rows(self.ids + others.ids, self.crystals + others.crystals, joined, self.versions)
 
     def table(self, *inputs: str) -> np.ndarray:
-        """Inputs with one axis a row, side by side: (n, sum of their widths) float64."""
+        """Inputs side by side.
+
+        Parameters
+        ----------
+        *inputs : str
+            Names of inputs with one axis in a row.
+
+        Returns
+        -------
+        np.ndarray
+            (n, sum of their widths) float64.
+        """
         return np.hstack([np.asarray(self[name], float).reshape(len(self), -1) for name in inputs])
 
     @property
@@ -154,24 +187,47 @@ class Learner(Protocol):
         targets : Mapping[str, np.ndarray]
             Name -> (n,) float64 on the scale of `Target.forward`, NaN where a row has no label.
         validation : np.ndarray
-            (n,) bool, the rows for early stopping and choosing parameters; grouped by formula, about a tenth.
+            (n,) bool, the rows for early stopping and for choosing parameters: about a tenth, grouped by formula.
+        seed : int
+            Seed of all random numbers.
         progress : Callable[[str], None] | None
-            Called with one line of text now and then.
+            Called with one line of text from time to time.
         """
 
     def predict(self, rows: Rows) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """(mean, std): name of each target it was fitted to -> (n,) float64, on the scale of `Target.forward`.
+        """Predict the targets that the learner was fitted to, on the scale of `Target.forward`.
 
-        std is the learner's own idea of its error, up to a common factor (the spread of an inner ensemble, say), or
-        zeros where it has none; `ensemble` calibrates it on out-of-fold residuals.
+        The standard deviation is the learner's own idea of its error, up to a common factor (such as the spread of an
+        inner ensemble), or zeros where it has none. `ensemble` calibrates it on out-of-fold residuals.
+
+        Parameters
+        ----------
+        rows : Rows
+            Materials with their inputs.
+
+        Returns
+        -------
+        tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+            (mean, std), each with name of the target -> (n,) float64.
         """
 
     def save(self, folder: Path) -> None:
-        """Write weights into an existing folder: LightGBM text (may be .gz), safetensors, JSON; no pickle."""
+        """Write the weights as LightGBM text (may be .gz), safetensors or JSON. Pickles are not allowed.
+
+        Parameters
+        ----------
+        folder : Path
+            A folder that exists.
+        """
 
     @classmethod
     def load(cls, folder: Path) -> Learner:
-        """Inverse of `save`.
+        """Load a learner that `save` wrote.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the weights.
 
         Returns
         -------
@@ -180,7 +236,7 @@ class Learner(Protocol):
         Raises
         ------
         MissingExtraError
-            Where a package it needs is not installed.
+            Where a package that the learner needs is not installed.
         """
 
 
@@ -204,7 +260,12 @@ REGISTRY = Registry(
 
 
 def names() -> tuple[str, ...]:
-    """Names of all property models, chgdb's own first; none is imported."""
+    """Names of all property models, chgdb's own first. None of them is imported.
+
+    Returns
+    -------
+    tuple[str, ...]
+    """
     return REGISTRY.names()
 
 

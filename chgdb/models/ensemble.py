@@ -74,9 +74,19 @@ class Ensemble:
     name : str
         Name of the learners' module.
     members : list[Learner]
-        One for each fold, each trained without it; or a single one.
+        One for each fold, trained without it; or a single one.
+    calibration : dict[str, Calibration]
+        Target -> how means and standard deviations become units and intervals.
+    domain : ApplicabilityDomain
+        The applicability domain: what the model was trained on.
     held_out : HeldOut
         Out-of-fold predictions of the training rows; see `HeldOut`.
+    split : dict[str, Any]
+        Facts of the folds.
+    description : dict[str, Any]
+        Content of `model.json`.
+    intervals : Intervals | None
+        Intervals by groups of materials; None where the model was stored without them.
     """
 
     name: str
@@ -90,10 +100,12 @@ class Ensemble:
 
     @property
     def identifier(self) -> str:
+        """Name of the model and the beginning of the checksum of its weights; "" before it is saved."""
         return str(self.description.get("identifier", ""))
 
     @property
     def targets(self) -> tuple[str, ...]:
+        """Names of the properties that the model predicts."""
         return tuple(self.calibration)
 
     @cached_property
@@ -118,32 +130,39 @@ class Ensemble:
         refit: bool = True,
         progress: Callable[[str], None] | None = None,
     ) -> tuple[Ensemble, Predictions]:
-        """Train a model; returns it with the out-of-fold predictions of its training rows.
+        """Train a model.
 
         Parameters
         ----------
+        name : str
+            A name of `chgdb.models.names()`.
         rows : Rows
-            With the inputs of the model and `COMMON_INPUTS`.
+            Materials with the inputs of the model and `COMMON_INPUTS`.
         targets : Mapping[str, np.ndarray]
-            Name -> (n,) in its unit, NaN without a label.
+            Name -> (n,) in its unit; NaN where there is no label.
         extra : tuple[Rows, Mapping[str, np.ndarray]] | None
-            Rows and targets of structures without a density, for models that say `PARTIAL`; they train, by the same
-            folds, and are never tested on. Others ignore them.
+            Rows and targets of structures without a density, for models that say `PARTIAL`. They train by the same
+            folds, and are never tested on. Other models ignore them.
         folds : int
-            1 trains a single member on all rows; calibration and predictions are then those of its validation rows,
-            the predictions NaN elsewhere.
+            Number of folds. With 1 a single member is trained on all rows. Calibration and predictions are then those
+            of its validation rows, and predictions of other rows are NaN.
         grouped : bool
-            False lets polymorphs straddle the folds: a calibration for test rows that share their formulas with
-            training rows, which are easier than a formula never seen.
+            False lets polymorphs be in different folds. This calibrates for test rows that share their formulas with
+            training rows, which are easier than an unseen formula.
         calibrating : np.ndarray | None
-            (n,) bool, the rows whose residuals calibrate, all unless given: where those to be predicted are drawn
-            from a part of the training set, whose errors are not those of all of it. Fewer than 20 are too few.
+            (n,) bool, the rows whose residuals calibrate; all unless given. It is for rows to be predicted that are
+            drawn from a part of the training set with other errors. At least 20 are needed.
+        seed : int
+            Seed of folds and learners.
         refit : bool
-            False leaves out the learner of all rows of a model that says `REFIT`: for measuring folds alone.
+            False leaves out the learner of all rows of a model that says `REFIT`, to measure the folds alone.
+        progress : Callable[[str], None] | None
+            Called with one line of text from time to time.
 
         Returns
         -------
         tuple[Ensemble, Predictions]
+            The model, and the out-of-fold predictions of its training rows.
 
         Raises
         ------
@@ -273,21 +292,24 @@ class Ensemble:
     # Weights -----------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path, facts: Mapping[str, Any] | None = None) -> str:
-        """Write the model into a folder, and replace the model that was there. Returns its identifier.
+        """Write the model into a folder, and replace the model that was there.
 
         Parameters
         ----------
+        folder : Path
+            Folder of the model.
         facts : Mapping[str, Any] | None
             Further entries of `model.json` (data checksum, scores, versions of the inputs).
 
         Returns
         -------
         str
+            The identifier of the model.
 
         Raises
         ------
         StoreError
-            Where the folder holds something else than a property model, or cannot be written.
+            Where the folder holds something other than a property model, or cannot be written.
         """
         module = get(self.name)
         description = {
@@ -315,7 +337,12 @@ class Ensemble:
 
     @classmethod
     def load(cls, folder: Path) -> Ensemble:
-        """Inverse of `save`.
+        """Load a model that `save` wrote.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the model.
 
         Returns
         -------
@@ -323,12 +350,12 @@ class Ensemble:
 
         Raises
         ------
-        ModelError
-            Where there is no model or it is of another version of its learner.
         ChecksumError
             Where a file is damaged.
+        ModelError
+            Where there is no model, or one of another version of its learner.
         MissingExtraError
-            Where a package it needs is missing.
+            Where a package that the learner needs is not installed.
         """
         description = storage.read_description(folder)
         with fitting(folder, ModelError):

@@ -45,7 +45,12 @@ class Neighbour:
     labels: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The neighbour as an object for JSON.
+
+        Returns
+        -------
+        dict[str, Any]
+        """
         return {
             "material_id": self.material_id,
             "formula": self.formula,

@@ -161,7 +161,7 @@ def from_catalog(
     progress: bool | Callable[[int, int, str], None] = False,
     skipped: dict[str, str] | None = None,
 ) -> Rows:
-    """Rows of a catalog's materials, all of them unless `ids` are given; latents come from the store.
+    """Rows of a catalog's materials. Latents come from the store.
 
     Parameters
     ----------
@@ -174,11 +174,13 @@ def from_catalog(
     cache : Path | None
         Folder in which features are kept between calls, by material, source checksum and version of the features.
     workers : int | None
-        Processes that decode densities and compute features; as many as there are cores unless given.
+        Number of processes that decode densities and compute features; the number of cores unless given.
     scheduler : str | None
         Address of a Dask scheduler whose workers do that instead, as in `building.build`.
+    progress : bool | Callable[[int, int, str], None]
+        True for a progress bar on standard error, or a callable (done, total, id).
     skipped : dict[str, str] | None
-        Gets the materials that cannot be described, id -> reason; the rows are those of all others.
+        Receives the materials that cannot be described, id -> reason. The rows are those of all others.
 
     Returns
     -------
@@ -189,7 +191,7 @@ def from_catalog(
     StoreError
         Where latents are asked for and the store has none.
     ModelError
-        Where a density cannot be described and `skipped` is not given, or no density can.
+        Where a density cannot be described and `skipped` is not given, or none can be described.
     """
     chosen = catalog.ids if ids is None else list(ids)
     wanted = tuple(dict.fromkeys(inputs))
@@ -350,10 +352,22 @@ def _write_cache(cache: Path, name: str, known: dict[str, np.ndarray]) -> None:
 
 
 def labels(catalog: Catalog, rows: Rows) -> dict[str, np.ndarray]:
-    """Target -> (n,) float64 in its unit, NaN where there is no label or it must not be used.
+    """Labels of rows.
 
-    Every target of `TARGETS` for which the catalog has a column; `mass_density` is computed from the structure. A value
-    that a `log` target cannot have (zero, negative) is no label.
+    They are of every target of `TARGETS` for which the catalog has a column; `mass_density` is computed from the
+    structure. A value that a `log` target cannot have (zero, negative) is not a label.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Catalog of the rows.
+    rows : Rows
+        The materials.
+
+    Returns
+    -------
+    dict[str, np.ndarray]
+        Target -> (n,) float64 in its unit; NaN where there is no label, or it must not be used.
     """
     row_of = {material_id: row for row, material_id in enumerate(catalog.ids)}
     chosen = [row_of[material_id] for material_id in rows.ids]

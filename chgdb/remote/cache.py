@@ -168,7 +168,12 @@ class Cache:
         return size
 
     def info(self) -> CacheInfo:
-        """Folder, size and limit of the cache, and the stores that it holds parts of."""
+        """Folder, size and limit of the cache, and the stores of which it holds parts.
+
+        Returns
+        -------
+        CacheInfo
+        """
         entries = [_on_disk(status.st_size) for _, status in self._entries()]
         stores = []
         for path, _ in self._entries("heads"):
