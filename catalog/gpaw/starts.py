@@ -4,12 +4,14 @@
     python3 starts.py JOB.npz RESULT.json
 
 Needs GPAW, ASE, numpy and the files beside it, and nothing of chgdb, as `worker.py`. JOB.npz holds `record` (a JSON
-text, as for the worker) and grids `NAME` (nx, ny, nz) in e/A^3 on GPAW's fine grid, as VASP writes them to a CHGCAR.
+text, as for the worker), grids `NAME` (nx, ny, nz) in e/A^3 on GPAW's fine grid, as VASP writes them to a CHGCAR, and
+`matrices N`, the packed PAW density matrix of atom N, summed over spins, for atoms of which one has been guessed.
 
 The first run starts as GPAW does. It gives the reference: total energy, eigenvalues, forces, PAW density matrices. Each
-further run starts from one of the grids, with the density matrices of free atoms or with the converged ones (`+D`). A
-fixed run diagonalises the Hamiltonian of a grid with the converged density matrices and the converged magnetisation.
-Its energy is that of J. Harris, Phys. Rev. B 31, 1770 (1985).
+further run starts from one of the grids, with the density matrices of free atoms, with the guessed ones (`+L`; those of
+free atoms where none has been guessed), or with the converged ones (`+D`). A fixed run diagonalises the Hamiltonian of
+a grid with the converged density matrices and the converged magnetisation. Its energy is that of J. Harris, Phys. Rev.
+B 31, 1770 (1985).
 """
 
 import json
@@ -20,15 +22,17 @@ import time
 import numpy as np
 from worker import band_gap, calculator, structure, valence_density, write_atomically
 
-#: Name of a run -> (grid or None for GPAW's own, whether the density matrices are the converged ones).
+#: Name of a run -> (grid or None for GPAW's own, density matrices: "atoms", "guessed" or "converged").
 STARTS = {
-    "own": (None, False),
-    "superposition": ("superposition", False),
-    "estimate": ("estimate", False),
-    "true": ("true", False),
-    "superposition+D": ("superposition", True),
-    "estimate+D": ("estimate", True),
-    "true+D": ("true", True),
+    "own": (None, "atoms"),
+    "superposition": ("superposition", "atoms"),
+    "estimate": ("estimate", "atoms"),
+    "true": ("true", "atoms"),
+    "superposition+L": ("superposition", "guessed"),
+    "estimate+L": ("estimate", "guessed"),
+    "superposition+D": ("superposition", "converged"),
+    "estimate+D": ("estimate", "converged"),
+    "true+D": ("true", "converged"),
 }
 FIXED = ("true", "0.1 %", "1 %", "latent", "estimate", "superposition")
 #: GPAW's default way to converge. The catalog's recipe is faster and would hide differences of the starts.
@@ -51,9 +55,8 @@ class Start:
         density.calculate_normalized_charges_and_mix = lambda: None
         original(density, basis)
         del density.calculate_normalized_charges_and_mix
-        if self.matrices is not None:
-            for a in density.D_asp:
-                density.D_asp[a][:] = self.matrices[a]
+        for a, matrix in (self.matrices or {}).items():
+            density.D_asp[a][:] = matrix if len(matrix) == len(density.D_asp[a]) else split(matrix, density.D_asp[a])
         if self.grid is not None:
             self._replace(density)
         density.fixed = self.fixed
@@ -71,6 +74,12 @@ class Start:
         moment = density.nt_sG[0] - density.nt_sG[1] if self.magnetisation is None else self.magnetisation
         density.nt_sG[0] = (coarse + moment) / 2 + density.nct_G
         density.nt_sG[1] = (coarse - moment) / 2 + density.nct_G
+
+
+def split(matrix, of_atom):
+    """A matrix that is summed over spins, (1, p), for two, with the magnetisation of the free atom's (2, p)."""
+    half = (of_atom[0] - of_atom[1]) / 2
+    return np.array([matrix[0] / 2 + half, matrix[0] / 2 - half])
 
 
 def compensation(density, positions):
@@ -136,7 +145,8 @@ def main(job_path, result_path):
 
     with np.load(job_path) as job:
         record = json.loads(str(job["record"]))
-        grids = {name: job[name] for name in job.files if name != "record"}
+        guessed = {int(name.split()[1]): job[name][None] for name in job.files if name.startswith("matrices ")}
+        grids = {name: job[name] for name in job.files if name != "record" and not name.startswith("matrices ")}
     start, original = Start(), Density.initialize_from_atomic_densities
     Density.initialize_from_atomic_densities = lambda density, basis: start.initialise(density, basis, original)
     start.positions = np.array(record["frac"], float)
@@ -159,10 +169,11 @@ def main(job_path, result_path):
         "moment": float(calc.get_magnetic_moment()) if magnetisation is not None else 0.0,
         "largest_force": float(np.abs(forces).max()), "starts": {"own": facts}, "fixed": {},
     }  # fmt: skip
-    for name, (grid, whole) in STARTS.items():
-        if grid is None:
+    sources = {"atoms": None, "guessed": guessed, "converged": matrices}
+    for name, (grid, inside) in STARTS.items():
+        if grid is None or (inside == "guessed" and not guessed):
             continue
-        start.grid, start.matrices, start.magnetisation = grids[grid], matrices if whole else None, None
+        start.grid, start.matrices, start.magnetisation = grids[grid], sources[inside], None
         _, result["starts"][name] = solve(record, start)
     start.fixed, start.matrices, start.magnetisation = True, matrices, magnetisation
     for name in FIXED:

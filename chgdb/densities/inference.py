@@ -5,7 +5,7 @@ Messages are summed for some atoms at a time, so that memory stays bounded for a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -23,12 +23,30 @@ def coefficients(weights: Weights, configuration: Configuration, elements: np.nd
     weights: of a `Network`, by the names of its parameters, and `properties`; in double precision.
     elements: (atoms,) rows of the element table. edges: a graph in which all atoms are unequal.
     """
-    c = configuration
+    h, spheres = _layers(weights, configuration, elements, edges)
+    return _read_out(weights, configuration, elements, h, spheres)
+
+
+def features(weights: Weights, configuration: Configuration, elements: np.ndarray, edges: Graph) -> list[np.ndarray]:
+    """What the network knows of each atom before it says coefficients: for each l to 4 functions that turn as Y_lm,
+    (atoms, (layers + 1) * channels, 2 l + 1). Arguments as of `coefficients`."""
+    h, spheres = _layers(weights, configuration, elements, edges)
+    gates = _gates(weights, configuration, h)
+    parts = [list(_gated(weights, configuration, spheres, gates, part)) for part in _parts(len(h))]
+    return [np.concatenate(of_degree) for of_degree in zip(*parts, strict=True)]
+
+
+def _parts(count: int) -> list[slice]:
+    return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
+
+
+def _layers(weights: Weights, c: Configuration, elements: np.ndarray, edges: Graph) -> tuple[np.ndarray, np.ndarray]:
+    """(scalars (atoms, width), functions on the sphere of all layers (atoms, layers * channels, 25)) of each atom."""
     table = weights["embedding"] + _perceptron(weights, "described", weights["properties"])
     h = table[elements]
     neighbours, vectors, there = padded(edges, c.reach)
     lengths = np.linalg.norm(vectors, axis=-1)
-    parts = [slice(start, start + _AT_ONCE) for start in range(0, len(h), _AT_ONCE)]
+    parts = _parts(len(h))
     every: list[np.ndarray] = []
     for t in range(c.layers):
         layer = f"layers.{t}."
@@ -58,7 +76,7 @@ def coefficients(weights: Weights, configuration: Configuration, elements: np.nd
             invariants.append((left * right).sum(-1))
         h = h + _perceptron(weights, layer + "update", np.concatenate([h, _mean(h), *invariants], axis=1))
         every.append(sphere)
-    return _read_out(weights, c, elements, h, np.concatenate(every, axis=1))
+    return h, np.concatenate(every, axis=1)
 
 
 def _carried(weights: Weights, layer: str, c: Configuration, h: np.ndarray, before: np.ndarray) -> np.ndarray:
@@ -74,32 +92,41 @@ def _carried(weights: Weights, layer: str, c: Configuration, h: np.ndarray, befo
 
 
 def _read_out(
-    weights: Weights, c: Configuration, elements: np.ndarray, h: np.ndarray, features: np.ndarray
+    weights: Weights, c: Configuration, elements: np.ndarray, h: np.ndarray, spheres: np.ndarray
 ) -> np.ndarray:
     """The coefficients of each atom from what the layers found, (atoms, layers * channels, 25)."""
+    gates = _gates(weights, c, h)
+    alone = _perceptron(weights, "round", np.concatenate([h, _mean(h)], axis=1))
+    scale = weights["element_scale"][elements]
+    found = np.empty((len(h), c.count, COUNT))
+    for part in _parts(len(h)):
+        for ell, functions in enumerate(_gated(weights, c, spheres, gates, part)):
+            value = weights["out"][ell] @ functions
+            if ell == 0:
+                value = value + alone[part, :, None]
+            found[part, :, BLOCKS[ell]] = value * scale[part, ell, :, None]
+    return found
+
+
+def _gates(weights: Weights, c: Configuration, h: np.ndarray) -> np.ndarray:
+    """(atoms, 5, (layers + 1) * channels, 1) factors of the functions on the sphere."""
+    gates = _perceptron(weights, "gate", np.concatenate([h, _mean(h)], axis=1))
+    return gates.reshape(len(h), L_MAX + 1, -1, 1)
+
+
+def _gated(
+    weights: Weights, c: Configuration, spheres: np.ndarray, gates: np.ndarray, part: slice
+) -> Iterator[np.ndarray]:
+    """Functions of some atoms and their products, times their gates, one l after the other."""
     points, share = quadrature(*POINTS)
     harmonics = spherical_harmonics(points)
     to_points, from_points = harmonics[:, : (L_PRODUCT + 1) ** 2].T, harmonics * share[:, None]
-    both = np.concatenate([h, _mean(h)], axis=1)
-    gate = _perceptron(weights, "gate", both).reshape(len(h), L_MAX + 1, -1, 1)
-    alone = _perceptron(weights, "round", both)
-    scale = weights["element_scale"][elements]
-    found = np.empty((len(h), c.count, COUNT))
-    for start in range(0, len(h), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        own = features[part]
-        factors = np.concatenate(
-            [weights["factors"][ell] @ own[:, :, BLOCKS[ell]] for ell in range(L_PRODUCT + 1)], axis=2
-        )
-        values = factors @ to_points
-        product = (values[:, : c.channels] * values[:, c.channels :]) @ from_points
-        for ell, block in enumerate(BLOCKS):
-            joined = np.concatenate([own[:, :, block], product[:, :, block]], axis=1)
-            value = weights["out"][ell] @ (joined * gate[part, ell])
-            if ell == 0:
-                value = value + alone[part, :, None]
-            found[part, :, block] = value * scale[part, ell, :, None]
-    return found
+    own = spheres[part]
+    factors = np.concatenate([weights["factors"][ell] @ own[:, :, BLOCKS[ell]] for ell in range(L_PRODUCT + 1)], axis=2)
+    values = factors @ to_points
+    product = (values[:, : c.channels] * values[:, c.channels :]) @ from_points
+    for ell, block in enumerate(BLOCKS):
+        yield np.concatenate([own[:, :, block], product[:, :, block]], axis=1) * gates[part, ell]
 
 
 def _linear(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
