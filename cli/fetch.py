@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,6 +29,16 @@ from chgdb_cli.arguments import (
     structure_line,
     target_grid,
     writes_structure,
+)
+from chgdb_cli.cells import (
+    Cell,
+    CellOption,
+    SupercellOption,
+    SymprecOption,
+    described,
+    parse_supercell,
+    taken,
+    tell_spacing,
 )
 from chgdb_cli.criteria import (
     Criteria,
@@ -62,6 +73,7 @@ Examples:
   chgdb fetch mp-149 --decode -o Si.cif            the structure alone: also POSCAR and Si.xyz
   chgdb fetch mp-149 mp-66 --decode -o densities   writes densities/mp-149/CHGCAR and so on
   chgdb fetch mp-149 --decode --spacing 0.05       on a grid with points at most 0.05 Å apart
+  chgdb fetch mp-149 --decode --cell conventional  in another cell, exact: also --supercell 2x2x2
   chgdb fetch mp-149 --decode --codec autoencoder  from the latent tensor instead of the record
   chgdb fetch --elements O --where band_gap:3.. --decode -o oxides
   chgdb fetch mp-149                               writes ./mp-149.zarr, the record as it is stored
@@ -114,6 +126,9 @@ def fetch(
     format: _Format = None,
     grid: GridOption = None,
     spacing: SpacingOption = None,
+    cell: CellOption = None,
+    supercell: SupercellOption = None,
+    symprec: SymprecOption = None,
     codec: _CodecOption = Codec.stored,
     rescale: _Rescale = True,
     symmetry: SymmetryOption = True,
@@ -131,8 +146,14 @@ def fetch(
     points = check_resampling(grid, spacing)
     check_written(format)
     latent = codec is Codec.autoencoder
-    if not decode and (format or grid or spacing or latent):
-        raise typer.BadParameter("--format, --grid, --spacing and --codec need --decode", param_hint="--decode")
+    repeats = parse_supercell(supercell)
+    change = _Change(cell, repeats, symprec) if cell is not None or repeats is not None else None
+    if not decode and (format or grid or spacing or latent or change):
+        raise typer.BadParameter(
+            "--format, --grid, --spacing, --cell, --supercell and --codec need --decode", param_hint="--decode"
+        )
+    if latent and change:
+        raise typer.BadParameter("a latent is decoded in the cell of its record", param_hint="--codec")
     if not latent and (model or not rescale or not symmetry):
         raise typer.BadParameter(
             "--model, --no-rescale and --no-symmetry need --codec autoencoder", param_hint="--codec"
@@ -143,7 +164,7 @@ def fetch(
     if decode and output is not None and not format and writes_structure(output):
         if len(wanted) > 1 or points is not None or spacing is not None or latent:
             raise typer.BadParameter(f"{output} holds the structure of one material, without a grid", param_hint="-o")
-        _fetch_structure(opened[wanted[0]], output, force, as_json)
+        _fetch_structure(opened[wanted[0]], output, change, force, as_json)
         return
     several = len(wanted) > 1 or bool(criteria)  # criteria always make a folder, however many materials meet them
     opened.prefetch(wanted)
@@ -159,7 +180,7 @@ def fetch(
             if latent:
                 facts.append(_decode_latent(record, path, format, points, spacing, force, rescale, symmetry, model))
             elif decode:
-                facts.append(_decode(record, path, format, points, spacing, force))
+                facts.append(_decode(record, path, format, points, spacing, change, force))
             else:
                 check_free(path, force)
                 facts.append(_extract(record, path, force))
@@ -170,17 +191,36 @@ def fetch(
         show("\n\n".join(_latent_statement(fact) if latent else _statement(fact) for fact in facts))
 
 
-def _fetch_structure(record: Record, path: str, force: bool, as_json: bool) -> None:
+@dataclass(frozen=True)
+class _Change:
+    """The cell that densities are taken to."""
+
+    cell: Cell | None
+    supercell: list[list[int]] | None
+    symprec: float | None
+
+    def __call__(self, density: Density, name: str) -> Density:
+        from chgdb.errors import DensityError
+
+        try:
+            return taken(density, name, cell=self.cell, symprec=self.symprec, supercell=self.supercell)
+        except DensityError as error:
+            raise DensityError(f"{name}: {error}") from None
+
+
+def _fetch_structure(record: Record, path: str, change: _Change | None, force: bool, as_json: bool) -> None:
     """The structure of a material alone, as POSCAR, CIF or XYZ."""
     from chgdb.formats import write_structure
 
     check_free(path, force)
-    write_structure(path, record.crystal)
-    facts = {"material_id": record.material_id, "formula": record.formula, "path": path, "atoms": len(record.crystal)}
+    # The density decides its symmetry together with the atoms, as where it is written itself.
+    crystal = record.crystal if change is None else change(record.density, record.material_id).crystal
+    write_structure(path, crystal)
+    facts = {"material_id": record.material_id, "formula": record.formula, "path": path, "atoms": len(crystal)}
     if as_json:
         print_json(facts)
     else:
-        show(structure_line(path, record.crystal))
+        show(structure_line(path, crystal))
 
 
 def _target(material_id: str, output: str | None, decode: bool, format: str | None, several: bool) -> str:
@@ -221,16 +261,27 @@ def _decode(
     format: str | None,
     points: tuple[int, int, int] | None,
     spacing: float | None,
+    change: _Change | None,
     force: bool,
 ) -> dict[str, Any]:
     if not os.path.isfile(path):
         check_free(path, force)
-    if spacing is not None:
-        points = target_grid(record.crystal.cell, None, spacing)
-    density = record.decode(points)
+    if change is None:
+        points = target_grid(record.crystal.cell, points, spacing)
+        density = record.decode(points)
+    else:
+        before = record.decode()
+        density = change(before, record.material_id)
+        points = target_grid(density.crystal.cell, points, spacing)
+        if points is None:
+            tell_spacing(density, before)
+        else:
+            density = density.resample(points)
     missing = _put(path, density, format, force)
     formula, native = density.crystal.formula, record.grid if points else density.grid
     facts = _facts(record, path, formula, native, density.n_electrons) | {"grid": list(density.grid)}
+    if change is not None:
+        facts |= {"native_grid": list(record.grid), "cell": described(density, before)}
     return facts | ({"left_out": missing} if missing else {})
 
 
@@ -365,6 +416,8 @@ def _statement(facts: dict[str, Any]) -> str:
         error += f", largest error {facts['max_error']:.2g} e/Å^3{where}"
     if facts["occupancy_error"] is not None:
         error += f"; augmentation occupancies to {percent(facts['occupancy_error'])} of the largest of an atom"
+    if "cell" in facts:
+        error += f"\n{facts['cell']}"
     return (
         f"{facts['path']}: {common_formula(facts['formula'])} ({facts['material_id']}), "
         f"grid {grid_text(facts['grid'])}, {facts['n_electrons']:.6f} electrons{_without(facts)}\n"

@@ -23,6 +23,7 @@ from chgdb_cli.arguments import (
     check_read,
     check_resampling,
     check_written,
+    complete_channel,
     complete_format,
     complete_id,
     load,
@@ -93,6 +94,7 @@ _Channel = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
+        autocompletion=complete_channel,
         help="One field alone: total, spin_up, spin_down, magnetization or magnetization_x, _y, _z, _norm. "
         "[default: all that the format holds]",
     ),

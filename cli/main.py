@@ -178,13 +178,22 @@ def _exit_code(arguments: list[str] | None = None) -> int:
 
 
 #: Commands that keep what they have done when they are interrupted.
-_GO_ON = ("build", "fetch", "publish", "pull")
+_GO_ON = ("build", "fetch", "publish", "pull", "train autoencoder", "train density", "charges")
+#: Long ones that begin anew; nothing of them is half written.
+_AGAIN = ("merge", "subset", "remove", "rename", "add-columns", "verify", "train properties", "web")
 
 
 def _advice(arguments: list[str]) -> str:
-    """What to do after an interrupt, by the command."""
-    command = next((argument for argument in arguments if not argument.startswith("-")), "")
-    return ": run it again to go on" if command in _GO_ON else ""
+    """What to do after an interrupt, by the command.
+
+    >>> _advice(["--offline", "fetch", "mp-149"]), _advice(["train", "density"]), _advice(["merge", "a", "b"])
+    (': run it again to go on', ': run it again to go on', ': run it again')
+    """
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    command = " ".join(words[: 2 if words[:1] == ["train"] else 1])
+    if command == "charges" and not any(argument.startswith(("-o", "--output")) for argument in arguments):
+        return ""  # what is finished is kept beside the file
+    return ": run it again to go on" if command in _GO_ON else ": run it again" if command in _AGAIN else ""
 
 
 def _gone() -> int:

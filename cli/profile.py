@@ -17,6 +17,7 @@ from chgdb_cli.arguments import (
     JsonOption,
     by_element,
     check_free,
+    complete_channel,
     complete_id,
     load,
 )
@@ -26,7 +27,10 @@ from chgdb_cli.plot import Axis
 Source = Annotated[str, typer.Argument(metavar="ID|FILE", help="A material id or a file.", autocompletion=complete_id)]
 ChannelOption = Annotated[
     str,
-    typer.Option(help="total, spin_up, spin_down, magnetization, or magnetization_x, _y, _z, _norm."),
+    typer.Option(
+        autocompletion=complete_channel,
+        help="total, spin_up, spin_down, magnetization, or magnetization_x, _y, _z, _norm.",
+    ),
 ]
 OutputOption = Annotated[
     str | None,

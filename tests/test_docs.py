@@ -7,6 +7,7 @@ Blocks marked otherwise are not run: bash for installation, py for programs that
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import json
 import os
@@ -196,6 +197,27 @@ def test_page(page: Path, tmp_path: Path, machine: Machine | None) -> None:
         if step.expected is not None:
             where = f"{page.relative_to(ROOT)}:{step.line}"
             assert any(matches(step.expected, got) for got in outputs), f"{where} prints\n{outputs[-1]}"
+
+
+def test_buttons_copy_commands_only() -> None:
+    """As mkdocs makes a page of a session; the theme's script takes `data-copy` where there is one."""
+    markdown = pytest.importorskip("markdown")
+    pytest.importorskip("pymdownx")
+    pytest.importorskip("latex2mathml")
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    text = (
+        "```console\n$ chgdb fetch mp-149 \\\n    --decode -o 'a & b.cube'\na & b.cube: Si\n$ ls > x\n```\n\n"
+        "```bash\nchgdb info mp-149\n```\n"
+    )
+    page = hooks.on_page_content(markdown.markdown(text, extensions=["pymdownx.highlight", "pymdownx.superfences"]))
+    found = re.findall(r'data-copy="([^"]*)"', page)
+    expected = "chgdb fetch mp-149 \\\n    --decode -o 'a & b.cube'\nls > x"
+    assert [html.unescape(copied) for copied in found] == [expected]
+    assert page.count("a &amp; b.cube: Si") == 1  # what is shown stays
 
 
 def test_every_page_is_in_the_navigation() -> None:

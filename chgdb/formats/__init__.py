@@ -257,9 +257,7 @@ def write(
     --------
     >>> write("CHGCAR", density)                      # doctest: +SKIP
     """
-    module = REGISTRY.get(output_format(path) if format is None else format)
-    if not hasattr(module, "write"):
-        raise FormatError(f"{os.fspath(path)}: the format {_name(module)} is only read; write one of {_writable()}")
+    module = REGISTRY.get(output_format(path)) if format is None else _to_write(format, f"{os.fspath(path)}: ")
     options = {}
     if channel is not None:
         if not getattr(module, "ONE_CHANNEL", False):
@@ -304,12 +302,21 @@ def ending(format: str) -> str:
     >>> [ending(name) for name in ("chgcar", "cube", "npz")]
     ['.CHGCAR', '.cube', '.npz']
     """
-    module = REGISTRY.get(format)
-    if not hasattr(module, "write"):
-        raise FormatError(f"the format {_name(module)} is only read; write one of {_writable()}")
+    module = _to_write(format)
     suffixes = [pattern[1:] for pattern in module.NAMES if re.fullmatch(r"\*(\.\w+)+", pattern)]
     # The suffix of a CHGCAR is its whole name; *.CHG is another file of VASP's.
     return ".CHGCAR" if format == "chgcar" else next(iter(suffixes), f".{format}")
+
+
+def _to_write(format: str, where: str = "") -> ModuleType:
+    """The module of a format that can be written. Raises `FormatError` for another one; the formats that are only read
+    are no answer to it."""
+    if format not in REGISTRY.names():
+        raise FormatError(f"{where}there is no format {format!r}; write one of {_writable()}")
+    module = REGISTRY.get(format)
+    if not hasattr(module, "write"):
+        raise FormatError(f"{where}the format {_name(module)} is only read; write one of {_writable()}")
+    return module
 
 
 def output_format(path: str | os.PathLike[str], default: str | None = None) -> str:

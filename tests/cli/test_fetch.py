@@ -127,3 +127,35 @@ def test_errors_are_one_line(run_chgdb: Chgdb, arguments: list[str]) -> None:
     result = run_chgdb("fetch", *arguments)
     assert result.code == 1
     assert one_line(result.err)
+
+
+def test_fetch_in_another_cell_is_what_convert_makes(run_chgdb: Chgdb, tmp_path: Path) -> None:
+    assert run_chgdb("fetch", "si", "--decode", "-o", "Si.npz").code == 0
+    result = run_chgdb("fetch", "si", "--decode", "--cell", "conventional", "-o", "made/cubic.npz")
+    assert result.code == 0
+    assert "8 atoms in a cell of 4.0000 x 4.0000 x 4.0000 Å, 90.00, 90.00, 90.00°, 4 times as large" in result.out
+    assert run_chgdb("convert", "Si.npz", "by_convert.npz", "--cell", "conventional").code == 0
+    ours, theirs = chgdb.read("made/cubic.npz"), chgdb.read("by_convert.npz")
+    assert ours.crystal == theirs.crystal
+    assert np.abs(ours.total - theirs.total).max() < 1e-12
+    facts = run_chgdb("fetch", "si", "--decode", "--supercell", "2x1x1", "--grid", "30x20x20", "-o", "a.npz", "--json")
+    assert facts.json["grid"] == [30, 20, 20]
+    assert facts.json["n_electrons"] == pytest.approx(2 * ours.n_electrons / 4, rel=1e-9)
+    assert run_chgdb("fetch", "si", "--decode", "--cell", "conventional", "-o", "POSCAR").code == 0
+    assert len(chgdb.formats.read_any("POSCAR")) == 8
+
+
+def test_fetch_in_another_cell_is_refused_in_a_line(run_chgdb: Chgdb) -> None:
+    assert "need --decode" in run_chgdb("fetch", "si", "--cell", "niggli").err
+    result = run_chgdb("fetch", "si", "--decode", "--supercell", "2x2x2", "--codec", "autoencoder")
+    assert (result.code, "in the cell of its record" in result.err) == (2, True)
+    result = run_chgdb("fetch", "salt", "--decode", "--cell", "orthogonal")
+    assert (result.code, result.err.count("\n"), result.err.startswith("chgdb: salt: ")) == (1, 1, True)
+
+
+def test_formats_that_are_only_read_are_not_offered(run_chgdb: Chgdb) -> None:
+    for name in ("vtk", "hdf5", "mp_json"):
+        result = run_chgdb("fetch", "si", "--decode", "--format", name)
+        assert result.code == 2
+        assert "write one of chgcar, cube, xsf, npz" in result.err
+        assert "espresso" not in result.err

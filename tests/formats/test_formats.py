@@ -81,9 +81,15 @@ def test_content_tells_format_and_compression(tmp_path, name, compress):
 def test_a_format_can_be_named(tmp_path, density):
     chgdb.write(tmp_path / "x", density, format="cube")
     assert chgdb.read(tmp_path / "x").grid == (4, 5, 6)
-    for call in (chgdb.read, lambda path, **options: chgdb.write(path, density, **options)):
-        with pytest.raises(FormatError, match="no format 'vtk'; there are chgcar, cube"):
-            call(tmp_path / "x", format="vtk")
+    with pytest.raises(FormatError, match="no format 'vtk'; there are chgcar, cube"):
+        chgdb.read(tmp_path / "x", format="vtk")
+
+
+def test_formats_that_are_only_read_are_not_offered_for_writing(tmp_path, density):
+    with pytest.raises(FormatError, match=r"x: there is no format 'vtk'; write one of chgcar, cube, xsf, npz$"):
+        chgdb.write(tmp_path / "x", density, format="vtk")
+    with pytest.raises(FormatError, match=r"the format espresso is only read; write one of chgcar, cube, xsf, npz$"):
+        chgdb.write(tmp_path / "x", density, format="espresso")
 
 
 @pytest.mark.parametrize(
