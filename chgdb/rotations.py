@@ -28,15 +28,29 @@ def cartesian_rotations(rotations: np.ndarray, cell: np.ndarray) -> np.ndarray:
     return turned
 
 
+class HarmonicRotations:
+    """D(R) of orthogonal matrices (n, 3, 3), for as many L as are asked for: the recursion goes on where it was left.
+
+    rotations: the matrices.
+    """
+
+    def __init__(self, rotations: np.ndarray) -> None:
+        self.rotations = np.asarray(rotations, float)
+        order = [1, 2, 0]  # y, z, x
+        self._known = {0: np.ones((len(self.rotations), 1, 1)), 1: self.rotations[:, order][:, :, order]}
+
+    def matrices(self, ell: int) -> np.ndarray:
+        """(n, 2L + 1, 2L + 1)."""
+        for degree in range(2, ell + 1):
+            if degree not in self._known:
+                self._known[degree] = _next(self._known[1], self._known[degree - 1], degree)
+        return self._known[ell]
+
+
 def harmonic_rotations(rotations: np.ndarray, highest: int) -> list[np.ndarray]:
     """D(R) of orthogonal matrices (n, 3, 3), for L = 0 to `highest`: a list of arrays (n, 2L + 1, 2L + 1)."""
-    count = len(rotations)
-    order = [1, 2, 0]  # y, z, x
-    first = np.asarray(rotations, float)[:, order][:, :, order]
-    matrices = [np.ones((count, 1, 1)), first]
-    for ell in range(2, highest + 1):
-        matrices.append(_next(first, matrices[-1], ell))
-    return matrices[: highest + 1]
+    known = HarmonicRotations(rotations)
+    return [known.matrices(ell) for ell in range(highest + 1)]
 
 
 def _next(first: np.ndarray, before: np.ndarray, ell: int) -> np.ndarray:

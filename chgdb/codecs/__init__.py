@@ -121,7 +121,8 @@ def encode(
         Largest NMAE that is allowed for each channel, a fraction; 0 asks for the `lossless` codec.
     codec : str
         A name, or "auto": `fourier` where the grid resolves the density, `realspace` for all-electron files. In
-        between, "auto" takes the smaller of both.
+        between, "auto" takes the smaller of both; it tries `realspace` where an estimate says that it may win, and
+        always where `effort` is "best".
     prior : Prior | None
         Form factors that the Fourier codec subtracts where that makes the payload smaller.
     effort : str
@@ -166,6 +167,8 @@ def encode(
         candidates = [codec]
     payloads, refusals = [], []
     for name in candidates:
+        if name == "realspace" and payloads and effort != "best" and _is_hopeless(density, tolerance, payloads[0]):
+            continue
         try:
             given = {"predict": EFFORTS[effort], **options, "spectrum": spectrum} if name == "fourier" else options
             payloads.append(get(name).encode(density, tolerance, prior=prior, **given))
@@ -185,6 +188,11 @@ def encode(
             f"{tolerance:.3g} was asked for: pack it with --lossless (tolerance=0 in Python)"
         )
     return Encoded(payload, tolerance, quality)
+
+
+def _is_hopeless(density: Density, tolerance: float, payload: bytes) -> bool:
+    """Whether the real-space codec, which takes longer than the other, is not expected to take fewer bytes."""
+    return len(payload) < get("realspace").least_bytes(density, tolerance, groups_of(payload))
 
 
 def decode(

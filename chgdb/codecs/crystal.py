@@ -82,19 +82,25 @@ def _write_numbers(out: BitWriter, values: list[float], fractions: bool) -> None
     """Write each value as one of: 0 fraction or zero, 10 relation to an earlier one, 110 decimal, 111 raw (64 bits)."""
     # All decimals of a list share their number of places. All are tried, and the cheapest one is taken.
     relations = _relations(values, fractions)
-    trials = []
-    for places in range(_MAX_DECIMALS + 1):
-        trial = BitWriter()
-        trial.write(places, 4)
-        _write_with_places(trial, values, relations, fractions, places)
-        trials.append(trial)
-        if not any(_needs_decimals(value, fractions) for value in values):
-            break
-    out.append(min(trials, key=len))
+    decimals = [
+        value for value, (relation, _) in zip(values, relations, strict=True)
+        if relation is None and not _as_short(value, fractions)
+    ]  # fmt: skip
+    places = min(range(_MAX_DECIMALS + 1), key=lambda places: _bits(decimals, places)) if decimals else 0
+    out.write(places, 4)
+    _write_with_places(out, values, relations, fractions, places)
 
 
-def _needs_decimals(value: float, fractions: bool) -> bool:
-    return _as_fraction(value) is None if fractions else value != 0
+def _bits(values: list[float], places: int) -> int:
+    """What some numbers take as decimals of so many places, or raw."""
+    bits = 0
+    for value in values:
+        decimal = _as_decimal(abs(value), places)
+        if decimal is None:
+            bits += 67
+        else:
+            bits += 11 + decimal[0].bit_length() + (2 * abs(decimal[1]).bit_length() if decimal[1] else 0)
+    return bits
 
 
 def _relations(values: list[float], fractions: bool) -> list[tuple[tuple[int, int, int] | None, int]]:

@@ -125,9 +125,10 @@ class RangeEncoder:
                 self._plain(0, 1)
             self._plain(1, 1)
             self._plain(high - _ESCAPE + 1 - (1 << (width - 1)), width - 1)
-        for position in np.flatnonzero(shifts).tolist():
-            shift = int(shifts[position])
-            self._plain(int(magnitudes[position]) & ((1 << shift) - 1), shift)
+        sent = np.flatnonzero(shifts)
+        low = magnitudes[sent] & ((1 << shifts[sent]) - 1)
+        for value, shift in zip(low.tolist(), shifts[sent].tolist(), strict=True):
+            self._plain(value, shift)
         negative = (values < 0)[values != 0]
         if len(negative):
             self._plain(int("".join("1" if n else "0" for n in negative), 2), len(negative))
@@ -142,26 +143,47 @@ class RangeEncoder:
 
     def _symbols(self, magnitudes: np.ndarray, positions: list[int], initial: int) -> np.ndarray:
         m = _initial(initial)
+        lanes = self._lanes
+        if lanes == 1:
+            return self._symbols_of_one(magnitudes.tolist(), positions, m)
         shifts = np.zeros(len(magnitudes), np.int64)
-        single = magnitudes.tolist() if self._lanes == 1 else []
+        # Nearly all groups send no low bits: their symbols and sums are made at once.
+        plain = np.minimum(magnitudes, _ESCAPE)
+        sums = np.add.reduceat(plain, np.arange(0, len(plain), lanes)).tolist() if len(plain) else []
         before = positions[0] if positions else 0
-        for start in range(0, len(magnitudes), self._lanes):
+        for start, total in zip(range(0, len(magnitudes), lanes), sums, strict=True):
             if positions[start] > before:  # Nyquist terms follow the others and start at small |G| again
                 m = _decayed(m, positions[start] - before)
             before = positions[start]
             index, shift = _classify(m)
-            if self._lanes == 1:  # Python's integers are several times faster than arrays of one number
-                symbol = min(single[start] >> shift, _ESCAPE)
-                shifts[start] = shift
-                self._operations.append((symbol, index, _PRECISION))
-                m = _updated(m, symbol, 1, shift, 1)
-                continue
-            group = slice(start, start + self._lanes)
-            shifts[group] = shift
-            symbols = np.minimum(magnitudes[group] >> shift, _ESCAPE)
+            symbols = plain[start : start + lanes]
+            if shift:
+                shifts[start : start + lanes] = shift
+                symbols = np.minimum(magnitudes[start : start + lanes] >> shift, _ESCAPE)
+                total = int(symbols.sum())
             self._operations.append((symbols, index, _PRECISION))
-            m = _updated(m, int(symbols.sum()), len(symbols), shift, self._lanes)
+            m = _updated(m, total, len(symbols), shift, lanes)
         return shifts
+
+    def _symbols_of_one(self, magnitudes: list[int], positions: list[int], m: int) -> np.ndarray:
+        """With one lane: whole numbers of Python are several times faster than arrays of one, and calls cost most."""
+        shifts, operations = [], self._operations
+        before = positions[0] if positions else 0
+        for magnitude, position in zip(magnitudes, positions, strict=True):
+            if position > before:
+                m = _decayed(m, position - before)
+            before = position
+            octave = m.bit_length() - 1
+            shift = octave - 14 if octave > 14 else 0
+            symbol = magnitude >> shift
+            if symbol > _ESCAPE:
+                symbol = _ESCAPE
+            shifts.append(shift)
+            operations.append((symbol, 4 * (octave - shift - 6) + ((m >> (octave - 2)) & 3), _PRECISION))
+            m += (((symbol << shift) * _ONE + ((1 << shift) >> 1) * _ONE) - m) >> 3
+            if m < _FLOOR:
+                m = _FLOOR
+        return np.array(shifts, np.int64)
 
     def finish(self) -> bytes:
         """The coder's bytes, which must be the last ones of the payload."""

@@ -54,8 +54,8 @@ _SMALL, _FEW = 150, 150  # smaller payloads (bytes) and channels (values) win no
 _WORTH = 0.97  # predictions take longer to decode: they must bring a payload below this part of its bytes
 _LARGE = 1 << 24  # points; on larger grids memory counts for more than bytes
 _MOST_KEPT = 1 << 26  # maximum count of numbers that a fit of multipoles holds
-#: A base that leaves this many times the mean square of another one cannot win: about one bit more per coefficient.
-_HOPELESS = 4
+#: A base that leaves this many times the mean square of another one cannot win: half a bit more per coefficient.
+_HOPELESS = 2
 _DEAD_ZONE = 0.65  # values below this part of a step become zero
 
 
@@ -176,6 +176,8 @@ def encode(
     for name, values in density.channels.items():
         known = spectrum if name == "total" else None
         found[name] = _encode_channel(np.asarray(values), starts[name], crystal, metric, group, allowed, known or [])
+    frame = BitWriter()
+    write_frame(frame, crystal, grid, len(density.channels))
     payloads: list[tuple[bytes, list[_Channel], int]] = []
     refusals = []
     for k, choice in enumerate(choices):
@@ -188,7 +190,7 @@ def encode(
                 break
             channels.append(coded)
         else:
-            payloads.append((_write(density, channels, choice), channels, k))
+            payloads.append((_write(frame, grid, channels, choice), channels, k))
     if not payloads and any(coded is None for coded in found["total"]):
         return encode(density, tolerance, None, symmetry, None, predict)
     if not payloads:
@@ -203,7 +205,7 @@ def encode(
         better.append(search.predicted(channel, thorough=bool(predict)) or channel)
     if all(new is old for new, old in zip(better, channels, strict=True)):
         return plain
-    predicted = _write(density, better, choices[k], PREDICTED_ID)
+    predicted = _write(frame, grid, better, choices[k], PREDICTED_ID)
     return predicted if len(predicted) < _WORTH * len(plain) else plain
 
 
@@ -503,11 +505,13 @@ def _rounded_up(limit: int) -> int:
 # --- the payload -----------------------------------------------------------------------------------------------------
 
 
-def _write(density: Density, channels: list[_Channel], prior: Prior | None, codec: int = CODEC_ID) -> bytes:
+def _write(
+    frame: BitWriter, grid: tuple[int, int, int], channels: list[_Channel], prior: Prior | None, codec: int = CODEC_ID
+) -> bytes:
     lanes = choose_lanes(sum(len(channel.values) for channel in channels))
     out = BitWriter()
     out.write(codec, 8)
-    write_frame(out, density.crystal, density.grid, len(channels))
+    out.append(frame)
     out.write(int(prior is not None), 1)
     if prior is not None:
         out.write(prior.identifier, 16)
@@ -517,7 +521,7 @@ def _write(density: Density, channels: list[_Channel], prior: Prior | None, code
     for channel in channels:
         _write_channel(out, channel, previous)
         if channel.limit and codec == PREDICTED_ID:
-            _write_prediction(out, channel, density.grid)
+            _write_prediction(out, channel, grid)
         if channel.limit:
             previous = channel.group
             if channel.model is not None:

@@ -15,7 +15,7 @@ from itertools import permutations
 import numpy as np
 
 from ..density import Crystal
-from ..rotations import cartesian_rotations, harmonic_rotations
+from ..rotations import HarmonicRotations, cartesian_rotations
 from ..symmetry import UNITS, SpaceGroup
 
 Layout = tuple[int, ...]  # l of each channel, in order
@@ -145,7 +145,8 @@ class Turning:
     def _matrices(self, ell: int) -> np.ndarray:
         unique, which = np.unique(self.group.rotations.reshape(-1, 9), axis=0, return_inverse=True)
         which = which.reshape(-1)
-        rotations, turned = _harmonics(unique.tobytes(), np.asarray(self.crystal.cell, float).tobytes(), ell)
+        turned_by = _harmonics(unique.tobytes(), np.asarray(self.crystal.cell, float).tobytes())
+        rotations, turned = turned_by.rotations, turned_by.matrices(ell)
         if self.opposite and ell >= _UNCERTAIN:
             sign = 1 - 2 * (np.arange(-ell, ell + 1) % 2)
             turned = turned * sign[:, None] * sign
@@ -154,6 +155,13 @@ class Turning:
             size = 3 * turned.shape[1]
             turned = np.einsum("nij,nkl->nikjl", vectors, turned).reshape(-1, size, size)
         return turned[which]
+
+    @cached_property
+    def identities(self) -> int:
+        """How many of the operations turn and move nothing: 1 in a group, none among its generators."""
+        group = self.group
+        still = (group.rotations == np.eye(3, dtype=np.int64)).all(axis=(1, 2)) & ~group.translations.any(axis=1)
+        return int((still & (group.flips == 0)).sum())
 
     @cached_property
     def signs(self) -> np.ndarray:
@@ -179,12 +187,10 @@ class Turning:
 
 
 @lru_cache(maxsize=64)
-def _harmonics(rotations: bytes, cell: bytes, ell: int) -> tuple[np.ndarray, np.ndarray]:
-    """(Cartesian rotations, their matrices for one L). The bytes are those of operations and of a cell."""
+def _harmonics(rotations: bytes, cell: bytes) -> HarmonicRotations:
+    """The Cartesian rotations of operations and a cell, given by their bytes, and their matrices."""
     operations = np.frombuffer(rotations, np.int64).reshape(-1, 3, 3)
-    turned = cartesian_rotations(operations, np.frombuffer(cell).reshape(3, 3))
-    highest = max(ell, 2)  # every layout has L up to 2
-    return turned, harmonic_rotations(turned, highest)[ell]
+    return HarmonicRotations(cartesian_rotations(operations, np.frombuffer(cell).reshape(3, 3)))
 
 
 def invariants(projector: np.ndarray) -> np.ndarray:

@@ -344,8 +344,7 @@ def fit(
     for _ in range(_DIRECT_PASSES if matrix is not None else _PASSES):
         weights = 1 / (power + floor**2)[shells]
         if matrix is not None:
-            parameters[used], diagonal = _solve_directly(matrix, target, weights)
-            left = target - _product(matrix.T, parameters[used])
+            parameters[used], diagonal, left = _solve_directly(matrix, target, weights)
         else:
             parameters, diagonal = _solve(model, target, used, weights, parameters)
             left = target - model.numbers(parameters)
@@ -354,8 +353,10 @@ def fit(
     return parameters, step
 
 
-def _solve_directly(matrix: np.ndarray, target: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted least squares by the normal equations: (parameters, the diagonal of these), both (n,).
+def _solve_directly(
+    matrix: np.ndarray, target: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weighted least squares by the normal equations: (parameters, the diagonal of these, what is left of the target).
 
     matrix: (n, numbers) float32, of `Multipoles.matrix`. Single precision is fast. Its rounding differs from machine to
     machine, so it is taken out again and hardly ever decides how a parameter is rounded: a density should become the
@@ -364,28 +365,40 @@ def _solve_directly(matrix: np.ndarray, target: np.ndarray, weights: np.ndarray)
     root = np.sqrt(weights / weights.max())
     scaled = matrix * root.astype(np.float32)
     gram = (scaled @ scaled.T).astype(float)
-    exact = np.concatenate([np.einsum("nk,nk->n", part, part) for part in map(np.float64, np.array_split(scaled, 16))])
+    del scaled
+    parameters = np.zeros(len(matrix))
+    gradient, left, exact = _gradient(matrix, root, target, parameters)
     ridge = _RIDGE * exact + 1e-30
     gram[np.diag_indices_from(gram)] = exact + ridge
     inverse = np.linalg.inv(gram)
-    parameters, left = np.zeros(len(matrix)), root * target
+    enough = _REFINED / np.sqrt(np.median(exact[exact > 0]) if (exact > 0).any() else 1.0)
+    enough /= np.sqrt(weights.max())
     for _ in range(_REFINEMENTS):
-        gradient = _product(scaled, left) - ridge * parameters
-        parameters += inverse @ gradient
-        left = root * target - _product(scaled.T, parameters)
-    return parameters, exact * weights.max()
+        update = inverse @ (gradient - ridge * parameters)
+        if np.abs(update).max(initial=0.0) <= enough:
+            break
+        parameters += update
+        gradient, left, _ = _gradient(matrix, root, target, parameters)
+    return parameters, exact * weights.max(), left / root
 
 
-def _product(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """matrix @ vector in double precision, without a copy of a whole float32 matrix."""
-    result = np.zeros(len(matrix))
+def _gradient(
+    matrix: np.ndarray, root: np.ndarray, target: np.ndarray, parameters: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """In double precision, of weighted least squares: (half the gradient, what is left, weighted, the diagonal of the
+    normal equations); without a copy of the whole of a float32 matrix, each part of which is converted once."""
+    gradient, diagonal, left = np.zeros(len(matrix)), np.zeros(len(matrix)), root * target
     for start in range(0, matrix.shape[1], _COLUMNS):
         part = slice(start, start + _COLUMNS)
-        result += matrix[:, part].astype(float) @ vector[part]
-    return result
+        exact = matrix[:, part] * root[part]
+        left[part] -= parameters @ exact
+        gradient += exact @ left[part]
+        diagonal += np.einsum("nk,nk->n", exact, exact)
+    return gradient, left, diagonal
 
 
-_REFINEMENTS, _COLUMNS = 5, 1024
+#: How often parameters are refined, unless what that changes is a small part of the step they are rounded to.
+_REFINEMENTS, _REFINED, _COLUMNS = 6, 1e-6, 256
 
 
 def _solve(

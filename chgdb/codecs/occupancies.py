@@ -403,7 +403,7 @@ class _Search:
         best: tuple[int, Layout | None, np.ndarray] = (kind.count * len(kind.atoms), None, np.zeros(len(group), bool))
         turnings: dict[bytes, Turning] = {}
         for trial in self._promising(part, kind, choice, whole):
-            near = self._near(part, trial, turning)
+            near = self._near(part, trial, turning, whole)
             if near.sum() == 1 or (whole and not near.all()):
                 continue
             if near.tobytes() not in turnings:
@@ -425,41 +425,55 @@ class _Search:
         trials = [replace(kind, layout=layout) for layout in layouts]
         if not whole and len(trials) * len(choice.group) * len(kind.atoms) * kind.count <= _LITTLE:
             return trials
-        turned = [int(self._near(part, trial, few).sum()) for trial in trials]
+        turned = [int(self._near(part, trial, few, whole).sum()) for trial in trials]
         most = len(few.group) if whole else max(turned, default=0)
         return [trial for trial, number in zip(trials, turned, strict=True) if number == most]
 
-    def _near(self, part: _Part, kind: _Kind, turning: Turning) -> np.ndarray:
-        """The operations by which the numbers turn, with their flips, (operations,) bool."""
-        missed = self._missed(part, kind, turning, both=False)
-        return missed[np.arange(len(missed)), turning.group.flips] <= _MISSED
+    def _near(self, part: _Part, kind: _Kind, turning: Turning, whole: bool = False) -> np.ndarray:
+        """The operations by which the numbers turn, with their flips, (operations,) bool.
 
-    def _missed(self, part: _Part, kind: _Kind, turning: Turning, both: bool = True) -> np.ndarray:
+        whole: the caller asks for all or none, so that the search ends with the first that fails.
+        """
+        near = np.ones(len(turning.group), bool)
+        for missed in self._missed_by_degree(part, kind, turning, both=False):
+            near &= missed[np.arange(len(missed)), turning.group.flips] <= _MISSED
+            # The numbers always turn by the identity, which says nothing of a layout.
+            if near.sum() <= turning.identities or (whole and not near.all()):
+                break
+        return near
+
+    def _missed(self, part: _Part, kind: _Kind, turning: Turning) -> np.ndarray:
         """By how much each operation misses the numbers, in parts of the tolerance, (operations, 2).
 
-        The first column is without, the second with a change of sign. both: False computes only the column that the
-        operation's flip asks for, and leaves the other at 0.
+        The first column is without, the second with a change of sign.
+        """
+        return np.max(list(self._missed_by_degree(part, kind, turning, both=True)), axis=0)
+
+    def _missed_by_degree(self, part: _Part, kind: _Kind, turning: Turning, both: bool) -> Iterator[np.ndarray]:
+        """`_missed` of the numbers of one L after the other.
+
+        both: False computes only the column that the operation's flip asks for, and leaves the other at 0.
         """
         values = part.values(self.occupancies, kind)
         bounds = self.bounds[min(part.channels[0], 1)][list(kind.atoms)]
         index = np.full(len(self.crystal), -1)
         index[list(kind.atoms)] = np.arange(len(kind.atoms))
         images = index[turning.images[:, list(kind.atoms)]]
-        missed = np.zeros((len(images), 2))
+        strangers = (images < 0).any(axis=1)
         assert kind.layout is not None
         for ell, place in places(kind.layout).items():
             own = np.array([_blocks(atom, place) for atom in values])
             turned = np.einsum("nij,abj->nabi", turning.matrices(ell), own)
             there, limit = own[images], bounds[images][:, :, None, None]
-            if not both:
+            missed = np.zeros((len(images), 2))
+            if both:
+                for k, sign in enumerate((1, -1)):
+                    missed[:, k] = (np.abs(there - sign * turned) / limit).max(axis=(1, 2, 3))
+            else:
                 worst = np.abs(there - turning.signs[:, None, None, None] * turned) / limit
-                np.maximum.at(missed, (np.arange(len(missed)), turning.group.flips), worst.max(axis=(1, 2, 3)))
-                continue
-            for k, sign in enumerate((1, -1)):
-                worst = (np.abs(there - sign * turned) / limit).max(axis=(1, 2, 3))
-                np.maximum(missed[:, k], worst, out=missed[:, k])
-        missed[(images < 0).any(axis=1)] = np.inf
-        return missed
+                missed[np.arange(len(missed)), turning.group.flips] = worst.max(axis=(1, 2, 3))
+            missed[strangers] = np.inf
+            yield missed
 
 
 _MOST_SEARCHED = 1600

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..density import Crystal, Density
 from ..errors import CodecError
+from ..grids import absolute_sum
 from ..promolecule import Prior
 from ..symmetry import UNITS, SpaceGroup, find
 from . import Header
@@ -40,6 +41,29 @@ def encode(density: Density, tolerance: float, prior: Prior | None = None) -> by
     if prod(density.grid) * len(whole) > _most_images(len(payload)):  # a decoder would not believe so few bytes
         payload = _encode(density, tolerance, SpaceGroup.trivial())
     return payload
+
+
+def least_bytes(density: Density, tolerance: float, groups: list[SpaceGroup]) -> float:
+    """About the fewest bytes that a payload takes: three quarters of what differences of neighbours on the grid do.
+
+    Around a nucleus the order by distance does better than the grid's, but not by that much unless atoms are spheres.
+    groups: of operations that the channels obey, as another codec found them.
+    """
+    orbits = prod(density.grid) / max((len(_on_grid(group, density.grid)) for group in groups), default=1)
+    step = 4 * tolerance * absolute_sum(density.total) / density.total.size  # whose errors are a quarter in the mean
+    bits = 0.0
+    for values in density.channels.values():
+        each = []
+        for axis in range(3) if step else ():
+            lines = np.moveaxis(values, axis, 2)
+            stride = [max(1, n // _LINES) for n in lines.shape[:2]]
+            levels = np.rint(np.asarray(lines[:: stride[0], :: stride[1]], float) / step)
+            each.append(float(np.log2(1 + np.abs(np.diff(levels, axis=2))).mean()) if levels.shape[2] > 1 else 0.0)
+        bits += orbits * min(each, default=0.0)
+    return 0.75 * bits / 8
+
+
+_LINES = 16  # along each of the other axes
 
 
 def _encode(density: Density, tolerance: float, whole: SpaceGroup) -> bytes:

@@ -99,10 +99,19 @@ def widened(box: np.ndarray, size: int, axis: int) -> np.ndarray:
 
 def put(target: np.ndarray, box: np.ndarray) -> None:
     """Add a box to one that is at least as large along every axis, in place."""
-    x, y = ((slice(0, n // 2 + 1), slice(n // 2 + 1 - n, None))[: 1 + (n > 2)] for n in box.shape[:2])
-    for first in x:
-        for second in y:
-            target[first, second, : box.shape[2]] += box[first, second]
+    for rows in _runs(box.shape[0]):
+        _put_rows(target[rows], box[rows])
+
+
+def _put_rows(target: np.ndarray, box: np.ndarray) -> None:
+    """Add a box in place to one that is as large along the first axis and at least as large along the others."""
+    for columns in _runs(box.shape[1]):
+        target[:, columns, : box.shape[2]] += box[:, columns]
+
+
+def _runs(n: int) -> tuple[slice, ...]:
+    """Frequencies from 0 up, and the negative ones, at the end of an axis."""
+    return (slice(0, n // 2 + 1), slice(n // 2 + 1 - n, None))[: 1 + (n > 2)]
 
 
 def box_shape(reach: list[int]) -> tuple[int, int, int]:
@@ -154,8 +163,9 @@ class Residual:
                 continue
             terms = self.spectrum[part].copy()
             reach = len(self._base) // 2
-            for row, h in enumerate(range(part.start, part.stop)):
-                h = h if 2 * h <= size else h - size
-                if abs(h) <= reach:
-                    put(terms[row : row + 1], -self._base[h][None])
+            # Rows of the base are in two runs, as those of the spectrum: from 0 up, and the negative ones at the end.
+            for first, last, shift in ((0, reach + 1, 0), (size - reach, size, len(self._base) - size)):
+                low, high = max(first, part.start), min(last, part.stop)
+                if low < high:
+                    _put_rows(terms[low - part.start : high - part.start], -self._base[low + shift : high + shift])
             yield part, terms

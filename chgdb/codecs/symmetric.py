@@ -86,6 +86,10 @@ def symmetries(
         yield group
         return
     terms = spectrum if isinstance(spectrum, Residual) else Residual(spectrum)
+    whole = _by_generators(terms, grid, group, min(allowed))
+    if whole is not None:
+        yield whole
+        return
     deviations = _deviations(terms, grid, group, min(allowed))
     flips = (deviations[:, 1] < deviations[:, 0]).astype(np.int64)
     flips[0] = 0
@@ -98,6 +102,25 @@ def symmetries(
         if len(own) != size:
             yield own
         size = len(own)
+
+
+def _by_generators(terms: Residual, grid: tuple[int, ...], group: SpaceGroup, allowed: float) -> SpaceGroup | None:
+    """All of a group, with flips, where its generators are obeyed so well that every product of theirs is, too."""
+    few = group.generators()
+    deviations = _deviations(terms, grid, few, allowed)
+    if not deviations.min(axis=1).max() * _LONGEST * 0.8 / np.sqrt(2) <= allowed:
+        return None
+    flips = (deviations[:, 1] < deviations[:, 0]).astype(np.int64)
+    if not flips.any():
+        return group.with_flips(np.zeros(len(group), np.int64))
+    signed = SpaceGroup.generate(few.rotations, few.translations, group.origin, flips)
+    sign_of = {row[:-1]: row[-1] for row in signed.rows()}
+    if len(signed) != len(group):  # the zero has every sign
+        return None
+    return group.with_flips(np.array([sign_of[row[:-1]] for row in group.rows()]))
+
+
+_LONGEST = 16  # factors of a product of generators
 
 
 def symmetry_of(

@@ -16,6 +16,7 @@ from ..limits import most_unfolded
 
 _VERSION = b"\x01"
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 0, "pb": 0}]
+_LARGEST, _SMALLEST = 1 << 26, 1 << 12  # bytes of a dictionary: the preset's, and the least there is
 
 
 def pack_extras(extras: Mapping[str, Any]) -> bytes:
@@ -32,7 +33,10 @@ def pack_extras(extras: Mapping[str, Any]) -> bytes:
         text = json.dumps(dict(extras), separators=(",", ":"), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise FormatError(f"extras cannot be stored: {error}; use text, numbers, lists and mappings only") from None
-    packed = _VERSION + lzma.compress(text.encode("ascii"), lzma.FORMAT_RAW, filters=_FILTERS)
+    # A dictionary no larger than the text: the encoder clears ten times its size, which took as long as all else.
+    size = min(_LARGEST, max(_SMALLEST, 1 << len(text).bit_length()))
+    filters = [{**_FILTERS[0], "dict_size": size}]
+    packed = _VERSION + lzma.compress(text.encode("ascii"), lzma.FORMAT_RAW, filters=filters)
     if len(text) > most_unfolded(len(packed)):  # a reader would not believe it
         raise FormatError(f"extras cannot be stored: {len(text)} bytes of text that nearly repeats; leave them out")
     return packed

@@ -86,6 +86,19 @@ def test_auto_takes_the_smaller_in_between():
     assert sizes[2] == min(sizes[:2])
 
 
+def test_what_cannot_win_is_not_tried(monkeypatch):
+    original = Density(STRUCTURES["diamond"], {"total": density(STRUCTURES["diamond"], GRID, width=0.3)})
+    tolerance = fourier.edge(original) / 3
+    sizes = [len(codecs.encode(original, tolerance, codec=codec).payload) for codec in ("fourier", "realspace")]
+    assert sizes[0] < sizes[1]
+    tried = []
+    monkeypatch.setattr(realspace, "encode", lambda *given, **options: tried.append(1) or b"".ljust(1 << 20, b"x"))
+    assert len(codecs.encode(original, tolerance).payload) == sizes[0]
+    assert not tried
+    codecs.encode(original, tolerance, effort="best")
+    assert tried
+
+
 def test_auto_falls_back_where_the_cell_is_too_long():
     crystal = Crystal(np.diag([3.0, 3.0, 90.0]), [[0, 0, 0.5]], [6])
     values = np.random.default_rng(0).random((6, 6, 40))

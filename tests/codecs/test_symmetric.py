@@ -8,7 +8,9 @@ from fields import STRUCTURES, smooth, total
 from fields import density as field
 
 from chgdb import Crystal, Density, codecs
-from chgdb.codecs.symmetric import symmetric_part, symmetrised, symmetry_of
+from chgdb.codecs import symmetric
+from chgdb.codecs.spectra import forward
+from chgdb.codecs.symmetric import symmetric_part, symmetries, symmetrised, symmetry_of
 from chgdb.symmetry import UNITS, find
 
 
@@ -140,3 +142,21 @@ def test_symmetry_is_seen_where_the_grid_cuts_it_off(grid: tuple[int, int, int])
     assert len(group) == len(find(crystal)) == 48
     with_it, without = (codecs.encode(sharp, 1e-4, codec="fourier", symmetry=s).payload for s in (True, False))
     assert len(with_it) < len(without) / 10
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_generators_say_what_all_operations_say(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a magnetisation that some operations turn round, and one that breaks them all."""
+    crystal, grid = STRUCTURES[name], (18, 18, 18)
+    weights = np.where(np.arange(len(crystal)) % 2, -0.5, 0.5)
+    noise = np.random.default_rng(3).normal(size=grid) * 1e-3
+    for values in (field(crystal, grid), field(crystal, grid, weights=weights), field(crystal, grid) + noise):
+        spectrum = forward(values)
+        spectrum[0, 0, 0] = 0
+        found = []
+        for shortcut in (True, False):
+            with monkeypatch.context() as patch:
+                if not shortcut:
+                    patch.setattr(symmetric, "_by_generators", lambda *_: None)
+                found.append([group.rows() for group in symmetries(spectrum, grid, find(crystal), [1e-3, 1e-5])])
+        assert found[0] == found[1]
