@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .store.reader import Store
 
 #: Name of the view, and of its arrays that are no method.
-CHARGES = "charges"
+CHARGES: Final = "charges"
 IDS, COUNTS, SOURCE, REMARKS = "material_id", "n_atoms", "source_crc32c", "remarks"
 #: The store's array whose rows are those of the charges.
 ATOMS = "atom_number"

@@ -68,7 +68,9 @@ class _Divider:
 
     def __call__(self, material_id: str) -> Finished:
         record = Catalog(self.store)[material_id]
-        density, levels, remarks = record.decode(), [], []
+        density = record.decode()
+        levels: list[np.ndarray] = []
+        remarks: list[str] = []
         try:
             for method in self.methods:
                 found = _divided(density, method, record.is_of_recipe)

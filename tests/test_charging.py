@@ -155,7 +155,9 @@ def test_methods_of_ones_own_and_what_cannot_be_divided(tmp_path: Path) -> None:
     place = tmp_path / "own.zarr"
     cell = np.eye(3) * 4.0
     values = 1 + 0.5 * np.cos(2 * np.pi * np.arange(16) / 16)
-    density = Density(Crystal(cell, [[0, 0, 0]], [26]), {"total": values[:, None, None] * np.full((1, 16, 16), 0.2)})
+    density = Density(
+        Crystal(cell, np.zeros((1, 3)), np.array([26])), {"total": values[:, None, None] * np.full((1, 16, 16), 0.2)}
+    )
     chgdb.write(tmp_path / "odd.npz", density)
     chgdb.write(tmp_path / "NaCl.npz", chgdb.open()["mp-22862"].density)
     assert chgdb.build(place, [tmp_path / "odd.npz", tmp_path / "NaCl.npz"], workers=1).complete
