@@ -433,7 +433,7 @@ class Catalog:
         return self.consistent(facts)
 
     @overload
-    def view(self, name: Literal["charges"]) -> ChargeView: ...  # type: ignore[overload-overlap] (a name of its own)
+    def view(self, name: Literal["charges"]) -> ChargeView: ...  # type: ignore[overload-overlap]
 
     @overload
     def view(self, name: str = "properties") -> View: ...

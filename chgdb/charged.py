@@ -46,6 +46,11 @@ class ChargeView(Mapping[str, np.ndarray]):
     Atoms follow each other as in the store's `atom_number`, material after material. NaN stands where a density could
     not be divided. Charges of other densities than those that the store holds are refused.
 
+    Attributes
+    ----------
+    catalog : Catalog
+        The catalog that holds the view.
+
     Examples
     --------
     >>> view = chgdb.open().view("charges")                  # doctest: +SKIP
@@ -78,7 +83,17 @@ class ChargeView(Mapping[str, np.ndarray]):
         return len(methods(self.catalog.store))
 
     def of(self, material_id: str) -> dict[str, np.ndarray]:
-        """Method -> (n,) net charges of the atoms of a material, e.
+        """Net charges of the atoms of a material.
+
+        Parameters
+        ----------
+        material_id : str
+            Id of the material.
+
+        Returns
+        -------
+        dict[str, np.ndarray]
+            Method -> (n,) charges in e.
 
         Raises
         ------
@@ -90,16 +105,53 @@ class ChargeView(Mapping[str, np.ndarray]):
         return self.catalog[material_id].net_charges
 
     def remarks(self, material_id: str) -> tuple[str, ...]:
-        """What limits the charges of a material, each a phrase."""
+        """What limits the charges of a material.
+
+        Parameters
+        ----------
+        material_id : str
+            Id of the material.
+
+        Returns
+        -------
+        tuple[str, ...]
+            Phrases.
+
+        Raises
+        ------
+        UnknownMaterialError
+            For an id that the catalog does not have.
+        """
         row = self.catalog.ids.index(self.catalog[material_id].material_id)
         return self.catalog.consistent(lambda store: remarks_of_row(store, row))
 
     def attributes(self, key: str) -> dict[str, Any]:
-        """Attributes of one method: units, long_name, method, reference, limits."""
+        """Attributes of one method: units, long_name, method, reference, limits.
+
+        Parameters
+        ----------
+        key : str
+            The method.
+
+        Returns
+        -------
+        dict[str, Any]
+        """
         return dict(self.catalog.store.arrays[f"{VIEW}/{CHARGES}/{key}"].attributes)
 
     def to_xarray(self) -> xarray.Dataset:
-        """The view as a lazy `xarray.Dataset` along the dimensions `material`, indexed by id, and `atom`."""
+        """The view along the dimensions `material`, indexed by id, and `atom`.
+
+        Returns
+        -------
+        xarray.Dataset
+            Lazy.
+
+        Raises
+        ------
+        StoreError
+            Where charges are of another density than the store's.
+        """
         import xarray
 
         store = self.catalog.consistent(_checked).files.zarr_store()

@@ -84,8 +84,6 @@ def add_predictions(
     Raises
     ------
     ModelError, StoreError, ChecksumError, MissingExtraError
-        As `load_model`.
-    ModelError, StoreError, ChecksumError, MissingExtraError
         As for `load_model`.
     """
     from .models.rows import from_catalog

@@ -51,6 +51,20 @@ CRYSTALS = {
     "H2O": Crystal(np.diag([6.0, 6.6, 6.4]), _WATER / [6.0, 6.6, 6.4] + [0.5, 0.5, 0.528], [8, 1, 1]),
 }  # fmt: skip
 NAMES = {"TiO2": "TiO2, rutile", "H2O": "H2O in a box"}
+#: Published Bader charges of the same materials: of the atom in the tables, and what they are of.
+PUBLISHED = {
+    "NaCl": (
+        0.822,
+        "[the example of Henkelman's program](https://henkelmanlab.org/forum/viewtopic.php?p=5754), a valence density: "
+        "0.1776 of one electron",
+    ),
+    "MgO": (1.737, "[Q. Zhu, thesis](https://www.physics.unlv.edu/~qzhu/qzhu-thesis/sect0060.html), at 0 GPa"),
+    "H2O": (
+        0.576,
+        "Henkelman et al., Comput. Mater. Sci. 36, 354, [quoted](https://server.ccl.net/chemistry/resources/messages/"
+        "2010/08/18.001-dir/index.html) with Bader's own 0.58",
+    ),
+}
 _LARGEST = 2_000_000  # grid points that are compared; larger all-electron grids are thinned out
 
 
@@ -96,7 +110,7 @@ def _time(count: int) -> None:
 
 def inserted(page: str, rows: dict[str, Any]) -> str:
     """The page with the tables of some rows between its markers."""
-    for name, lines in (("errors", _errors(rows)), ("peers", _peers(rows))):
+    for name, lines in (("errors", _errors(rows)), ("peers", _peers(rows)), ("published", _published(rows))):
         begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
         before, _, rest = page.partition(begin)
         page = before + begin + "\n" + "\n".join(lines) + "\n\n" + end + rest.partition(end)[2]
@@ -129,6 +143,19 @@ def _peers(rows: dict[str, Any]) -> list[str]:
         texts = [f"{row[key][k]:+.4f}" if key in row else "not run" for key in columns]
         grid = " x ".join(map(str, row["all_electron_grid"]))
         lines.append(f"| {NAMES.get(name, name)} | {row['elements'][k]} | {grid} | {' | '.join(texts)} |")
+    return lines
+
+
+def _published(rows: dict[str, Any]) -> list[str]:
+    """Charges of all-electron densities and of the catalog's beside published ones."""
+    lines = ["| crystal | atom | chgdb, all-electron | chgdb, of the catalog's recipe | published | by |"]
+    lines.append("| --- " * 6 + "|")
+    for name, row in rows.items():
+        k = 1 if name == "H2O" else 0
+        ours = f"{row['all_electron_bader'][k]:+.3f} | {row['bader'][k]:+.3f}"
+        value, source = PUBLISHED.get(name, (None, "not found"))
+        theirs = "-" if value is None else f"{value:+.3f}"
+        lines.append(f"| {NAMES.get(name, name)} | {row['elements'][k]} | {ours} | {theirs} | {source} |")
     return lines
 
 
