@@ -237,7 +237,7 @@ def _encode_channel(
             searches.append(_Search(values, base, crystal, metric, allowed, count))
     if not allowed and any(searches):
         zero = CodecError(
-            "the total density is zero, a tolerance relative to it nothing: pack it with --lossless "
+            "the total density is zero, and so is a tolerance relative to it: pack it with --lossless "
             "(tolerance=0 in Python)"
         )
         return [empty if search is None else zero for search in searches]

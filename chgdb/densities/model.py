@@ -94,7 +94,7 @@ class DensityModel:
             names = ", ".join(SYMBOLS[z] for z in unknown)
             if self.facts.get("own_atoms"):
                 raise DensityModelError(
-                    f"{crystal.formula}: the densities that the atoms are of have no {names}: add one"
+                    f"{crystal.formula}: none of the densities that the atoms were fitted to has {names}: add one"
                 )
             raise DensityModelError(
                 f"{crystal.formula}: the density model knows no {names}: none of its training densities has it "
@@ -105,7 +105,7 @@ class DensityModel:
         if polarised is not None and not np.isin(crystal.numbers, polarised).any():
             names = ", ".join(SYMBOLS[z] for z in polarised)
             raise DensityModelError(
-                f"{crystal.formula}: the training set has magnetisations of crystals with {names} alone: estimate it "
+                f"{crystal.formula}: the training set has magnetisations only of crystals with {names}: estimate it "
                 "without one"
             )
 

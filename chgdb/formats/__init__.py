@@ -269,8 +269,8 @@ def write(
         other = vasp_quantity(bare_name(path), len(density.channels))
         if other:
             raise FormatError(
-                f"{os.fspath(path)}: the name is one of {other}, as which this density would be refused when it is "
-                "read: choose another name, such as CHGCAR"
+                f"{os.fspath(path)}: the name is that of {other}, and readers would refuse this density: choose "
+                "another name, such as CHGCAR"
             )
     with open_writer(path) as stream:
         module.write(stream, labelled(density), **options)

@@ -487,7 +487,7 @@ def write(stream: IO[bytes], density: Density) -> None:
     """
     check_lengths(density.crystal.cell, density.crystal.positions)
     if not len(density.crystal):
-        raise FormatError("there are no atoms, without which nobody reads a CHGCAR: write a cube or an npz")
+        raise FormatError("there are no atoms, and nobody reads a CHGCAR without them: write a cube or an npz")
     extras = _matching_extras(density)
     line_end = extras.get("line_end", "\n")
     header = line_end.join(_header(density.crystal, extras)) + line_end
@@ -503,7 +503,7 @@ def write_structure(stream: IO[bytes], crystal: Crystal) -> None:
     """Write the structure alone, as a POSCAR."""
     check_lengths(crystal.cell, crystal.positions)
     if not len(crystal):
-        raise FormatError("there are no atoms, and a POSCAR without them is none")
+        raise FormatError("there are no atoms: a POSCAR needs some")
     stream.write(text_to_bytes("".join(line + "\n" for line in _header(crystal, {})[:-1])))
 
 

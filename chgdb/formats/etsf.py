@@ -29,7 +29,7 @@ def read_hdf5(reader: Reader, file: Any) -> Density:
     if len(fields) not in CHANNELS:
         raise reader.failure(f"a density of {len(fields)} components; expected one, two or four")
     if len(fields) > 1 and "abinit" not in str(file.attribute("code")).lower():
-        raise reader.failure("a density of several components by another program than ABINIT, of unknown order")
+        raise reader.failure("a density of several components in unknown order: another program than ABINIT wrote it")
     if len(fields) == 2:
         fields[1] = 2 * fields[1] - fields[0]
     kinds = file.array("atomic_numbers", 1)

@@ -60,7 +60,7 @@ def _columns(reader: Reader, file: Any) -> dict[str, list[Any]]:
     """The columns of a table with one density."""
     names, facts = file.schema_arrow.names, file.metadata
     if "structure_lattice" not in names or not {"data", "data_total"} & set(names):
-        raise reader.failure("a Parquet table of something else than a density, as the Materials Project's have")
+        raise reader.failure("a Parquet table without a density as those of the Materials Project have it")
     if facts.num_rows != 1:
         raise reader.failure(f"a table of {facts.num_rows} densities; write each to a file of its own")
     if sum(facts.row_group(0).column(i).num_values for i in range(facts.num_columns)) > FIELD_VALUES:

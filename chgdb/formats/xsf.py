@@ -315,8 +315,8 @@ def _check_count(reader: Reader, density: Density, line: int) -> None:
     electrons = int(density.crystal.numbers.sum())
     if len(density.crystal) and density.n_electrons > 1.05 * electrons + 4:
         raise reader.error(
-            f"as e/bohr^3, which XSF files hold, it has {density.n_electrons:.1f} electrons, its atoms {electrons}: "
-            "where values are per Å^3, put the line '# e/Å^3' at the top of the file",
+            f"it has {density.n_electrons:.1f} electrons in e/bohr^3, the unit of XSF files, and its atoms "
+            f"{electrons}: where values are per Å^3, put the line '# e/Å^3' at the top of the file",
             line,
         )
 

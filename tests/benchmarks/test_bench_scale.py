@@ -15,6 +15,7 @@ import bench_scale
 
 def test_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_scale, "SIZES", (150, 300))
+    monkeypatch.setattr(bench_scale, "QUICK_ROUNDS", 2)
     wanted = ("open", "look up", "by elements")
     monkeypatch.setattr(bench_scale, "LOCAL", {name: bench_scale.LOCAL[name] for name in wanted})
     bench_scale.sizes(tmp_path, tmp_path / "stores", rounds=1)

@@ -53,7 +53,7 @@ def test_convert(run_chgdb: Chgdb, ghost: Path, bare: Path) -> None:
     assert len(chgdb.read("bare.cube").crystal) == 0
     refused = run_chgdb("convert", bare, "CHGCAR.gz")
     assert refused.code == 1
-    assert "without which nobody reads a CHGCAR" in refused.err
+    assert "nobody reads a CHGCAR without them" in refused.err
     assert not Path("CHGCAR.gz").exists()
 
 

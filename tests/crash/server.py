@@ -54,6 +54,17 @@ def command(job: dict[str, Any]) -> int:
     return code
 
 
+def predicts(job: dict[str, Any]) -> bool:
+    return "--predict" in job["arguments"] or job["arguments"][:1] == ["predict"]
+
+
+def get_ready_to_predict() -> None:
+    """Load the served model and its tables here, where every fork has them: that takes longer than a prediction."""
+    import chgdb
+
+    chgdb.predict(chgdb.open()["mp-149"].density)
+
+
 def start(job: dict[str, Any]) -> int:
     """Number of a process of its own that runs a command."""
     child = os.fork()
@@ -79,8 +90,13 @@ def main() -> None:
     transport._FIRST_PAUSE = 0.01
     assert threading.active_count() == 1, "threads do not survive a fork"
     print("ready", flush=True)
+    ready = False
     for line in sys.stdin:
-        children = [start(job) for job in json.loads(line)]
+        jobs = json.loads(line)
+        if not ready and any(map(predicts, jobs)):
+            get_ready_to_predict()
+            ready = True
+        children = [start(job) for job in jobs]
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         print(*codes, flush=True)
 

@@ -103,7 +103,7 @@ def test_paths_that_cannot_be_read(tmp_path, name, message):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("", "is a folder"), ("folder.cube/CHGCAR_diff", "the name is one of a difference"),
+    [("", "is a folder"), ("folder.cube/CHGCAR_diff", "the name is that of a difference"),
      ("x.unknown", "the name tells no format"), ("x.json", "mp_json is only read"), ("folder.cube", "is a folder")],
 )  # fmt: skip
 def test_paths_that_cannot_be_written(tmp_path, density, name, message):

@@ -103,7 +103,7 @@ def test_units_by_comment_and_by_the_atoms(tmp_path: Path) -> None:
     bare = text.split("\n", 2)[2].replace("density_in_e_per_cubic_angstrom", "3D_PWSCF")
     density = read_text(tmp_path, bare.replace("Si", "U ", 1))  # enough electrons for the larger unit
     np.testing.assert_allclose(density.total, dense.total / BOHR**3, rtol=1e-9)
-    with pytest.raises(FormatError, match=r"as e/bohr\^3, which XSF files hold, it has .* electrons, its atoms 22"):
+    with pytest.raises(FormatError, match=r"it has .* electrons in e/bohr\^3, the unit of XSF files, and its atoms 22"):
         read_text(tmp_path, bare)
     np.testing.assert_allclose(read_text(tmp_path, "# e/Å^3\n" + bare).total, dense.total, rtol=1e-9)
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 from base import Target, tolerated
 from scripted import ScriptedServer, answer
@@ -29,20 +28,6 @@ _BODY = bytes(range(200))
 SECRET = "s3cr3t"
 
 
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 @cache
 def _server() -> ScriptedServer:
     return ScriptedServer()
@@ -56,7 +41,7 @@ def _http(data: bytes) -> None:
     proxied = kind & 8 or b"ocation" in data or b"OCATION" in data
     proxy = server.url if proxied else ""
     values = {"CHGDB_TIMEOUT": "0.25", "CHGDB_DEADLINE": "1", "no_proxy": "", "http_proxy": proxy, "https_proxy": proxy}
-    with _environment(values):
+    with patch.dict(os.environ, values):
         url = f"http://me:{SECRET}@127.0.0.1:{server.port}/store?sig={SECRET}"
         transport: Transport = HttpTransport(url, {"headers": {"X-Key": SECRET}})
         try:
@@ -131,9 +116,9 @@ def _urls(data: bytes) -> None:
             transport._name(text)
     elif kind == 3:
         values = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "no_proxy"), text.replace("\0", ""))
-        with _environment(values), tolerated():
+        with patch.dict(os.environ, values), tolerated():
             proxy_for("https", text)
-        with _environment(values | {"no_proxy": ""}), tolerated():
+        with patch.dict(os.environ, values | {"no_proxy": ""}), tolerated():
             proxy_for("http", "example.test")
     elif kind == 4:
         names = (
@@ -144,7 +129,7 @@ def _urls(data: bytes) -> None:
             "CHGDB_CACHE",
             "CHGDB_OFFLINE",
         )
-        with _environment(dict.fromkeys(names, text.replace("\0", ""))):
+        with patch.dict(os.environ, dict.fromkeys(names, text.replace("\0", ""))):
             actions: tuple[Any, ...] = (timeout, attempts, deadline, cache_limit, cache_folder, offline)
             for action in actions:
                 with tolerated():

@@ -8,19 +8,15 @@ import numpy as np
 import pytest
 
 import chgdb
-from chgdb import Crystal, Density
+from chgdb import Crystal, Density, views
 from chgdb.errors import DensityError
 from chgdb.models.applicability import DESCRIPTORS, ApplicabilityDomain, check_units, descriptors
 
 
 @pytest.fixture(scope="module")
 def domain() -> ApplicabilityDomain:
-    """Of every twentieth material of the catalog, and those with the extreme values."""
-    catalog = chgdb.open()
-    volume = catalog.column("volume") / catalog.column("n_atoms")
-    peaks = ["mp-149", catalog.ids[int(volume.argmax())], catalog.ids[int(volume.argmin())]]
-    records = [catalog[i] for i in dict.fromkeys([*catalog.ids[::20], *peaks])]
-    return ApplicabilityDomain.of([r.crystal for r in records], np.stack([descriptors(r.density) for r in records]))
+    """That of the model that is served."""
+    return views.load_model().domain
 
 
 def test_descriptors_of_a_known_density() -> None:
