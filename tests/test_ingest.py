@@ -252,8 +252,8 @@ def test_nothing_to_store(tmp_path: Path) -> None:
 def test_a_prior_is_fitted_stored_and_used_again(tmp_path: Path) -> None:
     """A store decodes with the prior in it, in a process that knows nothing else; appending takes the same prior."""
     with_prior, without = tmp_path / "with.zarr", tmp_path / "without.zarr"
-    assert build_from(with_prior, IDS[:8], load_atoms, prior="fit", workers=1).complete
-    assert build_from(without, IDS[:8], load_atoms, prior=None, workers=1).complete
+    assert build_from(with_prior, IDS[:8], load_atoms, prior="fit", workers=1, effort="fast").complete
+    assert build_from(without, IDS[:8], load_atoms, prior=None, workers=1, effort="fast").complete
     catalog, plain = chgdb.open(with_prior), chgdb.open(without)
     identifiers = {chgdb.codecs.header(record.payload).prior_id for record in catalog}
     assert catalog.prior is not None
@@ -268,7 +268,8 @@ def test_a_prior_is_fitted_stored_and_used_again(tmp_path: Path) -> None:
     build_from(with_prior, IDS[8:10], load_atoms, workers=2)
     added = chgdb.open(with_prior)
     assert {chgdb.codecs.header(added[i].payload).prior_id for i in IDS[8:10]} == identifiers
-    build_from(with_prior, IDS[10:], load_atoms, prior="fit", workers=1)  # another prior beside the first
+    # Another prior beside the first.
+    build_from(with_prior, IDS[10:], load_atoms, prior="fit", workers=1, effort="fast")
     assert len({chgdb.codecs.header(record.payload).prior_id for record in added}) == 2
     assert verify(with_prior, deep=True, originals=atoms).measured == 12
 
@@ -278,7 +279,7 @@ def test_the_prior_does_not_depend_on_how_many_fit_it(tmp_path: Path, monkeypatc
     priors = []
     for workers in (1, 2):
         path = tmp_path / f"{workers}.zarr"
-        assert build_from(path, IDS[:8], load_atoms, prior="fit", workers=workers).complete
+        assert build_from(path, IDS[:8], load_atoms, prior="fit", workers=workers, effort="fast").complete
         priors.append(chgdb.open(path).prior)
     one, two = priors
     assert one is not None
@@ -294,14 +295,14 @@ def test_a_fitted_prior_survives_an_interruption(out: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_from(out, IDS[:6], load_atoms, prior="fit", workers=1, progress=stop)
+        build_from(out, IDS[:6], load_atoms, prior="fit", workers=1, progress=stop, effort="fast")
     calls: list[str] = []
 
     def counting(material_id: str) -> tuple[chgdb.Density, dict]:
         calls.append(material_id)
         return load_atoms(material_id)  # type: ignore[return-value]
 
-    build_from(out, IDS[:6], counting, prior="fit", workers=1)
+    build_from(out, IDS[:6], counting, prior="fit", workers=1, effort="fast")
     assert calls == IDS[1:6]  # neither fitted nor encoded again
 
 

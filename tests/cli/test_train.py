@@ -23,7 +23,7 @@ def store_with_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return density, {**metadata, "split": ["train", "validation", "test"][max(0, int(name[4:]) - 8)]}
 
     names = IDS[:11]
-    assert build_from(path, names, load, columns={"split": {"long_name": "part"}}, workers=1).complete
+    assert build_from(path, names, load, columns={"split": {"long_name": "part"}}, workers=1, effort="fast").complete
     return path
 
 

@@ -230,7 +230,7 @@ class Maker:
         """Building: new, growing, with a fitted prior."""
         self.add("build, a new store", self._build("first"))
         self.add("build, more and changed materials", self._build("more"), self.small)
-        fitted = ("--prior", "fit", "--tolerance", "1e-3", "--workers", "1", "--no-extras", "-q")
+        fitted = ("--prior", "fit", "--tolerance", "1e-3", "--effort", "fast", "--workers", "1", "--no-extras", "-q")
         self.add("build --prior fit", ("build", "{root}/s.zarr", str(self.folder / "atoms"), *fitted))
 
     def predictions(self) -> None:

@@ -115,7 +115,7 @@ def test_paths_that_cannot_be_written(tmp_path, density, name, message):
 
 @pytest.mark.parametrize("name", ["CHGCAR.mag.gz", "runs/chgdiff.vasp", "ELFCAR", "LOCPOT.relaxed"])
 def test_names_under_which_a_density_is_refused_are_not_written(tmp_path, density, name):
-    with pytest.raises(FormatError, match="would be refused when it is read: choose another name"):
+    with pytest.raises(FormatError, match="readers would refuse this density: choose another name"):
         chgdb.write(tmp_path / name, density.only("total"), format="chgcar")
     assert os.listdir(tmp_path) == []
     spin = chgdb.density.ScalarField(density.crystal, {"total": density.total}, {}, "magnetization density")
