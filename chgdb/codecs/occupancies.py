@@ -11,9 +11,8 @@ Where no list of channels turns as the symmetry demands, all numbers of an atom 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -21,21 +20,20 @@ import numpy as np
 from ..density import Crystal
 from ..errors import CodecError
 from ..limits import most_unfolded
-from ..symmetry import SpaceGroup, find
+from ..symmetry import SpaceGroup
 from .bits import BitReader, BitWriter
 from .entropy import INITIAL_SCALES, RangeDecoder, RangeEncoder, choose_lanes, initial_scale
 from .frame import STEP_BITS, quantisation_step, step_code
-from .groups import read_group, same_group, write_group
-from .layouts import MOST_CHANNELS, Layout, Turning, candidates, count_of, invariants, places, without_traces
+from .groups import read_group, write_group
+from .layout_search import MOST_IMAGES, OWN, Choice, LayoutSearch
+from .layouts import MOST_CHANNELS, Layout, Turning, count_of
+from .levels import Alone, Coded, Kind, Orbit, Part, all_orbits, guess, is_plain, parts_of, predictions, unturned
 
 #: Occupancies below this are noise: no tolerance of an atom is smaller than the same part of this number.
 NOISE = 1e-9
-#: Part of the tolerance by which a symmetry operation may miss the numbers.
-_MISSED = 0.7
-_PREDICTED = 8  # levels of the atom before predict the next ones from this size on
 _BIG = 4  # largest level that counts as small
 _MOST_NUMBERS = 9999  # what the four columns of VASP's number hold
-_MOST_IMAGES = 30_000_000  # largest number of operations times pairs of atoms that is tried
+_NUMBER = 15  # bytes of text that a number takes
 _STEPS = 5 * 16  # number of finer steps that are tried before a layout is given up
 
 
@@ -73,173 +71,6 @@ def error(original: Occupancies, other: Occupancies) -> float:
     return worst
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """Atoms of one element that have the same count of numbers. layout: None where it is not known."""
-
-    count: int
-    atoms: tuple[int, ...]
-    layout: Layout | None = None
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Channels that are coded together: the total, or all components of a magnetisation, or their imaginary parts."""
-
-    channels: tuple[int, ...]
-    imaginary: bool
-
-    @property
-    def axial(self) -> bool:
-        return len(self.channels) == 3
-
-    def values(self, occupancies: Occupancies, kind: _Kind) -> np.ndarray:
-        """The numbers of a kind's atoms, (atoms, components, numbers)."""
-        source = occupancies.imaginary if self.imaginary else occupancies.real
-        return np.array([[source[c][atom] for c in self.channels] for atom in kind.atoms]).reshape(
-            len(kind.atoms), len(self.channels), kind.count
-        )
-
-
-def _parts(channels: int, imaginary: bool) -> list[_Part]:
-    sets = [(0,), tuple(range(1, channels))] if channels > 1 else [(0,)]
-    return [_Part(chosen, part) for chosen in sets for part in ((False, True) if imaginary else (False,))]
-
-
-@dataclass(frozen=True, eq=False)
-class _Orbit:
-    """Equivalent atoms, as indices in their kind.
-
-    terms: for each L the places of its numbers, the basis of their free part, and the matrix onto each atom.
-    """
-
-    atoms: list[int]
-    terms: list[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]
-
-    @property
-    def big(self) -> int:
-        """How many of the first numbers do not turn at all."""
-        place, basis, _ = self.terms[0]
-        return len(place) * basis.shape[1] if place.shape[1] == 1 else 0
-
-    @property
-    def size(self) -> int:
-        """How many numbers are free."""
-        return sum(len(place) * basis.shape[1] for place, basis, _ in self.terms)
-
-    def analyse(self, values: np.ndarray) -> np.ndarray:
-        """The free numbers nearest to the numbers of all atoms. values: (atoms of the kind, components, numbers)."""
-        found = []
-        for place, basis, matrices in self.terms:
-            turned = np.zeros((len(place), len(basis)))
-            for atom, matrix in zip(self.atoms, matrices, strict=True):
-                turned += _blocks(values[atom], place) @ matrix
-            weights = basis / np.maximum((basis**2).sum(axis=0), 1e-300)
-            found.append((turned / len(self.atoms) @ weights).reshape(-1))
-        return np.concatenate(found)
-
-    def synthesise(self, free: np.ndarray, values: np.ndarray) -> None:
-        """Put the values that the free numbers stand for into the values of all atoms."""
-        start = 0
-        for place, basis, matrices in self.terms:
-            size = len(place) * basis.shape[1]
-            own = free[start : start + size].reshape(len(place), -1) @ basis.T
-            start += size
-            for atom, matrix in zip(self.atoms, matrices, strict=True):
-                turned = (own @ matrix.T).reshape(len(place), values.shape[1], -1)
-                values[atom][:, place] = turned.transpose(1, 0, 2)
-
-
-def _blocks(values: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """The numbers of one atom by blocks, (blocks, components times 2L + 1). values: (components, numbers)."""
-    return values[:, place].transpose(1, 0, 2).reshape(len(place), -1)
-
-
-def _orbits(kind: _Kind, turning: Turning) -> list[_Orbit]:
-    """The orbits of a kind. Raises `CodecError` where an operation takes an atom to one of another kind."""
-    assert kind.layout is not None
-    index = {atom: i for i, atom in enumerate(kind.atoms)}
-    found = []
-    for members in turning.orbits(kind.atoms):
-        terms = []
-        for ell, place in places(kind.layout).items():
-            basis = invariants(turning.onto(members[0], members[0], ell))
-            terms.append((place, basis, [turning.onto(members[0], atom, ell) for atom in members]))
-        found.append(_Orbit([index[atom] for atom in members], terms))
-    return found
-
-
-@dataclass(frozen=True)
-class _Alone:
-    """An atom by itself, as an index in its kind. Every number is free; the components of a number stand together."""
-
-    atom: int
-
-    def analyse(self, values: np.ndarray) -> np.ndarray:
-        return values[self.atom].T.reshape(-1)
-
-    def synthesise(self, free: np.ndarray, values: np.ndarray) -> None:
-        values[self.atom] = free.reshape(values.shape[:0:-1]).T
-
-
-@dataclass
-class _Coded:
-    """The levels of a kind in one part, orbit by orbit, and which of them are big."""
-
-    orbits: Sequence[_Orbit | _Alone]
-    step: int = -1  # code; -1 where all levels are zero
-    levels: list[np.ndarray] = field(default_factory=list)
-    big: list[np.ndarray] = field(default_factory=list)
-    mapped: bool = False
-    predicted: bool = False
-
-    def decoded(self, shape: tuple[int, ...]) -> np.ndarray:
-        values = np.zeros(shape)
-        if self.step >= 0:
-            step = quantisation_step(self.step)
-            for orbit, levels in zip(self.orbits, self.levels, strict=True):
-                orbit.synthesise(levels * step, values)
-            values = without_traces(values, step)
-        return values
-
-
-def _is_plain(part: _Part, kind: _Kind) -> bool:
-    """Whether the numbers are coded as they are.
-
-    VASP packs imaginary parts, which are antisymmetric in the channels, into the places of symmetric ones: they turn in
-    another way.
-    """
-    return kind.layout is None or part.imaginary
-
-
-def _all_orbits(part: _Part, kind: _Kind, turning: Turning) -> Sequence[_Orbit | _Alone]:
-    if _is_plain(part, kind):
-        return [_Alone(i) for i in range(len(kind.atoms))]
-    return _orbits(kind, turning)
-
-
-def _unturned(orbits: Sequence[_Orbit | _Alone], levels: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Which levels of each orbit belong to L = 0."""
-    return [
-        np.arange(len(own)) < (orbit.big if isinstance(orbit, _Orbit) else 0)
-        for orbit, own in zip(orbits, levels, strict=True)
-    ]
-
-
-def _predictions(levels: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """For each orbit the big levels of the orbit before it, where these are large."""
-    before = np.zeros(0, np.int64)
-    for own in levels:
-        yield _guess(before, len(own))
-        before = own
-
-
-def _guess(before: np.ndarray, size: int) -> np.ndarray:
-    if len(before) != size:
-        return np.zeros(size, np.int64)
-    return np.where(np.abs(before) >= _PREDICTED, before, 0)
-
-
 # --- encoding --------------------------------------------------------------------------------------------------------
 
 
@@ -255,14 +86,14 @@ def write(
     counts = [len(values) for values in occupancies.real[0]]
     if max(counts) > _MOST_NUMBERS or not counts:
         raise CodecError("more augmentation occupancies than VASP prints")
-    parts = _parts(len(occupancies.real), bool(occupancies.imaginary))
-    kinds = [_Kind(count, tuple(atoms)) for (_, count), atoms in _sorted_atoms(crystal, counts).items()]
-    search = _Search(occupancies, crystal, bounds, groups)
+    parts = parts_of(len(occupancies.real), bool(occupancies.imaginary))
+    kinds = [Kind(count, tuple(atoms)) for (_, count), atoms in _sorted_atoms(crystal, counts).items()]
+    search = LayoutSearch(occupancies, crystal, bounds, groups)
     chosen = search.total(parts[0], kinds)
     kinds = chosen.kinds
     turnings = {parts[0]: chosen}
     for part in parts[1:]:
-        turnings[part] = _Choice(0, SpaceGroup.trivial(), kinds) if part.imaginary else search.rest(part, chosen)
+        turnings[part] = Choice(0, SpaceGroup.trivial(), kinds) if part.imaginary else search.rest(part, chosen)
     while True:
         coded = {
             part: [_quantised(part, kind, turnings[part], crystal, occupancies, bounds) for kind in kinds]
@@ -279,7 +110,7 @@ def write(
         for part in parts:
             if not part.imaginary:
                 out.write(turnings[part].code, 2)
-                if turnings[part].code == _OWN:
+                if turnings[part].code == OWN:
                     write_group(out, turnings[part].group)
     return _write_levels(out, parts, {part: [one for one in row if one] for part, row in coded.items()})
 
@@ -291,213 +122,13 @@ def _sorted_atoms(crystal: Crystal, counts: Sequence[int]) -> dict[tuple[int, in
     return found
 
 
-_OWN = 3
-
-
-@dataclass(frozen=True, eq=False)
-class _Choice:
-    """The group of a part. code: 0 none, 1 and 2 a group of the payload, 3 a group of its own."""
-
-    code: int
-    group: SpaceGroup
-    kinds: list[_Kind]
-    opposite: bool = False
-
-    @cached_property
-    def _turnings(self) -> dict[bool, Turning]:
-        return {}
-
-    def turning(self, part: _Part, crystal: Crystal) -> Turning:
-        if part.axial not in self._turnings:
-            self._turnings[part.axial] = Turning(self.group, crystal, part.axial, self.opposite)
-        return self._turnings[part.axial]
-
-    def cost(self, part: _Part, crystal: Crystal) -> float:
-        """A rough number of bits."""
-        turning = self.turning(part, crystal)
-        bits = 0.0
-        if self.code == _OWN:
-            own = BitWriter()
-            write_group(own, self.group)
-            bits = len(own)
-        for kind in self.kinds:
-            if kind.layout is None:
-                bits += 4 * len(kind.atoms) * kind.count * len(part.channels)
-                continue
-            for members in turning.orbits(kind.atoms):
-                for ell, place in places(kind.layout).items():
-                    free = round(float(np.trace(turning.onto(members[0], members[0], ell))))
-                    bits += (9 if ell == 0 else 2) * free * len(place)
-        return bits
-
-
-class _Search:
-    """The search for groups and layouts by which the numbers turn."""
-
-    def __init__(
-        self, occupancies: Occupancies, crystal: Crystal, bounds: np.ndarray, groups: Sequence[SpaceGroup]
-    ) -> None:
-        self.occupancies, self.crystal, self.bounds = occupancies, crystal, bounds
-        self.groups: list[tuple[int, SpaceGroup]] = []
-        pairs = len(crystal) ** 2
-        for code, group in [*enumerate(groups[:2], 1), (_OWN, find(crystal))]:
-            fits = len(group) > 1 and len(group) * pairs <= _MOST_IMAGES
-            if fits and (code == _OWN or not any(same_group(group, other) for _, other in self.groups)):
-                self.groups.append((code, group))
-
-    def total(self, part: _Part, kinds: list[_Kind]) -> _Choice:
-        """Group and layouts, chosen by the first part."""
-        choices, whole = [_Choice(0, SpaceGroup.trivial(), kinds)], 0
-        for code, group in self.groups:
-            if len(group) <= whole:
-                continue
-            for opposite in (False, True):
-                choice = self._first(part, kinds, _Choice(code, group, kinds, opposite))
-                if any(kind.layout is not None for kind in choice.kinds):
-                    choices.append(choice)
-                if all(kind.layout is not None for kind in choice.kinds):
-                    whole = len(choice.group)
-                    break
-        return min(choices, key=lambda choice: choice.cost(part, self.crystal))
-
-    def _first(self, part: _Part, kinds: list[_Kind], choice: _Choice) -> _Choice:
-        """The layouts for a group. A group of its own keeps only operations that turn the numbers."""
-        if choice.code == _OWN:
-            near = np.ones(len(choice.group), bool)
-            for kind in kinds:
-                layout, own = self._layout(part, kind, choice, whole=False)
-                near &= own if layout is not None else True
-            choice = replace(choice, group=choice.group.subgroup(near))
-        if len(choice.group) == 1:
-            return choice
-        layouts = [self._layout(part, kind, choice, whole=True)[0] for kind in kinds]
-        return replace(choice, kinds=[replace(k, layout=found) for k, found in zip(kinds, layouts, strict=True)])
-
-    def rest(self, part: _Part, first: _Choice) -> _Choice:
-        """The group of a magnetisation, with the signs of its operations. The layouts are known."""
-        kinds, opposite = first.kinds, first.opposite
-        turned = [kind for kind in kinds if kind.layout is not None]
-        choices = [_Choice(0, SpaceGroup.trivial(), kinds, opposite)]
-        for code, group in self.groups if turned else ():
-            turning = Turning(group, self.crystal, part.axial, opposite)
-            missed = np.max([self._missed(part, kind, turning) for kind in turned], axis=0)
-            if code != _OWN:
-                if (missed[np.arange(len(group)), group.flips] <= _MISSED).all():
-                    choices.append(_Choice(code, group, kinds, opposite))
-                continue
-            flips = (missed[:, 1] < missed[:, 0]).astype(np.int64)
-            near = missed.min(axis=1) <= _MISSED
-            near[0], flips[0] = True, 0
-            own = group.with_flips(flips).subgroup(near)
-            if len(own) > 1:
-                choices.append(_Choice(code, own, kinds, opposite))
-        return min(choices, key=lambda choice: choice.cost(part, self.crystal))
-
-    def _layout(self, part: _Part, kind: _Kind, choice: _Choice, whole: bool) -> tuple[Layout | None, np.ndarray]:
-        """The layout that leaves the fewest numbers free, and the operations by which the numbers turn with it.
-
-        None where the numbers turn by no operation but the identity. whole: only layouts that turn by all operations.
-        """
-        group = choice.group
-        turning = choice.turning(part, self.crystal)
-        best: tuple[int, Layout | None, np.ndarray] = (kind.count * len(kind.atoms), None, np.zeros(len(group), bool))
-        turnings: dict[bytes, Turning] = {}
-        for trial in self._promising(part, kind, choice, whole):
-            near = self._near(part, trial, turning, whole)
-            if near.sum() == 1 or (whole and not near.all()):
-                continue
-            if near.tobytes() not in turnings:
-                own = replace(choice, group=group if near.all() else group.subgroup(near))
-                turnings[near.tobytes()] = own.turning(part, self.crystal)
-            free = _free(trial, turnings[near.tobytes()])
-            if free < best[0]:
-                best = free, trial.layout, near
-        return best[1:]
-
-    def _promising(self, part: _Part, kind: _Kind, choice: _Choice, whole: bool) -> list[_Kind]:
-        """A kind with each layout that is worth trying with all operations.
-
-        These are the layouts with which most generators of the group turn the numbers, or all layouts where that takes
-        little time. whole: only layouts with which all generators turn them.
-        """
-        few = replace(choice, group=choice.group.generators()).turning(part, self.crystal)
-        layouts = candidates(kind.count) if kind.count <= _MOST_SEARCHED else ()
-        trials = [replace(kind, layout=layout) for layout in layouts]
-        if not whole and len(trials) * len(choice.group) * len(kind.atoms) * kind.count <= _LITTLE:
-            return trials
-        turned = [int(self._near(part, trial, few, whole).sum()) for trial in trials]
-        most = len(few.group) if whole else max(turned, default=0)
-        return [trial for trial, number in zip(trials, turned, strict=True) if number == most]
-
-    def _near(self, part: _Part, kind: _Kind, turning: Turning, whole: bool = False) -> np.ndarray:
-        """The operations by which the numbers turn, with their flips, (operations,) bool.
-
-        whole: the caller asks for all or none, so that the search ends with the first that fails.
-        """
-        near = np.ones(len(turning.group), bool)
-        for missed in self._missed_by_degree(part, kind, turning, both=False):
-            near &= missed[np.arange(len(missed)), turning.group.flips] <= _MISSED
-            # The numbers always turn by the identity, which says nothing of a layout.
-            if near.sum() <= turning.identities or (whole and not near.all()):
-                break
-        return near
-
-    def _missed(self, part: _Part, kind: _Kind, turning: Turning) -> np.ndarray:
-        """By how much each operation misses the numbers, in parts of the tolerance, (operations, 2).
-
-        The first column is without, the second with a change of sign.
-        """
-        return np.max(list(self._missed_by_degree(part, kind, turning, both=True)), axis=0)
-
-    def _missed_by_degree(self, part: _Part, kind: _Kind, turning: Turning, both: bool) -> Iterator[np.ndarray]:
-        """`_missed` of the numbers of one L after the other.
-
-        both: False computes only the column that the operation's flip asks for, and leaves the other at 0.
-        """
-        values = part.values(self.occupancies, kind)
-        bounds = self.bounds[min(part.channels[0], 1)][list(kind.atoms)]
-        index = np.full(len(self.crystal), -1)
-        index[list(kind.atoms)] = np.arange(len(kind.atoms))
-        images = index[turning.images[:, list(kind.atoms)]]
-        strangers = (images < 0).any(axis=1)
-        assert kind.layout is not None
-        for ell, place in places(kind.layout).items():
-            own = np.array([_blocks(atom, place) for atom in values])
-            turned = np.einsum("nij,abj->nabi", turning.matrices(ell), own)
-            there, limit = own[images], bounds[images][:, :, None, None]
-            missed = np.zeros((len(images), 2))
-            if both:
-                for k, sign in enumerate((1, -1)):
-                    missed[:, k] = (np.abs(there - sign * turned) / limit).max(axis=(1, 2, 3))
-            else:
-                worst = np.abs(there - turning.signs[:, None, None, None] * turned) / limit
-                missed[np.arange(len(missed)), turning.group.flips] = worst.max(axis=(1, 2, 3))
-            missed[strangers] = np.inf
-            yield missed
-
-
-_MOST_SEARCHED = 1600
-_LITTLE = 4_000_000  # count of numbers that are turned in little time
-_NUMBER = 15  # bytes of text that a number takes
-
-
-def _free(kind: _Kind, turning: Turning) -> int:
-    """How many numbers of all orbits are free."""
-    assert kind.layout is not None
-    ranks = {
-        ell: sum(round(float(np.trace(turning.onto(o[0], o[0], ell)))) for o in turning.orbits(kind.atoms))
-        for ell in places(kind.layout)
-    }
-    return sum(ranks[ell] * len(place) for ell, place in places(kind.layout).items())
-
-
 def _quantised(
-    part: _Part, kind: _Kind, choice: _Choice, crystal: Crystal, occupancies: Occupancies, bounds: np.ndarray
-) -> _Coded | None:
+    part: Part, kind: Kind, choice: Choice, crystal: Crystal, occupancies: Occupancies, bounds: np.ndarray
+) -> Coded | None:
     """The levels with the coarsest step whose errors are within the bounds. None where the symmetry misses them."""
     values = part.values(occupancies, kind)
     limits = bounds[min(part.channels[0], 1)][list(kind.atoms)]
-    coded = _Coded(_all_orbits(part, kind, choice.turning(part, crystal)), mapped=_is_plain(part, kind))
+    coded = Coded(all_orbits(part, kind, choice.turning(part, crystal)), mapped=is_plain(part, kind))
     orbits = coded.orbits
     if not (np.abs(values).max(axis=(1, 2), initial=0.0) > limits).any():
         return coded
@@ -513,14 +144,14 @@ def _quantised(
     return None
 
 
-def _sorted_levels(coded: _Coded) -> _Coded:
+def _sorted_levels(coded: Coded) -> Coded:
     if coded.mapped:
         big = np.abs(np.array(coded.levels)).max(axis=0) > _BIG
         coded.big = [big] * len(coded.levels)
     else:
-        coded.big = _unturned(coded.orbits, coded.levels)
+        coded.big = unturned(coded.orbits, coded.levels)
     large = [own[big] for own, big in zip(coded.levels, coded.big, strict=True)]
-    less = [own - before for own, before in zip(large, _predictions(large), strict=True)]
+    less = [own - before for own, before in zip(large, predictions(large), strict=True)]
     sizes = [sum(float(np.log2(1 + np.abs(own)).sum()) for own in rows) for rows in (less, large)]
     coded.predicted = sizes[0] < sizes[1]
     return coded
@@ -539,7 +170,7 @@ def _runs(crystal: Crystal) -> list[tuple[int, int]]:
     return found
 
 
-def _write_kinds(out: BitWriter, crystal: Crystal, counts: Sequence[int], kinds: Sequence[_Kind]) -> None:
+def _write_kinds(out: BitWriter, crystal: Crystal, counts: Sequence[int], kinds: Sequence[Kind]) -> None:
     layouts = {atom: kind.layout for kind in kinds for atom in kind.atoms}
     known: set[tuple[int, int]] = set()
     for first, size in _runs(crystal):
@@ -564,7 +195,7 @@ def _write_kind(out: BitWriter, count: int, layout: Layout | None) -> None:
         out.write(ell, 2)
 
 
-def _read_kinds(source: BitReader, crystal: Crystal) -> tuple[list[int], list[_Kind]]:
+def _read_kinds(source: BitReader, crystal: Crystal) -> tuple[list[int], list[Kind]]:
     counts: list[int] = []
     found: dict[tuple[int, int, Layout | None], list[int]] = {}
     for first, size in _runs(crystal):
@@ -577,7 +208,7 @@ def _read_kinds(source: BitReader, crystal: Crystal) -> tuple[list[int], list[_K
             counts += [count] * (stop - start)
             found.setdefault((int(crystal.numbers[start]), count, layout), []).extend(range(start, stop))
             start = stop
-    return counts, [_Kind(count, tuple(atoms), layout) for (_, count, layout), atoms in found.items()]
+    return counts, [Kind(count, tuple(atoms), layout) for (_, count, layout), atoms in found.items()]
 
 
 def _read_kind(source: BitReader) -> tuple[int, Layout | None]:
@@ -595,7 +226,7 @@ def _read_kind(source: BitReader) -> tuple[int, Layout | None]:
     return count, layout
 
 
-def _write_levels(out: BitWriter, parts: Sequence[_Part], coded: dict[_Part, list[_Coded]]) -> bytes:
+def _write_levels(out: BitWriter, parts: Sequence[Part], coded: dict[Part, list[Coded]]) -> bytes:
     lanes = choose_lanes(sum(sum(map(len, one.levels)) for row in coded.values() for one in row))
     out.write(lanes, 2)
     coder = RangeEncoder(lanes)
@@ -611,7 +242,7 @@ def _write_levels(out: BitWriter, parts: Sequence[_Part], coded: dict[_Part, lis
         big, small = [], []
         for one in used:
             large = [own[chosen] for own, chosen in zip(one.levels, one.big, strict=True)]
-            before = _predictions(large) if one.predicted else (np.zeros(len(own), np.int64) for own in large)
+            before = predictions(large) if one.predicted else (np.zeros(len(own), np.int64) for own in large)
             big += [own - guess for own, guess in zip(large, before, strict=True)]
             small += [own[~chosen] for own, chosen in zip(one.levels, one.big, strict=True)]
         for pieces in (maps, big, small):
@@ -632,7 +263,7 @@ def read(source: BitReader, data: bytes, crystal: Crystal, channels: int, groups
     counts, kinds = _read_kinds(source, crystal)
     if sum(counts) * channels * _NUMBER > most_unfolded(len(data)):
         raise CodecError("the record claims more occupancies than it can hold: it is damaged")
-    parts = _parts(channels, bool(source.read(1)))
+    parts = parts_of(channels, bool(source.read(1)))
     opposite, chosen = False, dict.fromkeys(parts, SpaceGroup.trivial())
     if any(kind.layout for kind in kinds):
         opposite = bool(source.read(1))
@@ -665,39 +296,39 @@ def read(source: BitReader, data: bytes, crystal: Crystal, channels: int, groups
 
 def _read_group(source: BitReader, groups: Sequence[SpaceGroup], crystal: Crystal) -> SpaceGroup:
     code = source.read(2)
-    if code == _OWN:
+    if code == OWN:
         group = read_group(source)
     elif code > len(groups):
         raise CodecError("the record names a group that its payload does not have: it is damaged")
     else:
         group = groups[code - 1] if code else SpaceGroup.trivial()
-    if len(group) > 1 and len(group) * len(crystal) ** 2 > _MOST_IMAGES:
+    if len(group) > 1 and len(group) * len(crystal) ** 2 > MOST_IMAGES:
         raise CodecError("the record holds too many operations for its atoms: it is damaged")
     return group
 
 
-def _sizes(part: _Part, kind: _Kind, orbits: Sequence[_Orbit | _Alone]) -> list[np.ndarray]:
+def _sizes(part: Part, kind: Kind, orbits: Sequence[Orbit | Alone]) -> list[np.ndarray]:
     """An array of zeros for the levels of each orbit."""
     return [
-        np.zeros(orbit.size if isinstance(orbit, _Orbit) else len(part.channels) * kind.count, np.int64)
+        np.zeros(orbit.size if isinstance(orbit, Orbit) else len(part.channels) * kind.count, np.int64)
         for orbit in orbits
     ]
 
 
 def _read_heads(
-    source: BitReader, part: _Part, kinds: Sequence[_Kind], turning: Turning
-) -> tuple[list[_Coded], list[int | None]]:
+    source: BitReader, part: Part, kinds: Sequence[Kind], turning: Turning
+) -> tuple[list[Coded], list[int | None]]:
     """What the head says of each kind, and the first scales of the three lists; None for a list that is not there."""
     coded = []
     for kind in kinds:
         if not source.read(1):
-            coded.append(_Coded([]))
+            coded.append(Coded([]))
             continue
-        step, orbits = source.read(STEP_BITS), _all_orbits(part, kind, turning)
+        step, orbits = source.read(STEP_BITS), all_orbits(part, kind, turning)
         predicted = len(orbits) > 1 and bool(source.read(1))
         levels = _sizes(part, kind, orbits)
-        big = _unturned(orbits, levels)
-        coded.append(_Coded(orbits, step, levels, big, _is_plain(part, kind), predicted))
+        big = unturned(orbits, levels)
+        coded.append(Coded(orbits, step, levels, big, is_plain(part, kind), predicted))
     mapped = any(one.mapped for one in coded)
     large = sum(int(chosen.sum()) for one in coded for chosen in one.big)
     small = sum(int((~chosen).sum()) for one in coded for chosen in one.big)
@@ -708,7 +339,7 @@ def _read_heads(
 
 
 def _read_levels(
-    coder: RangeDecoder, part: _Part, kinds: Sequence[_Kind], coded: Sequence[_Coded], initials: Sequence[int | None]
+    coder: RangeDecoder, part: Part, kinds: Sequence[Kind], coded: Sequence[Coded], initials: Sequence[int | None]
 ) -> None:
     """Read the three lists into the levels."""
 
@@ -731,7 +362,7 @@ def _read_levels(
             size = int(chosen.sum())
             now = large[first : first + size]
             if one.predicted:
-                now = now + _guess(before, size)
+                now = now + guess(before, size)
                 before = now
             own[chosen] = now
             own[~chosen] = small[second : second + len(own) - size]
