@@ -10,6 +10,7 @@ import numpy as np
 
 from chgdb import Density
 from chgdb.codecs import fourier
+from chgdb.codecs.channel import basis_of, read_channel
 from chgdb.codecs.entropy import RangeDecoder, RangeEncoder, choose_lanes, initial_scale
 from chgdb.promolecule import Prior, superposition
 from chgdb.symmetry import integer_metric
@@ -43,7 +44,7 @@ def take_apart(payload: bytes) -> Parts:
     lanes = source.read(2)
     headers, previous = [], None
     for _ in names:
-        headers.append(fourier._read_channel(source, previous))
+        headers.append(read_channel(source, previous))
         previous = headers[-1].group if headers[-1].limit else previous
     head = source.byte_position()
     decoder = RangeDecoder(payload[head:], lanes)
@@ -51,7 +52,7 @@ def take_apart(payload: bytes) -> Parts:
     for header in headers:
         if not header.limit:
             continue
-        basis = fourier._basis(grid, metric, header)
+        basis = basis_of(grid, metric, header)
         values = decoder.decode(basis.norms, header.initial)
         channels.append(Integers(values, basis.norms, _index_order(basis, grid)))
     return Parts(head, len(payload) - head, channels)
