@@ -5,7 +5,7 @@
 
 The materials are drawn from the test part of the catalog. One check is left out, which recognises a training material
 at another volume: had these materials not trained the model, it would not know them. So the study counts what the
-gauges of the property model and of the density model say.
+descriptors of the property model and of the density model say.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def sample(catalog: Catalog, count: int) -> list[str]:
 
 
 def flags(crystal: Crystal) -> list[str]:
-    """The remarks of the gauges on a structure. A structure that cannot be estimated has one, too."""
+    """The remarks of the descriptors on a structure. A structure that cannot be estimated has one, too."""
     try:
         guess = estimate(crystal)
     except ChgdbError as error:

@@ -1,4 +1,4 @@
-"""How like its training set a structure is, by four gauges of the structure alone."""
+"""How like its training set a structure is (its applicability domain), by four descriptors of the structure alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..features.composition import tables
 from .graph import Graph
 
 #: name -> (description, unit, factor by which it may be beyond the training set)
-GAUGES: dict[str, tuple[str, str, float]] = {
+DESCRIPTORS: dict[str, tuple[str, str, float]] = {
     "closest": ("closest pair of atoms, in sums of covalent radii", "", 1.03),
     "volume": ("volume per atom, in volumes of the elements", "", 1.1),
     "loneliest": ("distance of the loneliest atom to its nearest neighbour, in sums of covalent radii", "", 1.1),
@@ -33,8 +33,8 @@ _STEP = 0.8  # Å, between the points that are tried as centres of empty spheres
 _MOST_POINTS = 200_000
 
 
-def gauges(crystal: Crystal, edges: Graph) -> np.ndarray:
-    """The values of `GAUGES`, (4,) float64. A crystal without neighbours has its loneliest atom at infinity."""
+def descriptors(crystal: Crystal, edges: Graph) -> np.ndarray:
+    """The values of `DESCRIPTORS`, (4,) float64. A crystal without neighbours has its loneliest atom at infinity."""
     known = tables()
     radius, volume = known["CovalentRadius"][crystal.numbers] / 100, known["GSvolume_pa"][crystal.numbers]
     own = radius[edges.unique]
@@ -83,19 +83,19 @@ def _nearest(crystal: Crystal, points: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Domain:
-    """Ranges of the gauges in the training set: name -> (lowest, highest); counts: atomic number -> materials."""
+    """Ranges of the descriptors in the training set: name -> (lowest, highest); counts: atomic number -> materials."""
 
     ranges: Mapping[str, tuple[float, float]]
     counts: Mapping[int, int]
 
     @classmethod
     def fit(cls, values: np.ndarray, numbers: Sequence[np.ndarray]) -> Domain:
-        """values: (n, 4), gauges of the training set. numbers: atomic numbers of each of its materials.
+        """values: (n, 4), descriptors of the training set. numbers: atomic numbers of each of its materials.
 
         The outermost half per cent at either end does not count, because a few odd structures are no precedent.
         """
         low, high = np.quantile(values, [0.005, 0.995], axis=0)
-        ranges = {name: (float(low[k]), float(high[k])) for k, name in enumerate(GAUGES)}
+        ranges = {name: (float(low[k]), float(high[k])) for k, name in enumerate(DESCRIPTORS)}
         counts: dict[int, int] = {}
         for material in numbers:
             for z in np.unique(material).tolist():
@@ -109,7 +109,7 @@ class Domain:
             if self.counts.get(number, 0) < FEW:
                 few = self.counts.get(number, 0)
                 found.append(f"{SYMBOLS[number]} is in {few} of the materials that the model was trained on")
-        for (name, (what, unit, factor)), value in zip(GAUGES.items(), values, strict=True):
+        for (name, (what, unit, factor)), value in zip(DESCRIPTORS.items(), values, strict=True):
             low, high = self.ranges[name]
             side = "low" if value < low / factor else "high" if value > high * factor else ""
             if side:
@@ -124,5 +124,5 @@ class Domain:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Domain:
-        ranges = {name: (float(content["ranges"][name][0]), float(content["ranges"][name][1])) for name in GAUGES}
+        ranges = {name: (float(content["ranges"][name][0]), float(content["ranges"][name][1])) for name in DESCRIPTORS}
         return cls(ranges, {int(z): int(n) for z, n in content["counts"].items()})

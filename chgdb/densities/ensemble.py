@@ -22,7 +22,7 @@ from ..store.transaction import Kind, writing
 from . import atoms, training
 from .architecture import Configuration
 from .calibration import Calibration
-from .domain import Domain, gauges
+from .domain import Domain, descriptors
 from .evaluation import evaluate
 from .graph import graph
 from .model import FILE, MAGNETISATION, DensityModel, Member, is_model
@@ -114,7 +114,7 @@ def assemble(
     guess. keep: a model whose members stay, beside the new ones. Raises `TrainingError` where it knows other elements.
     """
     training_part = [s for s in samples if s.part == "train"]
-    values = np.array([gauges(s.crystal, graph(s.crystal)) for s in training_part])
+    values = np.array([descriptors(s.crystal, graph(s.crystal)) for s in training_part])
     known = np.array(networks[0].known)
     crystals, counts = [s.crystal for s in samples], np.array([s.spectrum.electrons for s in samples])
     if start is None:

@@ -12,7 +12,7 @@ import numpy as np
 from ..density import Crystal
 from ..elements import SYMBOLS
 from ..promolecule import half_spectrum
-from .domain import gauges
+from .domain import descriptors
 from .model import DensityModel, DensityModelError
 from .summation import fourier, half_spheres, place
 
@@ -66,7 +66,7 @@ def guess(model: DensityModel, crystal: Crystal, grid: tuple[int, int, int]) -> 
         total += average - total.mean()  # takes out what rounding did to the mean
     spread, size = float(np.sqrt(apart)) / average, float(np.sqrt(power)) / average
     error, limit = (np.nan, np.nan) if model.calibration is None else model.calibration(spread, size)
-    remarks = model.domain.remarks(crystal, gauges(crystal, edges)) if model.domain is not None else ()
+    remarks = model.domain.remarks(crystal, descriptors(crystal, edges)) if model.domain is not None else ()
     return Guess(total, error, limit, remarks, spread, size)
 
 
