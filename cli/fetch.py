@@ -406,7 +406,7 @@ def _facts(record: Record, path: str, formula: str, grid: tuple[int, int, int], 
 
 
 def _statement(facts: dict[str, Any]) -> str:
-    """Two lines: what was written, and how wrong it may be."""
+    """What was written, how wrong it may be, and of which size another cell is, a line each."""
     resampled = facts["grid"] != facts["native_grid"]
     where = f" (measured on the native grid {grid_text(facts['native_grid'])})" if resampled else ""
     if facts["tolerance"] == 0:
@@ -416,10 +416,8 @@ def _statement(facts: dict[str, Any]) -> str:
         error += f", largest error {facts['max_error']:.2g} e/Å^3{where}"
     if facts["occupancy_error"] is not None:
         error += f"; augmentation occupancies to {percent(facts['occupancy_error'])} of the largest of an atom"
-    if "cell" in facts:
-        error += f"\n{facts['cell']}"
     return (
         f"{facts['path']}: {common_formula(facts['formula'])} ({facts['material_id']}), "
         f"grid {grid_text(facts['grid'])}, {facts['n_electrons']:.6f} electrons{_without(facts)}\n"
-        f"{error}; stored in {size(facts['stored_bytes'])}"
+        f"{error}; stored in {size(facts['stored_bytes'])}" + (f"\n{facts['cell']}" if "cell" in facts else "")
     )
