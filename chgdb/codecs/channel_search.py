@@ -22,7 +22,7 @@ _LARGE = 1 << 24  # points; on larger grids memory counts for more than bytes
 _MOST_KEPT = 1 << 26  # maximum count of numbers that a fit of multipoles holds
 #: A base that leaves this many times the mean square of another one cannot win: half a bit more per coefficient.
 _HOPELESS = 2
-_DEAD_ZONE = 0.65  # values below this part of a step become zero
+_DEAD_ZONE = 0.65  # about what part of a step becomes zero, where a step is guessed
 _SHELL_BITS = 18  # shells of 1/64 Å^-2 for the search of the working sphere
 
 
@@ -284,11 +284,40 @@ def _step_for(numbers: np.ndarray, target: float) -> int:
 
 
 def _quantise(numbers: np.ndarray, code: int) -> np.ndarray:
-    """Whole multiples of the step. Rounding leans towards zero, where values cost less for little more error."""
-    scaled = np.abs(numbers) / quantisation_step(code)
-    whole = np.floor(np.minimum(scaled, 2.0**60) + 0.45)
-    whole[scaled < _DEAD_ZONE] = 0
-    return np.copysign(whole, numbers).astype(np.int64)
+    """Whole multiples of the step, (n,) int64, of numbers in the order of the coder.
+
+    A number is rounded down, towards zero, where the bits that this saves are worth the error that it adds. The bits
+    are those of a geometric distribution with the mean of the magnitudes around it, and a sign for what is not zero.
+    """
+    step, size = quantisation_step(code), len(numbers)
+    whole = np.empty(size, np.int64)
+    for start in range(0, size, _AT_ONCE):  # in parts, each with its surroundings: memory
+        stop, low = min(start + _AT_ONCE, size), max(start - _AROUND, 0)
+        part = _weighed(numbers[low : stop + _AROUND] / step)
+        whole[start:stop] = part[start - low : stop - low]
+    return whole
+
+
+def _weighed(numbers: np.ndarray) -> np.ndarray:
+    """Numbers, in steps, rounded: see `_quantise`."""
+    scaled = np.minimum(np.abs(numbers), 2.0**60)
+    place = np.arange(len(scaled))
+    first, last = np.maximum(place - _AROUND, 0), np.minimum(place + _AROUND + 1, len(scaled))
+    sums = np.concatenate([[0.0], np.cumsum(np.minimum(scaled, 2.0**20))])
+    bits = np.log2(1 + 1 / np.maximum((sums[last] - sums[first]) / (last - first), _LEAST_MEAN))
+    whole = np.floor(scaled)
+    # Down instead of up by one adds 2 x - 1 to the squared error, in steps, of a number x above the lower multiple.
+    up = 0.5 + _WORTH_OF_A_BIT / 2 * (bits + (whole == 0))
+    whole += scaled - whole >= np.minimum(up, _LAST_UP)
+    return np.copysign(whole, numbers)
+
+
+_AT_ONCE = 1 << 16  # numbers that are rounded at once
+#: What a bit may cost in squared error, in steps: measured, from 0.18 to 0.28 the bytes hardly differ.
+_WORTH_OF_A_BIT = 0.22
+_AROUND = 12  # numbers before and behind one whose magnitudes say what its bits are
+_LEAST_MEAN = 0.02  # the coder's own
+_LAST_UP = 0.95  # from this part of a step on, a number is never rounded down
 
 
 def _sphere(spectrum: Residual, grid: tuple[int, ...], metric: np.ndarray, negligible: float) -> int:
