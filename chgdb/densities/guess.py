@@ -13,10 +13,13 @@ from ..density import Crystal
 from ..elements import SYMBOLS
 from ..promolecule import half_spectrum
 from .domain import descriptors
+from .graph import REACH
 from .model import DensityModel, DensityModelError
 from .summation import fourier, half_spheres, place
 
 _TOUCHING = 0.4  # Å; atoms nearer than this are the same atom twice
+_PACKED = 2**0.5 / _TOUCHING**3  # atoms/Å^3; of more, however they lie, some are nearer than that
+_MOST_COPIES = 1 << 24  # atoms within reach of the cell: 400 MB
 _VECTORS = 1 << 14  # at once
 
 
@@ -46,6 +49,7 @@ def guess(model: DensityModel, crystal: Crystal, grid: tuple[int, int, int]) -> 
     that the model does not know.
     """
     model.check(crystal)
+    _check_room(crystal)
     edges = model.graph(crystal)
     _check_distances(crystal, edges.first, edges.second, edges.vectors)
     coefficients = model.coefficients(crystal, edges)
@@ -68,6 +72,22 @@ def guess(model: DensityModel, crystal: Crystal, grid: tuple[int, int, int]) -> 
     error, limit = (np.nan, np.nan) if model.calibration is None else model.calibration(spread, size)
     remarks = model.domain.remarks(crystal, descriptors(crystal, edges)) if model.domain is not None else ()
     return Guess(total, error, limit, remarks, spread, size)
+
+
+def _check_room(crystal: Crystal) -> None:
+    """Raises `DensityModelError` where a graph would take all memory: atoms that cannot but touch, a thin cell."""
+    again = "is there twice, or the cell is in another unit"
+    if len(crystal) / crystal.volume > _PACKED:
+        raise DensityModelError(
+            f"{len(crystal)} atoms in {crystal.volume:.2g} Å^3 are less than {_TOUCHING} Å apart: one of them {again}"
+        )
+    heights = 1 / np.linalg.norm(np.linalg.inv(crystal.cell), axis=0)
+    if len(crystal) * float(np.prod(1 + 2 * REACH / heights)) > _MOST_COPIES:
+        thin = ", ".join(f"{x:.3g}" for x in heights)
+        raise DensityModelError(
+            f"the cell, with faces {thin} Å apart, is too thin: give the same crystal in a cell of short vectors, or "
+            "check its unit"
+        )
 
 
 def _check_distances(crystal: Crystal, first: np.ndarray, second: np.ndarray, vectors: np.ndarray) -> None:

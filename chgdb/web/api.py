@@ -13,10 +13,12 @@ import google_crc32c
 import numpy as np
 from fastapi import APIRouter, HTTPException, Query
 from fastapi import Path as InPath
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, Response
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
 
 import chgdb
 from chgdb import Catalog, Record, formats
@@ -43,6 +45,7 @@ class Problem(BaseModel):
 PROBLEMS: Problems = {
     400: {"model": Problem, "description": "a criterion, column or grid that cannot be"},
     404: {"model": Problem, "description": "no such material"},
+    422: {"model": Problem, "description": "a parameter that is missing, too long or out of its range"},
     500: {"model": Problem, "description": "the store is damaged"},
     502: {"model": Problem, "description": "the store's server does not answer"},
 }
@@ -129,6 +132,16 @@ def problem(error: ChgdbError, catalog: Catalog) -> HTTPException:
     else:
         status = 500
     return HTTPException(status, str(error).replace(catalog.path, "the store"))
+
+
+def unfit(request: Request, error: Exception) -> JSONResponse:
+    """One line for parameters and bodies that do not fit the description: which, what of it, what came."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+    given = first.get("input")
+    came = f", not {str(given)[:40]!r}" if isinstance(given, str | int | float) else ""
+    return JSONResponse({"detail": f"{where}: {first['msg']}{came}"}, 422)
 
 
 def plain(value: Any) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -66,7 +68,8 @@ class Guard:
                     raise HTTPException(413, self._too_large())  # the application answers with it
             return message
 
-        await self.app(scope, counted, guarded_send)
+        with suppress(ClientDisconnect):  # a browser that is closed is no error of the server
+            await self.app(scope, counted, guarded_send)
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         """Status and reason where the request is refused."""
@@ -80,7 +83,7 @@ class Guard:
         if foreign and not (follows_link and scope["path"] == "/"):
             return 403, "requests from other sites are refused"
         length = headers.get("content-length", "0")
-        if not length.isdigit():
+        if not (length.isascii() and length.isdigit()):
             return 400, "the length of the request is no number"
         if int(length) > self.limit:
             return 413, self._too_large()

@@ -27,7 +27,8 @@ def plane(
     """Sample a field on the plane (hkl), trilinearly.
 
     cell: (3, 3), rows are lattice vectors in Å. values: (nx, ny, nz). hkl: not all 0. offset: of the plane from the
-    origin, in units of the spacing. The shortest lattice vector [k -h 0], [l 0 -h] or [0 l -k] points to the right.
+    origin, in units of the spacing. The shortest lattice vector [k -h 0], [l 0 -h] or [0 l -k] lies level, so that c
+    points up, or where it does not show a to the right.
     """
     inverse = np.linalg.inv(cell)
     reciprocal = inverse @ np.array(hkl, float)
@@ -38,6 +39,9 @@ def plane(
     right = min(within, key=np.linalg.norm)
     right = right / np.linalg.norm(right)
     up = np.cross(normal, right)
+    a, _, c = cell / np.linalg.norm(cell, axis=1)[:, None]
+    if up @ c < -1e-6 or (up @ c < 1e-6 and right @ a < -1e-6):
+        right, up = -right, -up
     span = 1.7 * abs(float(np.linalg.det(cell))) ** (1 / 3) * max(1.0, width / height / 1.4)
     across = (np.arange(width) + 0.5 - width / 2) * span / width
     down = (height / 2 - np.arange(height) - 0.5) * span / width

@@ -11,6 +11,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -37,6 +38,7 @@ def create_app(
         title="chgdb", version="1", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None,
         description="Electronic charge densities of a store, searched, decoded and measured.",
     )  # fmt: skip
+    app.add_exception_handler(RequestValidationError, api.unfit)
     app.include_router(api.router(catalog))
     app.include_router(uploads.router(catalog, pack_into))
     if find_spec("optimade"):  # its parser of filters; everything else goes without

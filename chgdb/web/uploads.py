@@ -23,6 +23,7 @@ from chgdb import Catalog, Crystal, formats
 from chgdb.errors import ChgdbError, DensityError
 from chgdb.grids import spacing_grid
 from chgdb.prediction import Prediction
+from chgdb.targets import TARGETS
 from chgdb.web.api import BINARY, MAX_POINTS, PROBLEMS, MaterialId, Problem, Problems, plain, problem
 
 T = TypeVar("T")
@@ -43,7 +44,10 @@ _UPLOAD: dict[str, Any] = {
 _PROBLEMS: Problems = PROBLEMS | {
     403: {"model": Problem, "description": "a request from another site"},
     413: {"model": Problem, "description": "the file is too large"},
-    422: {"description": "the file is no density that can be used"},
+    422: {
+        "model": Problem,
+        "description": "the file is no density that can be used, or a parameter does not fit",
+    },
     503: {"model": Problem, "description": "too many jobs are waiting"},
 }
 
@@ -52,6 +56,9 @@ FileName = Annotated[str, Query(max_length=200, description="what the user calls
 
 
 class Predicted(BaseModel):
+    """label: what people call it, such as Young's modulus E."""
+
+    label: str
     value: float
     std: float
     unit: str
@@ -135,7 +142,7 @@ def _add_uploads(api: APIRouter, queue: Queue, pack_into: Path | None) -> None:
     @api.post("/predict", openapi_extra=_UPLOAD, summary="Properties of a density or a structure in a file")
     async def predict(
         request: Request,
-        model: Annotated[str, Query(max_length=40)] = "invariant",
+        model: Annotated[str, Query(max_length=40, json_schema_extra={"enum": [*offered()]})] = "invariant",
         format: FormatName = None,
         name: FileName = "",
     ) -> Predictions:
@@ -156,7 +163,8 @@ def _add_uploads(api: APIRouter, queue: Queue, pack_into: Path | None) -> None:
             density_error=plain(found.density_error),
             density_limit=plain(found.density_limit),
             properties={
-                name: Predicted(value=one.value, std=one.std, unit=one.unit) for name, one in found.properties.items()
+                name: Predicted(label=_label(name), value=one.value, std=one.std, unit=one.unit)
+                for name, one in found.properties.items()
             },
             unlike_training=list(found.unlike_training),
         )
@@ -257,6 +265,10 @@ def _predicted(path: Path, model: str, format: str | None) -> Prediction:
     if isinstance(given, Crystal):
         _grid(given)
     return chgdb.predict(given, model=model)
+
+
+def _label(name: str) -> str:
+    return TARGETS[name].label if name in TARGETS else name.replace("_", " ")
 
 
 def _check_format(name: str | None) -> None:

@@ -62,11 +62,16 @@ def test_it_says_what_it_is(tmp_path):
         (Crystal(np.eye(3) * 4, [[0, 0, 0], [0.01, 0, 0]], [11, 17]), "atoms 1 (Na) and 2 (Cl) are 0.04 Å apart"),
         (Crystal(np.eye(3) * 4, [[0, 0, 0], [1, 0, -2]], [11, 11]), "atoms 1 (Na) and 2 (Na) are 0 Å apart"),
         (Crystal(np.eye(3) * 0.3, [[0, 0, 0]], [11]), "apart: one of them is there twice, or the cell"),
+        # Graphs of these would take gigabytes.
+        (Crystal(np.eye(3) * 0.3, np.random.default_rng(0).random((900, 3)), [11] * 900), "are less than 0.4 Å apart"),
+        (Crystal(np.eye(3) * 0.01, [[0, 0, 0]], [11]), "are less than 0.4 Å apart"),
+        (Crystal(np.diag([1e-6, 1e-3, 1e10]), [[0, 0, 0]], [11]), "is too thin"),
+        (Crystal([[1, 0, 0], [1e9, 1e-8, 0], [0, 0, 1e9]], [[0, 0, 0]], [11]), "is too thin"),
     ],
 )
 def test_what_has_no_density(structure, words):
     with pytest.raises(DensityError) as caught:
-        estimate(structure)
+        estimate(structure, grid=(8, 8, 8))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -16,6 +16,7 @@ from playwright.sync_api import Page
 import chgdb
 from chgdb import formats
 from chgdb.predicted import View
+from chgdb.targets import TARGETS
 
 
 @pytest.fixture
@@ -127,12 +128,18 @@ def test_a_slice_is_what_the_page_draws(client: httpx.Client, site: str, open_pa
         ("materials/mp-149/slice?channel=magnetization", 400, "total"),
         ("materials/mp-149/density?format=exe", 400, "chgcar"),
         ("materials/mp-149/density?format=mp_json", 400, "npz"),
+        ("materials?limit=0", 422, "limit: Input should be greater than or equal to 1, not '0'"),
+        ("materials?limit=<img>", 422, "<img>"),
+        ("columns", 422, "name: Field required"),
+        ("materials/mp-149/slice?offset=nan", 422, "offset"),
+        ("materials/" + 300 * "x", 422, "200 characters"),
     ],
 )
 def test_errors_are_one_line(client: httpx.Client, path: str, status: int, words: str) -> None:
     detail = get(client, path, status)["detail"]
     assert words in json.dumps(detail)
-    assert "\n" not in str(detail)
+    assert isinstance(detail, str)
+    assert "\n" not in detail
     assert str(Path(chgdb.open().path)) not in str(detail)  # where things lie here is nobody's business
 
 
@@ -149,6 +156,7 @@ def test_predictions_are_those_of_the_command(
     assert found["model"] == expected.model
     for name, one in expected.properties.items():
         assert found["properties"][name]["value"] == pytest.approx(one.value, rel=1e-9)
+        assert found["properties"][name]["label"] == TARGETS[name].label
         # A difference of nearly equal numbers: the server's threads add them up in another order.
         assert found["properties"][name]["std"] == pytest.approx(one.std, rel=1e-6)
 
@@ -184,6 +192,13 @@ def test_what_cannot_be_predicted_or_packed(client: httpx.Client) -> None:
     for path in ("predict", "pack?material_id=x"):
         assert client.post(f"/api/v1/{path}", content=b"hello").status_code == 422
         assert client.post(f"/api/v1/{path}").status_code == 422
+    cell = [[0.3, 0, 0], [0, 0.3, 0], [0, 0, 0.3]]
+    crowd = {"cell": cell, "numbers": [1] * 900, "positions": np.random.default_rng(0).random((900, 3)).tolist()}
+    refused = client.post("/api/v1/estimate", json=crowd)
+    assert refused.status_code == 422
+    assert "apart" in refused.json()["detail"]
+    broken = client.post("/api/v1/estimate", content=b"{", headers={"content-type": "application/json"})
+    assert broken.json()["detail"].startswith("1: JSON decode error")
     assert client.post("/api/v1/predict?model=no_such", content=b"x").status_code == 400
     refused = client.post("/api/v1/pack?material_id=../x", content=b"x")
     assert refused.status_code == 422

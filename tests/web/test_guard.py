@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import os
+import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -120,6 +123,22 @@ def test_large_bodies_are_refused(tmp_path) -> None:
             except OSError:
                 answer = b""
         assert answer.startswith(b"HTTP/1.1 413") or (not answer and sent < 64 * 0x10000)
+
+
+def test_a_browser_that_goes_away_is_no_error(tmp_path) -> None:
+    command = [sys.executable, "-m", "chgdb_cli.main", "web", "--port", "0"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+        place = urlsplit(re.search(r"http://\S+", process.stdout.readline())[0])
+        head = f"POST /api/v1/predict HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: 5000\r\n\r\n"
+        for _ in range(3):
+            with socket.create_connection((place.hostname, place.port), timeout=30) as raw:
+                raw.sendall(head.encode() + b"half of it")
+        assert ask(place.geturl(), "GET", "/config.json")[0] == 200
+        time.sleep(0.5)
+        process.terminate()
+        assert "Traceback" not in process.communicate(timeout=30)[1]
 
 
 def test_a_bomb_stays_small(site: str) -> None:

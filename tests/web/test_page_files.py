@@ -13,6 +13,7 @@ from pages import DRAWN, OpenPage, appears, chgdb_prints
 from playwright.sync_api import Page
 
 import chgdb
+from chgdb.targets import TARGETS
 
 
 def choose(page: Page, path: Path, place: str = "input[type=file]") -> None:
@@ -51,6 +52,32 @@ def test_a_dropped_file(page: Page, catalog: chgdb.Catalog, tmp_path: Path) -> N
     )
     appears(page, DRAWN)
     assert page.get_attribute("main", "data-file") == "si.cube"
+
+
+def test_a_file_dropped_beside_its_place(page: Page) -> None:
+    """The browser would leave the page and open the file."""
+    for kind in ("dragover", "drop"):
+        prevented = page.evaluate(
+            """(kind) => {
+              const event = new DragEvent(kind, { dataTransfer: new DataTransfer(), bubbles: true, cancelable: true })
+              document.querySelector('h1').dispatchEvent(event)
+              return event.defaultPrevented
+            }""",
+            kind,
+        )
+        assert prevented
+
+
+def test_of_two_files_the_last_is_shown(page: Page, catalog: chgdb.Catalog, tmp_path: Path) -> None:
+    density = catalog["mp-149"].density
+    chgdb.write(tmp_path / "small.cube", density)
+    large = chgdb.Density(density.crystal, {"total": np.ones((100, 100, 100))})
+    chgdb.write(tmp_path / "CHGCAR", large)
+    choose(page, tmp_path / "CHGCAR")
+    choose(page, tmp_path / "small.cube")
+    appears(page, DRAWN)
+    page.wait_for_timeout(1000)
+    assert page.get_attribute("main", "data-file") == "small.cube"
 
 
 def test_properties_of_a_structure(page: Page, catalog: chgdb.Catalog, tmp_path: Path) -> None:
@@ -111,6 +138,14 @@ def test_an_estimated_density(page: Page, catalog: chgdb.Catalog, tmp_path: Path
         ("CHGCAR", "a\n1.0\n4 0 0\n0 4 0\n0 0 4\nSi\n1\nDirect\n0 0 0\n\n2 2 2\n1 2 nan 4 5 6 7 8\n", "nan"),
         ("CHGCAR", "a\n1.0\n4 0 0\n0 4 0\n0 0 4\nSi\n1\nDirect\n0 0 0\n\n99999 99999 99999\n1\n", "too large"),
         ("some.cif", "data_x\n_cell_length_a 4\n", "cell is missing"),
+        ("CHGCAR", "a\n1.0\n4 0 0\n0 4 0\n0 0 4\nSi\n1\nDirect\n0 0 0\n\n2 2 2\n1 2 - 4 5 6 7 8\n", 'is "-"'),
+        ("CHGCAR", "a\n1.0\n4 0 0\n0 4 0\n0 0 4\nSi\n1\nDirect\n0 0 0\n\n2 2 2\n1 2 1e400 4 5 6 7 8\n", "1e400"),
+        ("POSCAR", "a\n1.0\n4 0 0\n0 4 0\n0 0 4\nSi O\n9999999 1\nDirect\n0 0 0\n", "too many for a page"),
+        (
+            "x.cube",
+            "a\nb\n1 0 0 0\n2 1 0 0\n2 0 1 0\n2 0 0 1\n200 0 0 0 0\n1 2 3 4 5 6 7 8\n",
+            "is no atomic number",
+        ),
         ("note.txt", "hello", "note.txt"),
     ],
 )
@@ -146,6 +181,7 @@ def test_predictions(page: Page, catalog: chgdb.Catalog, tmp_path: Path, model: 
         assert float(row.get_attribute("data-std") or "nan") == pytest.approx(one["std"], rel=1e-9)
         digits = max(0, 1 - int(np.floor(np.log10(one["std"]))))
         assert f"{one['value']:.{digits}f}" in row.inner_text()
+        assert TARGETS[name].label in row.inner_text()
     assert page.locator("[data-predicted]").count() == len(expected[0]["properties"])
 
 

@@ -319,6 +319,38 @@ def test_flipped_bytes_elsewhere(site: str, open_page: OpenPage, column: str) ->
     assert page.locator("canvas").count() == 0 or column.startswith("nmae")
 
 
+def test_a_flipped_byte_in_a_property_is_told(site: str, open_page: OpenPage) -> None:
+    """The picture, of bytes that are as they were, stays; no table of properties comes."""
+    page = open_page("about:blank")
+
+    def spoil(route) -> None:
+        response = route.fetch()
+        body = bytearray(response.body())
+        body[len(body) // 2] ^= 1
+        route.fulfill(response=response, body=bytes(body))
+
+    page.route("**/bulk_modulus/c/0", spoil)
+    page.goto(site + "/#/material/mp-149")
+    said = appears(page, ".error").inner_text()
+    assert "mp-149" in said
+    assert "damaged" in said
+    assert page.get_by_role("region", name="Properties").count() == 0
+    assert "Reading" not in page.inner_text("main")
+
+
+def test_the_api_in_words(site: str, open_page: OpenPage) -> None:
+    page = open_page(f"{site}/#/api", ".operation")
+    paths = page.evaluate("() => fetch('api/v1/openapi.json').then((r) => r.json()).then((d) => Object.keys(d.paths))")
+    shown = page.inner_text("main")
+    assert all(path in shown for path in paths)
+    assert "null" not in shown
+    for words in ("one of all, only", "one of chgcar, cube", "from 1 to 1,000", "0.0001 unless given"):
+        assert words in shown
+    estimate = page.locator(".operation", has_text="/api/v1/estimate").inner_text()
+    assert "JSON" in estimate
+    assert "the file itself" not in estimate
+
+
 def test_a_server_without_ranges_is_used(site: str, open_page: OpenPage) -> None:
     page = open_page("about:blank")
 

@@ -116,7 +116,16 @@ function Start() {
 ;(options as { requestAnimationFrame?: (run: () => void) => void }).requestAnimationFrame = (run) => setTimeout(run)
 
 const root = document.getElementById('chgdb-app')
-if (root) render(<Start />, root)
+if (root) {
+  // A file that is dropped beside its place would be opened by the browser instead of the page.
+  for (const kind of ['dragover', 'drop'])
+    addEventListener(kind, (event) => {
+      if ((event.target as Element).closest?.('.drop')) return
+      event.preventDefault()
+      ;(event as DragEvent).dataTransfer!.dropEffect = 'none'
+    })
+  render(<Start />, root)
+}
 
 /** In a notebook, by anywidget: what chgdb/web/widget.py sends. */
 export default { render: widget }

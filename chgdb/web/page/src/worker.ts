@@ -55,7 +55,10 @@ const methods = {
   },
   /** Read here, so that the page moves no large buffer. */
   async file({ file }: { file: File }): Promise<Meta> {
-    const read = await readFile(file.name, new Uint8Array(await file.arrayBuffer()))
+    const data = await file.arrayBuffer().catch(() => {
+      throw new Error(`${file.name}: the browser cannot read it; is it a folder, or has it changed since?`)
+    })
+    const read = await readFile(file.name, new Uint8Array(data))
     decoded = undefined
     format = read.format
     take(read.density)

@@ -24,7 +24,7 @@ export function planeAxes(cell: ArrayLike<number>, hkl: V3): { e1: V3; e2: V3; n
   const size = Math.hypot(...n)
   if (!(size > 0)) throw new Error('a plane needs three whole numbers h k l, not all of them 0')
   const normal = n.map((x) => x / size) as V3
-  // The shortest of the lattice vectors that surely lie in the plane is drawn to the right.
+  // The shortest of the lattice vectors that surely lie in the plane is drawn level.
   const [h, k, l] = hkl
   const inPlane = [
     [k, -h, 0],
@@ -34,13 +34,21 @@ export function planeAxes(cell: ArrayLike<number>, hkl: V3): { e1: V3; e2: V3; n
     .filter((x) => x.some(Boolean))
     .map((f) => cartesian(cell, f))
   inPlane.sort((p, q) => Math.hypot(...p) - Math.hypot(...q))
-  const length = Math.hypot(...inPlane[0])
-  const e1 = inPlane[0].map((x) => x / length) as V3
-  const e2 = [
-    normal[1] * e1[2] - normal[2] * e1[1],
-    normal[2] * e1[0] - normal[0] * e1[2],
-    normal[0] * e1[1] - normal[1] * e1[0],
-  ] as V3
+  // To the right or to the left: c points up, or where it does not show a points to the right.
+  const dot = (p: ArrayLike<number>, row: number) =>
+    (p[0] * cell[3 * row] + p[1] * cell[3 * row + 1] + p[2] * cell[3 * row + 2]) /
+    Math.hypot(cell[3 * row], cell[3 * row + 1], cell[3 * row + 2])
+  const axes = (sign: number): [V3, V3] => {
+    const length = sign * Math.hypot(...inPlane[0])
+    const e1 = inPlane[0].map((x) => x / length) as V3
+    const e2 = [0, 1, 2].map(
+      (i) => normal[(i + 1) % 3] * e1[(i + 2) % 3] - normal[(i + 2) % 3] * e1[(i + 1) % 3],
+    ) as V3
+    return [e1, e2]
+  }
+  let [e1, e2] = axes(1)
+  const up = dot(e2, 2)
+  if (up < -1e-6 || (up < 1e-6 && dot(e1, 0) < -1e-6)) [e1, e2] = axes(-1)
   return { e1, e2, normal, spacing: 1 / size }
 }
 

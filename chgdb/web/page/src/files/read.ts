@@ -1,6 +1,6 @@
 // A file of the user: a density or a structure, looked at without leaving the computer.
 import { type Crystal, type Density, inverse, points, type V3, volumeOf } from '../field/density'
-import { numberOf } from '../elements'
+import { numberOf, SYMBOLS } from '../elements'
 import { unfolded } from '../store/transport'
 import { cif } from './cif'
 import { Text } from './text'
@@ -8,6 +8,9 @@ import { Text } from './text'
 export const BOHR = 0.529177210903
 /** Values of one channel: more is refused, a page would run out of memory. */
 const MOST_POINTS = 1 << 27
+
+/** Atoms that a page can draw and list. */
+const MOST_ATOMS = 100_000
 
 /** A density has channels; a structure (POSCAR, CIF) has none, and a grid of one point. */
 export async function readFile(name: string, data: Uint8Array): Promise<{ density: Density; format: string }> {
@@ -43,6 +46,10 @@ function looksLikeCube(head: string): boolean {
       (r) => r.length >= 4 && /^[+-]?\d+$/.test(r[0]) && r.slice(1, 4).every((x) => Number.isFinite(Number(x))),
     )
   )
+}
+
+function tooMany(atoms: number, name: string) {
+  if (atoms > MOST_ATOMS) throw new Error(`${name}: ${atoms} atoms are too many for a page`)
 }
 
 /** POSCAR, and CHGCAR, CHG and PARCHG, which begin with one. */
@@ -104,7 +111,8 @@ function poscar(text: Text): Crystal {
   const counts = text.words().map(Number)
   if (counts.length < elements.length || counts.some((n) => !Number.isInteger(n) || n < 0))
     throw new Error(`${text.name}: a count of atoms is missing`)
-  const numbers = elements.flatMap((z, i) => new Array<number>(Math.min(counts[i], 1 << 16)).fill(z))
+  tooMany(counts.slice(0, elements.length).reduce((sum, n) => sum + n, 0), text.name)
+  const numbers = elements.flatMap((z, i) => new Array<number>(counts[i]).fill(z))
   let mode = text.line()
   if (/^s/i.test(mode)) mode = text.line()
   const inv = inverse(cell)
@@ -133,9 +141,11 @@ function cube(text: Text): Density {
   const inv = inverse(cell)
   const numbers: number[] = []
   const positions: number[] = []
+  tooMany(Math.abs(atoms), text.name)
   for (let n = 0; n < Math.abs(atoms); n++) {
     const [z, , ...p] = text.numbers(5, `atom ${n + 1}`)
     const c = p.map((x, k) => (x - origin[k]) * unit)
+    if (!SYMBOLS[z]) throw new Error(`${text.name}: ${z} is no atomic number`)
     numbers.push(z)
     positions.push(...[0, 1, 2].map((k) => c[0] * inv[k] + c[1] * inv[3 + k] + c[2] * inv[6 + k]))
   }

@@ -53,13 +53,15 @@ export class Text {
         sign = -1
         c = bytes[++at]
       } else if (c === 43) c = bytes[++at]
+      let seen = at
       for (; c >= 48 && c <= 57; c = bytes[++at]) {
         if (digits < 15) {
           m = m * 10 + c - 48
           if (m) digits++
         } else e++
       }
-      if (c === 46)
+      if (c === 46) {
+        seen++
         for (c = bytes[++at]; c >= 48 && c <= 57; c = bytes[++at]) {
           if (digits < 15) {
             m = m * 10 + c - 48
@@ -67,6 +69,9 @@ export class Text {
             if (m) digits++
           }
         }
+      }
+      // A sign or a point without a digit is no number.
+      const empty = at === seen
       if ((c | 32) === 101 || (c | 32) === 100) {
         let s = 1,
           x = 0
@@ -78,12 +83,12 @@ export class Text {
         for (; c >= 48 && c <= 57; c = bytes[++at]) x = x * 10 + c - 48
         e += s * x
       }
-      if (at === start || (at < end && bytes[at] > 32)) {
+      // Below 1e-308 nothing is left that a density could show.
+      const value = e < -308 ? 0 : e > 308 ? Infinity : e < 0 ? m / POWERS[308 - e] : m * POWERS[308 + e]
+      if (empty || value === Infinity || (at < end && bytes[at] > 32)) {
         const word = this.decoder.decode(bytes.subarray(start, Math.min(start + 24, end))).split(/\s/)[0]
         throw new Error(`${name}: value ${k + 1} of ${what} is "${word}", not a number`)
       }
-      // Below 1e-308 nothing is left that a density could show.
-      const value = e < -308 ? 0 : e > 308 ? Infinity : e < 0 ? m / POWERS[308 - e] : m * POWERS[308 + e]
       out[k] = sign * value * scale
     }
     this.at = at

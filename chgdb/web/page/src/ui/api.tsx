@@ -13,18 +13,32 @@ interface Operation {
   summary?: string
   description?: string
   parameters?: Parameter[]
-  requestBody?: unknown
+  requestBody?: { content: Record<string, unknown> }
   responses: Record<string, { description?: string }>
+}
+
+/** What a parameter may be, in words: whether it must be given, its range, one of which values. */
+function described({ required, description, schema = {} }: Parameter, schemas: Record<string, any>): string {
+  const one = schema.$ref ? schemas[schema.$ref.split('/').pop()] : (schema.anyOf?.[0] ?? schema)
+  const given = schema.default ?? ''
+  const words = [required ? 'required' : given === '' ? 'optional' : `${given} unless given`]
+  if (description) words.push(description)
+  if (one?.enum) words.push(`one of ${one.enum.join(', ')}`)
+  if (one?.type === 'array') words.push('can be given several times')
+  if (one?.minimum !== undefined) words.push(`from ${one.minimum} to ${one.maximum.toLocaleString('en')}`)
+  return words.join('; ')
 }
 
 export function ApiScreen({ api }: { api: string }) {
   const [operations, setOperations] = useState<[string, string, Operation][]>()
   const [problem, setProblem] = useState('')
+  const [schemas, setSchemas] = useState<Record<string, any>>({})
   useEffect(() => {
     answer(new URL(`${api}openapi.json`, document.baseURI).href)
       .then((r) => r.json())
       .then(
-        ({ paths }) =>
+        ({ paths, components }) => {
+          setSchemas(components?.schemas ?? {})
           setOperations(
             Object.entries<Record<string, Operation>>(paths).flatMap(([path, methods]) =>
               Object.entries(methods).map(([method, o]): [string, string, Operation] => [
@@ -33,7 +47,8 @@ export function ApiScreen({ api }: { api: string }) {
                 o,
               ]),
             ),
-          ),
+          )
+        },
         (error) => setProblem(error.message),
       )
   }, [api])
@@ -60,7 +75,13 @@ export function ApiScreen({ api }: { api: string }) {
           <p>
             {o.summary}. {o.description}
           </p>
-          {o.requestBody !== undefined && <p>The body of the request is the file itself.</p>}
+          {o.requestBody && (
+            <p>
+              {'application/json' in o.requestBody.content
+                ? 'The body of the request is JSON, as OpenAPI has it.'
+                : 'The body of the request is the file itself.'}
+            </p>
+          )}
           {o.parameters && (
             <dl>
               {o.parameters.map((p) => (
@@ -68,10 +89,7 @@ export function ApiScreen({ api }: { api: string }) {
                   <dt>
                     <code>{p.name}</code>
                   </dt>
-                  <dd>
-                    {p.required ? 'required' : `by default ${JSON.stringify(p.schema?.default ?? null)}`}
-                    {p.description ? `; ${p.description}` : ''}
-                  </dd>
+                  <dd>{described(p, schemas)}</dd>
                 </div>
               ))}
             </dl>

@@ -92,7 +92,7 @@ export function Controls({ meta, range, state, change }: Props) {
           </div>
         </>
       )}
-      <fieldset class="pair">
+      <fieldset class="pair small">
         <legend>Cells along a, b, c</legend>
         {['a', 'b', 'c'].map((axis, k) => (
           <Typed

@@ -1,5 +1,5 @@
 // A file of the user, read in the browser; a server can predict from it and pack it.
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { formulaOf } from '../elements'
 import type { V3 } from '../field/density'
 import { Session } from '../session'
@@ -52,6 +52,9 @@ export function DropZone({ onFile, label }: { onFile: (file: File) => void; labe
         <input
           type="file"
           name="file"
+          onClick={(e) => {
+            e.currentTarget.value = '' // the same file, chosen again, may have changed
+          }}
           onChange={(e) => {
             const file = e.currentTarget.files?.[0]
             if (file) onFile(file)
@@ -68,13 +71,19 @@ export function FileScreen({ config }: { config: Config }) {
   const [problem, setProblem] = useState('')
   const [busy, setBusy] = useState(false)
   useEffect(() => () => opened?.session.close(), [opened?.session])
+  const turn = useRef(0)
   const open = async (file: File) => {
+    const mine = ++turn.current
     setBusy(true)
     setProblem('')
     setOpened(undefined)
+    // Of files that come while one is read the last counts.
     try {
-      setOpened(await openFile(file))
+      const found = await openFile(file)
+      if (mine !== turn.current) return found.session.close()
+      setOpened(found)
     } catch (error) {
+      if (mine !== turn.current) return
       setProblem(error instanceof Error ? error.message : String(error))
     }
     setBusy(false)
@@ -188,7 +197,7 @@ interface Predictions {
   density: string
   density_error: number | null
   density_limit: number | null
-  properties: Record<string, { value: number; std: number; unit: string }>
+  properties: Record<string, { label: string; value: number; std: number; unit: string }>
   unlike_training: string[]
 }
 
@@ -310,12 +319,12 @@ function PredictionTable({ found }: { found: Predictions }) {
           </tr>
         </thead>
         <tbody>
-          {Object.entries(found.properties).map(([name, { value, std, unit }]) => {
+          {Object.entries(found.properties).map(([name, { label, value, std, unit }]) => {
             const [v, s] = withStd(value, std)
             const digits = s.split('.')[1]?.length ?? 0
             return (
               <tr key={name} data-predicted={name} data-value={value} data-std={std}>
-                <th scope="row">{name.replaceAll('_', ' ')}</th>
+                <th scope="row">{label}</th>
                 <td class="number">{v}</td>
                 <td>{`${(value - INTERVAL * std).toFixed(digits)} to ${(value + INTERVAL * std).toFixed(digits)}`}</td>
                 <td>{UNITS(unit)}</td>

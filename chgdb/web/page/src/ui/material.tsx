@@ -60,6 +60,7 @@ export function MaterialScreen({ source, config, route }: { source: Source; conf
   const { loaded, problem } = useRecord(source, id)
   const [facts, setFacts] = useState<Record<string, number | string>>()
   const [latent, setLatent] = useState('')
+  const [unread, setUnread] = useState('')
   const row = loaded?.record.row
   const [drawn, setDrawn] = useState(false)
   useEffect(() => {
@@ -69,8 +70,11 @@ export function MaterialScreen({ source, config, route }: { source: Source; conf
   }, [id])
   useEffect(() => {
     setFacts(undefined)
+    setUnread('')
     // After the picture: it takes a request a column.
-    if (row !== undefined && drawn) source.facts(row).then(setFacts, (error) => setLatent(error.message))
+    if (row !== undefined && drawn) source.facts(row).then(setFacts, (error) =>
+        setUnread(error.message.includes(id) ? error.message : `${id}: ${error.message}`),
+      )
   }, [source, id, row, drawn])
   const [extended, setExtended] = useState<Meta>()
   useEffect(() => setExtended(undefined), [loaded?.meta])
@@ -153,7 +157,15 @@ export function MaterialScreen({ source, config, route }: { source: Source; conf
       <div class="cards">
         <CrystalCard meta={meta} facts={facts} />
         {facts && <Provenance source={source} facts={facts} record={record} />}
-        {facts ? <Properties source={source} facts={facts} /> : <p role="status">Reading what else is known …</p>}
+        {facts ? (
+          <Properties source={source} facts={facts} />
+        ) : unread ? (
+          <p class="error" role="alert">
+            {unread}
+          </p>
+        ) : (
+          <p role="status">Reading what else is known …</p>
+        )}
       </div>
       {!config.record && (
         <p class="buttons">
@@ -216,6 +228,8 @@ function Properties({ source, facts }: { source: Source; facts: Record<string, n
   const predicted = source.columns.filter((c) => c.name.startsWith(PREDICTED) && `${c.name}_std` in facts)
   const names = new Set(predicted.map((c) => c.name.slice(PREDICTED.length)))
   const rows = known.filter((c) => !missing(facts[c.name]) && !names.has(c.name))
+  if (!predicted.length && !rows.length)
+    return <Card title="Properties" rows={[['Known, predicted', 'none in this store']]} />
   return (
     <section class="panel wide" aria-label="Properties">
       <h2>Properties</h2>
@@ -296,7 +310,7 @@ function Provenance({
     .filter((n) => facts[n] !== undefined && facts[n] !== '' && !Number.isNaN(facts[n]))
     .map((n) => {
       const info = source.columns.find((c) => c.name === n)
-      return [info?.label ?? n, `${short(facts[n])} ${UNITS(info?.units ?? '')}`.trim()]
+      return [n === 'channels' ? n : (info?.label ?? n), `${short(facts[n])} ${UNITS(info?.units ?? '')}`.trim()]
     })
   rows.push([
     'Record',

@@ -79,27 +79,22 @@ export class Scene {
         }
     const lines = new THREE.BufferGeometry().setFromPoints(edges)
     this.crystal.add(new THREE.LineSegments(lines, new THREE.LineBasicMaterial({ color: 0x7f8c9d })))
-    const size = Math.cbrt(Math.abs(new THREE.Matrix3().fromArray(Array.from(cell)).determinant()))
-    ;['a', 'b', 'c'].forEach((name, i) => {
-      const place = at([0, 1, 2].map((k) => (k === i ? 0.5 : 0)))
-      const label = letter(name, 0.16 * size)
-      label.position.copy(
-        place.clone().add(
-          place
-            .clone()
-            .sub(at([0.5, 0.5, 0.5]))
-            .setLength(0.12 * size),
-        ),
-      )
-      this.crystal.add(label)
+    const centre = at([na / 2, nb / 2, nc / 2])
+    const reach = Math.max(...corners.map((p) => p.distanceTo(centre)))
+    // Beyond the ends of the axes, and over everything: in the middle of an edge atoms and surfaces hide them.
+    const letters = ['a', 'b', 'c'].map((name, i) => {
+      const end = at([0, 1, 2].map((k) => (k === i ? look.repeat[k] : 0)))
+      const label = letter(name, 0.11 * reach)
+      label.position.copy(end.clone().setLength(end.length() + 0.4 + 0.08 * reach))
+      return label
     })
+    this.crystal.add(...letters)
     const atoms = periodicAtoms(crystal, look.repeat)
     if (look.atoms) this.addAtoms(atoms)
     if (look.bonds) this.addBonds(atoms)
-    const centre = at([na / 2, nb / 2, nc / 2])
     const moved = centre.clone().sub(this.centre)
     const fresh = this.frames === 0 || moved.length() > 1e-6
-    this.radius = Math.max(...corners.map((p) => p.distanceTo(centre))) + 0.5
+    this.radius = Math.max(reach + 0.5, ...letters.map((l) => l.position.distanceTo(centre) + 0.06 * reach))
     this.centre = centre
     if (fresh) this.reset()
     this.resize()
@@ -300,7 +295,10 @@ function letter(text: string, size: number): THREE.Sprite {
   context.textBaseline = 'middle'
   context.fillStyle = '#6b7a8c'
   context.fillText(text, 32, 32)
-  const sprite = new THREE.Sprite(new THREE.SpriteMaterial({ map: new THREE.CanvasTexture(canvas), depthTest: false }))
+  const map = new THREE.CanvasTexture(canvas)
+  map.colorSpace = THREE.SRGBColorSpace
+  const sprite = new THREE.Sprite(new THREE.SpriteMaterial({ map, depthTest: false }))
+  sprite.renderOrder = 3
   sprite.scale.setScalar(size)
   return sprite
 }

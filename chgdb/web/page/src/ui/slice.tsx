@@ -173,11 +173,13 @@ function draw(canvas: HTMLCanvasElement, slice: Slice, isSigned: boolean) {
     }
     context.stroke()
   })
-  context.font = 'bold 13px sans-serif'
+  // On a small screen the picture shrinks; its letters do not.
+  const size = 13 * Math.max(1, WIDTH / (canvas.clientWidth || WIDTH))
+  context.font = `bold ${size}px sans-serif`
   context.textAlign = 'center'
   context.textBaseline = 'middle'
   const write = (text: string, x: number, y: number) => {
-    context.lineWidth = 3
+    context.lineWidth = size / 4
     context.lineJoin = 'round'
     context.strokeStyle = '#fff'
     context.fillStyle = '#111'
@@ -193,7 +195,7 @@ function draw(canvas: HTMLCanvasElement, slice: Slice, isSigned: boolean) {
   context.fillStyle = '#111'
   context.fillRect(10, height - 12, pixels, 4)
   context.textAlign = 'left'
-  write(`${length} Å`, 10, height - 24)
+  write(`${length} Å`, 10, height - 15 - 0.7 * size)
 }
 
 /** The colours, one pixel a value. */
