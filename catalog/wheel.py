@@ -6,7 +6,19 @@ from setuptools.command.build_py import build_py
 
 #: Modules that need a clone. The packages `dft`, `gpaw` and `studies` are not listed in pyproject.toml.
 SCRIPTS = frozenset(
-    ["batches", "columns", "coverage", "datasheet", "doubts", "drawing", "energies", "rebuild", "scripts", "wheel"]
+    [
+        "batches",
+        "columns",
+        "coverage",
+        "datasheet",
+        "doubts",
+        "drawing",
+        "energies",
+        "rebuild",
+        "scripts",
+        "train_densities",
+        "wheel",
+    ]
 )
 
 

@@ -83,13 +83,13 @@ def _test_table(data: dict[str, Any]) -> str:
 
 
 def _members_table(data: dict[str, Any]) -> str:
-    lines = ["| member | parameters | carried | dropout | epochs | minutes | training, % | validation, % |",
-             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    lines = ["| member | parameters | carried | dropout | materials | epochs | minutes | training, % | validation, % |",
+             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
     for index, member in enumerate(data["test"]["training"]["members"]):
         sizes, recipe = member["configuration"], member["recipe"]
         errors = [f"{100 * member[k]:.2f}" if member.get(k) else "" for k in ("training", "validation")]
         cells = [str(index + 1), f"{member['parameters']:,}", str(sizes["carried"]), f"{recipe['dropout']:g}"]
-        cells += [str(member["epochs"]), f"{member['seconds'] / 60:.0f}", *errors]
+        cells += [f"{member['materials']['train']:,}", str(member["epochs"]), f"{member['seconds'] / 60:.0f}", *errors]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -87,7 +87,7 @@ def train(
                 report=partial(report, index),
             )  # fmt: skip
             networks.append(network)
-            facts.append(found)
+            facts.append(found if start is None else {**found, "start": start.identifier})
         model = assemble(
             catalog, samples, prior, networks, facts, start=start, keep=keep, channel=channel, workers=workers,
             progress=progress,

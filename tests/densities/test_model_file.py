@@ -136,3 +136,16 @@ def test_a_member_must_fit_its_weights(model: DensityModel, tmp_path: Path) -> N
     wrong = replace(first, configuration=replace(first.configuration, channels=first.configuration.channels + 1))
     with pytest.raises(ChgdbError, match="its files do not fit together"):
         replace(model, members=(wrong,)).save(tmp_path / "wrong.safetensors")
+
+
+def test_the_script_that_trains_the_served_model_has_its_sizes_and_recipes() -> None:
+    pytest.importorskip("torch")
+    from chgdb_catalog.train_densities import SECOND
+
+    model = load()
+    assert [m.configuration for m in model.members] == [sizes for sizes, _ in SECOND]
+    for facts, (_, recipe) in zip(model.facts["members"], SECOND, strict=True):
+        told = asdict(recipe)
+        assert {k: v for k, v in facts["recipe"].items() if k not in ("epochs", "minutes")} == {
+            k: v for k, v in told.items() if k not in ("epochs", "minutes")
+        }
