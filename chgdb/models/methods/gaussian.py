@@ -43,7 +43,7 @@ _BLOCK = 256
 class Scaler:
     """Standardises features by training rows; a column that is constant there becomes 0.
 
-    mean, scale: (k,); scale is 0 for such columns.
+    mean, scale: (k,); scale is 0 for such columns, and for those in which no row has a value.
     """
 
     mean: np.ndarray
@@ -52,7 +52,9 @@ class Scaler:
     @classmethod
     def of(cls, table: np.ndarray) -> Scaler:
         """Of (n, k); NaN is left out."""
-        mean, std = np.nanmean(table, axis=0), np.nanstd(table, axis=0)
+        mean, std = np.zeros(table.shape[1]), np.zeros(table.shape[1])
+        there = ~np.isnan(table).all(axis=0)
+        mean[there], std[there] = np.nanmean(table[:, there], axis=0), np.nanstd(table[:, there], axis=0)
         constant = std < 1e-6 * (1 + np.abs(mean))
         return cls(mean, np.where(constant, 0.0, 1 / np.where(constant, 1.0, std)))
 
