@@ -165,7 +165,8 @@ def encode(
             spectrum.clear()
     else:
         candidates = [codec]
-    payloads, refusals = [], []
+    payloads: list[bytes] = []
+    refusals: list[CodecError] = []
     for name in candidates:
         if name == "realspace" and payloads and effort != "best" and _is_hopeless(density, tolerance, payloads[0]):
             continue

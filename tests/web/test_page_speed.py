@@ -1,7 +1,6 @@
 """The figures that the page keeps: its size, how soon there is a picture, no task that stops the page for long.
 
 Times are those of a machine that does nothing else; `best_of_three` takes them relative to its speed here and now.
-`tests/benchmarks/bench_page.py` prints what is measured.
 """
 
 from __future__ import annotations
