@@ -48,6 +48,7 @@ chgdb_cli chgdb_catalog.batches chgdb_catalog.structures chgdb_catalog.labels ch
 chgdb_catalog.gpaw
 chgdb_catalog.energies chgdb_catalog.doubts
 chgdb_catalog.rebuild chgdb_catalog.datasheet chgdb_catalog.coverage chgdb_catalog.drawing chgdb_catalog.studies
+chgdb_catalog.train_densities
 """
 
 
