@@ -77,7 +77,16 @@ def test_parts_put_together_are_the_whole(whole: Catalog, tmp_path: Path) -> Non
     sources = new.attributes["lineage"][-1]["sources"]
     assert [source["n_materials"] for source in sources] == [7, 3, 3]
     assert sources[0]["attributes"]["extracted_from"] == whole.path
+
+
+def test_a_prior_that_records_need_goes_with_them(tmp_path: Path) -> None:
+    catalog = chgdb.open()
+    parts = [part(catalog, [material_id], tmp_path / f"{material_id}.zarr") for material_id in ("mp-149", "mp-22862")]
+    merge(tmp_path / "out.zarr", parts)
+    new = chgdb.open(tmp_path / "out.zarr")
     assert new.prior is not None
+    for material_id in new.ids:
+        np.testing.assert_array_equal(new[material_id].density.total, catalog[material_id].density.total)
 
 
 def test_a_store_takes_others_in(whole: Catalog, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import zarr
 import chgdb
 from chgdb import Density
 from chgdb.augmentation import Printed
-from chgdb.codecs import decode, encode, fourier
+from chgdb.codecs import channel_search, decode, encode, fourier
 from chgdb.promolecule import Prior, fit
 
 GRID = (14, 15, 16)
@@ -82,8 +82,8 @@ def test_other_grids_and_tolerances(decoder: ModuleType) -> None:
 def test_predictions(decoder: ModuleType, name: str, grid: tuple[int, int, int], coarse: bool,
                      monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     """Also where they win nothing, so that the cells can be small."""
-    for constant, value in (("_WORTH", 100.0), ("_SMALL", 0), ("_FEW", 0)):
-        monkeypatch.setattr(fourier, constant, value)
+    for module, constant, value in ((fourier, "_WORTH", 100.0), (fourier, "_SMALL", 0), (channel_search, "_FEW", 0)):
+        monkeypatch.setattr(module, constant, value)
     density = fields.summed(name, grid) if coarse else fields.total(name, grid)
     payload = agree(decoder, density, codec="fourier", tolerance=1e-3, predict=True)
     assert payload[0] == fourier.PREDICTED_ID

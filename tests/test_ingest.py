@@ -350,6 +350,14 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "folder" / "s.zarr"
 
 
+def written(log: Path) -> int:
+    """Bytes of a file that another process may remove at any time."""
+    try:
+        return log.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def finished(out: Path) -> dict[str, chgdb.Density]:
     """What the journal holds."""
     if not (beside(out, "journal") / "records.log").exists():
@@ -368,9 +376,9 @@ def test_killed_at_random_moments_it_resumes(tmp_path: Path, out: Path, workers:
     log = beside(out, "journal") / "records.log"
     rng, kept, kills = random.Random(workers), 0, 0
     while True:
-        size = log.stat().st_size if log.exists() else 0
+        size = written(log)
         process = start_build(out, workers, 2)
-        while process.poll() is None and not (log.exists() and log.stat().st_size > size):
+        while process.poll() is None and written(log) <= size:
             time.sleep(0.005)
         time.sleep(rng.random() * 0.04)
         process.kill()

@@ -170,7 +170,7 @@ def test_completion_knows_commands_ids_columns_and_stores(program: Program, stor
         ("chgdb plot iron --channel spin", ["spin_up", "spin_down"]),
         ("chgdb plot si --channel m", []),
         ("chgdb convert iron out.npz --channel spin_d", ["spin_down"]),
-        ("chgdb values iron --channel magn", ["magnetization"]),
+        ("chgdb values iron --channel magn", ["magnetization", "magnetization_norm"]),
         ("chgdb search --catalog none.zarr --where ba", []),
     ):
         asked = {"_CHGDB_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}

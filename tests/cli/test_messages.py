@@ -30,7 +30,10 @@ OF_PACKAGE = {
     "store/columns.py": {"--replace": {"build"}},
     "inputs/ids.py": {"-o": {"fetch"}, "--ids": {"build"}, "--id-from": {"build"}},
     "latents/files.py": {"--round": {"decode"}},
-    **{f"codecs/{name}.py": {"--lossless": {"build"}} for name in ("__init__", "entropy", "fourier", "realspace")},
+    **{
+        f"codecs/{name}.py": {"--lossless": {"build"}}
+        for name in ("__init__", "channel_search", "entropy", "realspace")
+    },
     "symmetry.py": {"--lossless": {"build"}},
 }
 

@@ -91,7 +91,7 @@ def test_form_factors_of_another_potential_are_found(model, skewed, rutile):
     before, after = (np.abs(guess(m, turned, grid).total - expected).sum() for m in (model, own))
     assert before > 0.02 * np.abs(expected).sum()
     assert after < 0.05 * before
-    with pytest.raises(ChgdbError, match="have no Na, Si, Cl: add one"):
+    with pytest.raises(ChgdbError, match="none of the densities that the atoms were fitted to has Na, Si, Cl: add one"):
         guess(own, skewed, grid)
 
 

@@ -73,7 +73,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     path, row = tmp_path / "x.parquet", columns(chgdb.read(DATA / "SiC.CHGCAR"))
     for changed, rows, message in (
         (row, 3, "a table of 3 densities"),
-        ({"a": 1.0}, 1, "of something else than a density"),
+        ({"a": 1.0}, 1, "without a density as those of the Materials Project have it"),
         (row | {"data_rank": [[2, 2, 2]]}, 1, "not a density"),
         (row | {"labels": ["charge"]}, 1, "it has no 'charge'"),
         (row | {"structure_atomic_num": [1, 2, 3]}, 1, "not a density"),
