@@ -141,6 +141,8 @@ class Prediction(Mapping[str, Predicted]):
         For a training material what a model says that had not seen its formula: the honest prediction of it.
     nearest : tuple of Neighbour
         The training materials that are most like this one, the most like first.
+    crystal : Crystal or None
+        The structure that was predicted.
 
     Examples
     --------
@@ -164,6 +166,7 @@ class Prediction(Mapping[str, Predicted]):
     out_of_fold: dict[str, Predicted] = field(default_factory=dict)
     nearest: tuple[Neighbour, ...] = ()
     computed: dict[str, Predicted] = field(default_factory=dict)
+    crystal: Crystal | None = None
 
     def __getitem__(self, name: str) -> Predicted:
         return self.properties[name]
@@ -356,7 +359,8 @@ def predict(
     prediction = Prediction(
         source, density.crystal.formula, ensemble.identifier, properties, remarks,
         derived=_derived(properties, density.crystal) | _above_hull(properties, density.crystal, catalog),
-        computed=_computed(likeness.get("trained_as") or source, density.crystal, catalog), **likeness,
+        computed=_computed(likeness.get("trained_as") or source, density.crystal, catalog), crystal=density.crystal,
+        **likeness,
     )  # fmt: skip
     if guess is None:
         return prediction

@@ -100,8 +100,14 @@ def predict(
     for one in found:
         for remark in one.unlike_training:
             message(f"{one.source}: unlike the training set: {remark}")
+    apart = _say_what_does_not_compare(found)
     if as_json:
-        print_json([one.to_dict() | ({"nearest": [n.to_dict() for n in one.nearest]} if why else {}) for one in found])
+        print_json(
+            [
+                one.to_dict() | ({"nearest": [n.to_dict() for n in one.nearest]} if why else {}) | others
+                for one, others in zip(found, apart, strict=True)
+            ]
+        )
     elif as_csv:
         _print_csv(found)
     else:
@@ -110,6 +116,20 @@ def predict(
             _print_nearest(found)
     if failed:
         raise typer.Exit(1)
+
+
+def _say_what_does_not_compare(found: Sequence[Prediction]) -> list[dict[str, list[str]]]:
+    """One line for each crystal at several volumes; for each input what JSON says of it: the others of its crystal."""
+    from chgdb.models import comparable
+
+    crystals = [one.crystal for one in found if one.crystal is not None]
+    assert len(crystals) == len(found)
+    others: list[dict[str, list[str]]] = [{} for _ in found]
+    for group in comparable.at_other_volumes(crystals):
+        message(comparable.remark([found[i].source for i in group], [crystals[i] for i in group]))
+        for i in group:
+            others[i] = {"energies_do_not_compare_with": [found[k].source for k in group if k != i]}
+    return others
 
 
 def _print_nearest(found: Sequence[Prediction]) -> None:

@@ -85,14 +85,14 @@ def materials(catalog: chgdb.Catalog, n: int, seed: int = 0) -> list[str]:
 def elastic(atoms: Any, calculator: Any) -> dict[str, float]:
     """Moduli in GPa and the Debye temperature in K of ASE's atoms, relaxed with their cell."""
     from ase.filters import FrechetCellFilter
-    from ase.optimize import FIRE
+    from ase.optimize import BFGS
     from ase.units import GPa
 
     def relax(what: Any, of_cell: bool) -> Any:
         what = what.copy()
         what.calc = calculator
         if of_cell or len(what) > 1:
-            FIRE(FrechetCellFilter(what) if of_cell else what, logfile=None).run(fmax=_FORCE, steps=_STEPS)
+            BFGS(FrechetCellFilter(what) if of_cell else what, logfile=None).run(fmax=_FORCE, steps=_STEPS)
         return what
 
     at_rest = relax(atoms, of_cell=True)

@@ -107,6 +107,21 @@ def test_bad_files_are_one_line_each_and_the_others_are_answered(
 POSCAR = "salt\n5.64\n0 .5 .5\n.5 0 .5\n.5 .5 0\nNa Cl\n1 1\nDirect\n0 0 0\n.5 .5 .5\n"
 
 
+def test_one_crystal_at_several_volumes_is_said_not_to_compare(
+    predict: Chgdb, files: dict[str, Path], tmp_path: Path
+) -> None:
+    wide, narrow = tmp_path / "wide.vasp", tmp_path / "narrow.vasp"
+    wide.write_text(POSCAR.replace("5.64", "5.9"))
+    narrow.write_text(POSCAR.replace("5.64", "5.5"))
+    result = predict(wide, files["silicon"], narrow, "--json")
+    assert result.code == 0
+    line = next(line for line in result.err.splitlines() if "do not compare" in line)
+    assert line.startswith(f"{narrow}, {wide}: NaCl at 20.8 to 25.67 Å^3 per atom")
+    key = "energies_do_not_compare_with"
+    assert [fact.get(key) for fact in result.json] == [[str(narrow)], None, [str(wide)]]
+    assert "do not compare" not in predict(wide, files["silicon"]).err
+
+
 def test_structures_are_answered_and_said_to_be_estimated(
     predict: Chgdb, files: dict[str, Path], tmp_path: Path
 ) -> None:
