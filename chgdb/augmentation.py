@@ -142,6 +142,25 @@ def for_atoms(text: str, source: Sequence[int]) -> str | None:
     return "".join(line + end for line in result)
 
 
+def occupancies_alone(text: str) -> str:
+    """The text after a block of values without the per-ion lines, which announce another block.
+
+    >>> occupancies_alone("augmentation occupancies   1   1\\n  0.1000000E+01\\n  0.5 0.5\\n")
+    'augmentation occupancies   1   1\\n  0.1000000E+01\\n'
+    """
+    kept, missing = [], 0
+    for line in text.splitlines(keepends=True):
+        header = _HEADER.fullmatch(line)
+        if header:
+            missing = int(header[3])
+        elif missing > 0:
+            missing -= len(line.split())
+        else:
+            continue
+        kept.append(line)
+    return "".join(kept)
+
+
 @dataclass(frozen=True)
 class Printed:
     """What VASP prints after the values of one channel, as numbers.

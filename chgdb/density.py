@@ -619,6 +619,25 @@ def check_density(density: Density, purpose: str) -> None:
         raise DensityError(f"a {density.quantity} of {density.crystal.formula} is not the density of it: {purpose}")
 
 
+def has_sign(values: np.ndarray) -> bool:
+    """Whether values are no density, whatever their file calls them: a quarter of them or more, by size, is negative.
+
+    >>> has_sign(np.array([1.0, -1.0])), has_sign(np.array([1.0, -0.1])), has_sign(np.zeros(2))
+    (True, False, False)
+    """
+    return bool(values.sum() < 0.5 * np.abs(values).sum())
+
+
+def check_sign(density: Density, purpose: str) -> None:
+    """Raises `DensityError` as `check_density`, and where values cancel: other programs do not say what they wrote."""
+    check_density(density, purpose)
+    if has_sign(density.total):
+        raise DensityError(
+            f"the values integrate to {density.n_electrons:.3g} electrons and without their signs to "
+            f"{np.abs(density.total).mean() * density.crystal.volume:.3g}: a difference or spin density, and {purpose}"
+        )
+
+
 def combine(terms: Sequence[tuple[float, Density]]) -> Density:
     """A linear combination of densities of one cell: `a - b`, `2 * a` and `sum(densities)` are short for it.
 

@@ -182,7 +182,7 @@ def as_crystal(structure: Any) -> Crystal:
     if isinstance(structure, Crystal):
         return structure
     if isinstance(structure, Density):
-        check_density(structure, "give its structure, the attribute crystal, to estimate a density for it")
+        check_density(structure, "give its structure (POSCAR, attribute crystal) to estimate a density for it")
         return structure.crystal
     if hasattr(structure, "get_scaled_positions"):
         from .formats.structures import from_ase

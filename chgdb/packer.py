@@ -15,7 +15,7 @@ import numpy as np
 from .checksums import crc32c, crc32c_of
 from .codecs import encode
 from .codecs.extras import default_tolerance, pack
-from .density import Density, ScalarField
+from .density import Density, ScalarField, check_sign
 from .errors import FormatError, QuantityError, RemoteError
 from .formats import read, text_bytes
 from .inputs.calculation import read_beside, said
@@ -90,6 +90,7 @@ class Packer:
         else:
             density, given = self.load(task.source)
             checksum = crc32c_of(plane.tobytes() for plane in density.total)
+        check_sign(density, "a store holds total densities")
         encoded = encode(density, self.tolerance, codec=self.codec, prior=_prior(self.prior), effort=self.effort)
         quality = encoded.quality
         values: dict[str, Any] = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chgdb.channels import DIFFERENCE, QUANTITIES, SIGNED
-from chgdb.density import ScalarField
+from chgdb.density import ScalarField, has_sign
 from chgdb.errors import FormatError, require
 from chgdb.formats.streams import open_writer
 from chgdb.formulas import common_formula
@@ -101,8 +101,8 @@ def draw(
     else:
         panels = list(figure.subplots(1, 2, width_ratios=(1.25, 1)))
     quantity, label = quantity_and_label(density, channel)
-    signed = quantity in SIGNED
     values = density.channel(channel)
+    signed = quantity in SIGNED or has_sign(values)
     _draw_section(panels[0], density, values, section, signed, label, style)
     if beside and axis is not None:
         only = replace(density, channels={"total": values})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chgdb.channels import SIGNED
+from chgdb.density import has_sign
 from chgdb.errors import DensityError
 from chgdb.grids import resample
 from chgdb.isosurfaces import isosurface, level_of
@@ -46,8 +47,8 @@ def draw_isosurface(
     field does not reach.
     """
     quantity, label = quantity_and_label(density, channel)
-    signed = quantity in SIGNED
     values = _sampled(density.channel(channel), density.crystal.cell)
+    signed = quantity in SIGNED or has_sign(values)
     height = level_of(values, _SHARE) if level is None else level
     wanted = (abs(height), -abs(height)) if signed else (height,)
     if not any(values.min() < one < values.max() for one in wanted):

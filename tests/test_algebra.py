@@ -13,7 +13,7 @@ import chgdb
 from chgdb import Crystal, Density
 from chgdb.codecs import encode
 from chgdb.comparison import moved
-from chgdb.density import ScalarField, check_density, combine
+from chgdb.density import ScalarField, check_density, check_sign, combine
 from chgdb.errors import DensityError
 
 GRID = (14, 15, 16)
@@ -179,6 +179,32 @@ def test_what_needs_a_density_refuses_the_others(tmp_path: Path) -> None:
     named = chgdb.build(tmp_path / "b.zarr", [tmp_path / "field.CHGCAR"], workers=1)
     assert named.added == ()
     assert "spin-up density" in named.refused[0][1]
+
+
+def test_values_that_cancel_are_refused_whatever_their_file_calls_them(tmp_path: Path) -> None:
+    """VTST's chgdiff.pl and pymatgen write differences as they write densities."""
+    whole, silicon, _ = fragments()
+    unsaid = replace(whole, channels={"total": silicon.total - whole.total})
+    assert type(unsaid) is Density
+    chgdb.write(tmp_path / "unsaid" / "CHGCAR", unsaid)
+    found = chgdb.build(tmp_path / "a.zarr", tmp_path / "unsaid", workers=1)
+    assert found.added == ()
+    assert "a difference or spin density, and a store holds total densities" in found.refused[0][1]
+    with pytest.raises(DensityError, match="a difference or spin density, and latents"):
+        check_sign(unsaid, "latents")
+    check_sign(replace(whole, channels={"total": whole.total - 0.1 * whole.total.mean()}), "latents")
+
+
+def test_the_total_of_a_spin_density_is_a_file_that_can_be_read(tmp_path: Path) -> None:
+    """A CHGCAR has per-ion lines before its magnetisation, which its total alone must not end with."""
+    occupancies = "".join(f"augmentation occupancies   {ion}   2\n  0.1E+01  0.2E+00\n" for ion in range(1, 10))
+    after = {"total": occupancies + "  0.5 0.5 0.5 0.5 0.5\n  0.5 0.5 0.5 0.5\n", "magnetization": occupancies}
+    whole = replace(spin(), extras={"after": after})
+    chgdb.write(tmp_path / "CHGCAR", whole)
+    assert chgdb.read(tmp_path / "CHGCAR").extras["after"] == after
+    for alone in (whole.only("total"), replace(whole, channels={"total": whole.total})):
+        chgdb.write(tmp_path / "CHGCAR_tot", alone)
+        assert chgdb.read(tmp_path / "CHGCAR_tot").extras["after"] == {"total": occupancies}
 
 
 def test_a_crystal_is_said_in_one_line() -> None:

@@ -26,6 +26,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from ..augmentation import occupancies_alone
 from ..density import CHANNELS, Crystal, Density
 from ..elements import species_number
 from ..errors import DensityError, FileWarning, FormatError, QuantityError
@@ -492,11 +493,14 @@ def write(stream: IO[bytes], density: Density) -> None:
     line_end = extras.get("line_end", "\n")
     header = line_end.join(_header(density.crystal, extras)) + line_end
     stream.write(text_to_bytes(header))
+    *_, last = density.channels
     for name, values in density.channels.items():
         stream.write((_grid_line(density.grid) + line_end).encode("ascii"))
         for text in lines_of_five(_flat_pieces(values, density.crystal.volume), line_end.encode("ascii")):
             stream.write(text)
-        stream.write(text_to_bytes(extras.get("after", {}).get(name, "")))
+        after = extras.get("after", {}).get(name, "")
+        # Readers expect another block after per-ion lines: a total density that had a magnetisation has none.
+        stream.write(text_to_bytes(occupancies_alone(after) if name == last else after))
 
 
 def write_structure(stream: IO[bytes], crystal: Crystal) -> None:

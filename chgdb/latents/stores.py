@@ -18,7 +18,7 @@ import numpy as np
 from ..catalog import Catalog, Record
 from ..checksums import crc32c
 from ..codecs import measure
-from ..density import Crystal, Density, check_density
+from ..density import Crystal, Density, check_sign
 from ..errors import CodecError, StoreError
 from ..parallel.processes import run
 from ..parallel.progress import reporting
@@ -143,11 +143,11 @@ def encode(model: Autoencoder, density: Density, refine: int = 0, *, progress: b
     Raises
     ------
     DensityError
-        For a `ScalarField`.
+        For a `ScalarField`, and for values of which a quarter is negative.
     CodecError
         As `Autoencoder.encode` and `decode`.
     """
-    check_density(density, "latents are of total densities; encode those that it was made of")
+    check_sign(density, "latents are of total densities; encode those that it was made of")
     total = Density(density.crystal, {"total": density.total})
     with reporting(progress and refine > 0, "Refining", 0, refine) as step:
         integers = within_range(model.encode(total, refine, lambda: step(density.crystal.formula)))

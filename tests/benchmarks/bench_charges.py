@@ -62,7 +62,8 @@ PUBLISHED = {
     "H2O": (
         0.576,
         "Henkelman et al., Comput. Mater. Sci. 36, 354, [quoted](https://server.ccl.net/chemistry/resources/messages/"
-        "2010/08/18.001-dir/index.html) with Bader's own 0.58",
+        "2010/08/18.001-dir/index.html) with Bader's own 0.58; with VASP, AECCARs and 350 eV "
+        "[+0.616](https://github.com/jkitchin/jasp/pull/52)",
     ),
 }
 _LARGEST = 2_000_000  # grid points that are compared; larger all-electron grids are thinned out

@@ -95,5 +95,9 @@ def test_pictures_of_differences_are_centred_on_zero(run_chgdb: Chgdb) -> None:
     chgdb.write("d.npz", salt - replace(salt, channels={"total": salt.total[::-1]}))
     assert run_chgdb("plot", "d.npz").code == 0
     assert Path("d.png").stat().st_size > 10_000
+    chgdb.write("unsaid.npz", replace(salt, channels={"total": salt.total - salt.total[::-1]}))
+    for options in ((), ("--isosurface", "auto")):
+        assert run_chgdb("plot", "unsaid.npz", *options, "-o", "unsaid.svg", "--force").code == 0
+    assert "±" in Path("unsaid.svg").read_text()
     assert run_chgdb("plot", "iron", "--channel", "spin_down", "-o", "down.svg").code == 0
     assert "spin-down density" in Path("down.svg").read_text()
