@@ -215,3 +215,51 @@ def test_compare(home: str, open_page: OpenPage, catalog: chgdb.Catalog, tmp_pat
     page.goto(home + "/#/compare?a=mp-149&b=mp-32")
     appears(page, "text=there is no difference to show")
     assert page.get_by_role("button", name="Difference of the two").is_disabled()
+
+
+def test_a_side_that_changes_takes_the_difference_with_it(
+    site: str, open_page: OpenPage, catalog: chgdb.Catalog, tmp_path: Path
+) -> None:
+    density = catalog["mp-149"].density
+    for name, factor in (("CHGCAR", 1.01), ("CHGCAR-2", 1.02)):
+        chgdb.write(tmp_path / name, chgdb.Density(density.crystal, {"total": density.total * factor}), format="chgcar")
+    page = open_page(f"{site}/#/compare?a=mp-149&b=mp-32", f"[data-side=b] {DRAWN}")
+    kinds = page.locator("select[name=kind] option")
+    level = page.locator("input[name=level]")
+
+    def subtracted() -> str:
+        page.get_by_role("button", name="Difference of the two").press("Enter")
+        appears(page, '[data-side=a] [data-drawn^="difference of the two"][data-drawn*=whole]')
+        return page.inner_text("main > .buttons")
+
+    # A file comes instead of a material.
+    choose(page, tmp_path / "CHGCAR", "[data-side=b] input[type=file]")
+    appears(page, f"[data-side=b] h2:has-text('CHGCAR') ~ {DRAWN}")
+    assert "0.99 %" in subtracted()
+    assert kinds.all_inner_texts()[-1] == "difference of the two"
+    small = float(level.input_value())
+    # Another file: what was shown was of the first.
+    choose(page, tmp_path / "CHGCAR-2", "[data-side=b] input[type=file]")
+    appears(page, "[data-side=b] h2:has-text('CHGCAR-2') ~ " + DRAWN)
+    appears(page, "[data-side=a] [data-drawn^=total][data-drawn*=whole]")
+    assert "NMAE of the first" not in page.inner_text("main")
+    assert "difference of the two" not in kinds.all_inner_texts()
+    assert float(level.input_value()) > 10 * small  # an isovalue of the density again
+    assert "1.96 %" in subtracted()
+    # A material instead of the file, on the side that shows the difference, too.
+    page.fill("[data-side=b] input[name=id]", "mp-32")
+    page.locator("[data-side=b]").get_by_role("button", name="Show").press("Enter")
+    appears(page, "[data-side=b] h2:has-text('mp-32') ~ " + DRAWN)
+    appears(page, "[data-side=a] [data-drawn^=total][data-drawn*=whole]")
+    appears(page, "text=there is no difference to show")
+    page.fill("[data-side=a] input[name=id]", "mp-32")
+    page.locator("[data-side=a]").get_by_role("button", name="Show").press("Enter")
+    appears(page, "[data-side=a] h2:has-text('mp-32') ~ " + DRAWN)
+    assert "NMAE of the first against the second: 0 %" in subtracted_of_the_same(page)
+
+
+def subtracted_of_the_same(page: Page) -> str:
+    """There is no surface of nothing."""
+    page.get_by_role("button", name="Difference of the two").press("Enter")
+    appears(page, "text=NMAE of the first")
+    return page.inner_text("main > .buttons")

@@ -1,5 +1,5 @@
 // Two densities side by side: linked cameras, one isovalue, their difference where the grids allow it.
-import { useEffect, useMemo, useState } from 'preact/hooks'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { formulaOf } from '../elements'
 import type { Session } from '../session'
 import type { Source } from '../store/source'
@@ -8,7 +8,7 @@ import { Controls } from './controls'
 import { startPlane } from '../field/slice'
 import { planed, useRange } from './explorer'
 import { DropZone, openFile, type Opened } from './file'
-import { errorLine, useRecord } from './material'
+import { errorLine, type Loaded, useRecord } from './material'
 import { bytes, percent } from './numbers'
 import { Picture } from './picture'
 import { address, type Route } from './route'
@@ -23,25 +23,35 @@ interface Side {
   error: string
 }
 const DIFFERENCE = 'difference of the two'
+/** What was said of two sessions, and the field that shows it. Of other sessions it says nothing. */
+interface Outcome {
+  a: Session
+  b: Session
+  said: string
+  meta?: Meta
+}
 
 export function CompareScreen({ source, route }: { source: Source; route: Route }) {
   const [state, setState] = useState<ViewState>(START)
   const [camera, setCamera] = useState<{ from: string; state: CameraState }>()
   const [sides, setSides] = useState<Record<string, Side | undefined>>({})
-  const [note, setNote] = useState('')
-  const { a, b } = sides
-  useEffect(() => setNote(''), [a?.session, b?.session])
+  const [found, setFound] = useState<Outcome>()
+  const b = sides.b
+  const outcome = found && found.a === sides.a?.session && found.b === b?.session ? found : undefined
+  const a = sides.a && { ...sides.a, meta: outcome?.meta ?? sides.a.meta }
   const report = (which: string) => (side: Side | undefined) => setSides((s) => ({ ...s, [which]: side }))
   const kinds = a && b ? a.meta.kinds.filter((k) => b.meta.kinds.includes(k) || k === DIFFERENCE) : (a ?? b)?.meta.kinds
   const leader = a ?? b
   const plane = useMemo(() => leader && startPlane(leader.meta), [leader?.meta])
-  const kind = kinds?.includes(state.kind) ? state.kind : 'total'
-  const change = (part: Partial<ViewState>) => setState((s) => ({ ...s, kind, ...part }))
-  const shown: ViewState = { ...(plane ? planed(state, plane) : state), kind }
+  /** An isovalue is one of its field: where that has gone with a side, both begin again. */
+  const settled = (s: ViewState): ViewState => (kinds?.includes(s.kind) ? s : { ...s, kind: 'total', level: 0 })
+  const change = (part: Partial<ViewState>) => setState((s) => ({ ...settled(s), ...part }))
+  const shown = settled(plane ? planed(state, plane) : state)
 
   const subtract = async () => {
+    const both = { a: a!.session, b: b!.session }
     try {
-      const [x, y] = await Promise.all([a!, b!].map((s) => s.session.ask('values', { kind: 'total' })))
+      const [x, y] = await Promise.all([both.a, both.b].map((s) => s.ask('values', { kind: 'total' })))
       let sum = 0
       let weight = 0
       const difference = x.map((v, i) => v - y[i])
@@ -49,14 +59,12 @@ export function CompareScreen({ source, route }: { source: Source; route: Route 
         sum += Math.abs(difference[i])
         weight += Math.abs(y[i])
       }
-      const meta = await a!.session.ask('add', { kind: DIFFERENCE, values: difference })
-      setSides((s) => ({ ...s, a: { ...s.a!, meta } }))
+      const meta = await both.a.ask('add', { kind: DIFFERENCE, values: difference })
+      const said = `NMAE of the first against the second: ${percent(sum / weight)}. The picture on the left shows the first minus the second.`
+      setFound({ ...both, meta, said })
       setState((s) => ({ ...s, kind: DIFFERENCE, level: 0 }))
-      setNote(
-        `NMAE of the first against the second: ${percent(sum / weight)}. The picture on the left shows the first minus the second.`,
-      )
     } catch (error) {
-      setNote(error instanceof Error ? error.message : String(error))
+      setFound({ ...both, said: error instanceof Error ? error.message : String(error) })
     }
   }
   const same =
@@ -67,7 +75,7 @@ export function CompareScreen({ source, route }: { source: Source; route: Route 
   return (
     <main id="main" tabIndex={-1}>
       <h1>Compare</h1>
-      {leader && kinds && <Shared side={leader} kinds={kinds} state={shown} change={change} setState={setState} />}
+      {leader && kinds && <Shared side={leader} kinds={kinds} state={shown} change={change} />}
       <div class="two">
         {['a', 'b'].map((which) => (
           <Pane
@@ -75,7 +83,7 @@ export function CompareScreen({ source, route }: { source: Source; route: Route 
             which={which}
             source={source}
             route={route}
-            side={sides[which]}
+            side={which === 'a' ? a : b}
             report={report(which)}
             state={shown}
             change={change}
@@ -90,7 +98,7 @@ export function CompareScreen({ source, route }: { source: Source; route: Route 
             Difference of the two
           </button>
           <span role="status">
-            {note || (same ? '' : 'Their cells or grids differ: there is no difference to show.')}
+            {outcome?.said || (same ? '' : 'Their cells or grids differ: there is no difference to show.')}
           </span>
         </p>
       )}
@@ -104,17 +112,15 @@ function Shared({
   kinds,
   state,
   change,
-  setState,
 }: {
   side: Side
   kinds: string[]
   state: ViewState
   change: (part: Partial<ViewState>) => void
-  setState: (update: (s: ViewState) => ViewState) => void
 }) {
   const range = useRange(side.session, side.meta, state.kind)
   useEffect(() => {
-    if (range && !state.level) setState((s) => ({ ...s, level: range.start }))
+    if (range && !state.level) change({ level: range.start })
   }, [range, state.level])
   return <Controls meta={{ ...side.meta, kinds }} range={range} state={state} change={change} />
 }
@@ -143,27 +149,39 @@ function Pane({
   const id = route.query.get(which) ?? ''
   const [file, setFile] = useState<Opened>()
   const [problem, setProblem] = useState('')
+  const stored = useRecord(source, file ? '' : id)
+  const turn = useRef(0)
   useEffect(() => () => file?.session.close(), [file])
   // What the address names comes instead of a file.
-  useEffect(() => setFile(undefined), [id])
-  const choose = (text: string) => {
+  useEffect(() => forget(), [id])
+  // What was there stays until something else has been read: a new picture costs far more than another crystal in it.
+  const known = sideOf(file, stored.loaded, id)
+  const reading = !known && id !== '' && !stored.problem
+  useEffect(() => {
+    if (!reading) report(known)
+  }, [file, stored.loaded, reading])
+  const forget = () => {
+    turn.current++
     setFile(undefined)
+    setProblem('')
+  }
+  const choose = (text: string) => {
+    forget()
     const query = Object.fromEntries(
       ['a', 'b'].map((w) => [w, w === which ? text.trim() : (route.query.get(w) ?? undefined)]),
     )
     location.hash = address('compare', '', query)
   }
   const open = async (chosen: File) => {
+    const mine = ++turn.current
     setProblem('')
+    // Of what comes while a file is read the last counts.
     try {
       const opened = await openFile(chosen)
+      if (mine !== turn.current) return opened.session.close()
       setFile(opened)
-      const error = opened.meta.kinds.length
-        ? `Exactly as in the file (${bytes(chosen.size)})`
-        : 'A structure, without a density'
-      report({ ...opened, name: `${chosen.name} ${formulaOf(opened.meta.numbers)}`, error })
     } catch (error) {
-      setProblem(error instanceof Error ? error.message : String(error))
+      if (mine === turn.current) setProblem(error instanceof Error ? error.message : String(error))
     }
   }
   return (
@@ -182,12 +200,12 @@ function Pane({
         <button type="submit">Show</button>
       </form>
       <DropZone label="or a file" onFile={open} />
-      {problem && (
+      {(problem || stored.problem) && (
         <p class="error" role="alert">
-          {problem}
+          {problem || stored.problem}
         </p>
       )}
-      {id && !file && <FromStore key={id} source={source} id={id} report={report} />}
+      {reading && <p role="status">Reading {id} …</p>}
       {side && (
         <>
           <h2>{side.name}</h2>
@@ -209,17 +227,15 @@ function Pane({
   )
 }
 
-function FromStore({ source, id, report }: { source: Source; id: string; report: (side: Side | undefined) => void }) {
-  const { loaded, problem } = useRecord(source, id)
-  useEffect(() => {
-    if (!loaded) return report(undefined)
-    const { session, meta, record } = loaded
-    report({ session, meta, name: `${id} ${formulaOf(meta.numbers)}`, error: errorLine(record) })
-  }, [loaded])
-  useEffect(() => () => report(undefined), [])
-  return problem ? (
-    <p class="error" role="alert">
-      {problem}
-    </p>
-  ) : null
+/** A file comes before what the address names. */
+function sideOf(file: Opened | undefined, loaded: Loaded | undefined, id: string): Side | undefined {
+  if (file) {
+    const { session, meta } = file
+    const { name, size } = file.file
+    const error = meta.kinds.length ? `Exactly as in the file (${bytes(size)})` : 'A structure, without a density'
+    return { session, meta, name: `${name} ${formulaOf(meta.numbers)}`, error }
+  }
+  if (!loaded) return undefined
+  const { session, meta, record } = loaded
+  return { session, meta, name: `${id} ${formulaOf(meta.numbers)}`, error: errorLine(record) }
 }

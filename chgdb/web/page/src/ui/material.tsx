@@ -26,15 +26,16 @@ export const errorLine = (r: RecordBytes) =>
     ? `Lossless; stored in ${bytes(r.stored)}`
     : `NMAE ${percent(r.nmae)} (tolerance ${percent(r.tolerance)}), largest error ${short(r.maxError, 3)} e/Å³; stored in ${bytes(r.stored)}`
 
-/** A record, opened in a worker of its own; the coarse picture first. */
+/** A record, opened in a worker of its own; the coarse picture first. Nothing for an id of ''. */
 export function useRecord(source: Source, id: string): { loaded?: Loaded; problem: string } {
   const [loaded, setLoaded] = useState<Loaded>()
   const [problem, setProblem] = useState('')
   useEffect(() => {
-    const session = new Session()
-    let gone = false
     setLoaded(undefined)
     setProblem('')
+    if (!id) return
+    const session = new Session()
+    let gone = false
     const run = async () => {
       const record = await source.record(id)
       if (gone) return

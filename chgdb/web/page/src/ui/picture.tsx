@@ -68,6 +68,7 @@ export function Picture(props: PictureProps) {
       try {
         const { meshes, levels: found, whole } = await session.ask('surfaces', ask)
         const pairs = meshes.map((mesh, i) => ({ mesh, colour: levels.find((l) => l.level === found[i])!.colour }))
+        if (newest.current.session !== session) return
         scene.current.setSurfaces(pairs, meta, state)
         setFound(found)
         setDrawn(
@@ -83,6 +84,13 @@ export function Picture(props: PictureProps) {
       }
     }),
   )
+  // Surfaces of what was here before do not belong to this crystal.
+  useEffect(() => {
+    scene.current?.setSurfaces([], meta, state)
+    setFound([])
+    setDrawn('')
+    setProblem('')
+  }, [session])
   useEffect(() => surfaces.current(true), [session, meta, keyOf(state)])
   useEffect(() => {
     if (props.camera && scene.current) scene.current.state = props.camera

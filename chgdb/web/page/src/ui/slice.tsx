@@ -31,7 +31,7 @@ export function SlicePanel({
   of?: string
 }) {
   const canvas = useRef<HTMLCanvasElement>(null)
-  const [slice, setSlice] = useState<Slice>()
+  const [slice, setSlice] = useState<Slice & { kind: string }>()
   const [hover, setHover] = useState('')
   const about = useMemo(() => startPlane(meta).about, [meta])
   const newest = useRef({ session, state, about })
@@ -41,7 +41,8 @@ export function SlicePanel({
       const { session, state, about } = newest.current
       const { kind, hkl, offset } = state
       try {
-        setSlice(await session.ask('slice', { kind, hkl, offset, width: WIDTH, height: HEIGHT, about }))
+        const found = await session.ask('slice', { kind, hkl, offset, width: WIDTH, height: HEIGHT, about })
+        if (newest.current.session === session) setSlice({ ...found, kind })
       } catch (problem) {
         if (String(problem) !== 'Error: closed') setHover(String(problem))
       }
@@ -49,9 +50,10 @@ export function SlicePanel({
   )
   useEffect(() => ask.current(), [session, meta, state.kind, state.hkl.join(), state.offset])
   useEffect(() => {
-    if (slice && canvas.current) draw(canvas.current, slice, signed(state.kind))
+    if (slice && canvas.current) draw(canvas.current, slice, signed(slice.kind))
   }, [slice])
-  const unit = unitOf(state.kind)
+  // Of the slice that is there: another one may be on its way.
+  const unit = unitOf(slice?.kind ?? state.kind)
   const set = (k: number, text: string) => {
     const hkl = state.hkl.map((x, i) => (i === k ? Math.round(Number(text)) || 0 : x)) as V3
     if (hkl.some(Boolean)) change({ hkl, offset: state.offset })
@@ -105,7 +107,7 @@ export function SlicePanel({
         onPointerMove={point}
         onPointerLeave={() => setHover('')}
       />
-      {slice && <Scale slice={slice} unit={unit} signed={signed(state.kind)} />}
+      {slice && <Scale slice={slice} unit={unit} signed={signed(slice.kind)} />}
       <p class="note" role="status">
         {hover ||
           (slice &&
