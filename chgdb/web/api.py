@@ -16,7 +16,6 @@ from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
@@ -25,6 +24,7 @@ from chgdb import Catalog, Record, formats
 from chgdb.criteria import parse
 from chgdb.errors import ChgdbError, DensityError, OfflineError, RemoteError, StoreError, UnknownMaterialError
 from chgdb.predicted import PROPERTIES, View, names
+from chgdb.web.jobs import Queue
 from chgdb.web.planes import Plane, plane
 
 VIEW = f"view/{PROPERTIES}/"
@@ -48,6 +48,7 @@ PROBLEMS: Problems = {
     422: {"model": Problem, "description": "a parameter that is missing, too long or out of its range"},
     500: {"model": Problem, "description": "the store is damaged"},
     502: {"model": Problem, "description": "the store's server does not answer"},
+    503: {"model": Problem, "description": "too many jobs are waiting"},
 }
 #: Responses of a route that answers with bytes.
 BINARY: Problems = {200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
@@ -153,12 +154,12 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def router(catalog: Catalog) -> APIRouter:
-    """All routes of a catalog that only read it."""
+def router(catalog: Catalog, queue: Queue) -> APIRouter:
+    """All routes of a catalog that only read it. queue: where decoding waits."""
     api = APIRouter(prefix="/api/v1", responses=PROBLEMS)
     _add_tables(api, catalog)
     _add_records(api, catalog)
-    _add_values(api, catalog)
+    _add_values(api, catalog, queue)
     return api
 
 
@@ -266,12 +267,12 @@ def _add_records(api: APIRouter, catalog: Catalog) -> None:
         return Prior(numbers=found.numbers.tolist(), coefficients=found.coefficients.ravel().tolist())
 
 
-def _add_values(api: APIRouter, catalog: Catalog) -> None:
+def _add_values(api: APIRouter, catalog: Catalog, queue: Queue) -> None:
     """What a record decodes to: the density as a file, and its values on a plane."""
     text: Problems = {200: {"content": {m: {"schema": {"type": "string"}} for m in sorted(set(WRITTEN.values()))}}}
 
     @api.get("/materials/{material_id}/density", response_class=Response, responses=text, summary="The density")
-    def density(
+    async def density(
         material_id: MaterialId,
         format: FormatWritten = "chgcar",
         grid: Annotated[str | None, Query(pattern=r"^\d{1,4}x\d{1,4}x\d{1,4}$", description="such as 48x48x48")] = None,
@@ -279,17 +280,24 @@ def _add_values(api: APIRouter, catalog: Catalog) -> None:
         """As a file that other programs read, on its own grid or another."""
         if format not in WRITTEN:
             raise HTTPException(400, f"no format {format!r} is written here; there are {', '.join(WRITTEN)}")
-        found = _record(catalog, material_id)
         points = None if grid is None else tuple(int(n) for n in grid.split("x"))
         if points is not None and not 0 < math.prod(points) <= MAX_POINTS:
             raise HTTPException(400, f"a grid of {grid} points: give from 1 to {MAX_POINTS} in all")
         folder = tempfile.TemporaryDirectory(prefix="chgdb-web-")
         path = Path(folder.name) / f"density{formats.ending(format)}"
+
+        def written() -> None:
+            decoded = _record(catalog, material_id).decode(points)  # type: ignore[arg-type]
+            chgdb.write(path, decoded, format=format)
+
         try:
-            chgdb.write(path, found.decode(points), format=format)  # type: ignore[arg-type]
+            await queue.run(written)
         except ChgdbError as error:
             folder.cleanup()
             raise problem(error, catalog) from None
+        except BaseException:
+            folder.cleanup()
+            raise
         name = f"{_file_name(material_id)}{formats.ending(format)}"
         return FileResponse(
             path, media_type=WRITTEN[format], filename=name, background=BackgroundTask(folder.cleanup)
@@ -306,16 +314,20 @@ def _add_values(api: APIRouter, catalog: Catalog) -> None:
         width: Annotated[int, Query(ge=2, le=1024)] = 256,
         height: Annotated[int, Query(ge=2, le=1024)] = 192,
     ) -> Plane:
-        found = _record(catalog, material_id)
         if not (h or k or l):
             raise HTTPException(400, "a plane needs h, k, l that are not all 0")
-        try:
+
+        def cut() -> Plane:
+            found = _record(catalog, material_id)
             if channel not in found.channels:
                 raise HTTPException(400, f"{material_id} has no channel {channel!r}: {', '.join(found.channels)}")
-            decoded = await run_in_threadpool(found.decode)
+            decoded = found.decode()
+            return plane(decoded.crystal.cell, decoded.channels[channel], (h, k, l), offset, width, height)
+
+        try:
+            return await queue.run(cut)
         except ChgdbError as error:
             raise problem(error, catalog) from None
-        return plane(decoded.crystal.cell, decoded.channels[channel], (h, k, l), offset, width, height)
 
 
 def describe(catalog: Catalog) -> Iterable[Column]:

@@ -30,17 +30,24 @@ _HEADERS = [
 ]
 
 
+#: Bytes that a body may have where no file is taken: a structure of a thousand atoms many times over.
+SMALL = 1 << 20
+
+
 class Guard:
-    """ASGI middleware: refuses what does not come from the page itself, and bodies of more than `limit` bytes.
+    """ASGI middleware: refuses what does not come from the page itself, and bodies that are too large.
+
+    limit: bytes of a body that is sent to one of the paths `uploads`; others have `SMALL` at most.
 
     hosts: names under which the server answers, besides the loopback's and IP addresses. A page that was loaded under
     another name is one whose owner made that name point here (DNS rebinding).
     """
 
-    def __init__(self, app: App, *, hosts: Collection[str] = (), limit: int) -> None:
+    def __init__(self, app: App, *, hosts: Collection[str] = (), limit: int, uploads: Collection[str] = ()) -> None:
         self.app = app
         self.hosts = {"localhost", *(host.lower() for host in hosts)}
         self.limit = limit
+        self.uploads = frozenset(uploads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,14 +65,15 @@ class Guard:
             await _answer(guarded_send, *refusal)
             return
         size = 0
+        most = self._most(scope)
 
         async def counted() -> Message:
             nonlocal size
             message = await receive()
             if message["type"] == "http.request":
                 size += len(message.get("body", b""))
-                if size > self.limit:
-                    raise HTTPException(413, self._too_large())  # the application answers with it
+                if size > most:
+                    raise HTTPException(413, self._too_large(scope))  # the application answers with it
             return message
 
         with suppress(ClientDisconnect):  # a browser that is closed is no error of the server
@@ -85,12 +93,16 @@ class Guard:
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
             return 400, "the length of the request is no number"
-        if int(length) > self.limit:
-            return 413, self._too_large()
+        if len(length) > 20 or int(length) > self._most(scope):
+            return 413, self._too_large(scope)
         return None
 
-    def _too_large(self) -> str:
-        return f"more than {self.limit >> 20} MiB: start chgdb web with a larger --limit"
+    def _most(self, scope: Scope) -> int:
+        return self.limit if scope["path"] in self.uploads else min(SMALL, self.limit)
+
+    def _too_large(self, scope: Scope) -> str:
+        advice = "start chgdb web with a larger --limit" if scope["path"] in self.uploads else "nothing here takes that"
+        return f"more than {self._most(scope) >> 20} MiB: {advice}"
 
     def _is_ours(self, host: str) -> bool:
         """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from lark.visitors import Interpreter
 from optimade.exceptions import BadRequest
 from optimade.filterparser import LarkParser
 from optimade.models import StructureResourceAttributes
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
@@ -28,10 +29,15 @@ import chgdb
 from chgdb import Catalog
 from chgdb.errors import ChgdbError
 from chgdb.web.api import plain
+from chgdb.web.jobs import Queue
 
 BASE = "/api/v1/optimade"
 VERSION = "1.2.0"
 PAGE, MOST = 20, 500
+#: Characters of a filter, and brackets in brackets: its parser takes far longer for more, and needs a deeper stack.
+LENGTH, DEPTH = 2000, 30
+#: Properties that can be sorted by at once.
+SORTED = 10
 _PREFIX = "_chgdb_"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -146,6 +152,7 @@ class Structures:
         count = len(self.ids)
         if not text:
             return np.arange(count)
+        _check_filter(text)
         try:
             tree = self.parser.parse(text)
         except BadRequest as error:
@@ -281,6 +288,18 @@ class Filter(Interpreter):
         raise Refused(501, "Not implemented", f"{name}: correlated lists cannot be asked for")
 
 
+def _check_filter(text: str) -> None:
+    """Raises `Refused` for what would take too long."""
+    if len(text) > LENGTH:
+        raise Refused(400, "Bad request", f"the filter has {len(text)} characters, more than {LENGTH}: ask in parts")
+    depth = deepest = 0
+    for character in re.sub(r'"(?:\\.|[^"\\])*"', "", text):
+        depth += (character == "(") - (character == ")")
+        deepest = max(deepest, depth)
+    if deepest > DEPTH:
+        raise Refused(400, "Bad request", f"the filter has brackets {deepest} deep, more than {DEPTH}")
+
+
 def _property(tree: Tree) -> str:
     if len(tree.children) > 1:
         raise Refused(501, "Not implemented", "nested properties cannot be asked for")
@@ -330,8 +349,9 @@ def _anonymous(counts: dict[str, int]) -> str:
 class Answers:
     """What the endpoints answer. A method makes the JSON of one endpoint."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, queue: Queue) -> None:
         self.catalog = catalog
+        self.queue = queue
         self._structures = Structures(catalog)
 
     def current(self) -> Structures:
@@ -341,20 +361,27 @@ class Answers:
             self._structures = Structures(self.catalog)
         return self._structures
 
-    def endpoint(self, handle: Callable[[Request], dict[str, Any]]) -> Callable[[Request], JSONResponse]:
-        """`handle` with its errors as the specification states them."""
+    def endpoint(self, handle: Callable[[Request], dict[str, Any]]) -> Callable[[Request], Awaitable[JSONResponse]]:
+        """`handle`, when it is its turn, with its errors as the specification states them."""
 
-        def answer(request: Request) -> JSONResponse:
-            structures = self.current()
+        async def answer(request: Request) -> JSONResponse:
+            try:
+                return await self.queue.run(lambda: answered(request))
+            except HTTPException as full:
+                return refusal(request, full.status_code, "Service unavailable", full.detail)
+
+        def answered(request: Request) -> JSONResponse:
             try:
                 return JSONResponse(handle(request), media_type="application/vnd.api+json")
             except Refused as refused:
-                title, status, detail = refused.title, refused.status, str(refused)
+                return refusal(request, refused.status, refused.title, str(refused))
             except ChgdbError as error:
-                title, status, detail = "Internal server error", 500, str(error)
+                return refusal(request, 500, "Internal server error", str(error))
+
+        def refusal(request: Request, status: int, title: str, detail: str) -> JSONResponse:
             body = {
                 "errors": [{"status": str(status), "title": title, "detail": detail}],
-                "meta": _meta(request, structures, 0, 0, False),
+                "meta": _meta(request, self._structures, 0, 0, False),
             }
             return JSONResponse(body, status, media_type="application/vnd.api+json")
 
@@ -438,9 +465,9 @@ class Answers:
         return {"data": data, "links": {"next": None}, "meta": _meta(request, structures, 1, 1, False)}
 
 
-def routes(catalog: Catalog) -> list[Route]:
-    """All of OPTIMADE's routes for a catalog."""
-    answers = Answers(catalog)
+def routes(catalog: Catalog, queue: Queue) -> list[Route]:
+    """All of OPTIMADE's routes for a catalog. queue: where requests wait for each other."""
+    answers = Answers(catalog, queue)
     paths: dict[str, Callable[[Request], dict[str, Any]]] = {
         "/structures": answers.many,
         "/structures/{material_id:path}": answers.one,
@@ -496,7 +523,10 @@ def _fields(structures: Structures, text: str | None) -> set[str] | None:
 
 def _sorted(structures: Structures, rows: np.ndarray, text: str | None) -> np.ndarray:
     order = [int(row) for row in rows]
-    for name in reversed([part.strip() for part in (text or "").split(",") if part.strip()]):
+    by = [part.strip() for part in (text or "").split(",") if part.strip()]
+    if len(by) > SORTED:
+        raise Refused(400, "Bad request", f"sort names {len(by)} properties, more than {SORTED}")
+    for name in reversed(by):
         down = name.startswith("-")
         bare = name.removeprefix("-")
         if bare in _DEFINED and not _DEFINED[bare][3]:

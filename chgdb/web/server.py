@@ -20,6 +20,7 @@ from chgdb import Catalog
 from chgdb.errors import StoreError
 from chgdb.web import api, uploads
 from chgdb.web.guard import App, Guard
+from chgdb.web.jobs import READING, Queue
 from chgdb.web.page import TYPES, Asset, config
 
 #: Bytes of a request's body: a CHGCAR of 60 MB, its gzip, or a density of 256^3 points.
@@ -39,12 +40,13 @@ def create_app(
         description="Electronic charge densities of a store, searched, decoded and measured.",
     )  # fmt: skip
     app.add_exception_handler(RequestValidationError, api.unfit)
-    app.include_router(api.router(catalog))
+    reading = Queue(READING)
+    app.include_router(api.router(catalog, reading))
     app.include_router(uploads.router(catalog, pack_into))
     if find_spec("optimade"):  # its parser of filters; everything else goes without
         from chgdb.web import optimade
 
-        app.router.routes.extend(optimade.routes(catalog))
+        app.router.routes.extend(optimade.routes(catalog, reading))
     assets = {name: Asset.read(name) for name in TYPES}
     folder = Path(catalog.path)
     is_folder = folder.is_dir()
@@ -71,7 +73,7 @@ def create_app(
     app.add_route("/config.json", settings, include_in_schema=False)
     if is_folder:
         app.mount("/store", _Store(directory=folder), name="store")
-    return Guard(app, hosts=hosts, limit=limit)
+    return Guard(app, hosts=hosts, limit=limit, uploads=uploads.PATHS)
 
 
 class _Store(StaticFiles):

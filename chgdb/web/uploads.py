@@ -7,15 +7,14 @@ import importlib.util
 import math
 import re
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, HTTPException, Query, Request
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 import chgdb
@@ -25,10 +24,12 @@ from chgdb.grids import spacing_grid
 from chgdb.prediction import Prediction
 from chgdb.targets import TARGETS
 from chgdb.web.api import BINARY, MAX_POINTS, PROBLEMS, MaterialId, Problem, Problems, plain, problem
+from chgdb.web.jobs import Queue
 
-T = TypeVar("T")
-#: Jobs that may wait while one runs; more are told to come back.
-WAITING = 4
+#: Where files are taken; every other body is small.
+PATHS = ("/api/v1/predict", "/api/v1/pack")
+#: Seconds that a body may take, and those of silence in between: whoever is slower takes the place of others.
+WHOLE, SILENCE = 900, 30
 #: Models that are offered, where what they need is installed.
 MODELS = {"invariant": (), "lightgbm": ("torch", "lightgbm", "matminer"), "attention": ("torch", "matminer")}
 
@@ -48,7 +49,7 @@ _PROBLEMS: Problems = PROBLEMS | {
         "model": Problem,
         "description": "the file is no density that can be used, or a parameter does not fit",
     },
-    503: {"model": Problem, "description": "too many jobs are waiting"},
+    408: {"model": Problem, "description": "the file came too slowly"},
 }
 
 FormatName = Annotated[str | None, Query(max_length=40, description="of the file; guessed from it unless given")]
@@ -85,7 +86,7 @@ class Structure(BaseModel):
 
     cell: Annotated[list[Annotated[list[float], Field(min_length=3, max_length=3)]], Field(min_length=3, max_length=3)]
     numbers: Annotated[list[Annotated[int, Field(ge=1, le=118)]], Field(min_length=1, max_length=1000)]
-    positions: list[Annotated[list[float], Field(min_length=3, max_length=3)]]
+    positions: Annotated[list[Annotated[list[float], Field(min_length=3, max_length=3)]], Field(max_length=1000)]
 
 
 class Packed(BaseModel):
@@ -96,25 +97,6 @@ class Packed(BaseModel):
     nmae: float
     stored_bytes: int
     notes: list[str]
-
-
-class Queue:
-    """One long job at a time, and a few that wait for it."""
-
-    def __init__(self) -> None:
-        self._free = asyncio.Semaphore(1)
-        self._waiting = 0
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Its result. Raises `HTTPException` 503 where too many wait already."""
-        if self._waiting > WAITING:
-            raise HTTPException(503, "too many jobs are waiting: try again in a minute", {"retry-after": "60"})
-        self._waiting += 1
-        try:
-            async with self._free:
-                return await run_in_threadpool(work)
-        finally:
-            self._waiting -= 1
 
 
 def offered() -> list[str]:
@@ -151,9 +133,9 @@ def _add_uploads(api: APIRouter, queue: Queue, pack_into: Path | None) -> None:
         if model not in offered():
             raise HTTPException(400, f"no model {model!r} here; there are {', '.join(offered())}")
         _check_format(format)
-        async with _received(request, name) as path:
+        async with _received(request, queue, name) as path:
             try:
-                found = await queue.run(lambda: _predicted(path, model, format))
+                found = await queue.turn(lambda: _predicted(path, model, format))
             except ChgdbError as error:
                 raise _unusable(error, path) from None
         return Predictions(
@@ -180,9 +162,9 @@ def _add_uploads(api: APIRouter, queue: Queue, pack_into: Path | None) -> None:
         if pack_into is None:
             raise HTTPException(400, "this server packs into no store: start it with chgdb web --pack PATH")
         _check_format(format)
-        async with _received(request) as path:
+        async with _received(request, queue) as path:
             try:
-                return await queue.run(lambda: _pack(path, pack_into, material_id, tolerance))
+                return await queue.turn(lambda: _pack(path, pack_into, material_id, tolerance))
             except ChgdbError as error:
                 raise _unusable(error, path) from None
 
@@ -213,21 +195,17 @@ def _add_densities(api: APIRouter, queue: Queue, catalog: Catalog) -> None:
     )
     async def latent(material_id: MaterialId) -> Response:
         """Doubles, little-endian, x fastest, on the record's grid; its NMAE in the header x-chgdb-nmae."""
-        try:
-            record = catalog[material_id]
-        except ChgdbError as error:
-            raise problem(error, catalog) from None
-        if not has_latents(catalog):
-            raise HTTPException(400, "latents are decoded where the store has some and torch is installed here")
 
-        def decoded() -> np.ndarray:
+        def decoded() -> tuple[np.ndarray, float]:
+            record = catalog[material_id]
+            if not has_latents(catalog):
+                raise HTTPException(400, "latents are decoded where the store has some and torch is installed here")
             from chgdb.latents.stores import decode_record
 
-            return decode_record(record).total
+            return decode_record(record).total, record.metadata["latent_nmae"]
 
         try:
-            values = await queue.run(decoded)
-            nmae = record.metadata["latent_nmae"]
+            values, nmae = await queue.run(decoded)
         except ChgdbError as error:
             raise problem(error, catalog) from None
         body = np.ascontiguousarray(values.transpose(2, 1, 0), "<f8").tobytes()
@@ -235,19 +213,34 @@ def _add_densities(api: APIRouter, queue: Queue, catalog: Catalog) -> None:
 
 
 @asynccontextmanager
-async def _received(request: Request, name: str = "") -> AsyncIterator[Path]:
-    """The body in a file of a folder of its own. The guard counts its bytes.
+async def _received(request: Request, queue: Queue, name: str = "") -> AsyncIterator[Path]:
+    """The body in a file of a folder of its own, and a place in the queue from before it comes. The guard counts its
+    bytes.
 
     name: what the user calls it; of that only what can be no path is kept.
     """
-    with tempfile.TemporaryDirectory(prefix="chgdb-web-") as folder:
+    with queue.place(), tempfile.TemporaryDirectory(prefix="chgdb-web-") as folder:
         path = Path(folder) / (re.sub(r"[^\w.+-]", "_", name, flags=re.ASCII).lstrip(".") or "upload")
-        with path.open("wb") as file:
-            async for chunk in request.stream():
-                file.write(chunk)
+        try:
+            await _receive(request, path)
+        except TimeoutError:
+            raise HTTPException(408, "the file comes too slowly: send it from nearer, or compressed") from None
         if path.stat().st_size == 0:
             raise HTTPException(422, "the request has no file in its body")
         yield path
+
+
+async def _receive(request: Request, path: Path) -> None:
+    """The body into a file. Raises `TimeoutError`."""
+    chunks = request.stream()
+    with path.open("wb") as file:
+        async with asyncio.timeout(WHOLE):
+            while True:
+                try:
+                    chunk = await asyncio.wait_for(anext(chunks), SILENCE)
+                except StopAsyncIteration:
+                    return
+                file.write(chunk)
 
 
 def _grid(crystal: Crystal) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from playwright.sync_api import Page
 
 import chgdb
 from chgdb import formats
+from chgdb.elements import SYMBOLS
 from chgdb.predicted import View
 from chgdb.targets import TARGETS
 
@@ -241,6 +243,39 @@ def test_optimade_filters(client: httpx.Client, catalog: chgdb.Catalog) -> None:
     assert one["chemical_formula_hill"] == "O6Si3"
     assert one["chemical_formula_anonymous"] == "A2B"
     assert get(client, base, 400, filter="nsites HAS")["errors"][0]["status"] == "400"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"filter": "(" * 31 + "nsites=1" + ")" * 31},
+        {"filter": "NOT (" * 300 + "nsites=1" + ")" * 300},
+        {"filter": "(" * 1900},
+        {"filter": " OR ".join(["nsites=1"] * 500)},
+        {"filter": 'id="' + "a" * 30_000 + '"'},
+        {"filter": "nsites=" + "9" * 5000},
+        {"filter": "elements LENGTH " + "9" * 5000},
+        {"filter": " " * 30_000 + "nsites=1"},
+        {"sort": ",".join(["nsites"] * 5000)},
+    ],
+    ids=lambda query: str(query)[:40],
+)
+def test_optimade_refuses_what_would_take_long(client: httpx.Client, query: dict[str, str]) -> None:
+    began = time.monotonic()
+    (error,) = get(client, "optimade/v1/structures", 400, **query)["errors"]
+    assert "more than" in error["detail"]
+    assert time.monotonic() - began < 10
+
+
+def test_optimade_takes_what_people_ask(client: httpx.Client, catalog: chgdb.Catalog) -> None:
+    """Brackets in a text are none, and every element can be named."""
+    nested = "(" * 30 + 'chemical_formula_reduced="Si" AND NOT id="' + "(" * 100 + '"' + ")" * 30
+    found = get(client, "optimade/v1/structures", filter=nested, response_fields="id", page_limit=500)
+    assert [entry["id"] for entry in found["data"]] == catalog.search(formula="Si")
+    every = ",".join(f'"{symbol}"' for symbol in SYMBOLS[1:])
+    found = get(client, "optimade/v1/structures", filter=f"elements HAS ANY {every}", response_fields="id")
+    assert found["meta"]["data_returned"] == len(catalog)
+    assert get(client, "optimade/v1/structures", filter="nsites=" + "9" * 1900)["data"] == []
 
 
 def test_optimade_validator(site: str) -> None:
