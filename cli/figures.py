@@ -32,6 +32,7 @@ _RESOLUTION = 0.04  # Å between points of the picture
 _THICKNESS = 0.25  # Å: atoms no farther from the slice are marked as lying on it
 _LONGER = 1.4  # a lattice vector so many times as long as the other goes along the width
 _WIDE = 1.9  # width over height of a slice above its profile
+_SCALE_WIDTH, _TITLE_HEIGHT = 1.6, 1.1  # inches beside and above a section alone, so that no paper is left blank
 _MOST_MARKS = 200  # of one atom
 
 
@@ -91,7 +92,8 @@ def draw(
     if beside:
         natural = (9.0, min(9.0, 9 / shape + 4)) if wide else (10.0, 4.6)
     else:
-        natural = (min(9.0, max(4.5, 4.6 * shape + 1.6)), min(9.0, max(3.0, min(9.0, 4.6 * shape + 1.6) / shape + 0.8)))
+        width = min(9.0, max(4.5, 4.6 * shape + _SCALE_WIDTH))
+        natural = (width, min(9.0, max(2.4, (width - _SCALE_WIDTH) / shape + _TITLE_HEIGHT)))
     figure = new_figure(path, style, natural)
     if not beside:
         figure.set_layout_engine("compressed")  # no blank paper beside a picture of another shape

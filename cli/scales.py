@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 KINDS = ("root", "linear", "log")
 #: Colours end at so many times the value that half of the integral lies above: cores and spikes are denser.
 _BEYOND = 4.0
-_DECADES = 1e-4  # the smallest value of a logarithmic scale, as part of the largest
+_DECADES = 1e-4  # the smallest value of a logarithmic scale, as part of the largest: no darker than the picture needs
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Scale:
             high = min(most, _BEYOND * level_of(values)) or 1.0
             low = -high if signed else float(max(min(0.0, values.min()), -high))
             if kind == "log" and not signed:
-                low = _DECADES * high
+                low = min(max(_DECADES * high, float(values.min())), high / 2)
         else:
             low, high = limits
         if kind == "log" and not signed and low <= 0:

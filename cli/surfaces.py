@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _SPACING = 0.2  # Å between points of the grid that surfaces are drawn from
 _LEAST, _MOST = 36, 72  # its points along an axis
 _SHARE = 0.7  # of the electrons that the surface is around, unless a level is given
+_SIGNED_SHARE = 0.4  # of what a field with a sign holds: more hides one surface behind the other
 _BALL = 0.35  # radius of an atom over its covalent radius
 _MOST_ATOMS = 600
 _LIGHT = np.array([-0.4, 0.6, 0.7])  # right, up, towards the eye
@@ -42,14 +43,15 @@ def draw_isosurface(
 ) -> None:
     """Draw the surface where a field has a value, and minus the value where its sign means something, to a file.
 
-    level: the value; None: such that 70 % of the electrons (of the absolute value, where there are signs) lie within.
+    level: the value; None: such that 70 % of the electrons (40 % of their size, where there are signs) lie within.
     view: degrees that the eye goes around c, and above the plane of a and b. Raises `DensityError` for a level that the
     field does not reach.
     """
     quantity, label = quantity_and_label(density, channel)
     values = _sampled(density.channel(channel), density.crystal.cell)
     signed = quantity in SIGNED or has_sign(values)
-    height = level_of(values, _SHARE) if level is None else level
+    share = _SIGNED_SHARE if signed else _SHARE
+    height = level_of(values, share) if level is None else level
     wanted = (abs(height), -abs(height)) if signed else (height,)
     if not any(values.min() < one < values.max() for one in wanted):
         raise DensityError(
@@ -75,7 +77,7 @@ def draw_isosurface(
     axes.set_aspect("equal")
     axes.set_axis_off()
     sign = "±" if signed else ""
-    inside = "" if level is not None else f"\naround {100 * _SHARE:.0f} % of {'it' if signed else 'the electrons'}"
+    inside = "" if level is not None else f"\naround {100 * share:.0f} % of {'it' if signed else 'the electrons'}"
     name, _, unit = label.rpartition(" ")
     axes.set_title(
         f"{name} = {sign}{abs(height) if signed else height:.3g} {unit.strip('()')}{inside}", fontsize="medium"

@@ -113,6 +113,12 @@ def test_colours_show_something() -> None:
     assert scale.low == -scale.high
     assert scale.high < 10
     assert float(scale.norm()(0.0)) == 0.5
+    oxide = np.geomspace(0.03, 4, 1600).reshape(40, 40)
+    assert Scale.of(oxide, signed=False, kind="log").low == pytest.approx(0.03)  # no colours for what is not there
+    vacuum = np.geomspace(1e-9, 4, 1600).reshape(40, 40)
+    assert Scale.of(vacuum, signed=False, kind="log").low == pytest.approx(1e-4 * 4, rel=0.5)
+    flat = Scale.of(np.full((4, 4), 2.0), signed=False, kind="log")
+    assert flat.low < flat.high
     for kind in ("root", "linear", "log"):
         for signed in (True, False):
             levels = Scale.of(difference, signed=signed, kind=kind).levels(6)
