@@ -56,6 +56,16 @@ LOCAL = {
     "by property": ("open, search by a range of a property", True),
     "append whole": ("append 100 densities where no file can be linked", True),
 }
+#: Changes of a store as a whole: operation -> the command, in the order in which they need each other's stores.
+CHANGES = {
+    "subset": "`chgdb subset`, every second material",
+    "merge": "`chgdb merge`, the store and that half",
+    "remove": "`chgdb remove`, ten materials",
+    "rename": "`chgdb rename`, ten materials",
+    "add columns": "`chgdb add-columns`, a number for every second",
+}
+#: Materials of the store that is changed.
+CHANGED = 100_000
 #: Materials Project: CHGCARs, and bytes of their objects, gzip JSON (docs of the project, 2025).
 MP_COUNT, MP_BYTES = 415_000, 7.7e12
 
@@ -163,6 +173,25 @@ def _publish_sizes(out: Path, measured: dict[str, list[dict[str, Any]]], files: 
     data = {"sizes": SIZES, "measured": measured, "growth": growth, "stores": files, "allowed": ALLOWED}
     text = table([*head, f"within {ALLOWED}"], rows)
     publish(out, "sizes", f"{text}\n\nThe stores: {whole[0]}, and {whole[1]}.", data, PAGE)
+
+
+@app.command()
+def change(out: Out = OUT, folder: Stores = None) -> None:
+    """Time and memory of commands that write a whole store, once each."""
+    with tempfile.TemporaryDirectory(prefix="chgdb-scale-", dir=folder) as temporary:
+        store = Path(temporary) / "store.zarr"
+        synthetic(store, CHANGED)
+        measured = {}
+        for operation in CHANGES:
+            measured[operation] = operate(operation, store)
+            print(operation, json.dumps(measured[operation]), flush=True)
+        whole = size_of(store)
+    rows = [
+        [title, f"{r['seconds']:.3g} s", f"{r['cpu']:.3g} s", f"{r['peak'] / 1e6:,.0f}"]
+        for title, r in ((CHANGES[operation], result) for operation, result in measured.items())
+    ]
+    text = table([f"{CHANGED:,} materials, {whole / 1e6:.0f} MB", "time", "CPU time", "MB of memory"], rows)
+    publish(out, "change", text, {"materials": CHANGED, "bytes": whole, "measured": measured}, PAGE)
 
 
 @app.command()

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 import chgdb
-from chgdb import ingest
+from chgdb import curation, ingest
 from chgdb.codecs import decode, fourier
+from chgdb.extraction import extract
 from chgdb.ingest import build_from
 from chgdb.store import append as store_append
 from chgdb.store.format import id_hash
@@ -81,6 +82,44 @@ def append_whole(store: str) -> dict[str, Any]:
     return append(store)
 
 
+def _every_second(store: str) -> list[str]:
+    return list(chgdb.open(store).ids)[::2]
+
+
+def subset(store: str) -> dict[str, Any]:
+    """Half of the materials into a store of their own."""
+    extract(chgdb.open(store), _every_second(store), _beside(store, "half.zarr"), predictions=True)
+    return {"materials": len(chgdb.open(_beside(store, "half.zarr")))}
+
+
+def merge(store: str) -> dict[str, Any]:
+    """The store and the half that `subset` made into one: half of the materials are in both."""
+    found = curation.merge(_beside(store, "merged.zarr"), [store, _beside(store, "half.zarr")])
+    return {"materials": found.n_materials}
+
+
+def remove(store: str) -> dict[str, Any]:
+    """Ten materials out of what `merge` made; likewise the next two."""
+    return {"removed": len(curation.remove(_beside(store, "merged.zarr"), list(chgdb.open(store).ids)[:10]))}
+
+
+def rename(store: str) -> dict[str, Any]:
+    old = list(chgdb.open(store).ids)[10:20]
+    return {"renamed": len(curation.rename(_beside(store, "merged.zarr"), {name: f"other-{name}" for name in old}))}
+
+
+def add_columns(store: str) -> dict[str, Any]:
+    """A column of numbers for every second material."""
+    rows = [f"{name},{number}" for number, name in enumerate(_every_second(store)[10:])]
+    path = Path(_beside(store, "columns.csv"))
+    path.write_text("\n".join(["material_id,measured_GPa", *rows]) + "\n", encoding="utf-8")
+    return {"updated": len(curation.add_columns(_beside(store, "merged.zarr"), path).updated)}
+
+
+def _beside(store: str, name: str) -> str:
+    return str(Path(store).with_name(name))
+
+
 def fetch(url: str) -> dict[str, Any]:
     """The first material of a store at a URL, with an empty cache, and a second one, in another part of the index."""
     catalog = chgdb.open(url)
@@ -108,6 +147,11 @@ OPERATIONS: dict[str, Callable[[str], dict[str, Any]]] = {
     "iterate": iterate,
     "append": append,
     "append whole": append_whole,
+    "subset": subset,
+    "merge": merge,
+    "remove": remove,
+    "rename": rename,
+    "add columns": add_columns,
     "fetch": fetch,
     "fetch first": fetch_first,
 }

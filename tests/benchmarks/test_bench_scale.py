@@ -27,6 +27,14 @@ def test_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert page.count("| met |") + page.count("| **missed** |") == 2
 
 
+def test_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_scale, "CHANGED", 60)
+    bench_scale.change(tmp_path, tmp_path)
+    found = json.loads((tmp_path / "data" / "scale-change.json").read_text())["measured"]
+    assert [found[name]["materials"] for name in ("subset", "merge")] == [30, 60]
+    assert [found["remove"]["removed"], found["rename"]["renamed"], found["add columns"]["updated"]] == [10, 10, 20]
+
+
 def test_encode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_scale, "_vasp_texts", lambda: iter(()))
     bench_scale.encode(tmp_path, materials=2)
