@@ -20,9 +20,9 @@ from ..promolecule import Prior
 from ..splits import RULE
 from ..store.transaction import Kind, writing
 from . import atoms, training
+from .applicability import ApplicabilityDomain, descriptors
 from .architecture import Configuration
 from .calibration import Calibration
-from .domain import Domain, descriptors
 from .evaluation import evaluate
 from .graph import graph
 from .model import FILE, MAGNETISATION, DensityModel, Member, is_model
@@ -135,7 +135,7 @@ def assemble(
         prior=prior,
         members=members,
         calibration=None,
-        domain=Domain.fit(values, [s.crystal.numbers for s in training_part]),
+        domain=ApplicabilityDomain.fit(values, [s.crystal.numbers for s in training_part]),
         facts={
             "members": list(facts),
             **({} if channel == "total" else {"channel": channel, "polarised": polarised(catalog, samples)}),

@@ -12,7 +12,7 @@ import numpy as np
 from ..density import Crystal
 from ..elements import SYMBOLS
 from ..promolecule import half_spectrum
-from .domain import descriptors
+from .applicability import descriptors
 from .graph import REACH
 from .model import DensityModel, DensityModelError
 from .summation import fourier, half_spheres, place

@@ -24,9 +24,9 @@ from ..elements import SYMBOLS
 from ..errors import ChecksumError, DensityError, fitting
 from ..plugins import models_folder
 from ..promolecule import Prior
+from .applicability import ApplicabilityDomain
 from .architecture import Configuration
 from .calibration import Calibration
-from .domain import Domain
 from .graph import Graph, graph
 from .inference import coefficients
 
@@ -68,7 +68,7 @@ class DensityModel:
     prior: Prior
     members: tuple[Member, ...]
     calibration: Calibration | None
-    domain: Domain | None
+    domain: ApplicabilityDomain | None
     facts: Mapping[str, Any] = field(default_factory=dict)
     identifier: str = ""
 
@@ -242,7 +242,7 @@ def _model(tensors: Mapping[str, np.ndarray], header: Mapping[str, Any], checksu
         prior=Prior.from_arrays({name: tensors[f"prior.{name}"] for name in ("numbers", "coefficients")}),
         members=tuple(members),
         calibration=Calibration.from_dict(calibration) if calibration else None,
-        domain=Domain.from_dict(domain) if domain else None,
+        domain=ApplicabilityDomain.from_dict(domain) if domain else None,
         facts=header["facts"],
         identifier=f"{_KINDS.get(header['facts'].get('channel'), 'difference')}-{checksum[:8]}",
     )

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 class Muon(torch.optim.Optimizer):
     """Momentum whose matrix of a kernel, (outputs, inputs and taps), is made orthogonal by Newton-Schulz iterations.
 
-    Source: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024); torch's own takes
-    matrices only.
+    Source: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024). `torch.optim.Muon` is
+    no substitute: it takes matrices alone, no kernels of convolutions, and the oldest torch that chgdb allows, 2.4, is
+    without it.
     """
 
     def __init__(self, kernels: Sequence[nn.Parameter], lr: float, momentum: float = 0.95) -> None:

@@ -11,7 +11,7 @@ import pytest
 import chgdb
 from chgdb import ChgdbError, Crystal, Density, estimate
 from chgdb import estimation as module
-from chgdb.densities.domain import DESCRIPTORS, Domain
+from chgdb.densities.applicability import DESCRIPTORS, ApplicabilityDomain
 from chgdb.densities.guess import guess
 from chgdb.errors import DensityError
 
@@ -129,12 +129,12 @@ def test_molecules_and_slabs_in_a_box_are_unlike_the_training_set():
 
 def test_a_rare_element_is_unlike_the_training_set(model):
     values = np.ones((50, len(DESCRIPTORS)))
-    few = Domain.fit(values, [np.array([11, 17])] * 50 + [np.array([11, 83])] * 3)
+    few = ApplicabilityDomain.fit(values, [np.array([11, 17])] * 50 + [np.array([11, 83])] * 3)
     bismuth = Crystal(np.eye(3) * 4, [[0, 0, 0], [0.5, 0.5, 0.5]], [11, 83])
     assert few.remarks(bismuth, np.ones(len(DESCRIPTORS))) == (
         "Bi is in 3 of the materials that the model was trained on",
     )
-    assert Domain.from_dict(few.to_dict()) == few
+    assert ApplicabilityDomain.from_dict(few.to_dict()) == few
     assert guess(model, SALT, (8, 8, 8)).remarks == ()
 
 

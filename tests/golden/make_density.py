@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from chgdb import Crystal
+from chgdb.densities.applicability import DESCRIPTORS, ApplicabilityDomain
 from chgdb.densities.architecture import Configuration
 from chgdb.densities.calibration import Calibration
-from chgdb.densities.domain import DESCRIPTORS, Domain
 from chgdb.densities.guess import guess
 from chgdb.densities.model import FILE, DensityModel, Member, load
 from chgdb.densities.network import Network
@@ -47,7 +47,7 @@ def main() -> None:
         prior=Prior(np.array(KNOWN), catalog.prior.coefficients[rows]),
         members=tuple(members),
         calibration=Calibration(-1.0, (0.5, 0.25), 0.1, 0.6, 100),
-        domain=Domain({name: (0.5, 2.0) for name in DESCRIPTORS}, {z: 50 for z in KNOWN}),
+        domain=ApplicabilityDomain({name: (0.5, 2.0) for name in DESCRIPTORS}, {z: 50 for z in KNOWN}),
         facts={"made_by": "tests/golden/make_density.py"},
     ).save(FOLDER / FILE)
     cases = []

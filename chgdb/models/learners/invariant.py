@@ -348,9 +348,9 @@ class Model:
         telling = np.concatenate([np.arange(place[p].start, place[p].stop) for p in _TELLING])
         keys = np.unique([*formulas, *known.formulas], return_inverse=True)[1]
         own, theirs = keys[: len(formulas)], keys[len(formulas) :]
-        amounts = np.stack([_shares_of(formula) for formula in formulas])
-        trained = np.stack([_shares_of(formula) for formula in known.formulas]) > 0
-        labels = self._local_labels(known)
+        amounts, shares = _shares_of(formulas), _shares_of(known.formulas)
+        trained = shares > 0
+        labels = self._local_labels(known, shares)
         near: dict[str, nearest.Local] = {}
         result = {}
         for name in (n for n in self.targets if n in _NEAR):
@@ -369,8 +369,8 @@ class Model:
             result[name] = np.column_stack([near[source].table, *extra, scaled[:, telling]])
         return result
 
-    def _local_labels(self, known: HeldOut) -> dict[str, np.ndarray]:
-        """Labels of training rows on the scales of processes."""
+    def _local_labels(self, known: HeldOut, shares: np.ndarray) -> dict[str, np.ndarray]:
+        """Labels of training rows on the scales of processes. shares: (n, 94), of their elements."""
         found = {}
         nothing = np.full(len(known.formulas), np.nan)
         if _BULK in known.truth:
@@ -378,7 +378,7 @@ class Model:
         if _SHEAR in known.truth:
             found[_SHEAR] = np.log(known.truth[_SHEAR])
         formation, atoms = (known.truth.get(name, nothing) for name in _ENERGIES)
-        transferred = atoms - np.stack([_shares_of(f) for f in known.formulas]) @ self.elements
+        transferred = atoms - shares @ self.elements
         found["formation_energy"] = np.where(np.isfinite(formation), formation, transferred)
         return found | ({_GAP: known.truth[_GAP]} if _GAP in known.truth else {})
 
@@ -467,9 +467,20 @@ def _both(
 
 
 @lru_cache(maxsize=1 << 14)
-def _shares_of(formula: str) -> np.ndarray:
-    """(94,) shares of the elements of a reduced formula."""
-    return features.composition.fractions(formula_numbers(formula))
+def _numbers_of(formula: str) -> np.ndarray:
+    """Atomic numbers of a formula. A prediction asks for those of the whole training set."""
+    return np.array(formula_numbers(formula))
+
+
+def _shares_of(formulas: Sequence[str]) -> np.ndarray:
+    """(n, 94) shares of the elements of formulas: `features.composition.fractions`, of all at once."""
+    numbers = [_numbers_of(formula) for formula in formulas]
+    lengths = np.array([len(found) for found in numbers], int)
+    counts = np.zeros((len(numbers), features.composition.HEAVIEST))
+    if numbers:
+        columns = np.minimum(np.concatenate(numbers), features.composition.HEAVIEST) - 1
+        np.add.at(counts, (np.repeat(np.arange(len(numbers)), lengths), columns), 1.0)
+    return counts / lengths[:, None]
 
 
 @lru_cache(maxsize=1 << 14)

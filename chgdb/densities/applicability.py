@@ -82,14 +82,14 @@ def _nearest(crystal: Crystal, points: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Domain:
+class ApplicabilityDomain:
     """Ranges of the descriptors in the training set: name -> (lowest, highest); counts: atomic number -> materials."""
 
     ranges: Mapping[str, tuple[float, float]]
     counts: Mapping[int, int]
 
     @classmethod
-    def fit(cls, values: np.ndarray, numbers: Sequence[np.ndarray]) -> Domain:
+    def fit(cls, values: np.ndarray, numbers: Sequence[np.ndarray]) -> ApplicabilityDomain:
         """values: (n, 4), descriptors of the training set. numbers: atomic numbers of each of its materials.
 
         The outermost half per cent at either end does not count, because a few odd structures are no precedent.
@@ -123,6 +123,6 @@ class Domain:
         return {"ranges": {name: list(ends) for name, ends in self.ranges.items()}, "counts": counts}
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Domain:
+    def from_dict(cls, content: Mapping[str, Any]) -> ApplicabilityDomain:
         ranges = {name: (float(content["ranges"][name][0]), float(content["ranges"][name][1])) for name in DESCRIPTORS}
         return cls(ranges, {int(z): int(n) for z, n in content["counts"].items()})
