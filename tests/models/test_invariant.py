@@ -10,6 +10,7 @@ import pytest
 
 import chgdb
 from chgdb import Crystal, Density, features
+from chgdb.elements import formula_numbers
 from chgdb.models import TARGETS, ModelError, Rows, get
 from chgdb.models import rows as rows_of
 from chgdb.models.elasticity import debye_temperature, youngs_modulus
@@ -237,3 +238,10 @@ def test_rows_of_another_width_are_refused(materials):
     cut = Rows(rows.ids, rows.crystals, {"density": rows["density"][:, :-1]})
     with pytest.raises(ModelError, match="expected"):
         invariant.Model().fit(cut, {"band_gap": targets["band_gap"]}, validation=np.zeros(N, bool))
+
+
+def test_shares_of_many_formulas_are_those_of_each():
+    formulas = ["Si", "MgO", "Ca3Al2Si3O12", "NpU"]  # the last element counts for heavier ones
+    expected = [features.composition.fractions(formula_numbers(formula)) for formula in formulas]
+    np.testing.assert_array_equal(invariant._shares_of(formulas), expected)
+    assert invariant._shares_of([]).shape == (0, len(expected[0]))
