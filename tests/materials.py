@@ -66,8 +66,8 @@ def load(material_id: str) -> tuple[Density, Mapping[str, Any]]:
     }
 
 
-def load_slowly(material_id: str) -> tuple[Density, Mapping[str, Any]]:
-    time.sleep(0.03)
+def load_slowly(material_id: str, seconds: float) -> tuple[Density, Mapping[str, Any]]:
+    time.sleep(seconds)
     return load(material_id)
 
 

@@ -277,11 +277,11 @@ def growth(out: Out = OUT, quick: Quick = False, sample: Sample = 150) -> None:
     """The same materials with priors fitted to ever more others of catalog/sources: what it is that a set grows."""
     load = Loader({}, {})
     records = batches.index()
-    ids = list(records)[: 240 if quick else None]
+    ids = list(records)[: 100 if quick else None]
     drawn = np.random.default_rng(0).permutation(len(ids))[: 6 if quick else sample]
     held = {records[ids[k]]["formula"] for k in drawn.tolist()}
     others = [i for i in ids if records[i]["formula"] not in held]
-    counts = [n for n in ((100,) if quick else (250, 500, 1000, 2000, 4000)) if n < len(others)] + [len(others)]
+    counts = [n for n in ((80,) if quick else (250, 500, 1000, 2000, 4000)) if n < len(others)] + [len(others)]
     chosen = [load(ids[k])[0] for k in sorted(drawn.tolist())]
     rows, found = [], {}
     for number in counts:
