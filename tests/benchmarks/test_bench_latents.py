@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from effort import THOROUGH
 
 pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -15,7 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import bench_latents
 
 
-def test_variants(tmp_path: Path) -> None:
+def test_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not THOROUGH:
+        monkeypatch.setattr(bench_latents, "STEPS", 12)
     bench_latents.variants(tmp_path, materials=2)
     page = (tmp_path / "latents.md").read_text()
     facts = json.loads((tmp_path / "data" / "latents-variants.json").read_text())

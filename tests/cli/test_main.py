@@ -154,8 +154,10 @@ def test_an_interrupt_is_130_wherever_it_comes(tmp_path: Path) -> None:
     assert done.stderr == "chgdb: interrupted\n"
 
 
-def test_completion_knows_commands_ids_columns_and_stores(program: Program, store: str, tmp_path: Path) -> None:
-    """As bash asks for it."""
+def test_completion_knows_commands_ids_columns_and_stores(
+    program: Program, run_chgdb: Chgdb, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As bash asks for it: once of the program, otherwise of the same function in this process."""
     (tmp_path / "new.zarr").symlink_to(store)
     for words, expected in (
         ("chgdb fe", ["fetch"]),
@@ -174,7 +176,11 @@ def test_completion_knows_commands_ids_columns_and_stores(program: Program, stor
         ("chgdb search --catalog none.zarr --where ba", []),
     ):
         asked = {"_CHGDB_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-        assert program(env=asked).stdout.split() == expected
+        if words == "chgdb fe":
+            assert program(env=asked).stdout.split() == expected
+        for name, value in asked.items():
+            monkeypatch.setenv(name, value)
+        assert run_chgdb().out.split() == expected
 
 
 def test_a_terminal_without_unicode(program: Program) -> None:

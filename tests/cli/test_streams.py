@@ -100,29 +100,42 @@ def test_an_interrupt_of_the_import_itself(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "chgdb: interrupted\n")
 
 
+#: Runs commands in one process and prints their exit codes and what they say on standard error.
+_IN_TURN = """
+import io, json, sys
+from contextlib import redirect_stderr
+from chgdb_cli.main import _exit_code
+
+assert False  # is not looked at
+found = []
+for command in json.loads(sys.argv[1]):
+    with redirect_stderr(io.StringIO()) as said:
+        code = _exit_code(command)
+    found.append((code, said.getvalue()))
+print(json.dumps(found))
+"""
+
+
 def test_optimised_python_says_the_same(tmp_path: Path) -> None:
     """Nothing hangs on an `assert`."""
     (tmp_path / "bad.cube").write_text("no\ncube\n")
-    environment = os.environ | {"CHGDB_ATTEMPTS": "1"}
-
-    def said(*command: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-O", "-m", "chgdb_cli.start", *command],
-            capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120,
-        )  # fmt: skip
-        return done.returncode, done.stderr
-
-    assert said("fetch", "mp-149", "--decode", "-o", "CHGCAR") == (0, "")
-    assert said("info", "mp-149") == (0, "")
-    assert said("diff", "CHGCAR", "CHGCAR") == (0, "")
-    code, line = said("build", "my.zarr", "CHGCAR", "--quiet")  # zarr itself has work done in assertions
-    assert code == 0 or "python -O" in line
-    assert "Traceback" not in line
-    for command in (
+    commands = (
+        ["fetch", "mp-149", "--decode", "-o", "CHGCAR"], ["info", "mp-149"], ["diff", "CHGCAR", "CHGCAR"],
+        ["build", "my.zarr", "CHGCAR", "--quiet"],
         ["convert", "bad.cube", "x.npz"], ["info", "--catalog", "http://[::1/x"], ["search", "--where", "nope:1"],
         ["convert", "http://127.0.0.1:9/x", "y.npz"],
-    ):  # fmt: skip
-        code, line = said(*command)
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-O", "-c", _IN_TURN, json.dumps(commands)],
+        capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"CHGDB_ATTEMPTS": "1"}, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    good, built, bad = (found := json.loads(done.stdout.splitlines()[-1]))[:3], found[3], found[4:]
+    assert good == [[0, ""]] * 3
+    assert built[0] == 0 or "python -O" in built[1]  # zarr itself has work done in assertions
+    assert "Traceback" not in built[1]
+    assert len(bad) == 4
+    for code, line in bad:
         assert code in (1, 2)
         assert "this is a bug" not in line
         assert line.count("\n") == 1

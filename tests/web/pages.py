@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import re
 import shutil
@@ -11,13 +12,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page
+
+from chgdb_cli.main import _exit_code
 
 #: A picture of the whole grid is there.
 DRAWN = "[data-drawn*=whole]"
@@ -50,11 +53,11 @@ def in_page(page: Page, code: str, argument: Any = None) -> Any:
 
 
 def chgdb_prints(*arguments: str) -> str:
-    """Standard output of a command, which must end well."""
-    command = [sys.executable, "-m", "chgdb_cli.main", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """Standard output of a command, run in this process; it must end well."""
+    with redirect_stdout(io.StringIO()) as printed:
+        code = _exit_code(list(arguments))
+    assert code == 0, arguments
+    return printed.getvalue()
 
 
 #: Seconds that `_computed` takes on the machine whose times the tests state, when it does nothing else.

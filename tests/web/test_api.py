@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from effort import THOROUGH
 from pages import OpenPage, chgdb_prints, in_page, serving
 from playwright.sync_api import Page
 
@@ -309,7 +310,7 @@ def test_schemathesis(client: httpx.Client) -> None:
         operation = result.ok()
 
         @settings(
-            max_examples=15, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+            max_examples=15 if THOROUGH else 5, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         @given(case=operation.as_strategy())
@@ -324,4 +325,4 @@ def test_schemathesis(client: httpx.Client) -> None:
             assert answer.status_code < 500, f"{options}: {answer.text[:300]}"
 
         check()
-    assert asked > 100
+    assert asked > (100 if THOROUGH else 33)
