@@ -22,7 +22,7 @@ from typing import IO
 
 from .urls import is_url_as_path
 
-#: What the names of staged files and folders have in common, as a regular expression.
+#: A regular expression that the names of all staged files and folders match.
 TOKEN = "[0-9a-f]{16}"
 _PART = ".part"
 _LONGEST = 200  # maximum bytes of a name: systems allow 255, and something is added to it

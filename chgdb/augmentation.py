@@ -163,7 +163,7 @@ def occupancies_alone(text: str) -> str:
 
 @dataclass(frozen=True)
 class Printed:
-    """What VASP prints after the values of one channel, as numbers.
+    """The numbers that VASP prints after the values of one channel.
 
     real : occupancies of each ion, in the order of the file.
     imaginary : their imaginary parts, () where the file has none.

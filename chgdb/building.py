@@ -100,7 +100,7 @@ def build(
         Keep augmentation occupancies and whatever else the files hold beside the density.
     occupancies
         Largest error of an augmentation occupancy, relative to the largest of its atom and channel; "auto": half of the
-        tolerance; "exact" or 0: their text, byte for byte. Where the text is not VASP's it is kept in any case.
+        tolerance; "exact" or 0: their text, byte for byte. A text that is not VASP's is kept in any case.
     latents
         Add latent tensors for all materials that have none: True for the catalog's autoencoder, or the folder or the
         name of another one. Latents that a store has stay in any case.
@@ -190,7 +190,7 @@ def build(
 def _collections(
     inputs: str | Path | Iterable[str | Path] | None,
 ) -> tuple[Listing, list[str | Path] | None]:
-    """What the sources among some inputs list, and the other inputs; None where there are none."""
+    """The listings of the sources among some inputs, and the other inputs; None where there are none."""
     if inputs is None:
         return Listing([]), None
     items = [inputs] if isinstance(inputs, str | Path) else list(inputs)

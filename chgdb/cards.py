@@ -1,4 +1,4 @@
-"""What notebooks show of a value: a title and a few rows, as HTML that needs no style sheet."""
+"""Values as notebooks show them: a title and a few rows, as HTML that needs no style sheet."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def _files(path_or_url: str, options: Mapping[str, Any] | None) -> Files:
 class Catalog:
     """A read-only mapping from material id to `Record`, in the order of the store.
 
-    Where a writer replaces the store meanwhile, every call still answers from one version of it, old or new.
+    If a writer replaces the store meanwhile, every call still answers from one version of it, old or new.
 
     Parameters
     ----------
@@ -156,13 +156,13 @@ class Catalog:
 
     @property
     def store(self) -> Store:
-        """The version of the store that was read last. What is read from it alone may be of the past: `consistent`."""
+        """The version of the store that was read last. Values read from it alone may be out of date: `consistent`."""
         return self._opened
 
     def consistent(self, read: Callable[[Store], T]) -> T:
         """The result of a function on one version of the store.
 
-        Where a writer replaced the store meanwhile, the function is called again with the new version.
+        If a writer replaced the store meanwhile, the function is called again with the new version.
 
         Parameters
         ----------
@@ -192,8 +192,8 @@ class Catalog:
         raise StoreError(f"{self.path} keeps being replaced while it is read: try again when its writer has finished")
 
     def _refresh(self, store: Store) -> bool:
-        """Open the store's new version, if there is one. Where folders cannot be exchanged in one step, a swap leaves
-        a moment without any."""
+        """Open the store's new version, if there is one. A swap leaves a moment without any store if folders cannot be
+        exchanged in one step."""
         for _ in range(50):
             token = store.files.token()
             if token == store.token:

@@ -99,8 +99,8 @@ def niggli(cell: np.ndarray) -> Basis:
 def orthogonal(cell: np.ndarray) -> Basis:
     """The smallest cell with three right angles whose vectors are whole sums of those of a lattice.
 
-    Of several of the same volume that with the shortest vectors; as near to the order and directions of the old ones as
-    can be, and right-handed. Raises `DensityError` where no cell up to 64 times as large has right angles.
+    The shortest vectors decide between several of the same volume; as near to the order and directions of the old ones
+    as can be, and right-handed. Raises `DensityError` where no cell up to 64 times as large has right angles.
     """
     reduced = niggli(cell)
     small = reduced.whole @ cell

@@ -35,7 +35,7 @@ IDS, COUNTS, SOURCE, REMARKS = "material_id", "n_atoms", "source_crc32c", "remar
 ATOMS = "atom_number"
 #: Attributes of a method that say what its charges are.
 ABOUT = ("long_name", "units", "method", "reference", "limits", "zero")
-#: What a store holds in place of a charge that is not known.
+#: The number that a store holds in place of a charge that is not known.
 MISSING = -32768
 
 
@@ -105,7 +105,7 @@ class ChargeView(Mapping[str, np.ndarray]):
         return self.catalog[material_id].net_charges
 
     def remarks(self, material_id: str) -> tuple[str, ...]:
-        """What limits the charges of a material.
+        """The limits of the charges of a material.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class ChargeView(Mapping[str, np.ndarray]):
 
 
 def methods(store: Store) -> tuple[str, ...]:
-    """By which methods the atoms of a store are charged; none where it has no such view."""
+    """The methods by which the atoms of a store are charged; none where it has no such view."""
     prefix = f"{VIEW}/{CHARGES}/"
     names = (name.removeprefix(prefix) for name in store.arrays if name.startswith(prefix))
     return tuple(name for name in names if name not in (IDS, COUNTS, SOURCE, REMARKS))
@@ -183,7 +183,7 @@ def of_row(store: Store, row: int) -> dict[str, np.ndarray]:
 
 
 def remarks_of_row(store: Store, row: int) -> tuple[str, ...]:
-    """What limits the charges of one material, each a phrase."""
+    """The limits of the charges of one material, each a phrase."""
     text = str(store.value(f"{VIEW}/{CHARGES}/{REMARKS}", row)) if methods(store) else ""
     return tuple(part for part in text.split("; ") if part)
 

@@ -42,7 +42,7 @@ _REFERENCE = {
 
 @dataclass(frozen=True)
 class ChargesReport:
-    """What `add_charges` did.
+    """The result of `add_charges`.
 
     Attributes
     ----------

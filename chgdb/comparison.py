@@ -1,4 +1,4 @@
-"""How far apart two densities are, on whatever grids they come."""
+"""The distance between two densities, on whatever grids they come."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class Crystal:
 
     @property
     def missing(self) -> str:
-        """What a structure lacks, as a phrase for messages (no atoms, or some of no element); "" for nothing."""
+        """The fault of a structure, as a phrase for messages (no atoms, or some of no element); "" for nothing."""
         ghosts = int((self.numbers == 0).sum())
         if not len(self):
             return "it holds no atoms"

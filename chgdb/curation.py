@@ -33,7 +33,7 @@ OnConflict = Literal["refuse", "first", "last"]
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What a merge did.
+    """The result of a merge.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class MergeReport:
 
 @dataclass(frozen=True)
 class ColumnsReport:
-    """What `add_columns` did.
+    """The result of `add_columns`.
 
     Attributes
     ----------
@@ -307,7 +307,7 @@ def _described(catalog: Catalog, table: Table) -> dict[str, Any]:
 
 
 def _common_attributes(tables: Sequence[Table]) -> dict[str, Any]:
-    """Root attributes in which stores agree. Where their licences differ, each material gets that of its store."""
+    """Root attributes in which stores agree. If their licences differ, each material gets that of its store."""
     found: dict[str, Any] = {}
     for name in dict.fromkeys(name for table in tables for name in table.attributes):
         values = [table.attributes[name] for table in tables if name in table.attributes]

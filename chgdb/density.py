@@ -87,7 +87,7 @@ class Density:
         return f"<chgdb.Density {self.crystal.formula}: {', '.join(self.channels)} on {grid}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The value as HTML, for notebooks."""
         from .cards import card, cell_text
 
         rows = [
@@ -644,7 +644,7 @@ def combine(terms: Sequence[tuple[float, Density]]) -> Density:
     Parameters
     ----------
     terms : Sequence[tuple[float, Density]]
-        (weight, density). Where grids differ, all are interpolated to the finest along each axis, by Fourier series.
+        (weight, density). If grids differ, all are interpolated to the finest along each axis, by Fourier series.
         A density without spin counts as one whose magnetisation is zero.
 
     Returns

@@ -1,5 +1,5 @@
-"""What follows from predictions and the structure: ratios, sound velocities, hardness, thermal conductivities, and
-the distance of a formation energy from the hull of known phases.
+"""Properties that follow from predictions and the structure: ratios, sound velocities, hardness, thermal
+conductivities, and the distance of a formation energy from the hull of known phases.
 
 Nothing is learned here. Poisson's and Pugh's ratio and the sound velocities are those of an isotropic solid with these
 moduli; the others are empirical relations of the literature, as `DERIVED` says of each. The two moduli's relative
@@ -179,7 +179,7 @@ def derive(
     atoms: np.ndarray,
     names: Sequence[str] | None = None,
 ) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
-    """What follows from the moduli of many materials, with standard deviations.
+    """The properties that follow from the moduli of many materials, with standard deviations.
 
     Parameters
     ----------

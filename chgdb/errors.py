@@ -73,8 +73,8 @@ class FileWarning(UserWarning):
 def fitting(what: object, refusal: type[ChgdbError]) -> Iterator[None]:
     """Turn any error from the use of outside files into one line.
 
-    Files that are each what they should be need not fit together. For what is checked by use alone, such as weights and
-    the network that they are for.
+    Files that are each what they should be need not fit together. Raised for things that are checked only by their use,
+    such as weights and the network that they are for.
     """
     try:
         yield

@@ -77,8 +77,8 @@ def shifted(values: np.ndarray, shift: Sequence[float]) -> np.ndarray:
     -------
     np.ndarray
         float64. Exact to rounding where the grid resolves the function, and a permutation of the values where the shift
-        is a whole number of grid points. Of the Nyquist frequency of an even axis, which stands for the mean of +n/2
-        and -n/2, the real part is kept.
+        is a whole number of grid points. The Nyquist frequency of an even axis stands for the mean of +n/2 and -n/2;
+        its real part is kept.
     """
     result = np.asarray(values, dtype=float)
     for axis, fraction in enumerate(shift):

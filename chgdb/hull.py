@@ -4,9 +4,9 @@
     hull.energy("Li2O")                      # the lowest that a mixture of known phases reaches
 
 A mixture of phases has the composition asked for and the least energy: a linear programme with a row for each element.
-The elements themselves are phases of energy 0, unless one of them is given with less. What is not among the phases
-cannot compete: the distance from such a hull is a lower bound of the distance from that of all phases there are.
-Energies are those of the calculation, at 0 K, without vibrations.
+The elements themselves are phases of energy 0, unless one of them is given with less. Phases that are not given cannot
+compete: the distance from such a hull is a lower bound of the distance from the hull of all phases there are. Energies
+are those of the calculation, at 0 K, without vibrations.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Hull:
 
 def _least(table: np.ndarray, cost: np.ndarray, amounts: np.ndarray) -> float:
     """min cost.x where table @ x = amounts, x >= 0, by the simplex method. The first columns are a unit matrix: the
-    mixture that it starts from. Of columns that gain the first one enters (R. G. Bland, Math. Oper. Res. 2, 103
+    mixture that it starts from. The first column that gains enters (R. G. Bland, Math. Oper. Res. 2, 103
     (1977)), so that no mixture comes again."""
     basis = np.arange(len(amounts))
     for _ in range(_MOST_STEPS):

@@ -56,7 +56,7 @@ OnDuplicate = Literal["refuse", "replace"]
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build did.
+    """The result of a build.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What installed packages offer: formats, codecs, models and catalogs, found by name through entry points.
+"""Offers of installed packages: formats, codecs, models and catalogs, found by name through entry points.
 
 A registry is a table of chgdb's own modules by name. Other packages add to it in their pyproject.toml:
 

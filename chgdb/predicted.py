@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 #: The view of predicted properties.
 PROPERTIES = "properties"
-#: Where views lie in a store, and what the names of their arrays end in.
+#: The group of the views in a store, and the endings of the names of their arrays.
 GROUP = VIEW
 OUT_OF_FOLD, STD, HALF = "_out_of_fold", "_std", "_half"
 #: What derived properties follow from, in a view and in a store.

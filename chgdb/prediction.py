@@ -374,7 +374,7 @@ def predict(
 
 
 def _derived(properties: Mapping[str, Predicted], crystal: Crystal) -> dict[str, Predicted]:
-    """What follows from the moduli, where there are any."""
+    """The properties that follow from the moduli; none without moduli."""
     from .features.cells import canonical
 
     if not {"bulk_modulus", "shear_modulus"} <= set(properties):
@@ -391,7 +391,7 @@ def _derived(properties: Mapping[str, Predicted], crystal: Crystal) -> dict[str,
 def _above_hull(
     properties: Mapping[str, Predicted], crystal: Crystal, catalog: str | os.PathLike[str] | None
 ) -> dict[str, Predicted]:
-    """How far the predicted formation energy lies above the hull of a catalog's phases, where that knows energies."""
+    """The predicted formation energy above the hull of a catalog's phases; nothing if the catalog has no energies."""
     from .catalog import open_catalog
 
     own, energies = open_catalog(catalog), COMPUTED[0]
@@ -406,7 +406,7 @@ def _above_hull(
 
 
 def _computed(material_id: str, crystal: Crystal, catalog: str | os.PathLike[str] | None) -> dict[str, Predicted]:
-    """Of `Prediction`: what the calculation of a material of the catalog found; nothing of what is no such material."""
+    """`Prediction.computed`: the calculated values of a material of the catalog; nothing for any other input."""
     from .catalog import open_catalog
 
     own = open_catalog(catalog)
@@ -421,7 +421,7 @@ def _computed(material_id: str, crystal: Crystal, catalog: str | os.PathLike[str
 
 
 def _likeness(ensemble: Ensemble, rows: Rows, source: str) -> dict[str, Any]:
-    """Of `Prediction`: which training materials this is like, and which of them it is."""
+    """Fields of `Prediction` on the training materials: those that the input is like, and the one that it is."""
     from .models import ModelError, neighbours
 
     try:
@@ -456,7 +456,7 @@ def density_of(
     elements: Sequence[str] | None,
     catalog: str | os.PathLike[str] | None,
 ) -> tuple[str, Density, Estimate | None]:
-    """What to call the input, its density, and the estimate that this is of where there was only a structure.
+    """A name for the input, its density, and the estimate that the density is from if only a structure was given.
 
     The one place that decides what can be predicted from.
     """

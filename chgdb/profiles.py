@@ -173,7 +173,7 @@ def _weights(fraction: np.ndarray, size: int) -> np.ndarray:
     if size % 2 == 0:
         factor[-1] = 1.0
     phase = fraction[:, None] - np.arange(size) / size
-    # Of the Nyquist frequency the cosine is taken, the mean of +n/2 and -n/2, as in `grids.resample`.
+    # The Nyquist frequency is a cosine, the mean of +n/2 and -n/2, as in `grids.resample`.
     result = np.zeros_like(phase)
     for frequency, weight in zip(h, factor, strict=True):
         if size % 2 == 0 and frequency == size // 2:

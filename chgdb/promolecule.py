@@ -158,7 +158,7 @@ class Prior:
 def spline_basis(s: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """(first, four weights): the cubic B-spline is the sum of weights[k] * coefficients[first + k].
 
-    Beyond the last knot `first` points behind the coefficients.
+    `first` points behind the coefficients beyond the last knot.
     """
     x = np.minimum(s, _REACH) / SPACING
     first = x.astype(np.int64)

@@ -49,7 +49,7 @@ _STEP = 4 << 20
 
 @dataclass(frozen=True)
 class Publication:
-    """What `publish` did.
+    """The result of `publish`.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Pulled:
-    """What `pull` did.
+    """The result of `pull`.
 
     Attributes
     ----------

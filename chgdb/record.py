@@ -54,7 +54,7 @@ class Record:
         return f"<chgdb.Record {self.material_id} in {self.catalog.path}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The record as HTML, for notebooks."""
         from .cards import card, cell_text
 
         facts = self.metadata

@@ -96,7 +96,7 @@ class Samples(ABC):
         self.targets = values[chosen]
 
     def _usable(self) -> np.ndarray:
-        """Which rows of the store can be samples, (n,) bool."""
+        """Whether each row of the store can be a sample, (n,) bool."""
         return np.ones(len(self.catalog), bool)
 
     def __len__(self) -> int:
@@ -169,7 +169,7 @@ class Densities(Samples):
         Instead of `grid`, with `size`: largest distance between points, Å. Every density is resampled to it and padded
         with zeros.
     size : int | None
-        Number of points along each axis with padding. Where a cell is too long for the spacing, the density has `size`
+        Number of points along each axis with padding. If a cell is too long for the spacing, the density has `size`
         points along that axis.
     targets : Sequence[str]
         Names of columns of numbers. A material that lacks one of them is left out.

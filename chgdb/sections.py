@@ -144,7 +144,7 @@ def lattice_plane(
 
 
 def _through_atoms(crystal: Crystal, h: np.ndarray) -> float:
-    """Where most atoms share a plane, the first of those."""
+    """The place of the plane with the most atoms; the first of several."""
     if not len(crystal):
         return 0.0
     places = np.round(crystal.positions @ h % 1.0, 3) % 1.0
@@ -188,7 +188,7 @@ def through_atoms(crystal: Crystal, atoms: Sequence[int]) -> Section:
     crystal : Crystal
         Whose atoms they are.
     atoms : Sequence[int]
-        Three numbers, counted from 1. Of the second and third atom the image next to the first is taken.
+        Three numbers, counted from 1. The second and the third atom are the images next to the first.
 
     Returns
     -------

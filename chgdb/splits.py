@@ -1,12 +1,12 @@
-"""Which materials train a model, which stop it, and which measure it: train, validation and test by reduced formula.
+"""The parts of a training: materials that train a model, stop it, and measure it, chosen by reduced formula.
 
 The rule is a function of the formula alone, so that polymorphs never straddle, a store that grows keeps its split, and
 anybody can recompute it:
 
-1. A formula of which arXiv 2605.07227 has a material in its autoencoder split takes that part. Where the paper itself
-   has polymorphs in several parts, test goes before validation and validation before training: what the paper tests
-   with never trains, and its test set is contained in ours.
-2. Of all other formulas 80 % train, 10 % validate and 10 % test, by a hash of the formula.
+1. A formula of which arXiv 2605.07227 has a material in its autoencoder split takes that part. If the paper itself has
+polymorphs in several parts, test goes before validation and validation before training: materials that the paper tests
+with never train, and its test set is contained in ours. 2. 80 % of all other formulas train, 10 % validate and 10 %
+test, by a hash of the formula.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .checksums import hash64
 from .elements import canonical_formula
 from .errors import ChgdbError
 
-#: Parts of a split. Of several that claim a formula the last one here gets it.
+#: Parts of a split. If several claim a formula, the last one here gets it.
 PARTS = ("train", "validation", "test")
 #: How a table may write them, `labels.csv` and the column `paper_split` among them.
 _SPELLINGS = {"train": "train", "training": "train", "val": "validation", "validation": "validation", "test": "test"}

@@ -196,7 +196,7 @@ def find(crystal: Crystal, symprec: float = 1e-3) -> SpaceGroup:
 
 
 def _dataset(crystal: Crystal, symprec: float) -> Any:
-    """What spglib says of a crystal, None where it finds nothing."""
+    """The answer of spglib for a crystal, None if it finds nothing."""
     return _dataset_of(crystal.cell.tobytes(), crystal.positions.tobytes(), crystal.numbers.tobytes(), symprec)
 
 
@@ -535,7 +535,7 @@ def _from_keys(keys: np.ndarray, span: int) -> np.ndarray:
 
 
 def _site_symmetry(g: np.ndarray, group: SpaceGroup, s: np.ndarray, functionals: np.ndarray):
-    """Which coefficients symmetry forces to zero, or to a fixed phase: see `Orbits.freedom` and `Orbits.phase`."""
+    """The coefficients that symmetry forces to zero, or to a fixed phase: see `Orbits.freedom` and `Orbits.phase`."""
     at_once = max(1, _BLOCK // len(group))
     if len(g) > at_once:
         parts = [_site_symmetry(g[i : i + at_once], group, s, functionals) for i in range(0, len(g), at_once)]

@@ -31,7 +31,7 @@ if not __debug__:
 __all__ = ["check_codec", "check_format", "check_model", "densities"]
 
 _SPIN = "magnetization"
-#: Of two lines, as other programs may make one: a file has room for the first.
+#: A title of two lines, as other programs may make one: a file has room for the first.
 _COMMENT = "density difference: a title\nand more"
 _CENTRED = [[0, 0, 0], [0.5, 0.5, 0.5]]
 

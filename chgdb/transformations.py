@@ -2,9 +2,9 @@ r"""The same crystal and density in other cells, exact in Fourier space.
 
 New lattice vectors are the rows of T A, where the rows of A are the old ones. A point has the new fractional
 coordinates x' with x = x' T (rows), so that a plane wave exp(2 pi i h.x) becomes exp(2 pi i h'.x') with h' = T h: the
-Fourier coefficient F'(T h) is F(h), and all others are zero. Where T is of whole numbers (a supercell) nothing is lost.
-Where it is not (a primitive cell) coefficients whose T h is not whole belong to no field that repeats with the new
-vectors; how large they are is measured, and too large ones are refused.
+Fourier coefficient F'(T h) is F(h), and all others are zero. Nothing is lost if T is of whole numbers (a supercell). If
+it is not (a primitive cell), coefficients whose T h is not whole belong to no field that repeats with the new vectors;
+their size is measured, and too large ones are refused.
 
 A coefficient at the Nyquist frequency of an even axis stands for the mean of +n/2 and -n/2: it goes to both.
 """
@@ -66,7 +66,8 @@ class Basis:
 
     @classmethod
     def parse(cls, matrix: Any) -> Basis:
-        """Of a number, three numbers or a matrix whose rows are new vectors. Raises `DensityError` where it is none."""
+        """The basis that a number, three numbers or a matrix whose rows are new vectors stand for. Raises
+        `DensityError` where it is none."""
         try:
             values = np.array(matrix, float)
         except (TypeError, ValueError):
@@ -87,7 +88,7 @@ class Basis:
 
     @classmethod
     def of(cls, whole: np.ndarray, denominator: int = 1) -> Basis:
-        """Of whole numbers over a denominator. Raises `DensityError` where the rows are no basis."""
+        """The basis of whole numbers over a denominator. Raises `DensityError` where the rows are no basis."""
         if not _determinant(whole):
             raise DensityError("the matrix is singular: its rows are not three independent lattice vectors")
         common = math.gcd(denominator, *whole.ravel().tolist())
@@ -111,9 +112,9 @@ def _determinant(whole: np.ndarray) -> int:
 def crystal_in(crystal: Crystal, basis: Basis) -> tuple[Crystal, np.ndarray]:
     """A crystal in another cell, not moved, and the number in the old cell of each atom.
 
-    Atoms follow each other as the old ones do, copies of each together. Where several old atoms become one, it lies at
-    their mean. Raises `DensityError` where the crystal does not repeat with the new vectors, and for more than 10
-    million atoms.
+    Atoms follow each other as the old ones do, copies of each together. If several old atoms become one, it is at their
+    mean. Raises `DensityError` where the crystal does not repeat with the new vectors, and for more than 10 million
+    atoms.
     """
     if basis.is_identity:
         return crystal, np.arange(len(crystal))
@@ -260,7 +261,7 @@ class _Spectrum:
             h, values, weights = h[inside], values[inside], weights[inside]
             twice = weights > 1
             for to, coefficients in ((h, values), (-h[twice], values[twice].conj())):
-                # Of an even axis both signs of the Nyquist frequency fall on one coefficient.
+                # Both signs of the Nyquist frequency of an even axis fall on one coefficient.
                 half = (to[:, 2] >= 0) | (2 * to[:, 2] == -grid[2])
                 to = to[half] % n
                 np.add.at(flat, (to[:, 0] * grid[1] + to[:, 1]) * result.shape[2] + to[:, 2], coefficients[half])

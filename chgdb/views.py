@@ -45,7 +45,7 @@ def __getattr__(name: str) -> Any:
 
 
 class NotPredictedWarning(UserWarning):
-    """Nothing can be predicted for a material; the others of its store get their predictions."""
+    """A material has nothing that can be predicted; the others of its store get their predictions."""
 
 
 def add_predictions(

@@ -292,7 +292,7 @@ def writes_structure(path: str | os.PathLike[str]) -> bool:
 
 
 def structure_line(path: str | os.PathLike[str], crystal: Crystal) -> str:
-    """What to say of a structure that was written."""
+    """The message about a structure that was written."""
     from chgdb.formats.structures import written_as
     from chgdb.formulas import common_formula
 

@@ -105,8 +105,8 @@ def charges(
 
     Charges of different methods differ: compare those of one method only. Net charges count from the valence electrons
     of the potentials. Most files hold pseudo-densities, and Bader's charges need an all-electron one: give VASP's
-    AECCAR0 and AECCAR2 (LAECHG = .TRUE.) as references. Without, cores of free atoms stand in for it. Of several
-    materials the same command goes on after an interruption, where --output names a file.
+    AECCAR0 and AECCAR2 (LAECHG = .TRUE.) as references. Without, cores of free atoms stand in for it. With several
+    materials and a file for --output, the same command goes on after an interruption.
     """
     settings = {
         "method": method.value,
@@ -147,7 +147,7 @@ _COLUMNS = ("atom", "element", "electrons", "valence", "net_charge", "volume", "
 
 
 def _facts(source: str, method: str, found: Charges, remarks: list[str]) -> dict[str, Any]:
-    """What is said of one density."""
+    """The text about one density."""
     facts: dict[str, Any] = {
         "source": without_secrets(source),
         "formula": found.crystal.formula,
@@ -209,7 +209,8 @@ def _of_many(
 
 
 def _finished(part: Path | None, settings: str) -> dict[str, dict[str, Any]]:
-    """What an interrupted run with the same settings has left beside its output; begins a new one otherwise."""
+    """The rows that an interrupted run with the same settings has left beside its output; begins a new one
+    otherwise."""
     if part is None:
         return {}
     try:

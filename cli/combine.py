@@ -57,7 +57,7 @@ def combine(
 ) -> None:
     """Add and subtract densities of the same cell, channel by channel.
 
-    Where grids differ, all are interpolated to the finest. A result with a minus is no density: the file says so, and
+    If grids differ, all are interpolated to the finest. A result with a minus is no density: the file says so, and
     predict, estimate and build refuse it. Its atoms are those of the densities with a plus.
     """
     from chgdb.comparison import moved

@@ -22,7 +22,7 @@ COMMANDS = {
     "predict": ("predict", "Elastic, thermal and energetic properties of a density or structure."),
     "similar": ("similar", "The materials that a density or structure is most like."),
     "search": ("lookup", "Materials that meet criteria."),
-    "info": ("lookup", "What is known of a material or a catalog."),
+    "info": ("lookup", "Facts about a material or a catalog."),
     "build": ("stores", "Pack density files into a store."),
     "verify": ("stores", "Check every byte of a store."),
     "merge": ("curation", "Several stores into one."),

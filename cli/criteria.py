@@ -60,7 +60,7 @@ class Criteria:
         where: list[str] | None,
         predicted: list[str] | None,
     ) -> Criteria:
-        """What the options say. Raises `typer.BadParameter` where one cannot be read."""
+        """The criteria of the options. Raises `typer.BadParameter` where one cannot be read."""
         columns = _parsed(where, "--where")
         if space_group is not None:
             columns.append(("space_group", space_group))

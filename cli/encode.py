@@ -221,7 +221,7 @@ def _decoded(
 
 
 def treatment(facts: dict[str, Any]) -> str:
-    """What was done to what the network made, in brackets.
+    """The changes to the network's result, in brackets.
 
     >>> treatment({"symmetric": True, "rescaled": True})
     '(symmetric, rescaled to the exact count)'

@@ -219,7 +219,7 @@ def diff(
 ) -> None:
     """Compare two densities: NMAE relative to A, largest difference, electron counts.
 
-    Where the grids differ, both are interpolated to the finer one. A message says where the atoms of B lie
+    If the grids differ, both are interpolated to the finer one. A message says where the atoms of B lie
     elsewhere than those of A, and which shift would bring them there.
     """
     from chgdb.comparison import compare

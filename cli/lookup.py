@@ -281,7 +281,7 @@ def info(
 
 
 def _derived(record: Record, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What follows from the columns of a material."""
+    """The properties that follow from the columns of a material."""
     from chgdb.cards import lengths_and_angles
     from chgdb.symmetry import symbol
 
@@ -298,13 +298,13 @@ def _derived(record: Record, metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _described(catalog: Catalog, columns: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Where the values of a material are from, and what they are."""
+    """The origin and the meaning of the values of a material."""
     units = {name: attributes["units"] for name, attributes in columns.items() if attributes.get("units")}
     return {"catalog": catalog.path, "units": units, "columns": dict(columns)}
 
 
 def _predicted_names(catalog: Catalog) -> dict[str, Any]:
-    """Which properties are predicted in a catalog, and by which model."""
+    """The properties that are predicted in a catalog, and the model."""
     from chgdb.views import PROPERTIES, View, names
 
     if not names(catalog):
@@ -314,7 +314,7 @@ def _predicted_names(catalog: Catalog) -> dict[str, Any]:
 
 
 def _predictions(record: Record) -> dict[str, Any]:
-    """What is predicted of a material, where its catalog has it."""
+    """The predictions for a material, if its catalog has them."""
     from chgdb.views import PROPERTIES, View, names
 
     if not names(record.catalog):
@@ -338,7 +338,7 @@ def _predictions(record: Record) -> dict[str, Any]:
 
 
 def _charged(catalog: Catalog) -> dict[str, Any]:
-    """By which methods the atoms of a catalog are charged, and what limits that."""
+    """The methods by which the atoms of a catalog are charged, and their limits."""
     from chgdb.charged import ABOUT, CHARGES, methods
 
     if not methods(catalog.store):
@@ -466,7 +466,7 @@ def _print_material(
 
 
 def _kind_of_electrons(record: Record) -> str:
-    """Which electrons of its atoms a density has, in words."""
+    """The electrons of its atoms that a density has, in words."""
     from chgdb.inputs.calculation import electrons_of
 
     return electrons_of(record.crystal.numbers, record.n_electrons)

@@ -112,7 +112,7 @@ class _Output(io.FileIO):
 
 
 def _name_output() -> None:
-    """Where standard output is no terminal but a file or a pipe, its errors get a name."""
+    """If standard output is a file or a pipe, its errors get a name."""
     now = sys.stdout
     if now is sys.__stdout__ and isinstance(now, io.TextIOWrapper) and not now.isatty():
         raw = _Output(1, "w", closefd=False)
@@ -184,7 +184,7 @@ _AGAIN = ("merge", "subset", "remove", "rename", "add-columns", "verify", "train
 
 
 def _advice(arguments: list[str]) -> str:
-    """What to do after an interrupt, by the command.
+    """The advice after an interrupt, by the command.
 
     >>> _advice(["--offline", "fetch", "mp-149"]), _advice(["train", "density"]), _advice(["merge", "a", "b"])
     (': run it again to go on', ': run it again to go on', ': run it again')

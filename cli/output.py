@@ -1,4 +1,4 @@
-"""What commands print: facts on standard output (text or JSON), messages on standard error."""
+"""The output of commands: facts on standard output (text or JSON), messages on standard error."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _bold(text: str) -> str:
 def print_table(headers: Iterable[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> None:
     """A table of which nothing is ever cut; a header is (text, whether numbers follow).
 
-    Where a terminal is too narrow for it, headers take several lines; where that does not do, either, each row becomes
+    Headers take several lines if a terminal is too narrow; where that does not do, either, each row becomes
     a paragraph that begins with its first cell.
     """
     from rich.cells import cell_len

@@ -68,7 +68,7 @@ def predict(
 ) -> None:
     """Predict properties from the charge density in a file, each with its standard deviation.
 
-    Where a file holds a structure and no density, the density is estimated first, as by chgdb estimate, and the output
+    If a file holds a structure and no density, the density is estimated first, as by chgdb estimate, and the output
     says so. 90 % of true values lie within 1.645 standard deviations; that was measured with given densities. An input
     unlike what the model was trained on is said to be so, and its standard deviations are those of the whole training
     set. A file that cannot be used is reported on standard error, and the exit code is then 1.

@@ -190,7 +190,7 @@ def spheres(
 ) -> None:
     """Integrals in spheres around atoms or points: electrons, or the magnetic moment in μB of a magnetisation.
 
-    What lies in a sphere depends on its radius: compare only integrals of the same radii.
+    The integral over a sphere depends on its radius: compare only integrals of the same radii.
     """
     from chgdb.profiles import in_spheres
 

@@ -146,8 +146,8 @@ def build(
     """Pack density files into a store; run it again to go on after an interruption.
 
     Reads CHGCAR, CHG, AECCAR, PARCHG, cube, XSF, the Materials Project's JSON, and densities of Quantum ESPRESSO and
-    ABINIT, plain or compressed. The error of every record is measured by decoding it. What cannot be packed is listed
-    on standard error, and the exit code is then 1.
+    ABINIT, plain or compressed. The error of every record is measured by decoding it. Files that cannot be packed are
+    listed on standard error, and the exit code is then 1.
     """
     from chgdb.building import build as build_store
     from chgdb.codecs import DEFAULT_TOLERANCE

@@ -1,6 +1,6 @@
 """Charges of atoms: a density divided among them, by Bader's, Hirshfeld's or Voronoi's rule.
 
-What a rule gives is a property of the rule as well as of the density: compare charges of one method only. See
+Charges are a property of the rule as well as of the density: compare those of one method only. See
 docs/how-to/charges.md for what they are good for, and how they compare with all-electron calculations.
 """
 
@@ -247,13 +247,14 @@ Radial = Callable[[int, np.ndarray], np.ndarray]
 
 
 def _correction(number: int, r: np.ndarray) -> np.ndarray:
-    """What makes the catalog's pseudo-densities all-electron ones, exact for free atoms; zero where it is not known."""
+    """The density that is added to the catalog's pseudo-densities to make all-electron ones, exact for free atoms; zero
+    where it is not known."""
     return free_atoms.correction(number, r) if free_atoms.has_pseudo(number) else np.zeros_like(r)
 
 
 def _stand_in(numbers: np.ndarray, valences: np.ndarray, corrected: bool) -> Radial:
-    """What a pseudo-density lacks for its basins to have their maxima at the nuclei: all electrons of free atoms for
-    those of a pseudo atom, or cores. corrected: whether the former has been added already."""
+    """The density that is added to a pseudo-density so that its basins have their maxima at the nuclei: all electrons
+    of free atoms in place of those of a pseudo atom, or cores. corrected: whether the former has been added already."""
     missing = {int(z): float(z - count) for z, count in zip(numbers, valences, strict=True)}
 
     def radial(number: int, r: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: Debye in an e·Å.
 DEBYE = 4.803204713
-#: What counts as vacuum: a plane whose average is below this, e/Å^3.
+#: A plane whose average is below this counts as vacuum, e/Å^3.
 VACUUM = 1e-3
 #: Å of vacuum that a direction needs at least: a molecule's own images are nearer otherwise.
 LEAST_VACUUM = 2.0
@@ -32,7 +32,7 @@ class Dipole:
     moment : np.ndarray
         (3,) e·Å, Cartesian; of a slab, only its component along the normal of the slab, the others being zero.
     charge : float
-        Ions minus electrons, e. Where it is not zero the moment depends on the origin, which is the centre of the ions.
+        Ions minus electrons, e. If it is not zero, the moment depends on the origin, which is the centre of the ions.
     ions, electrons : np.ndarray
         (3,) Å, Cartesian centres of the charges of ions and electrons.
     vacuum : np.ndarray

@@ -1,8 +1,8 @@
 """Points of a grid that the symmetry of a density makes equal: charges need one of each.
 
-Where crystal and values have the same symmetry, all that is asked of a point holds for its images too, and sums over a
-cell are sums over one point of each orbit, as often as the orbit has points. A crystal of high symmetry takes a small
-part of the time by that. Values decide: an operation that changes one of the fields by more than rounding is not used.
+If crystal and values have the same symmetry, the result for a point holds for its images too. A sum over a cell is then
+a sum over one point of each orbit, each counted as often as the orbit has points. A crystal of high symmetry takes a
+small part of the time. Values decide: an operation that changes one of the fields by more than rounding is not used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 from ..crystal import Crystal
 from ..symmetry import UNITS, SpaceGroup, find
 
-#: Of the largest value of the field, or of the first one, by which an operation may change it: VASP prints 11 digits.
+#: An operation may change a field by this part of its largest value, or of that of the first field: VASP prints 11
+#: digits.
 _ROUNDING = 1e-7
 _PLACE = 1e-3  # Å, from an image of a grid point to a grid point, and between atoms that count as one
 _BLOCK = 2.0  # Å, size of the blocks that points are taken in
@@ -52,7 +53,7 @@ class Orbits:
 
     @classmethod
     def of(cls, crystal: Crystal, fields: Sequence[np.ndarray]) -> Orbits:
-        """Of fields (nx, ny, nz) on one grid, by the operations that leave crystal and all of them as they are."""
+        """The orbits of the operations that leave the crystal and all fields, (nx, ny, nz) on one grid, as they are."""
         nx, ny, nz = grid = fields[0].shape
         group = _on_grid(find(crystal), crystal, grid)
         maps = _kept(group, crystal, fields)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 #: Version of the .zarr layout.
 VERSION = 1
-#: How far from a whole number of steps a value of a .npy may lie, in steps; float32 has that for the largest.
+#: A value of a .npy may be so far from a whole number of steps, in steps; float32 rounds the largest values by that.
 _ROUNDING = 0.01
 
 

@@ -34,7 +34,7 @@ class LappedEncoder:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str] | None = None) -> LappedEncoder | None:
-        """That of a folder, a variant's name, or the catalog's own; None where its network is of another kind.
+        """The encoder of a folder, a variant's name, or the catalog's own; None where its network is of another kind.
 
         Raises `CodecError` where there is no such model, `ChecksumError` where the weights are not its own.
         """

@@ -35,9 +35,9 @@ def refine(
         crystal reaches is changed. volume: (1, 1, z, y, x) without padding, what is to be decoded.
     context: what the decoder of a `Lapped` network also sees. report: called after every step.
 
-    What falls is what the network was trained for: the squared error over the padded volume, of a `Lapped` network the
-    mean absolute error. Each latent is rounded, and cut off as a store does, before it is decoded, and gradients pass
-    the rounding as if it were not there: the latent returned is the best as a store keeps it.
+    The loss is that which the network was trained for: the squared error over the padded volume, of a `Lapped` network
+    the mean absolute error. Each latent is rounded, and cut off as a store does, before it is decoded, and gradients
+    pass the rounding as if it were not there: the latent returned is the best as a store keeps it.
     """
     latent, context = latent.clone(), None if context is None else context.clone()
     for parameter in network.parameters():

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LatentReport:
-    """What `add_latents` did.
+    """The result of `add_latents`.
 
     Attributes
     ----------
@@ -388,7 +388,7 @@ class _Pass:
         return chunks
 
     def _key(self, store: Store, material_id: str) -> str:
-        """What a latent depends on: the material's record and the model."""
+        """A text that changes with the material's record and with the model, on which a latent depends."""
         location = store.find(material_id)
         if location is None:
             raise StoreError(f"{store.location}: the index lacks {material_id}; run chgdb verify")

@@ -372,7 +372,7 @@ class _Run:
         return 0 < self.recipe.minutes * 60 <= self.seconds
 
     def _share(self, done: float) -> float:
-        """Of the learning rate, at some part of the epoch. The first half epoch warms up."""
+        """The factor of the learning rate at some part of the epoch. The first half epoch warms up."""
         at = self.epoch + done
         rate = self.rate_cut
         if self.recipe.schedule == "cosine":

@@ -23,7 +23,7 @@ _LARGEST = 512  # of grid points, channels and blocks: 128, 64 and 4 are the mos
 
 @dataclass(frozen=True)
 class Configuration:
-    """What distinguishes one variant of the autoencoder from another.
+    """The properties in which variants of the autoencoder differ.
 
     name: of the variant.
     network: `convolutional`, as published, or `lapped`.

@@ -32,7 +32,7 @@ class ModelError(ChgdbError, ValueError):
     """A property model that cannot be trained, loaded or applied as asked."""
 
 
-#: What a learner may ask for in `INPUTS`, and the shape of one material's.
+#: Inputs that a learner may ask for in `INPUTS`, and the shape of one material's.
 INPUTS: dict[str, str] = {
     "magpie": "(132,) float64, chgdb.features.magpie: statistics of elemental properties over the composition",
     "structure": "(k,) float64, chgdb.features.structure: invariants of the crystal structure",

@@ -73,7 +73,7 @@ def descriptors(density: Density) -> np.ndarray:
 def open_space(crystal: Crystal) -> float:
     """Å; thickness of the thickest layer along a face of the cell that no atom's covalent sphere reaches into.
 
-    Of an ordinary crystal it is small or negative, and up to `OPEN_SPACE` between the layers of most layered ones; of a
+    It is small or negative in an ordinary crystal, and up to `OPEN_SPACE` between the layers of most layered ones. In a
     slab, a single layer or a molecule in a box it is the vacuum.
     """
     from ..features.composition import tables
@@ -140,7 +140,7 @@ class ApplicabilityDomain:
 
     @classmethod
     def of(cls, crystals: Sequence[Crystal], values: np.ndarray) -> ApplicabilityDomain:
-        """Of training rows; values: (n, 5) of `descriptors`."""
+        """The domain of training rows; values: (n, 5) of `descriptors`."""
         elements = frozenset(int(z) for crystal in crystals for z in crystal.numbers)
         low, high = values.min(axis=0), values.max(axis=0)
         return cls(

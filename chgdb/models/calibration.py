@@ -48,7 +48,7 @@ def calibrate(name: str, truth: np.ndarray, mean: np.ndarray, raw: np.ndarray, r
     best = (np.inf, residual)
     for floor in [middle * 2.0**k for k in range(-3, 6)] if middle > 0 else []:
         std = np.sqrt(floor**2 + raw**2)
-        # Of a Laplace distribution, whose tails are nearer to those of residuals than a normal one's.
+        # The quantile of a Laplace distribution, whose tails are nearer to those of residuals than a normal one's.
         scale = float(np.abs(errors / std).mean())
         best = min(best, (float(np.log(std).mean() + np.log(max(scale, 1e-300))), floor))
     floor = best[1]
@@ -80,7 +80,7 @@ def _errors(name: str, truth: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray,
 
 
 def _ninety(ratio: np.ndarray) -> float:
-    """What to multiply intervals with so that 90 % of the errors are in them, from errors over std.
+    """The factor of intervals with which 90 % of the errors are in them, from errors over std.
 
     The quantile that covers 90 % of new errors in expectation, as of conformal prediction.
     """

@@ -2,7 +2,7 @@
 
 A grid along the lattice vectors shows a network neither angles nor lengths, and another picture for another cell of the
 same crystal. A periodic density can be sampled anywhere: every cube has the same size and the same spacing, and all
-orientations and origins are equally good. What a cube does not show is which of a crystal's cells the file holds.
+orientations and origins are equally good. A cube does not show which of a crystal's cells the file holds.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Predictions:
     model : str
         Identifier of the model, "" if it was never stored.
     half : Mapping[str, np.ndarray]
-        Target -> (n,): 50 % of true values lie within this of the mean. Nothing where the model has no `Intervals`.
+        Target -> (n,): 50 % of true values lie within this of the mean. None if the model has no `Intervals`.
     """
 
     mean: Mapping[str, np.ndarray]

@@ -1,7 +1,7 @@
 """Groups of crystals that intervals are calibrated for: chemistry, crystal system, size.
 
-Whoever works on oxides is not helped by intervals that hold 90 % of all materials and 75 % of oxides. A crystal is in
-one group of each kind, and in those of magnetic elements besides; membership follows from the structure alone.
+A user who works on oxides is not helped by intervals that hold 90 % of all materials and 75 % of oxides. A crystal is
+in one group of each kind, and in those of magnetic elements besides; membership follows from the structure alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NAMES: tuple[str, ...] = (*CHEMISTRY, *SYSTEMS, *SIZES, *_ELEMENTS)
 
 
 def chemistry(symbols: set[str]) -> str:
-    """Which of `CHEMISTRY`, by the first kind of anion that there is; intermetallic without any, nor a metalloid.
+    """The place in `CHEMISTRY`, by the first kind of anion that there is; intermetallic without any, nor a metalloid.
 
     >>> chemistry({"Na", "Cl"}), chemistry({"Ti", "Co"}), chemistry({"Si", "C"})
     ('halide', 'intermetallic', 'other chemistry')

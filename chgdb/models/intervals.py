@@ -9,7 +9,7 @@ groups of `groups`: its condition is that the share is right in every group by i
 A material's own label takes no part in its interval, nor those of its formula: they are left out of what is near, and
 the size and the quantiles that it gets out of fold are of the other folds.
 
-Of band gaps most are zero, known so and predicted so. Their quantiles are those of the materials that have a gap.
+Most band gaps are zero, in calculations and in predictions. Their quantiles are those of the materials that have a gap.
 """
 
 from __future__ import annotations
@@ -189,9 +189,9 @@ def _at(quantiles: np.ndarray, member: np.ndarray) -> np.ndarray:
 def _quantiles(ratio: np.ndarray, member: np.ndarray, level: float) -> np.ndarray:
     """(1 + groups,) coefficients of a quantile regression on an intercept and on groups that are large enough.
 
-    By coordinates, each moved to where its group's share is right, until nothing moves: that every group's share is
-    right is what the regression is for. Of few rows a little more than the level must be inside, as of conformal
-    prediction.
+    One coordinate after the other is moved to where its group's share is right, until nothing moves, because the
+    regression is to make every group's share right. If rows are few, a little more than the level must be inside, as in
+    conformal prediction.
     """
     used = [g for g in range(member.shape[1]) if member[:, g].sum() >= _FEWEST]
     places = [(0, np.arange(len(ratio))), *((1 + g, np.flatnonzero(member[:, g])) for g in used)]

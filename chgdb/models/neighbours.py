@@ -80,7 +80,7 @@ def of_material(ensemble: Ensemble, material_id: str, count: int) -> list[Neighb
 
 
 def strained(ensemble: Ensemble, rows: Rows, near: list[Neighbour]) -> str:
-    """What to say of one row that is a training material at another volume; "" for any other.
+    """The remark on a row that is a training material at another volume; "" for any other.
 
     near: of `of_rows`. Energies and moduli of stretched or compressed cells are not in any training set.
     """

@@ -136,7 +136,7 @@ class LatentEncoder:
 
 @lru_cache(maxsize=1)
 def default_encoder() -> LatentEncoder:
-    """That of the embedded catalog, loaded once."""
+    """The prior of the embedded catalog, loaded once."""
     return LatentEncoder()
 
 

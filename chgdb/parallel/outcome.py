@@ -1,4 +1,4 @@
-"""What became of one task among many: its result, or the reason why it has none."""
+"""The outcome of one task among many: its result, or the reason why it has none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Outcome(Generic[T, R]):
-    """What became of a task: its result, or None and the reason in one line."""
+    """The outcome of a task: its result, or None and the reason in one line."""
 
     task: T
     result: R | None

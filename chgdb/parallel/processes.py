@@ -73,7 +73,7 @@ def cores() -> int:
 
 
 def _drain(function: Callable[[T], R], waiting: deque[T], count: int, suspects: list[T]) -> Iterator[Outcome[T, R]]:
-    """Run the waiting tasks in one pool. Where the pool breaks, the running ones go to `suspects`."""
+    """Run the waiting tasks in one pool. If the pool breaks, the running ones go to `suspects`."""
     from multiprocessing import get_context
 
     # Spawned, not forked: forking a process with threads (BLAS, zarr) can deadlock.

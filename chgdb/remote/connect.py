@@ -1,7 +1,8 @@
 """From a URL to what reads it: the table of back ends.
 
 An installed package can offer another one: an entry point of the group `chgdb.transports`, whose name is the scheme and
-whose object is called with (URL, options) and gives a `Transport`. Whatever has no back end of its own is fsspec's.
+whose object is called with (URL, options) and gives a `Transport`. All schemes without a back end of their own are
+fsspec's.
 """
 
 from __future__ import annotations

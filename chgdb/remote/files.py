@@ -1,6 +1,6 @@
 """A store behind a URL: one version of it at a time, pieces checked, kept in the local cache, read many at once.
 
-The first request gets head.bin, which names a version of the store and holds the checksum of every file. Whatever is
+The first request gets head.bin, which names a version of the store and holds the checksum of every file. All that is
 read afterwards is compared with it; what does not fit is asked for again, and so is the head: either the store was
 replaced, and then everything is read anew, or the piece is damaged.
 """

@@ -53,7 +53,7 @@ def connect(url: str, options: dict[str, Any]) -> HttpTransport:
 
 
 def _github(url: str) -> str:
-    """Where GitHub serves the files of `github://OWNER:REPOSITORY@REFERENCE/PATH`.
+    """The URL at which GitHub serves the files of `github://OWNER:REPOSITORY@REFERENCE/PATH`.
 
     >>> _github("github://someone:densities@v1/store.zarr")
     'https://raw.githubusercontent.com/someone/densities/v1/store.zarr'
@@ -69,7 +69,7 @@ class HttpTransport:
     """The files below an http(s) URL (see `transport.Transport`). A query (a signature) is sent with every request, a
     user name as basic authentication.
 
-    Where the server points to another one, none of this goes along, nor any of the user's headers but those that the
+    If the server points to another one, that one gets none of this, and of the user's headers only those that the
     option `public_headers` names.
     """
 
@@ -177,7 +177,7 @@ class HttpTransport:
                 answered = True
                 return response
             except ProtocolError as error:
-                # Where a kept connection has been closed meanwhile, that says nothing about the server.
+                # A kept connection that has been closed meanwhile says nothing about the server.
                 if again or not any(isinstance(cause, ConnectionError) for cause in (*error.args, error.__cause__)):
                     raise TransientError(f"no answer ({self._reason(error)})") from error
             except (ssl.SSLCertVerificationError, SSLError) as error:
@@ -220,7 +220,7 @@ class HttpTransport:
     def _judged(
         self, key: str, response: urllib3.BaseHTTPResponse, start: int | None, stop: int | None, known: str
     ) -> Answer:
-        """What an answer says. Raises `TransientError` and the final errors of `get`."""
+        """The head of an answer. Raises `TransientError` and the final errors of `get`."""
         status, name = response.status, self._name(key)
         said = f"the server answers {status} {_shown(response.reason or '')}".rstrip()
         tag = _tag(response.headers.get("ETag", ""))
@@ -253,7 +253,7 @@ class HttpTransport:
         return Answer(_body(response, stop - start), tag)
 
     def _reason(self, error: BaseException) -> str:
-        """What went wrong, without the words of the libraries around it."""
+        """The reason of an error, without the words of the libraries around it."""
         if isinstance(error, MaxRetryError) and error.reason is not None:
             error = error.reason
         if isinstance(error, ProxyError):
@@ -314,7 +314,7 @@ def _tag(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """What a server says, short and without the secrets of addresses in it."""
+    """The text of a server's answer, short and without the secrets of addresses in it."""
     line = " ".join("".join(c if c.isprintable() else " " for c in without_secrets(text)).split())
     return line if len(line) <= 200 else line[:200] + "..."
 

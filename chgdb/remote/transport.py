@@ -77,7 +77,7 @@ class Transport(Protocol):
         """Write a file, in one step where the server can. Raises `RemoteError` where it cannot be written."""
 
     def remove(self, prefix: str) -> None:
-        """Remove everything below a folder. What is not there is no error."""
+        """Remove everything below a folder. A file that is not there is no error."""
 
 
 def timeout() -> float:

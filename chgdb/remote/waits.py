@@ -35,8 +35,8 @@ class SlowError(TimeoutError):
 
 
 class _Call(threading.local):
-    """Of the request that a thread is making: seconds for the head of its answer, and when it and all has to be
-    over."""
+    """The limits of the request that a thread is making: seconds for the head of its answer, and the times by which the
+    head and all of it have to be there."""
 
     seconds, head, until = 30.0, float("inf"), float("inf")
     received: Any = None  # what the socket gives
@@ -58,7 +58,7 @@ def abandon() -> None:
 
 
 class _Timed(io.RawIOBase):
-    """What a socket receives, within a time and an amount.
+    """The bytes that a socket receives, within a time and an amount.
 
     The head of an answer (whatever its lines are, and however many heads come before it) has to be there in the time
     for it; the rest may take as much longer as `_SLOWEST` allows.

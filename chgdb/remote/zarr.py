@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class Checked(Protocol):
-    """What is needed of the files of a store (`chgdb.remote.files.RemoteFiles`). Other processes get them by pickle."""
+    """The methods that are needed of the files of a store (`chgdb.remote.files.RemoteFiles`). Other processes get them
+    by pickle."""
 
     location: str
 

@@ -47,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source has. refused: (name, reason in one line). notes: what else to know, a line each."""
+    """The contents of a source. refused: (name, reason in one line). notes: what else to know, a line each."""
 
     entries: list[Entry]
     refused: list[tuple[str, str]] = field(default_factory=list)
@@ -75,7 +75,7 @@ def is_source(item: object) -> bool:
 
 
 def listing(url: str) -> Listing:
-    """What the collection at a URL has.
+    """The contents of the collection at a URL.
 
     Raises `StoreError` where it lists nothing, `RemoteError` where its server does not answer.
     """

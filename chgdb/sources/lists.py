@@ -5,7 +5,7 @@
     list+https://example.org/pbe/download.sh      any other text: the addresses in it, or one path a line
     list+file:///data/qmof/list.csv               the same in a file here; s3 and the other URLs go as well
 
-Relative paths are those below the folder of the list. Where a list names no ids they are those of the files, as in any
+Relative paths are those below the folder of the list. If a list names no ids, they are those of the files, as in any
 other build (`inputs.ids_of`). Checksums are compared when a density is fetched.
 """
 

@@ -1,9 +1,9 @@
 """The next version of a large store with some materials more: chunks that do not change are linked, not written again.
 
-Appending rows leaves all full chunks and shards as they are. What is written anew is the last chunk of each array, the
-index, which is sorted by hash, the metadata and the checksums; the result is the same to the byte as if everything
-had been written again (docs/decisions/0001-a-store-is-replaced-whole.md). Files of a store are never changed in place,
-so two versions can share them.
+Appending rows leaves all full chunks and shards as they are. The last chunk of each array, the index, which is sorted
+by hash, the metadata and the checksums are written anew. The result is the same to the byte as if everything had been
+written again (docs/decisions/0001-a-store-is-replaced-whole.md). Files of a store are never changed in place, so two
+versions can share them.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def array_info(name: str, metadata: Mapping[str, Any]) -> ArrayInfo:
         raise ValueError(f"{name} has the fill value {fill_value!r}")
     fill = np.array(fill_value, object if dtype is None else dtype)
     info = ArrayInfo(name, shape, chunks[0], dtype, codecs, fill, dimensions, attributes)
-    # What a few bytes of metadata may claim (docs/science/trust.md).
+    # The most that a few bytes of metadata may claim (docs/science/trust.md).
     most = MAX_CHUNKS * MAX_CHUNK_BYTES if name in _IN_PIECES else MAX_ARRAY_BYTES
     large = info.n_chunks > MAX_CHUNKS or chunks[0] * info.row_bytes > MAX_CHUNK_BYTES
     if fill.ndim or large or shape[0] * info.row_bytes > most:

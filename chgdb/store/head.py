@@ -34,7 +34,7 @@ MAX_BYTES, _MAX_RAW = 16 << 20, 64 << 20
 #: Largest file that is put into the head.
 _MAX_FILE = 1 << 16
 _MOST_FILES = 1 << 12
-#: What a key may be: below a store's folder on every system, and nowhere else.
+#: A key is a path below a store's folder on every system, and nowhere else.
 KEY = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(?:/[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}){0,15}")
 _FILE = re.compile(rb"([0-9]{1,9}) (" + KEY.pattern + rb")\n")
 _LINES = re.compile(rb"(?:[0-9a-f]{8} [0-9]{1,15} " + KEY.pattern + rb"\n)*")

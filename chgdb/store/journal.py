@@ -4,7 +4,7 @@ One append-only file beside the store. An entry is
 
     "CHGJ"  lengths of header, payload and extras (3 x uint32)  header (JSON)  payload  extras  crc32c of all before
 
-with little-endian numbers. What follows the last whole entry (a torn write) is cut off when the journal is opened.
+with little-endian numbers. Bytes after the last whole entry (a torn write) are cut off when the journal is opened.
 """
 
 from __future__ import annotations

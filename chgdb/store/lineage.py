@@ -1,4 +1,4 @@
-"""Where the rows of a store come from: the root attribute `lineage`, a list of what was done, oldest first."""
+"""The origin of the rows of a store: the root attribute `lineage`, a list of what was done, oldest first."""
 
 from __future__ import annotations
 

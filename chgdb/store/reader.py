@@ -1,15 +1,15 @@
 """The store format, reading side: metadata, columns, the index, payload bytes, checksums and repair.
 
-A store is a Zarr v3 group (docs/format.md). This module reads it without importing zarr, whose import would take
-longer than all the rest of a cold `chgdb fetch`; writing goes through zarr (`writer`), and `xarray.open_zarr`
-reads the same files. Beside the Zarr files lie
+A store is a Zarr v3 group (docs/format.md). This module reads it without importing zarr, whose import would take longer
+than all the rest of a cold `chgdb fetch`; writing goes through zarr (`writer`), and `xarray.open_zarr` reads the same
+files. Three more files are beside those of Zarr:
 
     head.bin        copies of checksums.txt and of a few small files, for remote readers (see `chgdb.store.head`)
     checksums.txt   one line "crc32c size key" per file, and at the end the crc32c of the lines before
     parity.bin      the exclusive or of all files but those of payload and latents, each wrapped around at its length:
                     damage to one of them, in one place and no longer than half of that, can be undone from the others
 
-so that a damaged byte outside payload and latents loses nothing, and one inside loses one record.
+A damaged byte outside payload and latents thus loses nothing, and one inside loses one record.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _PRIOR = re.compile("prior/[0-9a-f]{8}/(numbers|coefficients)")
 
 @dataclass(frozen=True)
 class Location:
-    """Where a record lies: its row in the columns and its bytes in the payload array."""
+    """The place of a record: its row in the columns and its bytes in the payload array."""
 
     row: int
     offset: int
@@ -234,7 +234,7 @@ class Store:
     # Records -----------------------------------------------------------------------------------------------------
 
     def find(self, material_id: str) -> Location | None:
-        """Where a material's record lies, or None. Reads one chunk of the index, seldom two."""
+        """The place of a material's record, or None. Reads one chunk of the index, seldom two."""
         info, wanted = self.arrays[LOOKUP], id_hash(material_id)
         last = (self.n_materials - 1) // info.chunk_rows
         index = self._slot_chunk(wanted)

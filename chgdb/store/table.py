@@ -202,7 +202,7 @@ def merged_types(old: Mapping[str, ColumnType], new: Mapping[str, ColumnType]) -
 
 
 def latents_without_rows(reader: LatentReader) -> StoredLatents:
-    """What a store says of its latents, without any of them."""
+    """The attributes of a store's latents, without any of them."""
     own = StoredLatents(reader.shape, reader.step, {}).all_attributes
     attributes = {name: value for name, value in reader.info.attributes.items() if name not in own}
     return StoredLatents(reader.shape, reader.step, attributes)

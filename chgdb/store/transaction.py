@@ -50,7 +50,7 @@ def is_junk(key: str) -> bool:
 
 @dataclass(frozen=True)
 class Kind:
-    """What may be replaced by its like.
+    """A kind of target, which may be replaced by its like.
 
     name: with its article, for messages.
     is_one: whether a folder is of this kind, damaged or not.

@@ -383,7 +383,7 @@ def write_facts(root: Any, values: np.ndarray, start: int = 0) -> None:
 
 @dataclass(frozen=True)
 class Linked:
-    """What is known of files that were linked from an earlier version: key -> (crc32c, size), key -> digest, and the
+    """The facts about files that were linked from an earlier version: key -> (crc32c, size), key -> digest, and the
     parity of those among them that it covers."""
 
     checksums: Mapping[str, tuple[int, int]]

@@ -358,7 +358,7 @@ def prediction(catalog: Catalog, name: str) -> np.ndarray:
 
 
 def _sorted(rows: list[int], values: np.ndarray, down: bool) -> list[int]:
-    """What is not known comes last. Raises `StoreError` for a column with several values a material."""
+    """Unknown values come last. Raises `StoreError` for a column with several values a material."""
     if values.ndim > 1:
         raise StoreError("a column with several values a material gives no order")
 

@@ -1,4 +1,4 @@
-"""What every request passes: whose it is, how large it is, and what a browser may do with the answer."""
+"""The checks that every request passes: whose it is, how large it is, and what a browser may do with the answer."""
 
 from __future__ import annotations
 

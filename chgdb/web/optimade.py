@@ -50,7 +50,7 @@ class Refused(Exception):
         self.status, self.title = status, title
 
 
-#: name -> (type, description, unit, sortable). What OPTIMADE defines and the catalog knows.
+#: name -> (type, description, unit, sortable). Properties that OPTIMADE defines and the catalog knows.
 _DEFINED: dict[str, tuple[str, str, str | None, bool]] = {
     "id": ("string", "id of the material", None, True),
     "type": ("string", "structures", None, False),
@@ -102,7 +102,7 @@ class Structures:
 
     @cached_property
     def columns(self) -> dict[str, list[Any]]:
-        """What filters ask for, a value a material; None where it is not known."""
+        """The values that filters ask for, one a material; None where it is not known."""
         counts = [_counted(formula) for formula in self.catalog.column("formula")]
         atoms = [int(n) for n in self.catalog.column("n_atoms")]
         symbols = [sorted(count) for count in counts]
@@ -144,7 +144,7 @@ class Structures:
         standard = name in StructureResourceAttributes.model_fields
         if not standard and (name.startswith(_PREFIX) or not name.startswith("_")):
             raise Refused(400, "Bad request", f"there is no property {name}")
-        # Of the standard but not known here, or another database's: nothing is known of it.
+        # A property of the standard that is not known here, or another database's: nothing is known of it.
         return [None] * len(self.ids)
 
     def found(self, text: str | None) -> np.ndarray:
@@ -347,7 +347,7 @@ def _anonymous(counts: dict[str, int]) -> str:
 
 
 class Answers:
-    """What the endpoints answer. A method makes the JSON of one endpoint."""
+    """The answers of the endpoints. A method makes the JSON of one endpoint."""
 
     def __init__(self, catalog: Catalog, queue: Queue) -> None:
         self.catalog = catalog

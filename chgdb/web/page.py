@@ -35,7 +35,7 @@ class Asset:
 
 
 def config(title: str, store: str, **server: Any) -> dict[str, Any]:
-    """What the page reads first: where its store is (a folder, relative to it), and what a server can do."""
+    """The facts that the page reads first: where its store is (a folder, relative to it), and what a server can do."""
     from chgdb import __version__
 
     return {"title": title, "version": __version__, "store": store, **server}

@@ -90,7 +90,7 @@ class Structure(BaseModel):
 
 
 class Packed(BaseModel):
-    """Where the file went, and its error."""
+    """The place of the written file, and its error."""
 
     store: str
     material_id: str
@@ -244,7 +244,7 @@ async def _receive(request: Request, path: Path) -> None:
 
 
 def _grid(crystal: Crystal) -> tuple[int, int, int]:
-    """Of an estimated density. Raises `DensityError` for one that is too large for a server of pages."""
+    """The file of an estimated density. Raises `DensityError` for one that is too large for a server of pages."""
     points = spacing_grid(crystal.cell, SPACING)
     if math.prod(points) > MAX_POINTS:
         raise DensityError(

@@ -1,6 +1,6 @@
 """Features of the density and of the structure, invariant by construction, through Gaussian processes and trees.
 
-What is known beforehand is not learned. Energies against free atoms and against the elements differ by a sum over the
+Relations that are known are not learned. Energies against free atoms and against the elements differ by a sum over the
 composition, so both labels train one process. Young's modulus follows from K and G. A Debye temperature is half what
 follows from K and G, and half what is learned of it, with the masses and the volume put aside. A band gap is half what
 is learned of the gaps that are not zero, times the probability that there is one. Bulk moduli and Debye temperatures
@@ -214,7 +214,7 @@ class Model:
         return tasks | {name: {name: values} for name, values in targets.items() if name not in done}
 
     def _grown(self, raw: np.ndarray, targets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What trees learn."""
+        """The columns that trees learn."""
         grown = {_GAP: targets[_GAP]} if _GAP in targets else {}
         if "open_gap" in self.processes:
             gap = targets[_GAP]
@@ -485,13 +485,13 @@ def _shares_of(formulas: Sequence[str]) -> np.ndarray:
 
 @lru_cache(maxsize=1 << 14)
 def _environments(cell: bytes, positions: bytes, numbers: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Of a crystal by its bytes: every fold has most of the others' again."""
+    """The environments of a crystal by its bytes: most crystals of a fold are in the other folds, too."""
     at, z = np.frombuffer(positions).reshape(-1, 3), np.frombuffer(numbers, np.int64)
     return environments.environments(Crystal(np.frombuffer(cell).reshape(3, 3), at, z))
 
 
 def _atoms(crystals: Sequence[Crystal]) -> gaussian.Atoms:
-    """Of `features.environments`, unscaled."""
+    """The atoms of crystals by `features.environments`, unscaled."""
     found = [_environments(c.cell.tobytes(), c.positions.tobytes(), c.numbers.tobytes()) for c in crystals]
     counts = np.array([len(shares) for _, shares in found], int)
     vectors = np.concatenate([vectors for vectors, _ in found]) if found else np.zeros((0, environments.WIDTH))
@@ -506,7 +506,7 @@ def _checked(rows: Rows) -> np.ndarray:
 
 
 def _without_response(raw: np.ndarray) -> np.ndarray:
-    """What the trees see."""
+    """The features that trees see."""
     return np.delete(raw, columns()["response"], axis=1)
 
 

@@ -182,7 +182,8 @@ class Model:
 
 
 def _principal_components(latents: np.ndarray, most: int) -> dict[str, np.ndarray]:
-    """Of standardised latents (n, ...): columns used, their mean and std, and components in whole steps.
+    """Principal components of standardised latents (n, ...): columns used, their mean and std, and components in whole
+    steps.
 
     At most so many components, by the eigenvectors of the n x n matrix of scalar products: columns are many more than
     rows.

@@ -68,7 +68,7 @@ class Model:
             data = lightgbm.Dataset(table[known], values[known])
             booster = lightgbm.train(_PARAMETERS | {"seed": seed}, data, TREES)
             self.boosters[name] = booster
-            # What is measured is what is written: the text with its numbers rounded.
+            # The written text, with its numbers rounded, is what is measured.
             self.forests[name] = trees.parse(trees.slim(booster.model_to_string()), name)
             if progress is not None:
                 progress(f"{name}: {TREES} trees on {int(known.sum())} rows")

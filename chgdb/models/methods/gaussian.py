@@ -6,8 +6,8 @@ The model of a target y with features x_s of the structure and x_d of the densit
 
 f, g and h are independent Gaussian processes with rational-quadratic kernels, f with a linear part beside. Distances
 are weighted sums over groups of standardised features. h looks at what `features.environments` tells of each atom: the
-covariance of two crystals is the mean over all pairs of their atoms. A row without a density still tells about f and
-h: for it, the variance of g counts as noise. So structures with known properties but no density train what needs none.
+covariance of two crystals is the mean over all pairs of their atoms. A row without a density still tells about f and h:
+for it, the variance of g counts as noise. Structures with known properties but no density thus train what needs none.
 Weights, amplitudes and noise maximise the marginal likelihood (C. E. Rasmussen, C. K. I. Williams, Gaussian Processes
 for Machine Learning, MIT Press 2006, ch. 5) of a sample of the training rows, with weak priors.
 
@@ -51,7 +51,7 @@ class Scaler:
 
     @classmethod
     def of(cls, table: np.ndarray) -> Scaler:
-        """Of (n, k); NaN is left out."""
+        """The scaler of a table (n, k); NaN is left out."""
         mean, std = np.zeros(table.shape[1]), np.zeros(table.shape[1])
         there = ~np.isnan(table).all(axis=0)
         mean[there], std[there] = np.nanmean(table[:, there], axis=0), np.nanstd(table[:, there], axis=0)
@@ -79,7 +79,7 @@ def unpack(packed: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Which columns of a table are which group, and which groups each of f and g looks at.
+    """The groups of a table's columns, and the groups that f and g look at.
 
     groups: columns of each, as slices. structure, density: positions of groups that f and g look at; the others of
     `density` that are not in `structure` may be NaN. linear: position of the group of the linear part. atoms: columns
@@ -115,7 +115,7 @@ class Layout:
         return mean, std, np.stack([low, high], axis=1)
 
     def split(self, theta: np.ndarray) -> Hyperparameters:
-        """Of logarithms in the order of `starts`."""
+        """Hyperparameters from their logarithms, in the order of `starts`."""
         values = np.exp(theta)
         a, b, c = np.cumsum([len(self.structure), len(self.density), 6])
         h = (values[c : c + len(self.atoms)], *values[c + len(self.atoms) :]) if self.atoms else (values[:0], 0.0, 1.0)
@@ -181,8 +181,8 @@ class Parts:
 
 
 def parts(layout: Layout, scaled: np.ndarray, used: np.ndarray, atoms: Atoms | None = None) -> Parts:
-    """Of scaled rows (n, k); used: (k,) bool, columns that vary in the training set. atoms: of the rows, scaled; needed
-    where the layout has an h."""
+    """The parts of scaled rows (n, k). used: (k,) bool, columns that vary in the training set. atoms: of the rows,
+    scaled; needed where the layout has an h."""
     groups = []
     has = np.isfinite(scaled[:, layout.groups[layout.optional[0]]]).all(axis=1) if layout.optional else None
     for number, columns in enumerate(layout.groups):
@@ -205,7 +205,7 @@ def _distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _rational_quadratic(squares: np.ndarray, shape: float) -> np.ndarray:
-    """Of squares of distances, in their place and precision."""
+    """The kernel at squares of distances, in their place and precision."""
     squares *= float(0.5 / shape)
     squares += 1
     np.log(squares, out=squares)  # a power takes longer
@@ -394,7 +394,8 @@ class Process:
 
     @cached_property
     def inverse(self) -> np.ndarray:
-        """Of the covariance of the anchors with noise; computed, as it would be a quarter of a megabyte in a file."""
+        """The inverse of the anchors' covariance with noise. It is computed, because it would be a quarter of a
+        megabyte in a file."""
         anchors = self.rows.take(self.anchors)
         return np.linalg.inv(covariance(self.layout, self.theta, anchors, anchors) + np.diag(self.noise))
 

@@ -1,8 +1,8 @@
-"""Which training rows a row is near to, and what their labels say of how far a prediction there can be off.
+"""The training rows that a row is near to, and what their labels say of the error of a prediction there.
 
 Rows are compared by the kernel of a Gaussian process (`gaussian`), its part that looks at whole crystals: the
-correlation that it expects of two crystals' values. From the labels of the nearest rows alone a small process tells how
-certain a value there is, and leaving out each of them in turn how well the labels there can be told at all.
+correlation that it expects of two crystals' values. A small process tells from the labels of the nearest rows alone how
+certain a value there is. Leaving out each of them in turn tells how well the labels there can be predicted at all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ COUNT = 32
 _BLOCK = 128
 #: Added to residuals before their logarithm is taken, in units of the labels' spread.
 _LEAST = 1e-4
-#: What `Local.table` says of each row.
+#: The columns of `Local.table`.
 COLUMNS = (
     "log_variance", "log_residual", "log_mean_residual", "log_scaled_residual", "log_median_residual",
     "nearest", "fifth", "mean_similarity", "log_spread",
@@ -28,7 +28,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Local:
-    """Of n rows the `COUNT` nearest training rows with a label, and what follows from them.
+    """The `COUNT` nearest training rows with a label of each of n rows, and what follows from them.
 
     rows: (n, COUNT) positions of these. similarity: (n, COUNT), 1 for the same crystal, falling. mean: (n,) what their
     labels say of each row. table: (n, len(COLUMNS)).
@@ -113,7 +113,7 @@ def nearest(
 
 
 def local(rows: Space, training: Space, labels: np.ndarray, keys: np.ndarray, barred: np.ndarray) -> Local:
-    """What the nearest training rows say of each row.
+    """The nearest training rows of each row, and what they say of it.
 
     labels: (m,) of the training rows, on the scale of the process, none missing. keys, barred: as of `nearest`: a row's
     own formula is left out.

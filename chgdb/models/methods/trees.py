@@ -20,7 +20,7 @@ from .. import ModelError, storage
 if TYPE_CHECKING:
     import lightgbm
 
-#: What of a tree is kept: all that prediction needs, and the counts that SHAP values need.
+#: The parts of a tree that are kept: all that prediction needs, and the counts that SHAP values need.
 _KEPT = (
     *("num_leaves", "num_cat", "split_feature", "threshold", "decision_type", "left_child", "right_child"),
     *("leaf_value", "leaf_count", "internal_count", "is_linear", "shrinkage"),
