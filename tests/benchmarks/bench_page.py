@@ -1,8 +1,8 @@
 """What the page costs, measured: `python tests/benchmarks/bench_page.py [--tries N] [--write]`.
 
 Prints bytes, the time to a picture and the longest task that kept the page from answering; of several tries the best.
-Times are divided by how many times longer a computation takes here and now than on the machine that the limits are for,
-as the tests do. `--write` puts the table into docs/how-to/look-in-a-browser.md: on a machine that does nothing else.
+Times are those of a machine that does nothing else, as in the tests: see tests/web/costs.py. `--write` puts the table
+into docs/how-to/look-in-a-browser.md: on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "web"))
 
 from conftest import ARGUMENTS, CHROMIUM
 from costs import first_picture, large_file, large_record, page_bytes, write_large
-from pages import appears, pace, serving
+from pages import appears, serving
 from playwright.sync_api import Browser, Page, sync_playwright
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "look-in-a-browser.md"
@@ -43,23 +43,15 @@ def opener(browser: Browser) -> Callable[..., Page]:
 
 
 def measured(browser: Browser, site: str, folder: Path, tries: int) -> tuple[list[Row], float]:
-    """(rows of the table, how many times longer computations took than on the machine of the limits)."""
+    """(rows of the table, how many times longer the clock took than on a machine that does nothing else)."""
     open_page = opener(browser)
     path = folder / "CHGCAR"
     write_large(path)
-    paces = []
-
-    def paced(measure: Callable[[], tuple[float, float]]) -> tuple[float, float]:
-        before = pace()
-        first, second = measure()
-        paces.append(max(before, pace()))
-        return first / paces[-1], second / paces[-1]
-
-    size = first_picture(open_page, site)[1]
-    first = [paced(lambda: first_picture(open_page, site)) for _ in range(tries)]
-    record = [paced(lambda: large_record(open_page, site)) for _ in range(tries)]
-    file = [paced(lambda: large_file(open_page, site, path)) for _ in range(tries)]
-    seconds, longest = ([min(x[k] for x in found) for found in (first, record, file)] for k in (0, 1))
+    first = [first_picture(open_page, site) for _ in range(tries)]
+    record = [large_record(open_page, site) for _ in range(tries)]
+    file = [large_file(open_page, site, path) for _ in range(tries)]
+    seconds, longest = ([min(one[k] for one in found) for found in (first, record, file)] for k in (0, 2))
+    size, slower = max(one.bytes for one in first), sorted(one.slower for one in first + record + file)
     dropped = f"a CHGCAR of {path.stat().st_size / 1e6:.0f} MB (150 points an axis), dropped and drawn"
     rows = [
         ("the page, all scripts and styles, gzip", "200 kB", f"{page_bytes() / 1e3:.0f} kB"),
@@ -69,7 +61,7 @@ def measured(browser: Browser, site: str, folder: Path, tries: int) -> tuple[lis
         ("the longest time that this keeps the page from answering", "200 ms", f"{longest[2]:.0f} ms"),
         ("the same of a record with 150 points an axis", "200 ms", f"{longest[1]:.0f} ms"),
     ]
-    return rows, sorted(paces)[len(paces) // 2]
+    return rows, slower[len(slower) // 2]
 
 
 def table(rows: list[Row]) -> str:
@@ -86,7 +78,9 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         rows, slower = measured(browser, site, Path(folder), given.tries)
         browser.close()
-    print(f"{os.cpu_count()} processors; computations take {slower:.2f} times as long as on the machine of the limits")
+    print(
+        f"{os.cpu_count()} processors; {slower:.2f} times as long on the clock as on a machine that does nothing else"
+    )
     print(table(rows), end="")
     if given.write:
         text = PAGE.read_text(encoding="utf-8")

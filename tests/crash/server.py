@@ -1,8 +1,6 @@
 """The process that `machine` forks for every command: reads jobs from standard input, a list of them a line, runs those
-of one line at the same time, and answers with their exit codes.
-
-python server.py [MODULE ...]      modules to import beforehand
-"""
+of one line at the same time, and answers with their exit codes. All modules that commands import are imported once,
+here."""
 
 from __future__ import annotations
 
@@ -10,21 +8,31 @@ import ctypes
 import importlib
 import json
 import os
+import pkgutil
 import signal
 import sys
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-MODULES = (
-    "chgdb_cli.main", "chgdb.codecs.fourier", "chgdb.promolecule", "chgdb.ingest", "chgdb.publish", "chgdb.extraction",
-    "chgdb.verification", "chgdb.views", "chgdb.store.writer", "chgdb.remote.files", "chgdb.remote.http", "zarr",
-    "numcodecs", "spglib", "scipy.fft",
-)  # fmt: skip
+#: Imported with all modules in them, but for those of `_LEFT_OUT`.
+PACKAGES = ("chgdb", "chgdb_cli")
+_LEFT_OUT = ("chgdb.web", "chgdb.testing")
+MODULES = ("zarr", "numcodecs", "spglib", "scipy.fft", "ssl", "http.client", "multiprocessing.pool")
 #: Of packages that need not be installed.
-OPTIONAL = ("torch", "chgdb.latents.autoencoder", "matplotlib.figure", "s3fs")
+OPTIONAL = ("torch", "matplotlib.figure", "matplotlib.backends.backend_agg", "s3fs", "safetensors.numpy")
+
+
+def modules() -> Iterator[str]:
+    """Names of all modules of the packages; some need what is not installed."""
+    for name in PACKAGES:
+        package = importlib.import_module(name)
+        for found in pkgutil.walk_packages(package.__path__, f"{name}.", onerror=lambda _: None):
+            if not found.name.startswith(_LEFT_OUT):
+                yield found.name
 
 
 def command(job: dict[str, Any]) -> int:
@@ -82,8 +90,9 @@ def main() -> None:
     warnings.simplefilter("default")
     for name in MODULES:
         importlib.import_module(name)
-    for name in OPTIONAL:
-        with suppress(ImportError):
+    for name in (*OPTIONAL, *modules()):
+        with suppress(ImportError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that have moved
             importlib.import_module(name)
     from chgdb.remote import transport
 
