@@ -183,6 +183,14 @@ def _csv_cell(value: Any) -> str:
     return "" if value != value else str(value)
 
 
+def _times(ratio: float) -> str:
+    """
+    >>> _times(17385.3), _times(0.4213)
+    ('17,385', '0.42')
+    """
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
+
+
 def _print_found(catalog: Catalog, values: dict[str, np.ndarray], rows: list[int]) -> None:
     """A table of some rows; a prediction and its standard deviation are one column."""
     headers = []
@@ -374,7 +382,8 @@ def _print_catalog(catalog: Catalog, facts: Mapping[str, Any]) -> None:
         ("As VASP text", size(text)),
     ]
     if facts["payload_bytes"]:
-        about.append(("Compression", f"{text / facts['payload_bytes']:,.0f} times; {text / stored:,.0f} with metadata"))
+        whole = f"{_times(text / facts['payload_bytes'])} times; {_times(text / stored)} with metadata"
+        about.append(("Compression", whole))
     about.append(("Largest NMAE", percent(facts["largest_nmae"])))
     if "latent_model" in facts:
         said = f"{facts['n_latents']:,} of {facts['latent_model']}, {size(facts['latent_bytes'])} in all"

@@ -158,6 +158,8 @@ def test_what_a_folder_search_leaves_out(files: Path, tmp_path: Path) -> None:
     assert find_files([files / "mat-0" / "CHG", files / "mat-0"]) == [files / "mat-0" / n for n in ("CHG", "CHGCAR.gz")]
     with pytest.raises(StoreError, match=r"nothing.*no density files there"):
         build(tmp_path / "s.zarr", files / "nothing*")
+    with pytest.raises(StoreError, match=r"nowhere/CHGCAR: there is no such file or folder"):
+        build(tmp_path / "s.zarr", files / "nowhere" / "CHGCAR")
     assert not (tmp_path / "s.zarr").exists()
 
 

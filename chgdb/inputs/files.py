@@ -60,9 +60,12 @@ def find(inputs: str | Path | Iterable[str | Path]) -> Found:
         search = _Search(found)
         files = [file for file in search.of(item) if _place(file) not in known]
         if not files and not search.seen:
+            if not (is_url(os.fspath(item)) or os.path.lexists(item) or glob.has_magic(os.fspath(item))):
+                raise StoreError(f"{item}: there is no such file or folder")
             hint = f"; {search.archive} is an archive: unpack it first" if search.archive else ""
             raise StoreError(
-                f"{item}: no density files there (CHGCAR, AECCAR, PARCHG, cube or Materials Project JSON){hint}"
+                f"{item}: no density files there (CHGCAR, AECCAR, PARCHG, cube, XSF, charge-density.dat, _DEN.nc or "
+                f"JSON of the Materials Project){hint}"
             )
         known.update((_place(file), None) for file in files)
         found.files += files
