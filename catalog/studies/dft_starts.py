@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -103,35 +104,47 @@ def run(
     python: Annotated[
         str, typer.Option(envvar="CHGDB_GPAW_PYTHON", help="Interpreter with GPAW.")
     ] = "/usr/bin/python3",
+    workers: Annotated[int, typer.Option(min=1, help="Materials computed at a time, each on one core.")] = 1,
 ) -> None:
     """Compute the runs that are left."""
     catalog, model = open_catalog(None), load()
     folder.mkdir(parents=True, exist_ok=True)
     tasks = chosen(catalog, model, each)
     learned = _learned(model, python)
-    one_thread = os.environ | {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    for number, (kind, material_id) in enumerate(tasks):
-        result, job = folder / f"{material_id}.json", folder / f"{material_id}.npz"
-        if result.exists() or result.with_suffix(".failed").exists():
-            continue
-        text = json.dumps(structure(catalog, material_id))
-        with open(job, "wb") as file:
-            arrays: dict[str, Any] = {"record": np.array(text), **densities(catalog, model, material_id)}
-            guessed = matrices.guess_matrices(model, learned, catalog[material_id].crystal)
-            arrays |= {f"matrices {atom}": found for atom, found in enumerate(guessed) if found is not None}
-            np.savez(file, **arrays)
-        done = subprocess.run(
-            [python, WORKER, job, result], capture_output=True, text=True, check=False, env=one_thread
+
+    def start(task: tuple[str, str]) -> None:
+        kind, material_id = task
+        if (folder / f"{material_id}.json").exists() or (folder / f"{material_id}.failed").exists():
+            return
+        guessed = matrices.guess_matrices(model, learned, catalog[material_id].crystal)
+        arrays: dict[str, Any] = densities(catalog, model, material_id)
+        arrays |= {f"matrices {atom}": found for atom, found in enumerate(guessed) if found is not None}
+        line = _computed(
+            folder, structure(catalog, material_id), arrays, python, {"kind": kind, "model": model.identifier}
         )
-        job.unlink()
-        if done.returncode:
-            result.with_suffix(".failed").write_text(done.stderr, encoding="utf-8")
-            print(f"{material_id}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'failed'}")
-            continue
-        facts = json.loads(result.read_text(encoding="utf-8")) | {"kind": kind, "model": model.identifier}
-        write_atomically(result, json.dumps(facts).encode())
-        steps = {name: s.get("iterations", 0) for name, s in facts["starts"].items()}
-        print(f"{number + 1}/{len(tasks)} {material_id} {facts['formula']}: {steps}", flush=True)
+        print(line, flush=True)
+
+    with ThreadPoolExecutor(workers) as pool:  # threads wait for processes
+        for _ in pool.map(start, tasks):
+            pass
+
+
+def _computed(folder: Path, record: dict[str, Any], arrays: dict[str, Any], python: str, facts: dict[str, str]) -> str:
+    """Run GPAW for one material, keep its result in the folder, and say in a line how it went."""
+    material_id = record["material_id"]
+    result, job = folder / f"{material_id}.json", folder / f"{material_id}.npz"
+    one_thread = os.environ | {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    with open(job, "wb") as file:
+        np.savez(file, record=np.array(json.dumps(record)), **arrays)
+    done = subprocess.run([python, WORKER, job, result], capture_output=True, text=True, check=False, env=one_thread)
+    job.unlink()
+    if done.returncode:
+        result.with_suffix(".failed").write_text(done.stderr, encoding="utf-8")
+        return f"{material_id}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'failed'}"
+    found = json.loads(result.read_text(encoding="utf-8")) | facts
+    write_atomically(result, json.dumps(found).encode())
+    steps = {name: s.get("iterations", 0) for name, s in found["starts"].items()}
+    return f"{material_id} {found['formula']}: {steps}"
 
 
 def _learned(model: DensityModel, python: str) -> dict[int, matrices.Element]:
