@@ -94,6 +94,27 @@ def _members_table(data: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+_MINUTES = 10  # between two lines of the table of times
+
+
+def _time_table(data: dict[str, Any]) -> str:
+    """Errors of the members while they were trained, each at the last look before a time."""
+    histories = [member["history"] for member in data["test"]["training"]["members"] if member.get("history")]
+    if not histories:
+        return "The model's file does not keep how its errors fell."
+    numbers = range(1, len(histories) + 1)
+    heads = [f"member {n}: {part}, %" for n in numbers for part in ("training", "validation")]
+    lines = [f"| minutes | {' | '.join(heads)} |", f"| ---: |{' ---: |' * len(heads)}"]
+    longest = max(history[-1][1] for history in histories)
+    for end in range(_MINUTES, round(longest / 60) + _MINUTES, _MINUTES):
+        cells = []
+        for history in histories:
+            before = [line for line in history if line[1] <= 60 * end] or history[:1]
+            cells += [f"{100 * error:.2f}" for error in before[-1][2:]]
+        lines.append(f"| {min(end, round(longest / 60))} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _magnetisation_table(data: dict[str, Any]) -> str:
     found = data["magnetisation"]
     lines = [
@@ -191,8 +212,8 @@ def _potentials_table(data: dict[str, Any]) -> str:
 _TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "test": _test_table, "targets": _targets_table, "size": _size_table, "potentials": _potentials_table,
     "prior": _prior_table, "magnetisation": _magnetisation_table, "members": _members_table, "setups": _setups_table,
-    "curve": _curve_table, "field": _field_table,
+    "curve": _curve_table, "field": _field_table, "time": _time_table,
 }  # fmt: skip
 
 
-_SOURCES = {"members": "test"}  # table -> the numbers that it is made of, where their name differs
+_SOURCES = {"members": "test", "time": "test"}  # table -> the numbers that it is made of, where their name differs

@@ -48,6 +48,17 @@ def test_what_the_tables_show(results):
     assert "| halides | 1 |" in tables._test_table(data)
 
 
+def test_the_table_of_times_takes_the_last_look_before_each_time():
+    histories = [[[2, 300, 0.01, 0.009], [4, 620, 0.008, 0.007], [6, 1500, 0.004, 0.006]], [[1, 900, 0.02, 0.01]]]
+    data = {"test": {"training": {"members": [{"history": history} for history in histories]}}}
+    assert tables._time_table(data).splitlines()[2:] == [
+        "| 10 | 1.00 | 0.90 | 2.00 | 1.00 |",
+        "| 20 | 0.80 | 0.70 | 2.00 | 1.00 |",
+        "| 25 | 0.40 | 0.60 | 2.00 | 1.00 |",
+    ]
+    assert "does not keep" in tables._time_table({"test": {"training": {"members": [{}]}}})
+
+
 def test_members_differ_about_what_the_model_adds_to_the_atoms():
     density, model = chgdb.open()["mp-149"].density, load()
     members = study.differences(model, density.crystal, density.grid)
