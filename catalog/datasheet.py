@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chgdb import charged
 from chgdb.catalog import Catalog, open_catalog
 from chgdb.elements import SYMBOLS
 from chgdb_catalog import batches, coverage
@@ -123,6 +124,7 @@ def render(catalog: Catalog, refused: Sequence[tuple[str, str, int]] = (), later
         ("atoms a cell, median / largest", f"{np.median(atoms):g} / {atoms.max()}"),
         ("spin-polarised", f"{int(np.sum(catalog.column('spin_polarised') == 1)):,}"),
         ("band gap above 0.1 eV (PBE)", f"{int(np.sum(catalog.column('band_gap') > 0.1)):,}"),
+        *_charges(catalog),
     ]  # fmt: skip
     return _TEXT.format(
         n=f"{len(catalog):,}",
@@ -145,6 +147,15 @@ def render(catalog: Catalog, refused: Sequence[tuple[str, str, int]] = (), later
         asymmetry_high=float(np.percentile(asymmetry, 95)),
         asymmetry_largest=float(asymmetry.max()),
     )
+
+
+def _charges(catalog: Catalog) -> list[tuple[str, str]]:
+    """Of the view "charges", where the store has one."""
+    by = charged.methods(catalog.store)
+    if not by:
+        return []
+    known = ~np.isnan(catalog.view(charged.CHARGES)[by[0]])
+    return [(f"atoms with net charges (view `charges`: {', '.join(by)})", f"{int(known.sum()):,} of {len(known):,}")]
 
 
 def _later(number: int) -> list[str]:

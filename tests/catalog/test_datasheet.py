@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 import chgdb
 import chgdb_catalog
+from chgdb import charging
 from chgdb.elements import SYMBOLS
 from chgdb.ingest import build_from
 from chgdb_catalog import batches, coverage, datasheet, rebuild
@@ -41,6 +43,14 @@ def test_what_it_says_and_shows(store: Path, tmp_path: Path) -> None:
     before = picture.read_bytes()
     datasheet.write(page, store, tmp_path)
     assert picture.read_bytes() == before, "the same for the same store"
+
+
+def test_charges_are_counted_where_the_store_has_them(store: Path, tmp_path: Path) -> None:
+    assert "net charges" not in datasheet.render(chgdb.open(store))
+    shutil.copytree(store, tmp_path / "charged.zarr")
+    charging.add_charges(tmp_path / "charged.zarr", ("hirshfeld",), workers=1)
+    text = datasheet.render(chgdb.open(tmp_path / "charged.zarr"))
+    assert "| atoms with net charges (view `charges`: hirshfeld) | 5 of 5 |" in text
 
 
 def test_what_was_refused_is_counted(store: Path, tmp_path: Path) -> None:
