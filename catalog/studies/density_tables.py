@@ -15,6 +15,7 @@ from chgdb_catalog.batches import write_atomically
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "science"
 DATA, PAGE = DOCS / "data" / "densities.json", DOCS / "densities.md"
+README = DOCS.parents[1] / "README.md"
 
 
 def record(new: dict[str, Any]) -> None:
@@ -27,8 +28,19 @@ def record(new: dict[str, Any]) -> None:
         if _SOURCES.get(name, name) in data:
             text = between(text, name, make(data))
     write_atomically(PAGE, text.encode())
+    if "test" in new:
+        text = README.read_text(encoding="utf-8")
+        write_atomically(README, with_mean_error(text, data["test"]["estimate"]["mean"]).encode())
     shown = {k: v for part in new.values() for k, v in part.items() if isinstance(v, dict | float) and k != "training"}
     print(json.dumps(rounded(shown), indent=1))
+
+
+def with_mean_error(readme: str, mean: float) -> str:
+    """The README with the mean error of the estimates, in %. Raises `ChgdbError` where it has no place for it."""
+    pattern = r"(<!-- mean error -->).*?(<!-- end -->)"
+    if not re.search(pattern, readme):
+        raise ChgdbError(f"{README}: no place for the mean error of the estimates")
+    return re.sub(pattern, rf"\g<1>{mean:.2f}\2", readme)
 
 
 def rounded(value: Any) -> Any:

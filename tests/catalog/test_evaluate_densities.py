@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import chgdb
 from chgdb.densities.evaluation import Result, evaluate, usable
 from chgdb.densities.guess import guess
 from chgdb.densities.model import load
+from chgdb.errors import ChgdbError
 from chgdb.promolecule import superposition
 from chgdb_catalog.studies import density_tables as tables
 from chgdb_catalog.studies import evaluate_densities as study
@@ -46,6 +48,15 @@ def test_what_the_tables_show(results):
     assert measured["worst"][0]["nmae"] == pytest.approx(100 * max(r.nmae for r in results))
     data = {"test": {**measured, "model": "m", "members": 1, "latents": {}}}
     assert "| halides | 1 |" in tables._test_table(data)
+
+
+def test_the_readme_says_the_measured_error():
+    mean = json.loads(tables.DATA.read_text(encoding="utf-8"))["test"]["estimate"]["mean"]
+    readme = tables.README.read_text(encoding="utf-8")
+    assert readme == tables.with_mean_error(readme, mean)
+    assert "-->12.35<!--" in tables.with_mean_error(readme, 12.345678)
+    with pytest.raises(ChgdbError, match="no place"):
+        tables.with_mean_error("nothing", mean)
 
 
 def test_the_table_of_times_takes_the_last_look_before_each_time():
