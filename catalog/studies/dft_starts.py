@@ -15,7 +15,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,8 +56,11 @@ _FORCE = 1e-6  # eV/Å; what symmetry forbids is smaller
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
 
-def chosen(catalog: Catalog, model: DensityModel, each: int, seed: int = 0) -> list[tuple[str, str]]:
-    """(kind, id) of the materials to compute, the cheapest first."""
+def chosen(catalog: Catalog, model: DensityModel, each: Mapping[str, int], seed: int = 0) -> list[tuple[str, str]]:
+    """(kind, id) of the materials to compute: the kinds in turns, the cheapest of each first.
+
+    each: how many of a kind; fewer where the test part has no more of them.
+    """
     ids = np.array(catalog.ids)
     test = set(usable(model, catalog, [str(i) for i in ids[parts(catalog) == "test"]]))
     gaps, moments = catalog.column("band_gap"), np.nan_to_num(catalog.column("magnetic_moment"))
@@ -69,9 +74,10 @@ def chosen(catalog: Catalog, model: DensityModel, each: int, seed: int = 0) -> l
         cost = costs.expected(record)
         if (kind == "metal" and (spin or gaps[row] > 0)) or cost > KINDS[kind]:
             continue
-        if sum(other == kind for _, other, _ in found) < each:
+        if sum(other == kind for _, other, _ in found) < each[kind]:
             found.append((cost, kind, str(ids[row])))
-    return [(kind, i) for _, kind, i in sorted(found)]
+    turns = [[(k, i) for _, k, i in sorted(found) if k == kind] for kind in KINDS]
+    return [task for turn in zip_longest(*turns) for task in turn if task is not None]
 
 
 def structure(catalog: Catalog, material_id: str) -> dict[str, Any]:
@@ -100,7 +106,8 @@ def densities(catalog: Catalog, model: DensityModel, material_id: str) -> dict[s
 @app.command()
 def run(
     folder: Annotated[Path, typer.Argument(help="Where results go; made if missing.")],
-    each: Annotated[int, typer.Option(min=1, help="Materials of each kind.")] = 25,
+    each: Annotated[int, typer.Option(min=1, help="Metals, and insulators.")] = 28,
+    magnets: Annotated[int, typer.Option(min=0, help="Magnets, which take several times as long.")] = 10,
     python: Annotated[
         str, typer.Option(envvar="CHGDB_GPAW_PYTHON", help="Interpreter with GPAW.")
     ] = "/usr/bin/python3",
@@ -109,7 +116,7 @@ def run(
     """Compute the runs that are left."""
     catalog, model = open_catalog(None), load()
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = chosen(catalog, model, each)
+    tasks = chosen(catalog, model, {kind: magnets if kind == "magnet" else each for kind in KINDS})
     learned = _learned(model, python)
 
     def start(task: tuple[str, str]) -> None:
