@@ -166,7 +166,12 @@ def fetch(
             raise typer.BadParameter(f"{output} holds the structure of one material, without a grid", param_hint="-o")
         _fetch_structure(opened[wanted[0]], output, change, force, as_json)
         return
-    several = len(wanted) > 1 or bool(criteria)  # criteria always make a folder, however many materials meet them
+    several = len(wanted) > 1 or bool(criteria)  # criteria make a folder, however many materials meet them
+    if several and decode and output is not None and _names_a_file(output):
+        if len(wanted) > 1:
+            said = f"{output} is one file, and these are {len(wanted)} materials: name a folder"
+            raise typer.BadParameter(said, param_hint="-o")
+        several = False
     opened.prefetch(wanted)
     if several and not decode and output is not None and output.rstrip("/").endswith(".zarr"):
         check_free(output, force)
@@ -221,6 +226,13 @@ def _fetch_structure(record: Record, path: str, change: _Change | None, force: b
         print_json(facts)
     else:
         show(structure_line(path, crystal))
+
+
+def _names_a_file(output: str) -> bool:
+    """Whether a path that is no folder ends as the file of a density does, such as x.cube; CHGCARs may be a folder."""
+    from chgdb.formats import format_of_name
+
+    return bool(os.path.splitext(output)[1]) and not os.path.isdir(output) and format_of_name(output) is not None
 
 
 def _target(material_id: str, output: str | None, decode: bool, format: str | None, several: bool) -> str:

@@ -161,3 +161,15 @@ def test_formats_that_are_only_read_are_not_offered(run_chgdb: Chgdb) -> None:
         assert result.code == 2
         assert "write one of chgcar, cube, xsf, npz" in result.err
         assert "espresso" not in result.err
+
+
+def test_the_name_of_a_file_is_for_one_material(run_chgdb: Chgdb) -> None:
+    assert run_chgdb("fetch", "--only", "Si", "--decode", "-o", "x.cube").code == 0
+    assert Path("x.cube").is_file()
+    for chosen in (["si", "salt"], ["--where", "n_electrons:1.."]):
+        result = run_chgdb("fetch", *chosen, "--decode", "-o", "y.npz")
+        assert result.code == 2
+        assert "y.npz is one file" in result.err
+        assert not Path("y.npz").exists()
+    assert run_chgdb("fetch", "si", "salt", "--decode", "-o", "CHGCARs").code == 0
+    assert sorted(p.name for p in Path("CHGCARs").iterdir()) == ["salt", "si"]
