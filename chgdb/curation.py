@@ -185,7 +185,8 @@ def remove(store: str | os.PathLike[str], ids: Iterable[str]) -> tuple[str, ...]
         catalog = _existing(transaction)
         for material_id in gone:
             catalog[material_id]
-        kept = [material_id for material_id in catalog.ids if material_id not in set(gone)]
+        dropped = set(gone)
+        kept = [material_id for material_id in catalog.ids if material_id not in dropped]
         if not kept:
             raise StoreError(f"{transaction.path}: no material would be left: remove the folder, if that is meant")
         if gone:
@@ -363,7 +364,8 @@ def _joined(old: Table, new: Table, on_conflict: OnConflict, place: str) -> Tabl
     pairs = [(row_of[str(i)], row) for row, i in enumerate(new.columns["material_id"]) if str(i) in row_of]
     same = [pair for pair in pairs if old.records[pair[0]] == new.records[pair[1]]]
     if on_conflict == "refuse" and len(same) < len(pairs):
-        row = next(pair for pair in pairs if pair not in set(same))[1]
+        equal = set(same)
+        row = next(pair for pair in pairs if pair not in equal)[1]
         raise StoreError(
             f"{new.columns['material_id'][row]} in {place} has another density than in the stores before it: keep the "
             "first or the last, or rename one (chgdb rename)"

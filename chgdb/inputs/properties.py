@@ -28,10 +28,11 @@ class Properties:
 
     def unmatched(self, materials: Collection[str]) -> str:
         """The note on rows without a material, and materials without a row. Empty where there are none."""
-        rows = [material_id for material_id in self.values if material_id not in set(materials)]
+        known = set(materials)
+        rows = [material_id for material_id in self.values if material_id not in known]
         if not rows:
             return ""
-        without = sorted(set(materials) - set(self.values))
+        without = sorted(known - set(self.values))
         line = f"{self.source}: {len(self.values) - len(rows)} of {len(self.values)} rows have the id of a material"
         line += f" ({_some(rows)} {'has' if len(rows) == 1 else 'have'} none)"
         return line + (f"; {len(without)} of {len(materials)} materials have no row ({_some(without)})" * bool(without))

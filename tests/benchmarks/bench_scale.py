@@ -186,6 +186,10 @@ def change(out: Out = OUT, folder: Stores = None) -> None:
             measured[operation] = operate(operation, store)
             print(operation, json.dumps(measured[operation]), flush=True)
         whole = size_of(store)
+    publish_change(out, measured, whole)
+
+
+def publish_change(out: Path, measured: dict[str, dict[str, Any]], whole: int) -> None:
     rows = [
         [title, f"{r['seconds']:.3g} s", f"{r['cpu']:.3g} s", f"{r['peak'] / 1e6:,.0f}"]
         for title, r in ((CHANGES[operation], result) for operation, result in measured.items())
