@@ -53,6 +53,22 @@ def test_axe(site: str, open_page: OpenPage, catalog: chgdb.Catalog, tmp_path: P
         assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 1, look
 
 
+#: Pixels of a plot that are nearly white.
+WHITE = (
+    "() => { const c = document.querySelector('.plot canvas'); const d = c.getContext('2d').getImageData(0, 0, c.width,"
+    " c.height).data; let n = 0; for (let i = 0; i < d.length; i += 4) n += d[i + 3] > 200 && d[i] > 200"
+    " && d[i + 2] > 200; return n }"
+)
+
+
+def test_plots_when_the_screen_turns_dark(site: str, open_page: OpenPage) -> None:
+    """Their text is drawn on a canvas, which keeps its ink."""
+    page = open_page(f"{site}/{SCREENS['catalog'][0]}", ".plot canvas", color_scheme="light")
+    assert page.evaluate(WHITE) == 0
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"() => ({WHITE})() > 100", polling=100)
+
+
 #: Everything that a user can press, set or turn.
 REACHABLE = (
     "() => [...document.querySelectorAll('a, button, input, select, canvas[tabindex], [tabindex=\"0\"]')]"

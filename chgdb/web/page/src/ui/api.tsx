@@ -69,7 +69,13 @@ export function ApiScreen({ api }: { api: string }) {
         <section key={method + path} class="panel operation">
           <h2>
             <code>
-              {method} {path}
+              {method}{' '}
+              {path.split(/(?<=\/)/).map((part) => (
+                <>
+                  {part}
+                  <wbr />
+                </>
+              ))}
             </code>
           </h2>
           <p>

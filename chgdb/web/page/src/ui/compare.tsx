@@ -76,6 +76,16 @@ export function CompareScreen({ source, route }: { source: Source; route: Route 
     <main id="main" tabIndex={-1}>
       <h1>Compare</h1>
       {leader && kinds && <Shared side={leader} kinds={kinds} state={shown} change={change} />}
+      {a && b && (
+        <p class="buttons">
+          <button type="button" disabled={!same || !a.meta.kinds.length || !b.meta.kinds.length} onClick={subtract}>
+            Difference of the two
+          </button>
+          <span role="status">
+            {outcome?.said || (same ? '' : 'Their cells or grids differ: there is no difference to show.')}
+          </span>
+        </p>
+      )}
       <div class="two">
         {['a', 'b'].map((which) => (
           <Pane
@@ -92,16 +102,6 @@ export function CompareScreen({ source, route }: { source: Source; route: Route 
           />
         ))}
       </div>
-      {a && b && (
-        <p class="buttons">
-          <button type="button" disabled={!same || !a.meta.kinds.length || !b.meta.kinds.length} onClick={subtract}>
-            Difference of the two
-          </button>
-          <span role="status">
-            {outcome?.said || (same ? '' : 'Their cells or grids differ: there is no difference to show.')}
-          </span>
-        </p>
-      )}
     </main>
   )
 }

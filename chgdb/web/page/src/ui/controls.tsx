@@ -29,16 +29,26 @@ export function Controls({ meta, range, state, change }: Props) {
     <form class="controls" onSubmit={(e) => e.preventDefault()} aria-label="What the picture shows">
       {meta.kinds.length > 0 && (
         <>
-          <label>
-            Show
-            <select value={state.kind} onChange={(e) => change({ kind: e.currentTarget.value, level: 0 })} name="kind">
-              {meta.kinds.map((k) => (
-                <option key={k} value={k}>
-                  {labelOf(k)}
-                </option>
-              ))}
-            </select>
-          </label>
+          <div class="pair">
+            <label>
+              Show
+              <select value={state.kind} onChange={(e) => change({ kind: e.currentTarget.value, level: 0 })} name="kind">
+                {meta.kinds.map((k) => (
+                  <option key={k} value={k}>
+                    {labelOf(k)}
+                  </option>
+                ))}
+              </select>
+            </label>
+            <label>
+              Sign
+              <select value={state.sign} name="sign" onChange={(e) => change({ sign: e.currentTarget.value as Sign })}>
+                <option value="both">both</option>
+                <option value="positive">positive</option>
+                <option value="negative">negative</option>
+              </select>
+            </label>
+          </div>
           <label for={`${id}iso`}>Isovalue, {unitOf(state.kind)}</label>
           <div class="pair">
             <input
@@ -61,14 +71,6 @@ export function Controls({ meta, range, state, change }: Props) {
               onText={(text) => Number(text) > 0 && change({ level: Number(text) })}
             />
           </div>
-          <label>
-            Sign
-            <select value={state.sign} name="sign" onChange={(e) => change({ sign: e.currentTarget.value as Sign })}>
-              <option value="both">both</option>
-              <option value="positive">positive</option>
-              <option value="negative">negative</option>
-            </select>
-          </label>
           <div class="pair">
             <label>
               Positive

@@ -22,6 +22,14 @@ export const axis = (label: string, size = 54): uPlot.Axis => ({
   labelSize: 20,
 })
 
+/** Drawn again where the screen turns light or dark: a canvas keeps the ink that it was drawn with. Ends what it began. */
+export function inked(plot: uPlot): () => void {
+  const dark = matchMedia('(prefers-color-scheme: dark)')
+  const redraw = () => plot.redraw()
+  dark.addEventListener('change', redraw)
+  return () => dark.removeEventListener('change', redraw)
+}
+
 /** Line charts; all series share their x. */
 export function Lines({ label, x, y, series }: { label: string; x: string; y: string; series: Series[] }) {
   const holder = useRef<HTMLDivElement>(null)
@@ -43,7 +51,9 @@ export function Lines({ label, x, y, series }: { label: string; x: string; y: st
     )
     const observer = new ResizeObserver(() => plot.setSize({ width: Math.max(200, at.clientWidth), height: 220 }))
     observer.observe(at)
+    const end = inked(plot)
     return () => {
+      end()
       observer.disconnect()
       plot.destroy()
     }

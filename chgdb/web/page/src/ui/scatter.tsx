@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
 import type { Points } from '../catalog'
 import { INTERVAL, short } from './numbers'
-import { axis } from './plot'
+import { axis, inked } from './plot'
 
 const KNOWN = '#0a84b5'
 const GUESSED = '#d9730d'
@@ -100,7 +100,9 @@ export function Scatter({ points, x, y, name, onOpen }: Props) {
     plot.over.addEventListener('click', click)
     const observer = new ResizeObserver(() => plot.setSize({ width: Math.max(200, at.clientWidth), height: 300 }))
     observer.observe(at)
+    const end = inked(plot)
     return () => {
+      end()
       observer.disconnect()
       plot.destroy()
     }

@@ -50,7 +50,16 @@ export function SlicePanel({
   )
   useEffect(() => ask.current(), [session, meta, state.kind, state.hkl.join(), state.offset])
   useEffect(() => {
-    if (slice && canvas.current) draw(canvas.current, slice, signed(slice.kind))
+    const at = canvas.current
+    if (!slice || !at) return
+    let letters = 0
+    const fit = () => {
+      if (letters !== (letters = enlarged(at))) draw(at, slice, signed(slice.kind))
+    }
+    fit()
+    const observer = new ResizeObserver(fit)
+    observer.observe(at)
+    return () => observer.disconnect()
   }, [slice])
   // Of the slice that is there: another one may be on its way.
   const unit = unitOf(slice?.kind ?? state.kind)
@@ -156,6 +165,9 @@ function Scale({ slice, unit, signed }: { slice: Slice; unit: string; signed: bo
   )
 }
 
+/** On a small screen the picture shrinks; its letters do not. */
+const enlarged = (canvas: HTMLCanvasElement) => Math.max(1, WIDTH / (canvas.clientWidth || WIDTH))
+
 function draw(canvas: HTMLCanvasElement, slice: Slice, isSigned: boolean) {
   const context = canvas.getContext('2d')!
   const { width, height, values } = slice
@@ -175,8 +187,7 @@ function draw(canvas: HTMLCanvasElement, slice: Slice, isSigned: boolean) {
     }
     context.stroke()
   })
-  // On a small screen the picture shrinks; its letters do not.
-  const size = 13 * Math.max(1, WIDTH / (canvas.clientWidth || WIDTH))
+  const size = 13 * enlarged(canvas)
   context.font = `bold ${size}px sans-serif`
   context.textAlign = 'center'
   context.textBaseline = 'middle'
