@@ -7,6 +7,7 @@
         -> chgdb.zarr/latent         the latent of every material, and its error
     chgdb.zarr, ../shared/densities/queue.jsonl.gz (`--structures`: labelled ones without a density)
         -> models/properties/        the property models
+        -> models/volumes/           the volumes at rest that tell stretched cells
         -> chgdb.zarr                formation energies of our DFT, doubted labels
         -> chgdb.zarr/view           what they predict for every material
     chgdb.zarr
@@ -35,7 +36,7 @@ if not __package__:  # run as a script: the folder is importable as chgdb_catalo
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from chgdb import charging, models, splits, views
-from chgdb.catalog import open_catalog
+from chgdb.catalog import Catalog, open_catalog
 from chgdb.codecs.symmetric import symmetrised
 from chgdb.density import Density
 from chgdb.errors import ChgdbError
@@ -44,8 +45,13 @@ from chgdb.ingest import build_from
 from chgdb.latents import description, volumes
 from chgdb.latents import stores as latents
 from chgdb.models import storage, training
+from chgdb.models import volumes as volumes_at_rest
+from chgdb.models.applicability import DESCRIPTORS
+from chgdb.models.ensemble import Ensemble, Predictions
 from chgdb.models.held_out import HeldOut
+from chgdb.models.intervals import NORMAL_HALF
 from chgdb.plugins import models_folder
+from chgdb.predicted import HALF, OUT_OF_FOLD, STD
 from chgdb.store.columns import set_columns
 from chgdb.store.format import MEASURED
 from chgdb.store.table import from_store
@@ -197,7 +203,22 @@ def complete_properties(store: Path) -> None:
     catalog = open_catalog(store)
     if not views.load_model().held_out.half:
         training.renew_intervals(folder, catalog, lambda text: typer.echo(text, err=True))
+    add_volumes(catalog, views.load_model())
     add_derived(store, views.load_model().held_out)
+
+
+def add_volumes(catalog: Catalog, ensemble: Ensemble, folder: Path | None = None) -> None:
+    """Volumes at rest that go with the tables of a property model, where there are none of it."""
+    folder, weights = folder or models_folder(volumes_at_rest.NAME), volumes_at_rest.weights_of(ensemble)
+    if not weights or volumes_at_rest.of(ensemble, folder) is not None:
+        return
+    known = ensemble.held_out
+    crystals = [catalog[material_id].crystal for material_id in known.position]
+    found = volumes_at_rest.Volumes.fit(
+        ensemble.members[0], crystals, known.formulas, progress=lambda text: typer.echo(text, err=True)
+    )
+    with writing(folder, storage.MODEL) as transaction, transaction.version() as fresh:
+        found.save(fresh, weights)
 
 
 def add_derived(store: Path, held_out: HeldOut) -> None:
@@ -231,6 +252,45 @@ def predict_properties(store: Path, workers: int | None) -> None:
     catalog = open_catalog(store)
     if not views.names(catalog) or views.View(catalog, views.PROPERTIES).stale:
         views.add_predictions(store, cache=FEATURES, workers=workers, progress=True)
+    else:
+        renew_flags(store)
+
+
+def renew_flags(store: Path) -> bool:
+    """Bring the view's `unlike_training` to what the domain of the stored model says now; whether anything changed.
+
+    All materials of the embedded store trained the model, so that their descriptors are within it; what may be unlike
+    is the structure, by the rules of `applicability`. Where other materials are in a store, or one is no longer unlike,
+    predictions have to be made anew, and nothing is done here.
+    """
+    catalog, ensemble = open_catalog(store), views.load_model()
+    ids, domain = tuple(catalog.ids), ensemble.domain
+    if not views.names(catalog) or views.View(catalog, views.PROPERTIES).stale:
+        return False
+    view = catalog.view(views.PROPERTIES)
+    inside = np.array([0.5 * (domain.low[name] + domain.high[name]) for name in DESCRIPTORS])
+    remarks = tuple(tuple(domain.remarks(catalog[material_id].crystal, inside)) for material_id in ids)
+    unlike, before = np.array([bool(found) for found in remarks]), view["unlike_training"] == 1
+    trained = ensemble.held_out.rows_of(ids, catalog.column("formula").tolist()) >= 0
+    if (unlike == before).all() or (before & ~unlike).any() or not trained.all():
+        return False
+
+    def wider(name: str, values: np.ndarray, factor: float) -> np.ndarray:
+        """Of what is unlike and not out of fold, as the model itself does."""
+        spread = factor * ensemble.calibration[name].spread
+        return np.where(unlike & (view[name + OUT_OF_FOLD] == 0), np.maximum(values, spread), values)
+
+    names = [name for name in ensemble.targets if name in view]
+    found = Predictions(
+        {n: view[n] for n in names},
+        {n: wider(n, view[n + STD], 1.0) for n in names},
+        {n: view[n + OUT_OF_FOLD] == 1 for n in names},
+        remarks,
+        ensemble.identifier,
+        {n: wider(n, view[n + HALF], NORMAL_HALF) for n in names if n + HALF in view},
+    )
+    views.write(store, ids, found, ensemble, catalog.store.token)
+    return True
 
 
 def add_charges(store: Path, workers: int | None) -> None:

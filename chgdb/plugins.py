@@ -48,7 +48,7 @@ def _offered(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
 
 
 def models_folder(kind: str) -> Path:
-    """Folder of the models that come with the embedded catalog: of the "properties", the "autoencoder" or the "density"
+    """Folder of the models that come with the embedded catalog: of the "properties", "autoencoder", "density" or "volumes"
     kind."""
     import chgdb_catalog
 

@@ -422,7 +422,7 @@ def _computed(material_id: str, crystal: Crystal, catalog: str | os.PathLike[str
 
 def _likeness(ensemble: Ensemble, rows: Rows, source: str) -> dict[str, Any]:
     """Fields of `Prediction` on the training materials: those that the input is like, and the one that it is."""
-    from .models import ModelError, neighbours
+    from .models import ModelError, neighbours, volumes
 
     try:
         near = neighbours.of_rows(ensemble, rows, NEAREST)[0]
@@ -432,7 +432,7 @@ def _likeness(ensemble: Ensemble, rows: Rows, source: str) -> dict[str, Any]:
         n for n in near if n.formula == rows.formulas[0] and (n.distance < neighbours.SAME or n.material_id == source)
     ]
     facts: dict[str, Any] = {"nearest": tuple(near)}
-    if not same and (remark := neighbours.strained(ensemble, rows, near)):
+    if not same and (remark := neighbours.strained(ensemble, rows, near) or volumes.remark(ensemble, rows)):
         facts["strained"] = remark
     if same:
         known, row = ensemble.held_out, ensemble.held_out.position[same[0].material_id]

@@ -2,10 +2,12 @@
 
     python catalog/studies/domain.py            # a table; minutes
     python catalog/studies/domain.py --json
+    python catalog/studies/domain.py --write    # the second one into docs/science/properties.md, too
 
-The materials are drawn from the test part of the catalog. One check is left out, which recognises a training material
-at another volume: had these materials not trained the model, it would not know them. So the study counts what the
-descriptors of the property model and of the density model say.
+The materials are drawn from the test part of the catalog. Checks of the volume are left out: had these materials not
+trained the model, it would not know theirs. So the first table counts what the descriptors of the property model and of
+the density model say. The second counts whose volume is said not to be at rest, of all materials that trained the
+model, each left out with its formula.
 """
 
 from __future__ import annotations
@@ -26,8 +28,12 @@ from chgdb.catalog import Catalog, open_catalog
 from chgdb.density import Crystal
 from chgdb.errors import ChgdbError
 from chgdb.estimation import estimate
+from chgdb.models import volumes
 from chgdb.models.applicability import descriptors
 from chgdb.prediction import load_model
+from chgdb_catalog.batches import write_atomically
+from chgdb_catalog.studies.density_tables import between
+from chgdb_catalog.studies.trust_studies import memberships
 
 #: Å of vacuum in a slab, and on each side of a box; maximum number of atoms of a material.
 VACUUM, BOX, MOST_ATOMS = 4.0, 6.0, 4
@@ -81,9 +87,52 @@ def flags(crystal: Crystal) -> list[str]:
     return [*found, *guess.remarks]
 
 
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "science"
+DATA, PAGE = DOCS / "data" / "volumes.json", DOCS / "properties.md"
+#: Changes of the volume in the second table, in per cent.
+CHANGES = (0, -10, 10, -6, 6)
+#: Its groups.
+GROUPS = ("all", "oxide", "halide", "chalcogenide", "pnictide", "intermetallic", "magnetic", "lanthanide")
+
+
+def apart(catalog: Catalog) -> dict[str, dict[str, float]]:
+    """Group -> number of materials, and share flagged at each of `CHANGES`, in per cent.
+
+    Raises `ChgdbError` where there are no volumes at rest of the stored model.
+    """
+    ensemble = load_model()
+    known = volumes.of(ensemble)
+    if known is None:
+        raise ChgdbError("there are no volumes at rest of the stored model: python catalog/rebuild.py makes them")
+    place = {material_id: row for row, material_id in enumerate(catalog.ids)}
+    rows = np.array([place[i] for i in ensemble.held_out.position])
+    groups = memberships(catalog, rows)
+    flagged = {change: known.flagged(float(np.log(1 + change / 100))) for change in CHANGES}
+    return {
+        name: {
+            "materials": int(groups[name].sum()),
+            **{str(change): round(100 * float(found[groups[name]].mean()), 1) for change, found in flagged.items()},
+        }
+        for name in GROUPS
+    }
+
+
+def volumes_table(numbers: dict[str, dict[str, float]]) -> str:
+    titles = [f"{change:+d} %" if change else "as they are" for change in CHANGES]
+    lines = [
+        f"| % said not to be at rest | materials | {' | '.join(titles)} |",
+        "| --- |" + " ---: |" * (len(titles) + 1),
+    ]
+    for group, facts in numbers.items():
+        shares = " | ".join(f"{facts[str(change)]:g}" for change in CHANGES)
+        lines.append(f"| {group} | {facts['materials']} | {shares} |")
+    return "\n".join(lines)
+
+
 def main(
     count: Annotated[int, typer.Option(help="materials")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    write: Annotated[bool, typer.Option("--write", help="put the table of volumes into the page, too")] = False,
 ) -> None:
     """Count the structures that are said to be unlike the training set."""
     catalog = open_catalog()
@@ -91,11 +140,17 @@ def main(
     crystals = [catalog[material_id].crystal for material_id in ids]
     found = {name: sum(bool(flags(make(crystal))) for crystal in crystals) for name, make in KINDS.items()}
     if as_json:
-        typer.echo(json.dumps({"materials": len(ids), "flagged": found}, indent=1, ensure_ascii=False))
+        facts = {"materials": len(ids), "flagged": found, "volumes": apart(catalog)}
+        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False))
         return
     typer.echo(f"|  | of {len(ids)} said to be unlike all training |\n| --- | ---: |")
     for name, flagged in found.items():
         typer.echo(f"| {name} | {flagged} |")
+    numbers = apart(catalog)
+    typer.echo(f"\n{volumes_table(numbers)}")
+    if write:
+        write_atomically(DATA, (json.dumps(numbers, indent=1) + "\n").encode())
+        write_atomically(PAGE, between(PAGE.read_text(encoding="utf-8"), "volumes", volumes_table(numbers)).encode())
 
 
 if __name__ == "__main__":

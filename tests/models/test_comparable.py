@@ -8,14 +8,15 @@ from chgdb import Crystal
 from chgdb.models.comparable import at_other_volumes, remark
 
 _FACES = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]], float)
+_PAIR = np.array([[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
 def _salt(edge: float) -> Crystal:
-    return Crystal(edge / 2 * _FACES, [[0, 0, 0], [0.5, 0.5, 0.5]], [11, 17])
+    return Crystal(edge / 2 * _FACES, _PAIR, np.array([11, 17]))
 
 
 def _caesium_chloride_kind(edge: float) -> Crystal:
-    return Crystal(edge * np.eye(3), [[0, 0, 0], [0.5, 0.5, 0.5]], [11, 17])
+    return Crystal(edge * np.eye(3), _PAIR, np.array([11, 17]))
 
 
 def test_one_crystal_at_several_volumes_is_a_group_by_volume() -> None:
@@ -33,7 +34,7 @@ def test_cells_of_one_symmetry_are_the_same_where_they_differ_a_little() -> None
 
     def rutile(a: float, c: float, u: float) -> Crystal:
         oxygen = [[u, u, 0], [-u, -u, 0], [0.5 + u, 0.5 - u, 0.5], [0.5 - u, 0.5 + u, 0.5]]
-        return Crystal(np.diag([a, a, c]), [[0, 0, 0], [0.5, 0.5, 0.5], *oxygen], [22, 22, 8, 8, 8, 8])
+        return Crystal(np.diag([a, a, c]), np.array([*_PAIR.tolist(), *oxygen]), np.array([22, 22, 8, 8, 8, 8]))
 
     assert at_other_volumes([rutile(4.6, 2.96, 0.305), rutile(4.7, 2.98, 0.303)]) == [[0, 1]]
     assert at_other_volumes([rutile(4.6, 2.96, 0.305), rutile(4.2, 4.3, 0.25)]) == []
@@ -51,7 +52,7 @@ def test_a_supercell_is_the_same_crystal_at_the_same_volume() -> None:
 
 
 def test_other_formulas_and_a_single_structure_are_no_group() -> None:
-    potassium = Crystal(3.1 * _FACES, [[0, 0, 0], [0.5, 0.5, 0.5]], [19, 17])
+    potassium = Crystal(3.1 * _FACES, _PAIR, np.array([19, 17]))
     assert at_other_volumes([_salt(5.7), potassium]) == []
     assert at_other_volumes([]) == []
 

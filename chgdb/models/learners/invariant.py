@@ -322,6 +322,16 @@ class Model:
         """Rows likewise, rounded as training rows are."""
         return self._as_space(key, self._packed(rows))
 
+    def seen(self, rows: Rows | None, count: int) -> tuple[np.ndarray, gaussian.Atoms]:
+        """(scaled features, scaled atoms) of rows or of the first training rows."""
+        assert self.scaler is not None
+        assert self.atom_scaler is not None
+        if rows is None:
+            atoms = self.atoms.take(self.place[:count])
+            return gaussian.unpack(self.table[self.place[:count]]), replace(atoms, values=gaussian.unpack(atoms.values))
+        atoms = _atoms(rows.crystals)
+        return self.scaler(_checked(rows)), replace(atoms, values=self.atom_scaler(atoms.values))
+
     def volumes(self, rows: Rows | None, count: int) -> tuple[np.ndarray, np.ndarray]:
         """(Å^3 per atom (n,), as far as packed features tell it, 1 %; kind (n, 2), the same for crystals with as many
         atoms in the primitive cell and as many rotations) of rows or of the first training rows."""
