@@ -48,8 +48,8 @@ def _offered(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
 
 
 def models_folder(kind: str) -> Path:
-    """Folder of the models that come with the embedded catalog: of the "properties", the "autoencoder", the "density" or
-    the "volumes" kind."""
+    """Folder of the models that come with the embedded catalog: of the "properties", the "autoencoder", the "density"
+    or the "volumes" kind."""
     import chgdb_catalog
 
     return Path(chgdb_catalog.path()).parent / "models" / kind
