@@ -60,5 +60,5 @@ def inferred(numbers: np.ndarray, n_electrons: float) -> np.ndarray:
                 return np.array([float(fitting[0][int(np.searchsorted(elements, z))]) for z in numbers])
     raise DensityError(
         f"the density integrates to {n_electrons:.6g} electrons, which does not tell the valence electrons of each "
-        f"element of {reduced_formula(numbers)}: give them, as in Na=1,Cl=7 (ZVAL in VASP's POTCAR)"
+        f"element of {reduced_formula(numbers)}: give them (--valence), as in Na=1,Cl=7 (ZVAL in VASP's POTCAR)"
     )

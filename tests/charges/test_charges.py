@@ -327,3 +327,12 @@ def test_slabs_and_bulk() -> None:
     bulk = chgdb.open()["mp-22862"].density
     with pytest.raises(DensityError, match="not in bulk"):
         dipole(bulk.crystal, bulk.total, np.array([7.0, 7.0]))
+
+
+def test_sodium_chloride_of_vasp_has_the_charge_that_was_published(shared: Path) -> None:
+    """0.1776 of one electron stay with sodium in the example of Henkelman's program, by VASP with the same valences."""
+    density = chgdb.read(shared / "vasp" / "NaCl.CHGCAR.gz")
+    found = density.charges("bader")
+    assert found.valence.tolist() == [1, 7]
+    assert found.net[0] == pytest.approx(1 - 0.1776, abs=0.005)
+    assert found.net.sum() == pytest.approx(0, abs=1e-6)
