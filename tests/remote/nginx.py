@@ -19,7 +19,7 @@ error_log {folder}/error.log;
 pid {folder}/pid;
 events {{ worker_connections 256; }}
 http {{
-    types {{ }}
+    types {{ {types} }}
     default_type application/octet-stream;
     log_format counted '$request_method $uri $status $request_length $bytes_sent "$http_range" "$http_if_none_match"';
     access_log {folder}/access.log counted;
@@ -69,9 +69,12 @@ def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 20) -
 
 
 class Nginx:
-    """nginx serving `root`; raises `FileNotFoundError` where nginx is not installed."""
+    """nginx serving `root`; raises `FileNotFoundError` if nginx is not installed.
 
-    def __init__(self, root: Path, folder: Path) -> None:
+    types: what browsers are told of files by their endings, as nginx wants it.
+    """
+
+    def __init__(self, root: Path, folder: Path, types: str = "") -> None:
         program = shutil.which("nginx", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
         if program is None:
             raise FileNotFoundError("nginx")
@@ -80,7 +83,7 @@ class Nginx:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = folder / "access.log"
-        (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, root=root, port=self.port))
+        (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, root=root, port=self.port, types=types))
         command = [program, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         wait_for(self.port, self.process)

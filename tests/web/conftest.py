@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,9 @@ import chgdb
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+# nginx, as the tests of remote stores start it.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "remote"))
+
 # Without what they drive there is nothing to test: pip install 'chgdb[test]'
 if not all(map(find_spec, ("fastapi", "uvicorn", "httpx", "playwright"))):
     collect_ignore_glob = ["test_*.py"]
@@ -27,6 +31,7 @@ ARGUMENTS = [
     *("--disable-sync", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
     "--disable-gpu-rasterization",  # there is none: text and boxes are drawn sooner without
 ]
+_TYPES = "text/html html; text/css css; text/javascript js; application/json json;"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
@@ -54,14 +59,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def static(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The embedded catalog as a site, on nginx, below a folder."""
-    from pages import free_port, nginx
+    from nginx import Nginx
 
     from chgdb.web.site import export
 
     root = tmp_path_factory.mktemp("static")
+    try:
+        server = Nginx(root, tmp_path_factory.mktemp("nginx"), _TYPES)
+    except FileNotFoundError:
+        pytest.skip("needs nginx (Debian: nginx-light)")
     export(root / "some" / "where")
-    with nginx(root, tmp_path_factory.mktemp("nginx"), free_port()) as address:
-        yield f"{address}/some/where/"
+    yield f"{server.url}/some/where/"
+    server.close()
 
 
 @pytest.fixture(params=["chgdb web", "nginx"])

@@ -6,18 +6,14 @@ import base64
 import io
 import os
 import re
-import shutil
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from playwright.sync_api import Locator, Page
 
 from chgdb_cli.main import _exit_code
@@ -98,53 +94,6 @@ def serving(*arguments: str) -> Iterator[str]:
             found = re.search(r"http://\S+", line)
             assert found, f"chgdb web printed {line!r}"
             yield found[0].rstrip("/")
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-NGINX = """\
-daemon off;
-master_process off;
-error_log {folder}/error.log;
-pid {folder}/pid;
-events {{ worker_connections 256; }}
-http {{
-    types {{ text/html html; text/css css; text/javascript js; application/json json; }}
-    default_type application/octet-stream;
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{ listen 127.0.0.1:{port}; root {root}; }}
-}}
-"""
-
-
-@contextmanager
-def nginx(root: Path, folder: Path, port: int) -> Iterator[str]:
-    """Address of an nginx that serves a folder as it is; skips the test where there is none."""
-    program = shutil.which("nginx") or ("/usr/sbin/nginx" if os.path.exists("/usr/sbin/nginx") else None)
-    if program is None:
-        pytest.skip("needs nginx (Debian: nginx-light)")
-    settings = folder / "nginx.conf"
-    settings.write_text(NGINX.format(folder=folder, root=root, port=port))
-    with subprocess.Popen([program, "-c", str(settings), "-e", str(folder / "error.log")]) as process:
-        try:
-            for _ in range(200):
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(timeout=20)

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pages import DRAWN, OpenPage, appears, free_port
+from nginx import free_port
+from pages import DRAWN, OpenPage, appears
 
 LAB = shutil.which("jupyter-lab", path=str(Path(sys.executable).parent))
 CODE = "import chgdb\nchgdb.open()['mp-22862'].density.view()"
