@@ -22,7 +22,9 @@ from typing import Any
 import pytest
 
 PAGE = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
-_TABLE = re.compile(r"(<!-- tests/times.py -->\n).*?(<!-- end -->)", re.DOTALL)
+#: The tables of the page: of the quick tests, and of the whole suite.
+_TABLE = r"(<!-- {} -->\n).*?(<!-- end -->)"
+_QUICK, _WHOLE = "tests/times.py", "tests/times.py, whole suite"
 
 #: Seconds of CPU and on the clock of each test.
 taken: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -83,7 +85,11 @@ def main() -> int:
     parser.add_argument(
         "--rows", type=Path, help="JSON with the times of earlier runs, to which those of this run are added"
     )
-    parser.add_argument("--write", action="store_true", help="put the table into CONTRIBUTING.md")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="put the table into CONTRIBUTING.md: with -m quick the first, else the second",
+    )
     parser.epilog = "Other arguments are those of pytest."
     options, arguments = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +107,8 @@ def main() -> int:
     print(found)
     if options.write:
         page = PAGE.read_text(encoding="utf-8")
-        PAGE.write_text(_TABLE.sub(lambda marks: marks[1] + found + marks[2], page), encoding="utf-8")
+        place = re.compile(_TABLE.format(_QUICK if "quick" in arguments else _WHOLE), re.DOTALL)
+        PAGE.write_text(place.sub(lambda marks: marks[1] + found + marks[2], page), encoding="utf-8")
     return status
 
 
