@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +11,16 @@ from pathlib import Path
 # other take longer than one. Set before anything imports numpy or torch.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+# Temporary folders are in memory where there is room: stores flush all that they write, and on a disk tests wait for that
+# as long as they compute. pytest reads the variable; `--basetemp` names another place.
+_MEMORY = "/dev/shm"
+if os.access(_MEMORY, os.W_OK | os.X_OK) and not os.statvfs(_MEMORY).f_flag & os.ST_NOEXEC:
+    _free = shutil.disk_usage(_MEMORY).free
+else:
+    _free = 0
+if _free > 4e9:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY)
 
 # In the workers of xdist, too, before a module of tests asks for it.
 if "--thorough" in sys.argv:
