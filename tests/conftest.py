@@ -12,8 +12,8 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-# Temporary folders are in memory where there is room: stores flush all that they write, and on a disk tests wait for that
-# as long as they compute. pytest reads the variable; `--basetemp` names another place.
+# Temporary folders are in memory where there is room: stores flush all that they write, and on a disk tests wait longer
+# for that than they compute. pytest reads the variable; `--basetemp` names another place.
 _MEMORY = "/dev/shm"
 if os.access(_MEMORY, os.W_OK | os.X_OK) and not os.statvfs(_MEMORY).f_flag & os.ST_NOEXEC:
     _free = shutil.disk_usage(_MEMORY).free
