@@ -110,9 +110,9 @@ def resample(values: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
     -------
     np.ndarray
         (grid) float64. The mean, hence the electron count, is kept to the last bits. Coefficients beyond the coarser
-        grid are dropped. A coefficient at the Nyquist frequency of an even axis stands for the mean of +n/2 and -n/2:
-        it is split evenly between both when the axis grows, and both are added up when it shrinks, so that real
-        values stay real and going up and down again gives the values back.
+        grid are dropped. A coefficient at the Nyquist frequency of an even axis stands for the mean of +n/2 and -n/2.
+        It is split evenly between both when the axis grows, and both are added up when it shrinks. Real values thus
+        stay real, and going up and down again gives the values back.
 
     Raises
     ------

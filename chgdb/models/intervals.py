@@ -3,8 +3,8 @@
 The size of an error is itself learned, from what the labels of the nearest training materials say (`methods.nearest`),
 from composition, structure and the prediction, by boosted trees of the logarithm of the absolute residual out of fold.
 The residuals over that size are then brought to hold 50 % and 90 % of the true values, by a quantile regression on the
-groups of `groups`: its condition is that the share is right in every group by itself, not in the mean alone
-(I. Gibbs, J. Cherian, E. Candès, arXiv 2305.12616).
+groups of `groups`. Its condition is that the share is right in every group by itself, not in the mean alone (I. Gibbs,
+J. Cherian, E. Candès, arXiv 2305.12616).
 
 A material's own label takes no part in its interval, nor those of its formula: they are left out of what is near, and
 the size and the quantiles that it gets out of fold are of the other folds.

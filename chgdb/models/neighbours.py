@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 #: Distance within which a material of the same formula is the same crystal: twice what the rounding of stored features
 #: and another grid make of it.
 SAME = 0.05
-#: Distance within which a crystal of the same formula is taken for the same at another volume, and by how much the
-#: logarithm of the volume has to differ: 10 % in volume moves silicon by 0.12 to 0.15, rock salt by 0.3 to 0.4.
+#: A crystal of the same formula within this distance is taken for the same at another volume, if the logarithm of the
+#: volume differs by more than this. 10 % in volume moves silicon by 0.12 to 0.15, rock salt by 0.3 to 0.4.
 _STRAINED, _STRAIN = 0.45, 0.06
 
 

@@ -3,8 +3,8 @@
 Bonds of a crystal are compared with the sums of covalent radii. By how much all of them are longer, in the mean of the
 logarithms, is its *stretch*; a crystal whose volume grows by 10 % stretches by a third of log 1.1 and stays what it was
 otherwise. A Gaussian process (`methods.gaussian`) learns the stretch of the training materials of a property model from
-what a change of the volume leaves as it is: composition, angles and coordination, which stand in the tables of the
-property model, and packing, springs and bands of the crystal as it would be without stretch.
+properties that a change of the volume leaves as they are. Composition, angles and coordination are in the tables of the
+property model; packing, springs and bands are those of the crystal without stretch.
 
 How far off it is for a crystal, the residuals of the nearest training materials say, each left out with its formula. A
 structure that is farther from its volume at rest than nearly all of them is told to be stretched or compressed.

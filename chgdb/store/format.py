@@ -41,8 +41,8 @@ NMAE, SPACING = "latent_nmae", "latent_spacing"
 CHUNK_ROWS = 4096
 #: Atoms in one chunk.
 ATOM_ROWS = CHUNK_ROWS * 8
-#: Rows of the facts in one chunk, and the size of a store up to which one chunk has all of them: the second record of a
-#: store of thousands finds its own already here, and that of a larger one needs a small chunk more.
+#: Rows of the facts in one chunk, and the size of a store up to which one chunk has all of them. The second record of a
+#: store of thousands thus has its facts already; that of a larger store needs one small chunk more.
 FACTS_ROWS, FACTS_WHOLE = 1024, 8192
 #: Rows of the index in one chunk: what looking up one id reads.
 LOOKUP_ROWS = 2048

@@ -5,7 +5,7 @@
             write_table(folder, table)            written whole
                                                   and swapped in: one step, with the owner, group and mode of before
 
-Beside a store NAME lie, while something is written to it,
+While a store NAME is written to, these are beside it:
 
     .NAME.journal/lock                 locked by the one command that may write to the store
     .NAME.journal/                     finished records of a build, notes of what is still to be done (see `journal`)

@@ -6,9 +6,9 @@ follows from K and G, and half what is learned of it, with the masses and the vo
 is learned of the gaps that are not zero, times the probability that there is one. Bulk moduli and Debye temperatures
 are learned as square roots, shear moduli as logarithms: whichever leaves residuals that are alike over the whole range.
 
-A mean of two learners is nearer to the truth than either, and where the two disagree the error is larger, too: of shear
-moduli and Debye temperatures the two are Gaussian processes (`gaussian`), one of which compares crystals atom by atom
-besides, of band gaps a process and gradient-boosted trees. For the others one process is as good.
+A mean of two learners is nearer to the truth than either, and the error is larger if the two disagree. Two Gaussian
+processes (`gaussian`) learn shear moduli and Debye temperatures; one of them compares crystals atom by atom besides. A
+process and gradient-boosted trees learn band gaps. One process is as good for the others.
 
 Rows may lack the features of the density (NaN): structures with known properties train what needs no density.
 """

@@ -1,8 +1,8 @@
 """Residual 3D convolutional networks on latent tensors, in PyTorch; imported only where one is trained or used.
 
-A latent is zero where the cell does not reach. Each is cropped to its cell, a batch is padded to the largest cell in
-it, and a mask keeps everything outside of a cell at zero in every layer, so that a prediction does not depend on what
-else is in its batch, and little is computed where nothing is.
+A latent is zero where the cell does not reach. Each is cropped to its cell, and a batch is padded to the largest cell
+in it. A mask keeps everything outside of a cell at zero in every layer. A prediction thus does not depend on the rest
+of its batch, and little is computed outside of cells.
 """
 
 from __future__ import annotations
