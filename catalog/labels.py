@@ -71,7 +71,7 @@ _TEXTS = {"moduli_source": "moduli_source", "paper_split": "paper_split"}
 def read(path: Path) -> dict[str, dict[str, float | str | bool]]:
     """material_id -> {column: value}; values that the file leaves blank are left out.
 
-    Raises `FormatError` where a column is missing or a value is no number, naming the line.
+    Raises `FormatError` if a column is missing or a value is no number, naming the line.
     """
     labels: dict[str, dict[str, float | str | bool]] = {}
     for line, row in _rows(path, {"material_id", "in_paper", *_NUMBERS.values(), *_TEXTS.values()}):

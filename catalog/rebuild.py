@@ -108,7 +108,7 @@ class Loader:
 
 
 def build_store(out: Path, labels_path: Path, workers: int | None) -> None:
-    """The embedded store, beside the old one and swapped in when complete. Raises `ChgdbError` where a record fails."""
+    """The embedded store, beside the old one and swapped in when complete. Raises `ChgdbError` if a record fails."""
     fresh = _build(out, list(batches.index()), labels_path, workers, "fit")
     with writing(out) as transaction, transaction.version(fresh):
         pass  # it is whole
@@ -118,7 +118,7 @@ def code_again(out: Path, labels_path: Path, workers: int | None) -> None:
     """The records of the embedded store, coded anew with its own prior; whatever else it holds stays.
 
     What a codec writes in fewer bytes is the same density, to the same tolerance. Latents and predictions were made of
-    it and need no other. Raises `ChgdbError` where a record fails, or the store is of other densities.
+    it and need no other. Raises `ChgdbError` if a record fails, or the store is of other densities.
     """
     catalog = open_catalog(out)
     fresh = _build(out, list(catalog.ids), labels_path, workers, catalog.prior)
@@ -296,7 +296,7 @@ def renew_flags(store: Path) -> bool:
 def add_charges(store: Path, workers: int | None) -> None:
     """The view "charges" of the store: net charges of the atoms of every material that has none of its density.
 
-    Some 40 minutes of CPU for all of them. Raises `ChgdbError` where a record is damaged.
+    Some 40 minutes of CPU for all of them. Raises `ChgdbError` if a record is damaged.
     """
     for material_id, reason in charging.add_charges(store, workers=workers, progress=True).refused:
         typer.echo(f"{material_id} has no charges: {reason}", err=True)

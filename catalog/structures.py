@@ -41,7 +41,7 @@ def load(
     """(rows, target -> (n,) labels, NaN where there is none) of the queue's structures that have a label.
 
     without: ids to leave out, those of the catalog; the paper's test materials are left out, too. cache, workers,
-    scheduler: see `from_catalog`. Raises `FormatError` where the labels are no table of labels, or the queue none.
+    scheduler: see `from_catalog`. Raises `FormatError` if the labels are no table of labels, or the queue none.
     """
     known = labels.read(labels_path)
     ids, crystals, sources = [], [], []

@@ -59,7 +59,7 @@ def try_lock(file: IO[bytes]) -> bool:
     """Lock an open file until it is closed or its process ends in any way. Returns False where another process holds
     the lock.
 
-    Raises `OSError` where the file system has no locks.
+    Raises `OSError` if the file system has no locks.
     """
     try:
         if os.name == "nt":
@@ -143,7 +143,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 def folder_made(path: str | os.PathLike[str]) -> Iterator[None]:
     """Make the folder of a file for the block. Folders that were made are removed again where the block fails.
 
-    Raises `OSError` where it cannot be made.
+    Raises `OSError` if it cannot be made.
     """
     folder, made = resolve(path).parent, []
     while not os.path.lexists(folder):

@@ -123,7 +123,7 @@ def build(
     Raises
     ------
     StoreError
-        Where the store cannot be written, another build of it is running, an input leads to nothing, or the scheduler
+        If the store cannot be written, another build of it is running, an input leads to nothing, or the scheduler
         does not answer or is lost. Finished records are kept for the next call.
     FormatError
         For a table that cannot be read.

@@ -53,7 +53,7 @@ def open_catalog(
     Raises
     ------
     StoreError
-        Where there is no store, it is incomplete, or its format version is newer than this library's.
+        If there is no store, it is incomplete, or its format version is newer than this library's.
 
     Examples
     --------
@@ -176,7 +176,7 @@ class Catalog:
         Raises
         ------
         StoreError
-            Where the store is gone, or is replaced all the time.
+            If the store is gone, or is replaced all the time.
         """
         for attempt in range(100):
             store = self.store
@@ -455,7 +455,7 @@ class Catalog:
         Raises
         ------
         StoreError
-            Where the store has no such view.
+            If the store has no such view.
 
         Examples
         --------
@@ -490,11 +490,11 @@ class Catalog:
         Raises
         ------
         StoreError
-            Where the store has no latents, or one of `ids` has none.
+            If the store has no latents, or one of `ids` has none.
         UnknownMaterialError
             For an id that the store does not have.
         ChecksumError
-            Where a latent is damaged.
+            If a latent is damaged.
 
         Examples
         --------
@@ -592,7 +592,7 @@ def _close_matches(store: Store, material_id: str, count: int = 3) -> list[str]:
 
 
 def _known_prediction(store: Store, name: str) -> str:
-    """Name of a predicted property, as it is. Raises `StoreError` where the store has no such prediction."""
+    """Name of a predicted property, as it is. Raises `StoreError` if the store has no such prediction."""
     place = f"{GROUP}/{PROPERTIES}/"
     if place + name not in store.arrays and not is_derived(store, name):
         units = {n for n, info in store.arrays.items() if n.startswith(place) and info.attributes.get("units")}

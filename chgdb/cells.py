@@ -79,7 +79,7 @@ def _rational(matrix: np.ndarray, repeats: int) -> Basis:
 
 
 def niggli(cell: np.ndarray) -> Basis:
-    """The Niggli-reduced cell of a lattice, of the same handedness. Raises `DensityError` where spglib finds none."""
+    """The Niggli-reduced cell of a lattice, of the same handedness. Raises `DensityError` if spglib finds none."""
     import spglib
 
     with warnings.catch_warnings():
@@ -100,7 +100,7 @@ def orthogonal(cell: np.ndarray) -> Basis:
     """The smallest cell with three right angles whose vectors are whole sums of those of a lattice.
 
     The shortest vectors decide between several of the same volume; as near to the order and directions of the old ones
-    as can be, and right-handed. Raises `DensityError` where no cell up to 64 times as large has right angles.
+    as can be, and right-handed. Raises `DensityError` if no cell up to 64 times as large has right angles.
     """
     reduced = niggli(cell)
     small = reduced.whole @ cell

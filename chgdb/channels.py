@@ -43,7 +43,7 @@ def available(channels: Collection[str]) -> tuple[str, ...]:
 def scalar(channels: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     """One scalar field, (nx, ny, nz): a channel, spin_up, spin_down or magnetization_norm.
 
-    Raises `DensityError` where there is none of this name.
+    Raises `DensityError` if there is none of this name.
 
     >>> channels = {"total": np.full((1, 1, 1), 3.0), "magnetization": np.full((1, 1, 1), -1.0)}
     >>> [float(scalar(channels, name).max()) for name in ("spin_up", "spin_down", "magnetization_norm")]
@@ -68,7 +68,7 @@ def linear(
 ) -> dict[str, np.ndarray]:
     """Channels of a linear combination, on one grid; a magnetisation that a term does not have is zero.
 
-    Raises `DensityError` where collinear channels meet noncollinear ones.
+    Raises `DensityError` if collinear channels meet noncollinear ones.
     """
     kinds = {len(channels) for _, channels in terms}
     if kinds >= {2, 4}:

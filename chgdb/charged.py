@@ -100,7 +100,7 @@ class ChargeView(Mapping[str, np.ndarray]):
         UnknownMaterialError
             For an id that the catalog does not have.
         StoreError
-            Where the charges are of another density than the store's.
+            If the charges are of another density than the store's.
         """
         return self.catalog[material_id].net_charges
 
@@ -150,7 +150,7 @@ class ChargeView(Mapping[str, np.ndarray]):
         Raises
         ------
         StoreError
-            Where charges are of another density than the store's.
+            If charges are of another density than the store's.
         """
         import xarray
 
@@ -169,7 +169,7 @@ def methods(store: Store) -> tuple[str, ...]:
 def of_row(store: Store, row: int) -> dict[str, np.ndarray]:
     """Method -> net charges of the atoms of one material; empty where the store has no view of charges.
 
-    Raises `StoreError` where they are of another density."""
+    Raises `StoreError` if they are of another density."""
     names = methods(store)
     if not names:
         return {}

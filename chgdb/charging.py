@@ -126,11 +126,11 @@ def add_charges(
     Raises
     ------
     StoreError
-        Where the store cannot be written, or a build of it is running.
+        If the store cannot be written, or a build of it is running.
     DensityError
         For an unknown method.
     ChecksumError
-        Where anything of the store is damaged beyond repair; nothing is written then.
+        If anything of the store is damaged beyond repair; nothing is written then.
     """
     path, wanted = Path(store), tuple(dict.fromkeys(methods))
     for method in wanted:

@@ -90,7 +90,7 @@ def measure(original: Density, decoded: Density) -> Quality:
     Raises
     ------
     CodecError
-        Where grid or channels differ.
+        If grid or channels differ.
     """
     if original.grid != decoded.grid or tuple(original.channels) != tuple(decoded.channels):
         raise CodecError(
@@ -127,7 +127,7 @@ def compare(a: Density, b: Density, *, shift: Sequence[float] | None = None) -> 
     Raises
     ------
     DensityError
-        Where the cells are too different to compare (other lattice vectors, a supercell): metric tensors that differ by
+        If the cells are too different to compare (other lattice vectors, a supercell): metric tensors that differ by
         more than 10 %.
 
     Examples

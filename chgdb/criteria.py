@@ -47,7 +47,7 @@ def parse(text: str) -> tuple[str, Any]:
 def matches(values: np.ndarray, wanted: Any, name: str) -> np.ndarray:
     """Rows of a column that meet one criterion; see `Catalog.search`. A value that is not known meets none.
 
-    Raises `CriterionError` where the column holds another kind of values.
+    Raises `CriterionError` if the column holds another kind of values.
     """
     if values.ndim > 1:
         raise CriterionError(f"column {name} holds {values.shape[1:]} values a material and cannot be searched")

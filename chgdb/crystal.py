@@ -38,7 +38,7 @@ class Crystal:
     Raises
     ------
     DensityError
-        Where shapes disagree, a number is not finite, an element is unknown or the volume is zero.
+        If shapes disagree, a number is not finite, an element is unknown or the volume is zero.
 
     Examples
     --------
@@ -167,7 +167,7 @@ class Crystal:
         Raises
         ------
         DensityError
-            Where a site is partially occupied.
+            If a site is partially occupied.
         """
         if not structure.is_ordered:
             raise DensityError(f"{structure.formula}: partially occupied sites have no density; order them first")

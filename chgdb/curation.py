@@ -117,9 +117,9 @@ def merge(
     Raises
     ------
     StoreError
-        Where stores contradict each other, or `out` exists or cannot be written; then nothing is changed.
+        If stores contradict each other, or `out` exists or cannot be written; then nothing is changed.
     ChecksumError
-        Where one of them is damaged beyond repair.
+        If one of them is damaged beyond repair.
 
     Examples
     --------
@@ -173,7 +173,7 @@ def remove(store: str | os.PathLike[str], ids: Iterable[str]) -> tuple[str, ...]
     UnknownMaterialError
         For an id that it does not have; nothing is removed then.
     StoreError
-        Where there is no store, nothing would be left, or it cannot be written.
+        If there is no store, nothing would be left, or it cannot be written.
 
     Examples
     --------
@@ -217,7 +217,7 @@ def rename(store: str | os.PathLike[str], names: Mapping[str, str]) -> tuple[tup
     UnknownMaterialError
         For an id that it does not have; nothing is renamed then.
     StoreError
-        Where there is no store, a new id cannot be one or is taken, or it cannot be written.
+        If there is no store, a new id cannot be one or is taken, or it cannot be written.
 
     Examples
     --------
@@ -269,7 +269,7 @@ def add_columns(
     Raises
     ------
     StoreError
-        Where there is no store, no row is of one of its materials, a column has another type or unit there, or values
+        If there is no store, no row is of one of its materials, a column has another type or unit there, or values
         would be replaced unasked; nothing is changed then.
     FormatError
         For a table that cannot be read.
@@ -291,7 +291,7 @@ def add_columns(
 
 
 def _existing(transaction: Transaction) -> Catalog:
-    """The store that is to be changed. Raises `StoreError` where there is none in a folder."""
+    """The store that is to be changed. Raises `StoreError` if there is none in a folder."""
     if not transaction.exists:
         raise StoreError(f"{transaction.path}: there is no store")
     return Catalog(transaction.target)

@@ -51,7 +51,7 @@ class Density:
     Raises
     ------
     DensityError
-        Where a value is not finite, shapes disagree or the channels are not one of `CHANNELS`.
+        If a value is not finite, shapes disagree or the channels are not one of `CHANNELS`.
     """
 
     crystal: Crystal
@@ -112,7 +112,7 @@ class Density:
         Raises
         ------
         MissingExtraError
-            Where anywidget is not installed.
+            If anywidget is not installed.
 
         Examples
         --------
@@ -130,7 +130,7 @@ class Density:
     def spin_up(self) -> np.ndarray:
         """The density of spin-up electrons, (nx, ny, nz) in e/Å^3: half of the total plus the magnetisation.
 
-        Half of the total without spin polarisation. Raises `DensityError` where spins are noncollinear.
+        Half of the total without spin polarisation. Raises `DensityError` if spins are noncollinear.
         """
         return self.channel("spin_up")
 
@@ -168,7 +168,7 @@ class Density:
         Raises
         ------
         DensityError
-            Where the density has no such field.
+            If the density has no such field.
         """
         return fields.scalar(self.channels, name)
 
@@ -188,7 +188,7 @@ class Density:
         Raises
         ------
         DensityError
-            Where the density has no such field.
+            If the density has no such field.
         """
         values, kept = self.channel(name), _without_augmentation(self.extras)
         if name == "total" or isinstance(self, ScalarField):
@@ -355,7 +355,7 @@ class Density:
         Raises
         ------
         DensityError
-            Where rows are no lattice vectors, density or atoms do not repeat with them, or memory does not do.
+            If rows are no lattice vectors, density or atoms do not repeat with them, or memory does not do.
 
         Examples
         --------
@@ -421,7 +421,7 @@ class Density:
         Raises
         ------
         DensityError
-            Where there are no atoms, or spglib finds no symmetry.
+            If there are no atoms, or spglib finds no symmetry.
         """
         basis = cells.basis(self.crystal, "primitive", symprec)
         try:
@@ -451,7 +451,7 @@ class Density:
         Raises
         ------
         DensityError
-            Where there are no atoms, or spglib finds no symmetry.
+            If there are no atoms, or spglib finds no symmetry.
         """
         return self._in_basis(cells.basis(self.crystal, "conventional", symprec))
 
@@ -465,7 +465,7 @@ class Density:
         Raises
         ------
         DensityError
-            Where spglib finds none.
+            If spglib finds none.
         """
         return self._in_basis(cells.basis(self.crystal, "niggli"))
 
@@ -479,7 +479,7 @@ class Density:
         Raises
         ------
         DensityError
-            Where no supercell of up to 64 cells has right angles.
+            If no supercell of up to 64 cells has right angles.
         """
         return self._in_basis(cells.basis(self.crystal, "orthogonal"))
 
@@ -656,7 +656,7 @@ def combine(terms: Sequence[tuple[float, Density]]) -> Density:
     Raises
     ------
     DensityError
-        Where cells differ, spins are collinear here and noncollinear there, or a weight is not a finite number.
+        If cells differ, spins are collinear here and noncollinear there, or a weight is not a finite number.
 
     Examples
     --------

@@ -43,7 +43,7 @@ def extract(
     UnknownMaterialError
         For an id that the catalog does not have.
     StoreError
-        Where `out` exists or cannot be written.
+        If `out` exists or cannot be written.
     """
     target = Path(out)
     if os.path.lexists(target) and not replace:

@@ -39,7 +39,7 @@ def check_memory(grid: tuple[int, ...], channels: int = 1) -> None:
     Raises
     ------
     DensityError
-        Where this machine has less memory.
+        If this machine has less memory.
     """
     needed = 32 * math.prod(grid) * channels
     if needed > memory():
@@ -117,7 +117,7 @@ def resample(values: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
     Raises
     ------
     DensityError
-        Where a length of the grid is not a positive whole number, or the grid takes more memory than there is.
+        If a length of the grid is not a positive whole number, or the grid takes more memory than there is.
     """
     shape = tuple(int(n) for n in grid)
     if len(shape) != 3 or min(shape) < 1 or any(n != m for n, m in zip(shape, grid, strict=True)):
@@ -168,7 +168,7 @@ def spacing_grid(cell: np.ndarray, spacing: float) -> tuple[int, int, int]:
     Raises
     ------
     DensityError
-        Where the spacing is not a positive number, or would need more than 10,000 points an axis.
+        If the spacing is not a positive number, or would need more than 10,000 points an axis.
 
     Examples
     --------

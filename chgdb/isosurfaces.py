@@ -30,7 +30,7 @@ def isosurface(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray
     Raises
     ------
     DensityError
-        Where the level is no finite number.
+        If the level is no finite number.
     """
     if not np.isfinite(level):
         raise DensityError(f"{level} is no level of an isosurface")

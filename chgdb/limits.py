@@ -32,7 +32,7 @@ def most_unfolded(size: int) -> int:
 
 
 def gunzip(data: bytes) -> bytes:
-    """What gzip packed. Raises `ValueError` where it is damaged, or more than `most_unfolded` allows."""
+    """What gzip packed. Raises `ValueError` if it is damaged, or more than `most_unfolded` allows."""
     stream = zlib.decompressobj(31)
     try:
         unfolded = stream.decompress(data, most_unfolded(len(data)))
@@ -42,7 +42,7 @@ def gunzip(data: bytes) -> bytes:
 
 
 def unxz(data: bytes) -> bytes:
-    """What xz packed. Raises `ValueError` where it is damaged, or more than `most_unfolded` allows."""
+    """What xz packed. Raises `ValueError` if it is damaged, or more than `most_unfolded` allows."""
     stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
     try:
         unfolded = stream.decompress(data, most_unfolded(len(data)))

@@ -183,7 +183,7 @@ def _fetched(url: str, copy: str | None) -> bytes:
 
 
 def _check_digest(source: str, data: bytes | None, digest: str) -> None:
-    """Raises `FormatError` where bytes, or those of a file, are not those of a digest."""
+    """Raises `FormatError` if bytes, or those of a file, are not those of a digest."""
     kind, _, expected = digest.partition(":")
     if data is None:
         with open(source, "rb") as file:

@@ -228,7 +228,7 @@ def view(catalog: Catalog, name: str = PROPERTIES, folder: Path | None = None) -
     Raises
     ------
     StoreError
-        Where the catalog has no such view.
+        If the catalog has no such view.
     """
     found = View(catalog, name, folder)
     if found.stale:

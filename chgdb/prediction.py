@@ -516,9 +516,9 @@ def load_model(name: str = DEFAULT_MODEL, folder: Path | None = None) -> Ensembl
     ModelError
         For an unknown name, or where there is no such model.
     ChecksumError
-        Where it is damaged.
+        If it is damaged.
     MissingExtraError
-        Where a package that it needs is not installed.
+        If a package that it needs is not installed.
     """
     from .models import REGISTRY
 

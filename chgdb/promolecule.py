@@ -144,7 +144,7 @@ class Prior:
         Raises
         ------
         CodecError
-            Where arrays are missing or have the wrong shape.
+            If arrays are missing or have the wrong shape.
         """
         try:
             numbers, coefficients = arrays["numbers"], arrays["coefficients"]
@@ -305,7 +305,7 @@ class Equations:
             self.right[number] = self.right.get(number, 0) + vector
 
     def solve(self) -> Prior:
-        """Raises `CodecError` where no density was added."""
+        """Raises `CodecError` if no density was added."""
         if not self.right:
             raise CodecError("a prior needs at least one density")
         numbers = sorted(self.right)

@@ -139,9 +139,9 @@ def publish(
     Raises
     ------
     StoreError
-        Where the store is damaged.
+        If the store is damaged.
     RemoteError
-        Where the place cannot be written to.
+        If the place cannot be written to.
     """
     source = open_catalog(store).store
     if not source.checksums:  # they list what there is to publish
@@ -333,9 +333,9 @@ def pull(
     Raises
     ------
     RemoteError
-        Where the server fails.
+        If the server fails.
     StoreError
-        Where the folder cannot be written, or is something else.
+        If the folder cannot be written, or is something else.
     """
     target = Path(out) if out is not None else Path(public(url).rstrip("/").rpartition("/")[2])
     if not target.name:

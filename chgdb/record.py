@@ -99,7 +99,7 @@ class Record:
         Raises
         ------
         ChecksumError
-            Where the stored bytes are damaged.
+            If the stored bytes are damaged.
         """
         return self._read(lambda store, location: store.record_bytes(self.material_id, location))[0]
 
@@ -137,9 +137,9 @@ class Record:
         Raises
         ------
         ChecksumError
-            Where the stored bytes are damaged.
+            If the stored bytes are damaged.
         CodecError
-            Where the record cannot be decoded.
+            If the record cannot be decoded.
         """
         return self._read(lambda store, location: self._decoded(store, location, grid))
 
@@ -187,7 +187,7 @@ class Record:
         Raises
         ------
         StoreError
-            Where they are of another density than the store's.
+            If they are of another density than the store's.
         """
         return self._read(lambda store, location: of_row(store, location.row))
 
@@ -211,7 +211,7 @@ class Record:
         Raises
         ------
         StoreError
-            Where it has none.
+            If it has none.
         ChecksumError
         """
         return self.latent_integers * np.float32(self._read(lambda store, location: latents_of(store).step))

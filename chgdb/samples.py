@@ -132,7 +132,7 @@ class Latents(Samples):
     Raises
     ------
     StoreError
-        Where no material has a latent.
+        If no material has a latent.
     """
 
     def _usable(self) -> np.ndarray:

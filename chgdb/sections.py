@@ -197,7 +197,7 @@ def through_atoms(crystal: Crystal, atoms: Sequence[int]) -> Section:
     Raises
     ------
     DensityError
-        Where there are no such atoms, or they lie on one line.
+        If there are no such atoms, or they lie on one line.
     """
     numbers = list(atoms)
     if len(numbers) != 3 or any(n != int(n) or not 1 <= n <= len(crystal) for n in numbers):

@@ -113,7 +113,7 @@ def assign(
     Raises
     ------
     SplitError
-        Where the lengths differ or a part is unknown.
+        If the lengths differ or a part is unknown.
     DensityError
         For a text that is no formula.
 
@@ -149,7 +149,7 @@ def split(
     Raises
     ------
     SplitError
-        Where the lengths differ or a part is unknown.
+        If the lengths differ or a part is unknown.
 
     Examples
     --------

@@ -61,7 +61,7 @@ class SpaceGroup:
     def generate(
         cls, rotations: np.ndarray, translations: np.ndarray, origin: np.ndarray, flips: np.ndarray | None = None
     ) -> SpaceGroup:
-        """The group that some operations generate. Raises `CodecError` where that is not a finite space group."""
+        """The group that some operations generate. Raises `CodecError` if that is not a finite space group."""
         if flips is None:
             flips = np.zeros(len(rotations), np.int64)
         if len(rotations) and (np.abs(np.abs(np.linalg.det(rotations)) - 1) > 0.5).any():
@@ -381,7 +381,7 @@ def orbits(
 
     metric: (3, 3) int64 of `integer_metric`. Vectors of an orbit that lie outside the grid are dropped from it, and
     vectors that pure translations extinguish (centrings, supercells) are left out.
-    Raises `CodecError` where half of the sphere holds more than `most` vectors, or the grid is beyond exact integers.
+    Raises `CodecError` if half of the sphere holds more than `most` vectors, or the grid is beyond exact integers.
     """
     half = [(n - 1) // 2 for n in grid]
     check_norms(metric, half)
@@ -427,7 +427,7 @@ def orbits(
 
 
 def check_norms(metric: np.ndarray, half: Sequence[int]) -> None:
-    """Raises `CodecError` where h.M.h can overflow 64 bits for |h_i| <= half[i]."""
+    """Raises `CodecError` if h.M.h can overflow 64 bits for |h_i| <= half[i]."""
     if sum(abs(m) * a * b for row, a in zip(metric.tolist(), half, strict=True)
            for m, b in zip(row, half, strict=True)) >= 1 << 61:  # fmt: skip
         raise CodecError("the grid is too fine for the Fourier codec: pack it with --lossless (tolerance=0 in Python)")

@@ -78,7 +78,7 @@ def check_format(module: ModuleType, *, accuracy: float = 1e-5, channels: Sequen
     Raises
     ------
     AssertionError
-        Where the module breaks the contract.
+        If the module breaks the contract.
     """
     from .formats.streams import open_reader
 
@@ -140,7 +140,7 @@ def check_codec(module: ModuleType, *, tolerance: float = 1e-4, other_package: b
     Raises
     ------
     AssertionError
-        Where the module breaks the contract.
+        If the module breaks the contract.
     """
     low = 128 if other_package else 1
     assert type(module.CODEC_ID) is int, "CODEC_ID is a whole number"
@@ -180,7 +180,7 @@ def check_model(module: ModuleType, *, target: str = "bulk_modulus", materials: 
     Raises
     ------
     AssertionError
-        Where the module breaks the contract.
+        If the module breaks the contract.
     """
     from .models import INPUTS
 

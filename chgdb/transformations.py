@@ -88,7 +88,7 @@ class Basis:
 
     @classmethod
     def of(cls, whole: np.ndarray, denominator: int = 1) -> Basis:
-        """The basis of whole numbers over a denominator. Raises `DensityError` where the rows are no basis."""
+        """The basis of whole numbers over a denominator. Raises `DensityError` if the rows are no basis."""
         if not _determinant(whole):
             raise DensityError("the matrix is singular: its rows are not three independent lattice vectors")
         common = math.gcd(denominator, *whole.ravel().tolist())
@@ -113,7 +113,7 @@ def crystal_in(crystal: Crystal, basis: Basis) -> tuple[Crystal, np.ndarray]:
     """A crystal in another cell, not moved, and the number in the old cell of each atom.
 
     Atoms follow each other as the old ones do, copies of each together. If several old atoms become one, it is at their
-    mean. Raises `DensityError` where the crystal does not repeat with the new vectors, and for more than 10 million
+    mean. Raises `DensityError` if the crystal does not repeat with the new vectors, and for more than 10 million
     atoms.
     """
     if basis.is_identity:
@@ -298,7 +298,7 @@ def channels_in(
     grid: of the new cell; by default the smallest one of fast lengths that nothing is lost on, or the old one repeated.
     tolerance: root mean square of what may be lost, as part of that of each field, where fields do not repeat with the
         new vectors.
-    Raises `DensityError` where more would be lost, and for a grid beyond this machine's memory.
+    Raises `DensityError` if more would be lost, and for a grid beyond this machine's memory.
     """
     old = next(iter(channels.values())).shape
     if basis.is_identity and grid is None:

@@ -118,7 +118,7 @@ def verify(
     Raises
     ------
     StoreError
-        Where there is no store, or it cannot be opened.
+        If there is no store, or it cannot be opened.
     """
     catalog = open_catalog(store)
     check = _Check(catalog)

@@ -145,7 +145,7 @@ def write(
     """Write the view `properties` into a store; it replaces an older one.
 
     ids: of all rows of the store, in its order. token: of the version of the store that they were predicted from, where
-    another one is to be refused. Raises `StoreError` where they are not, or the store cannot be written.
+    another one is to be refused. Raises `StoreError` if they are not, or the store cannot be written.
     """
     from .store.transaction import writing
 

@@ -126,7 +126,7 @@ def subset(
 
 
 def extracted(catalog: Catalog, ids: list[str], out: str, force: bool) -> dict[str, Any]:
-    """Write these materials as one store. Returns its description. Raises `StoreError` where `out` is the catalog."""
+    """Write these materials as one store. Returns its description. Raises `StoreError` if `out` is the catalog."""
     from chgdb.errors import StoreError
     from chgdb.extraction import extract
 

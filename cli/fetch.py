@@ -236,7 +236,7 @@ def _names_a_file(output: str) -> bool:
 
 
 def _target(material_id: str, output: str | None, decode: bool, format: str | None, several: bool) -> str:
-    """Path of one material. Raises `StoreError` where `output` is a store and a folder is needed."""
+    """Path of one material. Raises `StoreError` if `output` is a store and a folder is needed."""
     store = output is not None and os.path.isfile(os.path.join(output, "zarr.json"))
     if output is not None and (several or decode):
         check_no_store(output)
@@ -300,7 +300,7 @@ def _decode(
 def _put(path: str, density: Density, format: str | None, force: bool) -> list[str]:
     """Write a density unless the file holds it already. Returns the channels that were left out.
 
-    The format is CHGCAR where the name tells none. Raises `FormatError` where it tells one that cannot be written.
+    The format is CHGCAR where the name tells none. Raises `FormatError` if it tells one that cannot be written.
     """
     from chgdb.formats import left_out, output_format
 

@@ -254,7 +254,7 @@ def _label(name: str) -> str:
 
 
 def save(figure: Figure, path: str, dpi: int) -> None:
-    """Write a picture; it appears only when complete. Raises `FormatError` where it cannot be written."""
+    """Write a picture; it appears only when complete. Raises `FormatError` if it cannot be written."""
     with open_writer(path) as stream:
         figure.savefig(stream, dpi=dpi, format=path.rpartition(".")[2].lower())
 

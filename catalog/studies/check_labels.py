@@ -32,7 +32,7 @@ RESULTS = HERE.parent / "docs" / "science" / "data" / "label_checks.json"
 
 
 def compute(crystal: Crystal, python: str, setups: Path | None, seconds: float) -> dict[str, Any]:
-    """Moduli in GPa of a structure; see `gpaw/elastic.py`. Raises `ChgdbError` where the worker fails."""
+    """Moduli in GPa of a structure; see `gpaw/elastic.py`. Raises `ChgdbError` if the worker fails."""
     with tempfile.TemporaryDirectory() as folder:
         job, result = Path(folder) / "job.json", Path(folder) / "result.json"
         record = {

@@ -36,7 +36,7 @@ def record(new: dict[str, Any]) -> None:
 
 
 def with_mean_error(readme: str, mean: float) -> str:
-    """The README with the mean error of the estimates, in %. Raises `ChgdbError` where it has no place for it."""
+    """The README with the mean error of the estimates, in %. Raises `ChgdbError` if it has no place for it."""
     pattern = r"(<!-- mean error -->).*?(<!-- end -->)"
     if not re.search(pattern, readme):
         raise ChgdbError(f"{README}: no place for the mean error of the estimates")
@@ -53,7 +53,7 @@ def rounded(value: Any) -> Any:
 
 
 def between(text: str, name: str, table: str) -> str:
-    """A page with the lines between two markers replaced. Raises `ChgdbError` where the page lacks the markers."""
+    """A page with the lines between two markers replaced. Raises `ChgdbError` if the page lacks the markers."""
     pattern = rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
     if not re.search(pattern, text, re.S):
         raise ChgdbError(f"{PAGE}: no place for the table {name}")

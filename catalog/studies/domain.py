@@ -98,7 +98,7 @@ GROUPS = ("all", "oxide", "halide", "chalcogenide", "pnictide", "intermetallic",
 def apart(catalog: Catalog) -> dict[str, dict[str, float]]:
     """Group -> number of materials, and share flagged at each of `CHANGES`, in per cent.
 
-    Raises `ChgdbError` where there are no volumes at rest of the stored model.
+    Raises `ChgdbError` if there are no volumes at rest of the stored model.
     """
     ensemble = load_model()
     known = volumes.of(ensemble)

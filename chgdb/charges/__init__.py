@@ -185,7 +185,7 @@ def valences_of(
     Raises
     ------
     DensityError
-        Where they are not clear.
+        If they are not clear.
     """
     if given is not None:
         return valence.given(crystal.numbers, given)
@@ -230,7 +230,7 @@ def _check(crystal: Crystal, method: str, reference: np.ndarray | None, radii: M
 
 
 def check_reference(crystal: Crystal, other: Crystal) -> None:
-    """Raises `DensityError` where the crystal of a reference does not have the same atoms at the same places."""
+    """Raises `DensityError` if the crystal of a reference does not have the same atoms at the same places."""
     nearest = Nearest.of(crystal.cell)
     for a, (position, number) in enumerate(zip(crystal.positions, crystal.numbers, strict=True)):
         same = other.positions[other.numbers == number]

@@ -75,7 +75,7 @@ def dipole(crystal: Crystal, total: np.ndarray, valences: np.ndarray) -> Dipole:
     Raises
     ------
     DensityError
-        Where there is vacuum along no lattice vector: the dipole moment of a bulk crystal is not defined.
+        If there is vacuum along no lattice vector: the dipole moment of a bulk crystal is not defined.
     """
     cell = crystal.cell
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)

@@ -65,7 +65,7 @@ def known(number: int) -> bool:
 
 
 def check_known(numbers: np.ndarray) -> None:
-    """Raises `DensityError` where there is no free atom of an element."""
+    """Raises `DensityError` if there is no free atom of an element."""
     unknown = sorted(z for z in {int(z) for z in numbers} if not known(z))
     if unknown:
         names = ", ".join(SYMBOLS[z] for z in unknown)

@@ -28,7 +28,7 @@ def catalog(numbers: np.ndarray) -> np.ndarray:
 
 
 def given(numbers: np.ndarray, valence: Mapping[str, float]) -> np.ndarray:
-    """(n,) valence electrons as said by element. Raises `DensityError` where one is not said."""
+    """(n,) valence electrons as said by element. Raises `DensityError` if one is not said."""
     missing = sorted({SYMBOLS[z] for z in numbers} - set(valence))
     if missing:
         raise DensityError(f"no valence is given for {', '.join(missing)}: say how many electrons its potential has")
@@ -43,7 +43,7 @@ def inferred(numbers: np.ndarray, n_electrons: float) -> np.ndarray:
     Raises
     ------
     DensityError
-        Where none does, or several do.
+        If none does, or several do.
     """
     count = round(n_electrons)
     if abs(n_electrons - count) < _ROUNDING * max(1, len(numbers) / 10):

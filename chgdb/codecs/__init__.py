@@ -141,7 +141,7 @@ def encode(
     DensityError
         For a `ScalarField`: records are of total densities.
     CodecError
-        Where the tolerance is not a number from 0 to 1, the codec or the effort does not exist, or the decoded values
+        If the tolerance is not a number from 0 to 1, the codec or the effort does not exist, or the decoded values
         miss the tolerance.
     """
     check_density(density, "a store holds total densities; pack those that it was made of")

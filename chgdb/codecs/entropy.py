@@ -264,7 +264,7 @@ def _updated(m: int, total: int, count: int, shift: int, lanes: int) -> int:
 
 
 class RangeDecoder:
-    """Reads lists of values from the end of `data` backwards. Raises `CodecError` where the bytes make no sense.
+    """Reads lists of values from the end of `data` backwards. Raises `CodecError` if the bytes make no sense.
 
     data: the bytes of the coder alone.
     """

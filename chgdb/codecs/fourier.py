@@ -90,7 +90,7 @@ def encode(
     symmetry: False codes every coefficient on its own (for measurements).
     spectrum: a list with `spectra.forward` of the total density, where it is known. The codec takes it out of the list
         and frees its memory as soon as it can.
-    Raises `CodecError` where the grid or the cell is beyond the codec, or the tolerance below what floats resolve.
+    Raises `CodecError` if the grid or the cell is beyond the codec, or the tolerance below what floats resolve.
     """
     crystal, grid = density.crystal, density.grid
     metric = integer_metric(crystal.cell)

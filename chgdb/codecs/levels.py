@@ -104,7 +104,7 @@ def blocks_of(values: np.ndarray, place: np.ndarray) -> np.ndarray:
 
 
 def _orbits(kind: Kind, turning: Turning) -> list[Orbit]:
-    """The orbits of a kind. Raises `CodecError` where an operation takes an atom to one of another kind."""
+    """The orbits of a kind. Raises `CodecError` if an operation takes an atom to one of another kind."""
     assert kind.layout is not None
     index = {atom: i for i, atom in enumerate(kind.atoms)}
     found = []

@@ -80,7 +80,7 @@ def write(
     """Append the head to a bit stream. Returns the coder's bytes, which must be the last ones of the whole.
 
     groups: those of the payload's first and last channel, which a decoder knows already.
-    Raises `CodecError` where the numbers are beyond the coder.
+    Raises `CodecError` if the numbers are beyond the coder.
     """
     bounds = np.maximum(occupancies.largest(), NOISE) * tolerance
     counts = [len(values) for values in occupancies.real[0]]

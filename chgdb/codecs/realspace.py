@@ -33,7 +33,7 @@ _MAX_LEVEL = 1 << 40  # quantised values stay below; a finer tolerance would be 
 def encode(density: Density, tolerance: float, prior: Prior | None = None) -> bytes:
     """Payload of a density. The decoded NMAE of every channel, relative to the total density, is within `tolerance`.
 
-    `prior` is not used: it knows only valence densities. Raises `CodecError` where the tolerance is below what the
+    `prior` is not used: it knows only valence densities. Raises `CodecError` if the tolerance is below what the
     codec resolves.
     """
     whole = _on_grid(find(density.crystal), density.grid)

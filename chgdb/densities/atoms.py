@@ -26,7 +26,7 @@ _MOST_TRIES = 100_000
 def fit_atoms(model: DensityModel, densities: Sequence[Density]) -> tuple[Prior, dict[int, float]]:
     """(form factors, valence electrons) of those elements of some densities that a model knows.
 
-    Raises `DensityModelError` where there is no density, or the model does not know an element of one.
+    Raises `DensityModelError` if there is no density, or the model does not know an element of one.
     """
     if not densities:
         raise DensityModelError("other atoms need at least one density that has them")
@@ -46,7 +46,7 @@ def valence(model: DensityModel, crystals: Sequence[Crystal], electrons: Sequenc
 
     Potentials have the outer electrons, with or without the shells below. Of these choices the one nearest to the
     model's that gives every count is taken. Where none does, the counts alone decide, and elements that only come
-    together share the electrons. Raises `DensityModelError` where no valence of each element gives all counts: the
+    together share the electrons. Raises `DensityModelError` if no valence of each element gives all counts: the
     densities are of several potentials.
     """
     numbers, amounts = _amounts(crystals)

@@ -63,7 +63,7 @@ def train(
     keep: a model whose members stay, beside the new ones.
     channel: `total`, or `magnetization` for a model of the densities that have one.
     report: is called with the member's number and its progress.
-    Raises `TrainingError` where there is nothing to train on, or `start` has other members; `StoreError` for a folder
+    Raises `TrainingError` if there is nothing to train on, or `start` has other members; `StoreError` for a folder
     of something other than a density model, or one in which another training runs.
     of something else than a density model, or in which another training is running.
     """
@@ -111,7 +111,7 @@ def assemble(
     """A model of trained members. It is calibrated where the validation part has at least 20 materials.
 
     samples: as from `samples.load`; only those of the catalog calibrate. start: a model whose potentials are the first
-    guess. keep: a model whose members stay, beside the new ones. Raises `TrainingError` where it knows other elements.
+    guess. keep: a model whose members stay, beside the new ones. Raises `TrainingError` if it knows other elements.
     """
     training_part = [s for s in samples if s.part == "train"]
     values = np.array([descriptors(s.crystal, graph(s.crystal)) for s in training_part])

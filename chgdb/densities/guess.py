@@ -75,7 +75,7 @@ def guess(model: DensityModel, crystal: Crystal, grid: tuple[int, int, int]) -> 
 
 
 def _check_room(crystal: Crystal) -> None:
-    """Raises `DensityModelError` where a graph would take all memory: atoms that cannot but touch, a thin cell."""
+    """Raises `DensityModelError` if a graph would take all memory: atoms that cannot but touch, a thin cell."""
     again = "is there twice, or the cell is in another unit"
     if len(crystal) / crystal.volume > _PACKED:
         raise DensityModelError(

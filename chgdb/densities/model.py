@@ -180,7 +180,7 @@ def _loaded(place: str, state: tuple[int, int]) -> DensityModel:
 def load(place: str | os.PathLike[str] | None = None, channel: str = "total") -> DensityModel:
     """Load a model from its file or its folder; without a name, the catalog's model of a channel.
 
-    Raises `DensityModelError` where there is no model, or one of another format; `ChecksumError` where it is damaged.
+    Raises `DensityModelError` if there is no model, or one of another format; `ChecksumError` where it is damaged.
     """
     target = path(channel) if place is None else Path(place)
     if target.is_dir():

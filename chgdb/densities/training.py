@@ -273,7 +273,7 @@ def train(
     """Train a member on the training part of some samples, or go on with an interrupted training.
 
     folder: of its checkpoint and its log. start: a network whose weights are the first ones.
-    Returns the network and facts of its training. Raises `TrainingError` where there is no training part, or the folder
+    Returns the network and facts of its training. Raises `TrainingError` if there is no training part, or the folder
     holds a checkpoint of another training.
     """
     place = Path(folder)

@@ -76,7 +76,7 @@ def magpie(numbers: Any) -> np.ndarray:
 
     numbers: a `Crystal`, or the atomic numbers of all atoms of a cell.
     There are minimum, maximum, range, mean, mean absolute deviation and mode (the smallest value of the most frequent
-    elements) of 22 element properties. Raises `DensityError` where there is no atom.
+    elements) of 22 element properties. Raises `DensityError` if there is no atom.
     """
     found, fractions = _amounts(numbers)
     table = tables()

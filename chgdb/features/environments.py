@@ -40,7 +40,7 @@ def _elements() -> np.ndarray:
 def environments(crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
     """(vectors (m, WIDTH) of the distinct atoms of a crystal, their shares (m,), whose sum is 1).
 
-    They are the same, in any order, for every cell of the crystal. Raises `DensityError` where there are no atoms.
+    They are the same, in any order, for every cell of the crystal. Raises `DensityError` if there are no atoms.
     """
     pairs = neighbours(cells.canonical(crystal).crystal)
     small, bonds = pairs.crystal, pairs.bonds()

@@ -89,7 +89,7 @@ def read(
     Raises
     ------
     FormatError
-        Where the file cannot be read: one line with the file, the line, and what was expected.
+        If the file cannot be read: one line with the file, the line, and what was expected.
 
     Examples
     --------
@@ -197,7 +197,7 @@ def read_any(
     FormatError
         As for `read`.
     MissingExtraError
-        Where the package that reads a CIF and the like is not installed.
+        If the package that reads a CIF and the like is not installed.
     """
     from . import chgcar, structures
 

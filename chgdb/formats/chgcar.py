@@ -106,7 +106,7 @@ def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
 
 
 def _check_name(reader: Reader, channels: int | None) -> None:
-    """Raises `FormatError` where the file's name says that a file with this number of channels is not a density."""
+    """Raises `FormatError` if the file's name says that a file with this number of channels is not a density."""
     other = vasp_quantity(bare_name(reader.name), channels)
     if other:
         message = f"holds no charge density, by its name {other}; name a CHGCAR, CHG, AECCAR or PARCHG"
@@ -325,7 +325,7 @@ def _flags(reader: Reader, tokens: list[bytes]) -> str:
 def _read_grid(reader: Reader, crystal: Crystal) -> tuple[int, int, int]:
     """Read the grid that follows the atoms.
 
-    Raises `StructureAlone` where the file ends there, where velocities follow, and where a file that is named as a
+    Raises `StructureAlone` if the file ends there, where velocities follow, and where a file that is named as a
     structure has anything else there.
     """
     line = b""

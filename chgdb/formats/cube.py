@@ -113,7 +113,7 @@ def _row(reader: Reader, expected: str, reals: int) -> tuple[int, list[float]]:
 
 
 def _quantity(reader: Reader, lines: list[str]) -> str | None:
-    """As `quantities.quantity_of`, by the file's name, too. Raises `FormatError` where it is not a total density."""
+    """As `quantities.quantity_of`, by the file's name, too. Raises `FormatError` if it is not a total density."""
     if our_quantity(lines[0]) is not None:
         return our_quantity(lines[0])
     found, where = quantity_of(lines), f"by its comment {max(reversed(lines), key=_tells)!r}"

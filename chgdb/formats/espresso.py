@@ -64,7 +64,7 @@ def recognises(head: bytes) -> bool:
 def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     """A density from an open charge-density.dat. `elements` is not used.
 
-    Raises `FormatError` where data-file-schema.xml is not beside it, or the two do not fit.
+    Raises `FormatError` if data-file-schema.xml is not beside it, or the two do not fit.
     """
     half, vectors, components = struct.unpack("<3i", _record(reader, 12))
     if vectors < 1 or components not in _COMPONENTS:

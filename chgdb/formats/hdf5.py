@@ -71,7 +71,7 @@ class File:
         return self._node(path) is not None
 
     def array(self, path: str, ndim: int, kinds: str = "iuf") -> np.ndarray:
-        """A dataset of numbers, in the machine's byte order. Raises `FormatError` where it is of another kind."""
+        """A dataset of numbers, in the machine's byte order. Raises `FormatError` if it is of another kind."""
         node = self._node(path)
         shape, dtype = getattr(node, "shape", None), getattr(node, "dtype", None)
         if node is None or shape is None or dtype is None:
@@ -84,7 +84,7 @@ class File:
         return values.astype(dtype.newbyteorder("="), copy=False)
 
     def attribute(self, name: str, path: str = "") -> Any:
-        """An attribute of the file or of a dataset. Raises `FormatError` where there is none."""
+        """An attribute of the file or of a dataset. Raises `FormatError` if there is none."""
         node = self._node(path) if path else self._file
         value = None if node is None else self._attributes(node).get(name)
         if value is None:

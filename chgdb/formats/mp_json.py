@@ -52,7 +52,7 @@ def recognises(head: bytes) -> bool:
 def read(reader: Reader, *, elements: Sequence[str] | None = None) -> Density:
     """A density from an open JSON file. `elements` is not used: the file has them.
 
-    Raises `FormatError` where the text is not JSON or holds no `Chgcar`. The message names the part that is wrong.
+    Raises `FormatError` if the text is not JSON or holds no `Chgcar`. The message names the part that is wrong.
     """
     parts = []
     while part := reader.take(1 << 20):

@@ -87,7 +87,7 @@ class Reader:
         return remaining is None or 2 * count - 1 <= remaining
 
     def expect(self, count: int) -> None:
-        """Raises `FormatError` where `count` numbers cannot follow. Call it before memory is allocated for them.
+        """Raises `FormatError` if `count` numbers cannot follow. Call it before memory is allocated for them.
 
         Compressed data may decompress to as much more as these numbers take as text. Where all blocks together have
         more than `FIELD_VALUES` numbers, the limit is what the size of the file allows.

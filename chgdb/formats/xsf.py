@@ -229,7 +229,7 @@ def _texts(content: _Content) -> list[str]:
 
 
 def _quantity(reader: Reader, content: _Content) -> str | None:
-    """As `quantities.quantity_of`, by the file's name, too. Raises `FormatError` where it is not a total density."""
+    """As `quantities.quantity_of`, by the file's name, too. Raises `FormatError` if it is not a total density."""
     if content.comments and our_quantity(content.comments[0]) is not None:
         return our_quantity(content.comments[0])
     names = [grid.name for grid in content.grids[:1]]

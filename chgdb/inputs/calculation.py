@@ -53,7 +53,7 @@ def said(density: Density) -> dict[str, Any]:
 def read_beside(path: str, name: str, density: Density) -> dict[str, Any]:
     """The same facts from a POTCAR or vasprun.xml beside a density.
 
-    Raises `FormatError` where there is no such file, where it is neither of them, or is of other elements than the
+    Raises `FormatError` if there is no such file, where it is neither of them, or is of other elements than the
     density.
     """
     data = beside(path, name)

@@ -201,7 +201,7 @@ class Template:
             raise StoreError(f"the template {text!r} for ids {reason}: there are {known} and so on")
 
     def __call__(self, path: Path | str) -> str:
-        """The id of a file. Raises `StoreError` where its path has too few folders."""
+        """The id of a file. Raises `StoreError` if its path has too few folders."""
         folders = _folders(path) if is_url(path) else _all_folders(path)
         name = names.parse(_file(path))
         values = {"name": names.plain(_file(path)), "stem": name.own, "kind": name.kind, "part": name.part}
@@ -239,7 +239,7 @@ class Names:
     def __call__(self, path: Path | str) -> str:
         """The id of one file, in NFC on every system (macOS writes accents in NFD).
 
-        Raises `StoreError` where there is none, or an impossible one.
+        Raises `StoreError` if there is none, or an impossible one.
         """
         return self._checked(path, None)
 
@@ -364,7 +364,7 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 def file_name(material_id: str, windows: bool = os.name == "nt") -> str:
     """A material id as a file name.
 
-    Raises `StoreError` where the id cannot be one, or could lead out of the folder: the ids of a store from elsewhere
+    Raises `StoreError` if the id cannot be one, or could lead out of the folder: the ids of a store from elsewhere
     can be any text.
     """
     sound = _is_sound(material_id) and len(material_id.encode()) <= 240

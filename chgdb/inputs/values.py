@@ -40,7 +40,7 @@ def typed(cells: list[str], quantity: bool = False) -> list[Any]:
     has leading zeros (007), underscores, hexadecimal digits or more than 15 digits. It also does where all exponents
     are bare (1E5), because no program writes numbers so. One value with a point or a signed exponent (1.2e-05, 1e+05)
     says that they are numbers. quantity: the header names a unit, so whatever can be a number is one.
-    Raises `ValueError` where commas could be decimal, or separate thousands.
+    Raises `ValueError` if commas could be decimal, or separate thousands.
 
     >>> typed(["1_1", "12"]), typed(["007", "12"]), typed(["1E5", "2E3"]), typed(["1.2e-05", "3"])
     (['1_1', '12'], ['007', '12'], ['1E5', '2E3'], [1.2e-05, 3.0])

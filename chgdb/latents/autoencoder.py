@@ -140,7 +140,7 @@ class Autoencoder:
 
         refine: steps of gradient descent from the encoder's latent to a better one of the same decoder; each takes
             about as long as three decodings (`latents.refinement`, docs/science/latents.md). report: called after each.
-        Raises `CodecError` where a difference density is asked for and the prior lacks all of its elements, or for a
+        Raises `CodecError` if a difference density is asked for and the prior lacks all of its elements, or for a
         negative number of steps.
         """
         import torch

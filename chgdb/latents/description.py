@@ -46,7 +46,7 @@ def rounding_of(description: dict[str, Any]) -> int:
 
 
 def read_weights(place: Path, description: dict[str, Any]) -> tuple[bytes, str]:
-    """weights.safetensors and its checksum. Raises `ChecksumError` where they are not those that model.json names."""
+    """weights.safetensors and its checksum. Raises `ChecksumError` if they are not those that model.json names."""
     path = place / WEIGHTS
     try:
         data = path.read_bytes()

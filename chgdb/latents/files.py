@@ -67,7 +67,7 @@ class LatentFile:
 
         round_values: take floats that are no whole numbers of steps (made by something else than an encoder) as the
             nearest ones.
-        Raises `CodecError` where another model made it, its shape is another, or it is not in steps of this model.
+        Raises `CodecError` if another model made it, its shape is another, or it is not in steps of this model.
         """
         if self.facts:
             check_same(model, self.facts, self.path)
@@ -163,7 +163,7 @@ def _write_group(folder: Path, coded: Coded, model: Autoencoder, density: Densit
 
 
 def read(path: str | os.PathLike[str]) -> LatentFile:
-    """The content of a .npy or .zarr. Raises `FormatError` where it is not a latent, or damaged."""
+    """The content of a .npy or .zarr. Raises `FormatError` if it is not a latent, or damaged."""
     name = os.fspath(path)
     if not os.path.exists(name):
         raise FormatError(f"{name}: there is no such file")
@@ -228,7 +228,7 @@ def _read_group(name: str) -> LatentFile:
 
 
 def _array(files: FolderFiles, name: str) -> tuple[np.ndarray, Mapping[str, Any]]:
-    """Values of an array in one chunk, and its attributes. Raises `KeyError` where it is missing."""
+    """Values of an array in one chunk, and its attributes. Raises `KeyError` if it is missing."""
     info = array_info(name, json.loads(files.read(f"{name}/zarr.json")))
     if info.dtype is None or info.n_chunks > 1:
         raise ValueError(f"{name} is text, or in several chunks")

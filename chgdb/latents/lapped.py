@@ -36,7 +36,7 @@ class LappedEncoder:
     def load(cls, folder: str | os.PathLike[str] | None = None) -> LappedEncoder | None:
         """The encoder of a folder, a variant's name, or the catalog's own; None where its network is of another kind.
 
-        Raises `CodecError` where there is no such model, `ChecksumError` where the weights are not its own.
+        Raises `CodecError` if there is no such model, `ChecksumError` if the weights are not its own.
         """
         tensors = require("safetensors.numpy", "ml", "the autoencoder codec")
         place, description = read_description(folder)

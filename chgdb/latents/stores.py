@@ -93,7 +93,7 @@ def attributes_of(model: Autoencoder) -> dict[str, Any]:
 
 
 def check_same(model: Autoencoder, facts: dict[str, Any], what: str) -> None:
-    """Raises `CodecError` where a latent is not of this model: another network, other weights, another version."""
+    """Raises `CodecError` if a latent is not of this model: another network, other weights, another version."""
     own = attributes_of(model)
     for name in MODEL_ATTRIBUTES:
         if facts.get(name) != own[name]:
@@ -242,9 +242,9 @@ def decode_record(
     Raises
     ------
     StoreError
-        Where the record has no latent.
+        If the record has no latent.
     CodecError
-        Where another model made the latent, or `decode` raises it.
+        If another model made the latent, or `decode` raises it.
     """
     facts = record.catalog.latent_model
     integers = record.latent_integers
@@ -308,7 +308,7 @@ def add_latents(
     Raises
     ------
     StoreError
-        Where the store cannot be written or a build of it is running.
+        If the store cannot be written or a build of it is running.
     MissingExtraError
         Without torch.
     CodecError, ChecksumError

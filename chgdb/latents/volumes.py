@@ -200,7 +200,7 @@ def from_volume(
 ) -> np.ndarray:  # fmt: skip
     """The total density (nx, ny, nz) in e/Å^3 on a grid, from what a network gave back. Not rescaled.
 
-    n_electrons: the mean of a difference's density; unused for a total. Raises `CodecError` where it is missing.
+    n_electrons: the mean of a difference's density; unused for a total. Raises `CodecError` if it is missing.
     symmetric: keep of the network's output what has the symmetry of the crystal.
     """
     values = np.roll(np.asarray(volume, dtype=float), origin(crystal, configuration), (0, 1, 2)).transpose(2, 1, 0)

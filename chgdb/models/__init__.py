@@ -78,7 +78,7 @@ class Rows:
         return len(self.ids)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """An input by name. Raises `ModelError` where the rows were made without it."""
+        """An input by name. Raises `ModelError` if the rows were made without it."""
         if name not in self.inputs:
             raise ModelError(f"these rows lack the input {name!r}; they have {', '.join(self.inputs) or 'none'}")
         return self.inputs[name]
@@ -236,7 +236,7 @@ class Learner(Protocol):
         Raises
         ------
         MissingExtraError
-            Where a package that the learner needs is not installed.
+            If a package that the learner needs is not installed.
         """
 
 

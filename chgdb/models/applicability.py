@@ -90,7 +90,7 @@ def open_space(crystal: Crystal) -> float:
 
 
 def check_atoms(crystal: Crystal) -> None:
-    """Raises `DensityError` where there are no atoms, or atoms of no element."""
+    """Raises `DensityError` if there are no atoms, or atoms of no element."""
     if crystal.missing:
         raise DensityError(f"{crystal.missing}: properties are predicted from a density and the elements of its atoms")
 

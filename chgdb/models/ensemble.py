@@ -167,7 +167,7 @@ class Ensemble:
         Raises
         ------
         ModelError
-            Where a target has fewer than 20 labels.
+            If a target has fewer than 20 labels.
         """
         training = Training.of(get(name).Model, rows, usable_targets(targets), extra, folds, grouped, seed, progress)
         members, raw_mean, raw_std = training.crossed(training.fold_of, training.scaled, "fold", 0)
@@ -241,7 +241,7 @@ class Ensemble:
         Raises
         ------
         ModelError
-            Where inputs are missing, or made by another version than those of the training rows.
+            If inputs are missing, or made by another version than those of the training rows.
         """
         for name, version in self.description.get("input_versions", {}).items():
             if rows.versions.get(name, version) != version:
@@ -309,7 +309,7 @@ class Ensemble:
         Raises
         ------
         StoreError
-            Where the folder holds something other than a property model, or cannot be written.
+            If the folder holds something other than a property model, or cannot be written.
         """
         module = get(self.name)
         description = {
@@ -351,11 +351,11 @@ class Ensemble:
         Raises
         ------
         ChecksumError
-            Where a file is damaged.
+            If a file is damaged.
         ModelError
-            Where there is no model, or one of another version of its learner.
+            If there is no model, or one of another version of its learner.
         MissingExtraError
-            Where a package that the learner needs is not installed.
+            If a package that the learner needs is not installed.
         """
         description = storage.read_description(folder)
         with fitting(folder, ModelError):

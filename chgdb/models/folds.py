@@ -111,7 +111,7 @@ class Training:
 
 
 def usable_targets(targets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Targets with labels. Raises `ModelError` where one has too few, or none has any."""
+    """Targets with labels. Raises `ModelError` if one has too few, or none has any."""
     usable = {n: v for n, v in targets.items() if np.isfinite(v).any()}
     for target, values in usable.items():
         if np.isfinite(values).sum() < _FEWEST:

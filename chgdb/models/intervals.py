@@ -164,7 +164,7 @@ class Intervals:
 
     @classmethod
     def load(cls, folder: Path) -> Intervals | None:
-        """Inverse of `save`; None for a model without. Raises `ModelError` where they are of other groups."""
+        """Inverse of `save`; None for a model without. Raises `ModelError` if they are of other groups."""
         path = folder / FOLDER / FACTS
         if not path.exists():
             return None

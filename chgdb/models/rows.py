@@ -50,7 +50,7 @@ def from_densities(
     ModelError
         For an unknown input.
     MissingExtraError
-        Where latents are asked for without torch.
+        If latents are asked for without torch.
     """
     crystals = tuple(density.crystal for density in densities)
     values: dict[str, np.ndarray] = {}
@@ -189,9 +189,9 @@ def from_catalog(
     Raises
     ------
     StoreError
-        Where latents are asked for and the store has none.
+        If latents are asked for and the store has none.
     ModelError
-        Where a density cannot be described and `skipped` is not given, or none can be described.
+        If a density cannot be described and `skipped` is not given, or none can be described.
     """
     chosen = catalog.ids if ids is None else list(ids)
     wanted = tuple(dict.fromkeys(inputs))

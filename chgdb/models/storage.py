@@ -67,7 +67,7 @@ def write_packed(path: Path, data: bytes) -> None:
 
 
 def read_packed(path: Path) -> bytes:
-    """Inverse of `write_packed`. Raises `ChecksumError` where the file is damaged."""
+    """Inverse of `write_packed`. Raises `ChecksumError` if the file is damaged."""
     try:
         return unxz(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -80,7 +80,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Inverse of `write_json`. Raises `ChecksumError` where the file is damaged."""
+    """Inverse of `write_json`. Raises `ChecksumError` if the file is damaged."""
     try:
         return json.loads(read_packed(path))
     except (ValueError, RecursionError) as error:
@@ -92,7 +92,7 @@ def _damaged(path: Path, error: Exception) -> ChecksumError:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """`model.json` alone, without the weights. Raises `ModelError` where it is missing or of a later format."""
+    """`model.json` alone, without the weights. Raises `ModelError` if it is missing or of a later format."""
     path = folder / DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))

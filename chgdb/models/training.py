@@ -65,7 +65,7 @@ def train(
 def renew_intervals(folder: Path, catalog: Catalog, progress: Callable[[str], None] | None = None) -> str:
     """Fit the intervals of a stored model anew, its weights untouched; returns its new identifier.
 
-    catalog: the one that it was trained on. Raises `ModelError` where it is another, or the model does not tell what is
+    catalog: the one that it was trained on. Raises `ModelError` if it is another, or the model does not tell what is
     near.
     """
     ensemble = Ensemble.load(folder)

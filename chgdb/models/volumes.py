@@ -176,7 +176,7 @@ class Volumes:
 
     @classmethod
     def load(cls, folder: Path, learner: Any) -> Volumes:
-        """Raises `ModelError`, `ChecksumError` where it is missing or damaged."""
+        """Raises `ModelError`, `ChecksumError` if it is missing or damaged."""
         tensors = require("safetensors.numpy", "ml", "volumes")
         storage.check(folder, storage.read_description(folder))
         found = tensors.load(storage.read_packed(folder / _FILE))

@@ -71,7 +71,7 @@ def run_on(
     workers: tasks at a time; as many as the cluster has threads, which may change, unless given.
     Tasks of a worker that dies run again elsewhere, or when another worker comes. One that was running on several
     workers as they died is given up (`distributed.scheduler.allowed-failures`, 3 unless configured).
-    Raises `StoreError` where the scheduler is lost, or the workers have no chgdb or another version of it.
+    Raises `StoreError` if the scheduler is lost, or the workers have no chgdb or another version of it.
     """
     if not tasks:
         return

@@ -202,7 +202,7 @@ class Cache:
         Raises
         ------
         StoreError
-            Where something cannot be removed.
+            If something cannot be removed.
         """
         found = self.info()
         for path, _ in self._entries():

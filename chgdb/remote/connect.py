@@ -37,9 +37,9 @@ def connect(url: str, options: Mapping[str, Any] | None = None) -> Transport:
     Raises
     ------
     RemoteError
-        Where the URL or the options are wrong.
+        If the URL or the options are wrong.
     MissingExtraError
-        Where the package is not installed that reads such URLs.
+        If the package is not installed that reads such URLs.
     """
     kind = scheme(url)
     url = kind + url[len(kind) :]  # back ends know theirs in small letters
@@ -61,7 +61,7 @@ def _offered(kind: str) -> Callable[..., Transport] | None:
 
 
 def read_file(url: str) -> bytes:
-    """The content of the file at a URL. Raises `RemoteError` where it cannot be read."""
+    """The content of the file at a URL. Raises `RemoteError` if it cannot be read."""
     if offline():
         raise OfflineError(f"{public(url)}: chgdb is offline (CHGDB_OFFLINE)")
     try:

@@ -40,7 +40,7 @@ _NEAR = ("memory", "file", "local")
 
 
 def at_url(url: str, options: Mapping[str, Any] | None = None) -> Files:
-    """The files of the store at a URL. Raises `StoreError` where there is none."""
+    """The files of the store at a URL. Raises `StoreError` if there is none."""
     if scheme(url) == "file":
         from urllib.request import url2pathname
 
@@ -105,7 +105,7 @@ class RemoteFiles:
             return None  # of another version of chgdb
 
     def _fetch_head(self, known: tuple[Head, str] | None, fresh: bool = False) -> tuple[Head, str]:
-        """The current head. Raises `RemoteError` where the server does not answer."""
+        """The current head. Raises `RemoteError` if the server does not answer."""
         for attempt in range(3):
             tag = known[1] if known is not None else ""
             answer, packed = self._get_head(tag, fresh or attempt > 0)
@@ -311,7 +311,7 @@ class RemoteFiles:
         return frozenset(self._head.checksums)
 
     def size(self, key: str) -> int:
-        """Raises `KeyError` where the store has no such file."""
+        """Raises `KeyError` if the store has no such file."""
         return self._head.checksums[key][1]
 
     def zarr_store(self) -> zarr.abc.store.Store:
@@ -322,7 +322,7 @@ class RemoteFiles:
 
 
 def _parse_head(data: bytes, packed: bool) -> Head:
-    """Raises `ValueError` where it is damaged."""
+    """Raises `ValueError` if it is damaged."""
     if packed:
         return unpack(data)
     return Head({CHECKSUMS: data}, "", parse_checksums(data)) if data else Head({})

@@ -339,7 +339,7 @@ def _pause(text: str) -> float:
 
 
 def _check_range(text: str, start: int | None, stop: int | None) -> None:
-    """Raises `TransientError` where a partial answer is not the part that was asked for."""
+    """Raises `TransientError` if a partial answer is not the part that was asked for."""
     match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", text.strip())
     if match is None or start is None or stop is None:
         raise TransientError(
@@ -351,7 +351,7 @@ def _check_range(text: str, start: int | None, stop: int | None) -> None:
 
 
 def _body(response: urllib3.BaseHTTPResponse, most: int) -> bytes:
-    """At most so many bytes of the body. Raises `RemoteError` where there are too many for any file."""
+    """At most so many bytes of the body. Raises `RemoteError` if there are too many for any file."""
     parts, got = [], 0
     while got < most:
         part = response.read(min(_PIECE, most - got), decode_content=False)

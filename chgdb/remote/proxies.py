@@ -20,7 +20,7 @@ _ALL = ("all_proxy", "ALL_PROXY")
 def proxy_for(scheme: str, host: str) -> str:
     """URL of the proxy, with its password and its port; empty: none.
 
-    host: an address without brackets. Raises `RemoteError` where the environment names something that is no proxy, or
+    host: an address without brackets. Raises `RemoteError` if the environment names something that is no proxy, or
     one of a kind that is not supported.
     """
     for variable in (*_VARIABLES.get(scheme, ()), *_ALL):

@@ -66,15 +66,15 @@ class Transport(Protocol):
 
         fresh: past the caches of proxies. known: tag of the version that we have; where it is still the one, and only
         then, the answer has no data. A range that reaches beyond the end gives what there is. The empty key is the URL
-        itself. Raises `KeyError` where there is no such file, `DeniedError` where the server refuses access, and
+        itself. Raises `KeyError` if there is no such file, `DeniedError` if the server refuses access, and
         `RemoteError` where the file cannot be had.
         """
 
     def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """Key and size of every file below a folder. Raises `RemoteError` where the server does not list its files."""
+        """Key and size of every file below a folder. Raises `RemoteError` if the server does not list its files."""
 
     def put(self, key: str, data: bytes) -> None:
-        """Write a file, in one step where the server can. Raises `RemoteError` where it cannot be written."""
+        """Write a file, in one step where the server can. Raises `RemoteError` if it cannot be written."""
 
     def remove(self, prefix: str) -> None:
         """Remove everything below a folder. A file that is not there is no error."""
@@ -121,7 +121,7 @@ def offline() -> bool:
 
 
 def _number(name: str, default: float, low: float, high: float) -> float:
-    """A number of the environment. Raises `RemoteError` where it is none, or not between `low` and `high`."""
+    """A number of the environment. Raises `RemoteError` if it is none, or not between `low` and `high`."""
     text = os.environ.get(name, "").strip()
     if not text:
         return default

@@ -77,7 +77,7 @@ def is_source(item: object) -> bool:
 def listing(url: str) -> Listing:
     """The contents of the collection at a URL.
 
-    Raises `StoreError` where it lists nothing, `RemoteError` where its server does not answer.
+    Raises `StoreError` if it lists nothing, `RemoteError` if its server does not answer.
     """
     found: Listing = REGISTRY.get(_kind(url) or "").listing(url)
     if not found.entries and not found.refused:

@@ -32,7 +32,7 @@ _DIGESTS = {"sha256": 64, "md5": 32}
 
 
 def listing(url: str) -> Listing:
-    """The densities of a list. Raises `StoreError` where it cannot be read, or names nothing."""
+    """The densities of a list. Raises `StoreError` if it cannot be read, or names nothing."""
     place = url.removeprefix("list+")
     if place == url:
         raise StoreError(f"{url}: expected list+https://..., list+s3://... or list+file:///...")

@@ -60,7 +60,7 @@ def can_append(store: Store, new: Table) -> bool:
 def append_table(folder: Path, store: Store, new: Table) -> None:
     """Write the next version of a store in a folder, with the rows of `new` after those it has, into a new folder.
 
-    Raises `CannotLink` where the store was laid out in another way, `ChecksumError` where what has to be read of it is
+    Raises `CannotLink` if the store was laid out in another way, `ChecksumError` if what has to be read of it is
     damaged beyond repair, `StoreError` as `table.merge`. Linked files are not read: damage in them stays as it was.
     """
     _Append(folder, store, new).run()

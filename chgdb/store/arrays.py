@@ -83,7 +83,7 @@ def array_info(name: str, metadata: Mapping[str, Any]) -> ArrayInfo:
 
 
 def check_columns(arrays: Mapping[str, ArrayInfo]) -> int:
-    """Number of materials. Raises `ValueError` where a column that every store has is missing or is of another type,
+    """Number of materials. Raises `ValueError` if a column that every store has is missing or is of another type,
     or any column has another number of rows."""
     from .format import COLUMNS
 

@@ -44,7 +44,7 @@ def set_columns(
     Raises
     ------
     StoreError
-        Where values would be replaced without `replace`, or a column has another type or unit in the store. Nothing is
+        If values would be replaced without `replace`, or a column has another type or unit in the store. Nothing is
         changed then.
     """
     store = Store(FolderFiles(transaction.target))

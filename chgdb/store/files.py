@@ -146,7 +146,7 @@ class ZipFiles:
 
 
 def locate(path: str | os.PathLike[str], _retries: int = 25) -> Files:
-    """The files of the store at a path. Raises `StoreError` where it does not exist."""
+    """The files of the store at a path. Raises `StoreError` if it does not exist."""
     text = os.fspath(path)
     if "\0" in text:
         raise StoreError(f"{text!r}: no path has a NUL in it")

@@ -82,7 +82,7 @@ def pack(files: Mapping[str, bytes], digests: Mapping[str, bytes], base: str = "
 
 
 def unpack(data: bytes) -> Head:
-    """Inverse of `pack`. Raises `ValueError` where the head is damaged or too large, `LaterHead` where its version is
+    """Inverse of `pack`. Raises `ValueError` if the head is damaged or too large, `LaterHead` if its version is
     later than this library's."""
     later = re.match(rb"chgdb head (\d{1,9})\n", data)
     if later and int(later[1]) > HEAD_VERSION:
@@ -127,7 +127,7 @@ def format_checksums(checksums: Mapping[str, tuple[int, int]]) -> bytes:
 
 
 def parse_checksums(data: bytes) -> Checksums:
-    """Inverse of `format_checksums`. Raises `ValueError` where its own checksum does not match, or a key could lead
+    """Inverse of `format_checksums`. Raises `ValueError` if its own checksum does not match, or a key could lead
     outside of the store."""
     body, end = data[:-9], data[-9:]
     if end != f"{crc32c(body):08x}\n".encode():

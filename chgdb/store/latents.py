@@ -88,7 +88,7 @@ def within_range(values: np.ndarray) -> np.ndarray:
 
 
 def compress(values: np.ndarray) -> bytes:
-    """Compressed chunk of one material's integers (channel, z, y, x). Raises `StoreError` where one is out of range."""
+    """Compressed chunk of one material's integers (channel, z, y, x). Raises `StoreError` if one is out of range."""
     from numcodecs import Blosc
 
     if values.ndim != 4 or values.dtype.kind not in "iu" or values.min() < SMALLEST or values.max() > LARGEST:
@@ -128,7 +128,7 @@ def shards(chunks: Sequence[bytes | None], rows: int) -> Iterator[tuple[int, byt
 
 
 class LatentReader:
-    """The latents of one version of a store. Raises `StoreError` where its metadata are not as specified."""
+    """The latents of one version of a store. Raises `StoreError` if its metadata are not as specified."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -204,7 +204,7 @@ class LatentReader:
         return None if offset == _NONE else (offset, length)
 
     def chunk(self, row: int, fresh: bool = False) -> bytes | None:
-        """Compressed latent of a row, None where it has none. Raises `ValueError` where its shard's index is damaged;
+        """Compressed latent of a row, None where it has none. Raises `ValueError` if its shard's index is damaged;
         the chunk's own checksum is not looked at. fresh: not from a cache."""
         place = self._place(row, fresh)
         if place is None:

@@ -61,7 +61,7 @@ class Location:
 class Store:
     """One version of a store; everything read from it is consistent or raises.
 
-    Raises `StoreError` where the folder is no store, is incomplete or has a newer format version.
+    Raises `StoreError` if the folder is no store, is incomplete or has a newer format version.
     """
 
     def __init__(self, files: Files) -> None:
@@ -136,7 +136,7 @@ class Store:
     def read(self, key: str) -> bytes:
         """A whole file, checked and where necessary repaired.
 
-        Raises `KeyError` where the store has no such file, `ChecksumError` where it is damaged beyond repair.
+        Raises `KeyError` if the store has no such file, `ChecksumError` if it is damaged beyond repair.
         """
         if key in self.repaired:
             return self.repaired[key]
@@ -311,7 +311,7 @@ class Store:
         wanted([piece for place in found for piece in self._payload_pieces(place.offset, place.offset + place.length)])
 
     def prior(self, identifier: int) -> Prior:
-        """The atomic prior with this identifier. Raises `StoreError` where the store has none such."""
+        """The atomic prior with this identifier. Raises `StoreError` if the store has none such."""
         if identifier not in self._priors:
             from ..promolecule import Prior
 
@@ -324,7 +324,7 @@ class Store:
 
     @property
     def latents(self) -> LatentReader | None:
-        """The latents of a store that has any. Raises `StoreError` where they are stored in an unknown way."""
+        """The latents of a store that has any. Raises `StoreError` if they are stored in an unknown way."""
         if self._latents is None and LATENT in self.arrays:
             from .latents import LatentReader
 

@@ -138,7 +138,7 @@ def from_store(
 ) -> Table:
     """Table of a whole store, or of some of its materials; step is called with each id.
 
-    Raises `ChecksumError` where anything of it is damaged beyond repair."""
+    Raises `ChecksumError` if anything of it is damaged beyond repair."""
     types = stored_types(store)
     columns = {name: store.column(name) for name in types}
     records, rows = [], []
@@ -189,7 +189,7 @@ def own_attributes(store: Store) -> dict[str, Any]:
 
 
 def merged_types(old: Mapping[str, ColumnType], new: Mapping[str, ColumnType]) -> dict[str, ColumnType]:
-    """Types of the columns of two tables together. Raises `StoreError` where a column differs in type or unit."""
+    """Types of the columns of two tables together. Raises `StoreError` if a column differs in type or unit."""
     types = dict(old)
     for name, kind in new.items():
         known = types.setdefault(name, kind)
@@ -209,7 +209,7 @@ def latents_without_rows(reader: LatentReader) -> StoredLatents:
 
 
 def _stored_latents(store: Store, rows: Sequence[int]) -> StoredLatents | None:
-    """Latents of these rows as they are stored. Raises `ChecksumError` where one is damaged."""
+    """Latents of these rows as they are stored. Raises `ChecksumError` if one is damaged."""
     reader = store.latents
     if reader is None:
         return None
@@ -222,7 +222,7 @@ def merge(old: Table, new: Table) -> Table:
     """Rows of `old`, each replaced where `new` has the same id, then the other rows of `new`.
 
     Latents of both must be by the same autoencoder. Views are kept where both tables have them by the same model.
-    Raises `StoreError` where a column differs in type or unit.
+    Raises `StoreError` if a column differs in type or unit.
     """
     types = merged_types(old.types, new.types)
     position = {material_id: i for i, material_id in enumerate(old.columns["material_id"])}

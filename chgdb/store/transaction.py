@@ -270,7 +270,7 @@ def writing(path: str | os.PathLike[str], kind: Kind = STORE, advice: str = "") 
     Raises
     ------
     StoreError
-        Where the path is a URL, something else is there, another command is writing to it, or the disk fails.
+        If the path is a URL, something else is there, another command is writing to it, or the disk fails.
     """
     if is_url(os.fspath(path)):
         where = public(os.fspath(path))

@@ -58,7 +58,7 @@ class ViewRows:
 
 
 def stored_views(store: Store, rows: Sequence[int]) -> dict[str, ViewRows]:
-    """The views of a store, of these rows. Raises `ChecksumError` where one is damaged beyond repair."""
+    """The views of a store, of these rows. Raises `ChecksumError` if one is damaged beyond repair."""
     found: dict[str, ViewRows] = {}
     for key in store.arrays:
         group, _, rest = key.partition("/")

@@ -353,7 +353,7 @@ def _default_columns(catalog: Catalog) -> list[str]:
 
 
 def prediction(catalog: Catalog, name: str) -> np.ndarray:
-    """Array of a view. Raises `StoreError` where the store has none, or not this one."""
+    """Array of a view. Raises `StoreError` if the store has none, or not this one."""
     return View(catalog, PROPERTIES)[name.removeprefix(VIEW)]
 
 

@@ -131,7 +131,7 @@ class Structures:
         return found
 
     def column(self, name: str) -> list[Any]:
-        """Values of a property. Raises `Refused` where a filter cannot use it."""
+        """Values of a property. Raises `Refused` if a filter cannot use it."""
         if name in self.own:
             if name not in self._own_columns:
                 values = self.catalog.column(self.own[name])

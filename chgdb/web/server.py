@@ -96,7 +96,7 @@ def _send(request: Request, asset: Asset) -> Response:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 for any free one. Raises `StoreError` where the port is taken or not ours."""
+    """A socket that listens; port 0 for any free one. Raises `StoreError` if the port is taken or not ours."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.socket(family, socket.SOCK_STREAM)

@@ -55,7 +55,7 @@ def export(
     Raises
     ------
     StoreError
-        Where the store is damaged, or the folder is something else than such a site.
+        If the store is damaged, or the folder is something else than such a site.
     """
     title = str(open_catalog(store).attributes.get("title", "chgdb"))
     with writing(folder, SITE) as transaction:

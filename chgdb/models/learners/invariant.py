@@ -439,7 +439,7 @@ class Model:
 
     @classmethod
     def load(cls, folder: Path) -> Model:
-        """LightGBM is not needed. Raises `ModelError` where the model was trained on features of another version."""
+        """LightGBM is not needed. Raises `ModelError` if the model was trained on features of another version."""
         tensors = require("safetensors.numpy", "ml", "the model invariant")
         facts = json.loads((folder / "processes.json").read_text(encoding="utf-8"))
         if facts["features"] != features.VERSION:

@@ -88,7 +88,7 @@ class Model:
 
     @classmethod
     def load(cls, folder: Path) -> Model:
-        """LightGBM is not needed. Raises `ChecksumError` where a file is damaged."""
+        """LightGBM is not needed. Raises `ChecksumError` if a file is damaged."""
         facts = json.loads((folder / "targets.json").read_text(encoding="utf-8"))
         model = cls()
         model.forests = {name: trees.read(folder / f"{name}.txt.xz") for name in facts["targets"]}

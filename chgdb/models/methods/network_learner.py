@@ -130,7 +130,7 @@ class LatentLearner:
 
     @classmethod
     def load(cls, folder: Path) -> LatentLearner:
-        """Torch is not needed. Raises `ModelError` where weights do not fit this version's network."""
+        """Torch is not needed. Raises `ModelError` if weights do not fit this version's network."""
         tensors = require("safetensors.numpy", "ml", _PURPOSE)
         facts = json.loads((folder / "targets.json").read_text(encoding="utf-8"))
         arrays = tensors.load_file(folder / "weights.safetensors")

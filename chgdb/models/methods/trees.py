@@ -65,7 +65,7 @@ def write(path: Path, booster: lightgbm.Booster, digits: int = 9) -> None:
 
 
 def text_of(path: Path) -> str:
-    """LightGBM's text of a written booster. Raises `ChecksumError` where the file is damaged."""
+    """LightGBM's text of a written booster. Raises `ChecksumError` if the file is damaged."""
     return storage.read_packed(path).decode("utf-8", "replace")
 
 
@@ -106,7 +106,7 @@ class Forest:
 
 
 def read(path: Path) -> Forest:
-    """Forest of a file that `write` wrote. Raises `ChecksumError` where it is damaged, `ModelError` where its trees are
+    """Forest of a file that `write` wrote. Raises `ChecksumError` if it is damaged, `ModelError` if its trees are
     of a kind that is not read (categories, linear leaves, several classes)."""
     if not KEY.fullmatch(path.name.encode("utf-8", "replace")):
         raise ModelError(f"{path.parent}: {path.name[:80]!r} is no file of a model")
