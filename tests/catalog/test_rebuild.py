@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from chgdb.codecs import fourier
 from chgdb.codecs.symmetric import symmetry_of
 from chgdb.comparison import measure
 from chgdb.ingest import build_from
+from chgdb.models import applicability
 from chgdb.models.learners import magpie
 from chgdb.store.columns import set_columns
 from chgdb.store.transaction import writing
@@ -128,3 +130,22 @@ def test_what_the_grid_cuts_off_unevenly_is_coded_by_symmetry() -> None:
     payload = codecs.encode(density, 1e-4).payload
     assert codecs.header(payload).codec == "fourier"
     assert len(payload) < 10_000
+
+
+def test_flags_of_the_view_follow_the_domain_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = tmp_path / "store.zarr"
+    shutil.copytree(rebuild.STORE, store)
+    assert not rebuild.renew_flags(store), "python catalog/rebuild.py brings the embedded store up to date"
+    before = open_catalog(store).view("properties")
+    flagged, std = before["unlike_training"] == 1, before["bulk_modulus_std"]
+    monkeypatch.setattr(applicability, "OPEN_SPACE", applicability.OPEN_SPACE - 0.1)
+    assert rebuild.renew_flags(store)
+    after = open_catalog(store).view("properties")
+    now = after["unlike_training"] == 1
+    assert (now >= flagged).all()
+    assert flagged.sum() < now.sum() < 0.03 * len(now)
+    out_of_fold = after["bulk_modulus_out_of_fold"] == 1
+    kept = out_of_fold | ~now
+    np.testing.assert_array_equal(after["bulk_modulus_std"][kept], std[kept])
+    assert (after["bulk_modulus_std"] >= std).all()
+    assert not rebuild.renew_flags(store)
