@@ -1,4 +1,4 @@
-"""What the page decodes is what chgdb decodes: every codec, many materials, the golden records."""
+"""What the page decodes is what chgdb decodes: every codec, a hundred materials, the golden records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effort import THOROUGH
 from pages import OpenPage, chgdb_prints, in_page, numbers, serving
 from playwright.sync_api import Page
 
@@ -73,11 +72,10 @@ def page(site: str, open_page: OpenPage) -> Page:
     return open_page(site + "/#/", "table.materials tbody tr")
 
 
-def test_many_materials(page: Page, catalog: chgdb.Catalog, tmp_path: Path) -> None:
+def test_a_hundred_materials(page: Page, catalog: chgdb.Catalog, tmp_path: Path) -> None:
     """As `chgdb fetch --decode` writes them."""
     ids = catalog.ids
-    number = 100 if THOROUGH else 30
-    chosen = [ids[i] for i in np.random.default_rng(32).choice(len(ids), number, replace=False)]
+    chosen = [ids[i] for i in np.random.default_rng(32).choice(len(ids), 100, replace=False)]
     as_fetched(page, chosen, ids, tmp_path)
 
 
