@@ -27,6 +27,10 @@ export class Scene {
   private controls: OrbitControls
   private crystal = new THREE.Group()
   private surfaces = new THREE.Group()
+  /** Made once: three throws a shader away with the last material that uses it, and the next crystal compiled it anew. */
+  private line = new THREE.LineBasicMaterial({ color: 0x7f8c9d })
+  private solid = new THREE.MeshPhongMaterial({ shininess: 60 })
+  private letters = ['a', 'b', 'c'].map(letter)
   private centre = new THREE.Vector3()
   private radius = 1
   private queued = false
@@ -47,8 +51,8 @@ export class Scene {
     // surfaces are made with the first picture, for triangles of no area.
     const point = new THREE.BufferGeometry().setFromPoints(Array.from({ length: 3 }, () => new THREE.Vector3()))
     point.computeVertexNormals()
-    for (const kind of [surface(1, THREE.DoubleSide), surface(0.5, THREE.BackSide), surface(0.5, THREE.FrontSide)]) {
-      const nothing = new THREE.Mesh(point, kind)
+    for (const side of SIDES) {
+      const nothing = new THREE.Mesh(point, surface(0.5, side))
       nothing.frustumCulled = false
       this.scene.add(nothing)
     }
@@ -78,13 +82,15 @@ export class Scene {
           if (k < nc) edges.push(at([i, j, k]), at([i, j, k + 1]))
         }
     const lines = new THREE.BufferGeometry().setFromPoints(edges)
-    this.crystal.add(new THREE.LineSegments(lines, new THREE.LineBasicMaterial({ color: 0x7f8c9d })))
+    this.crystal.add(new THREE.LineSegments(lines, this.line))
     const centre = at([na / 2, nb / 2, nc / 2])
     const reach = Math.max(...corners.map((p) => p.distanceTo(centre)))
     // Beyond the ends of the axes, and over everything: in the middle of an edge atoms and surfaces hide them.
-    const letters = ['a', 'b', 'c'].map((name, i) => {
+    const letters = this.letters.map((material, i) => {
       const end = at([0, 1, 2].map((k) => (k === i ? look.repeat[k] : 0)))
-      const label = letter(name, 0.11 * reach)
+      const label = new THREE.Sprite(material)
+      label.renderOrder = 3
+      label.scale.setScalar(0.11 * reach)
       label.position.copy(end.clone().setLength(end.length() + 0.4 + 0.08 * reach))
       return label
     })
@@ -102,7 +108,7 @@ export class Scene {
 
   private addAtoms(atoms: { z: number; p: THREE.Vector3 }[]) {
     const sphere = new THREE.SphereGeometry(1, 24, 16)
-    const mesh = new THREE.InstancedMesh(sphere, new THREE.MeshPhongMaterial({ shininess: 60 }), atoms.length)
+    const mesh = new THREE.InstancedMesh(sphere, this.solid, atoms.length)
     const matrix = new THREE.Matrix4()
     atoms.forEach(({ z, p }, n) => {
       const r = 0.15 + 0.18 * radiusOf(z)
@@ -120,28 +126,30 @@ export class Scene {
         const d = atoms[i].p.distanceTo(atoms[j].p)
         if (d > 0.4 && d < 1.15 * (radiusOf(atoms[i].z) + radiusOf(atoms[j].z))) bonds.push([atoms[i].p, atoms[j].p])
       }
+    if (!bonds.length) return
     const stick = new THREE.CylinderGeometry(0.07, 0.07, 1, 10)
-    const mesh = new THREE.InstancedMesh(stick, new THREE.MeshPhongMaterial({ color: 0x9aa4b0 }), bonds.length)
+    const mesh = new THREE.InstancedMesh(stick, this.solid, bonds.length)
+    const colour = new THREE.Color(0x9aa4b0)
     const y = new THREE.Vector3(0, 1, 0)
     bonds.forEach(([p, q], n) => {
       const d = q.clone().sub(p)
       const turn = new THREE.Quaternion().setFromUnitVectors(y, d.clone().normalize())
       const middle = p.clone().add(q).multiplyScalar(0.5)
       mesh.setMatrixAt(n, new THREE.Matrix4().compose(middle, turn, new THREE.Vector3(1, d.length(), 1)))
+      mesh.setColorAt(n, colour) // as atoms have: the same shader
     })
     this.crystal.add(mesh)
   }
 
   setSurfaces(meshes: { mesh: Mesh; colour: string }[], crystal: Crystal, look: Look) {
-    clear(this.surfaces)
+    this.clearSurfaces()
     for (const { mesh, colour } of meshes) {
       const geometry = new THREE.BufferGeometry()
       geometry.setAttribute('position', new THREE.BufferAttribute(mesh.positions, 3))
       geometry.setAttribute('normal', new THREE.BufferAttribute(mesh.normals, 3))
       geometry.setIndex(new THREE.BufferAttribute(mesh.indices, 1))
-      const clear = look.opacity < 1
       // Far sides first, so that near ones lie over them.
-      for (const side of clear ? [THREE.BackSide, THREE.FrontSide] : [THREE.DoubleSide]) {
+      for (const side of SIDES) {
         const material = surface(look.opacity, side, colour)
         for (let i = 0; i < look.repeat[0]; i++)
           for (let j = 0; j < look.repeat[1]; j++)
@@ -154,6 +162,11 @@ export class Scene {
       }
     }
     this.draw()
+  }
+
+  private clearSurfaces() {
+    for (const part of this.surfaces.children as THREE.Mesh[]) (part.material as THREE.Material).dispose()
+    clear(this.surfaces)
   }
 
   /** The view along which a user begins. */
@@ -248,21 +261,26 @@ export class Scene {
     this.observer.disconnect()
     this.controls.dispose()
     clear(this.crystal)
-    clear(this.surfaces)
+    this.clearSurfaces()
+    for (const material of [this.line, this.solid, ...this.letters]) material.dispose()
     this.renderer.dispose()
     this.renderer.forceContextLoss()
   }
 }
 
+const SIDES = [THREE.BackSide, THREE.FrontSide] as const
+
+/** `transparent` of opaque ones, too, which would need shaders of their own. */
 function surface(opacity: number, side: THREE.Side, color = '#fff'): THREE.MeshPhongMaterial {
-  const transparent = opacity < 1
-  return new THREE.MeshPhongMaterial({ color, transparent, opacity, side, depthWrite: !transparent, shininess: 40 })
+  return new THREE.MeshPhongMaterial({ color, transparent: true, opacity, side, depthWrite: opacity === 1, shininess: 40 })
 }
 
 function clear(group: THREE.Group) {
-  for (const child of group.children as THREE.Mesh[]) {
-    child.geometry?.dispose()
-    for (const material of [child.material].flat()) material?.dispose()
+  for (const child of group.children) {
+    if (child instanceof THREE.Sprite) continue // their geometry is that of all sprites
+    const { geometry } = child as THREE.Mesh
+    geometry.dispose()
+    if (child instanceof THREE.InstancedMesh) child.dispose()
   }
   group.clear()
 }
@@ -286,7 +304,7 @@ function periodicAtoms(crystal: Crystal, repeat: V3): { z: number; p: THREE.Vect
   return out
 }
 
-function letter(text: string, size: number): THREE.Sprite {
+function letter(text: string): THREE.SpriteMaterial {
   const canvas = document.createElement('canvas')
   canvas.width = canvas.height = 64
   const context = canvas.getContext('2d')!
@@ -297,8 +315,5 @@ function letter(text: string, size: number): THREE.Sprite {
   context.fillText(text, 32, 32)
   const map = new THREE.CanvasTexture(canvas)
   map.colorSpace = THREE.SRGBColorSpace
-  const sprite = new THREE.Sprite(new THREE.SpriteMaterial({ map, depthTest: false }))
-  sprite.renderOrder = 3
-  sprite.scale.setScalar(size)
-  return sprite
+  return new THREE.SpriteMaterial({ map, depthTest: false })
 }
