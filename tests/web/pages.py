@@ -108,3 +108,15 @@ def appears(page: Page, selector: str, seconds: float = PATIENCE) -> Locator:
             raise AssertionError(f"{selector} did not appear in {seconds} s: {page.inner_text('body')[:3000]}")
         page.wait_for_timeout(50)
     return found.first
+
+
+def painted(page: Page) -> None:
+    """Wait for the graphics: where software draws, it first compiles shaders for seconds, and the page waits, too."""
+    page.evaluate(
+        """() => {
+          for (const canvas of document.querySelectorAll('.picture canvas')) {
+            const gl = canvas.getContext('webgl2')
+            gl?.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4))
+          }
+        }"""
+    )

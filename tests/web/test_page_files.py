@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import DRAWN, OpenPage, appears, chgdb_prints
+from pages import DRAWN, OpenPage, appears, chgdb_prints, painted
 from playwright.sync_api import Page
 
 import chgdb
@@ -224,6 +224,8 @@ def test_a_side_that_changes_takes_the_difference_with_it(
     for name, factor in (("CHGCAR", 1.01), ("CHGCAR-2", 1.02)):
         chgdb.write(tmp_path / name, chgdb.Density(density.crystal, {"total": density.total * factor}), format="chgcar")
     page = open_page(f"{site}/#/compare?a=mp-149&b=mp-32", f"[data-side=b] {DRAWN}")
+    appears(page, f"[data-side=a] {DRAWN}")
+    painted(page)
     kinds = page.locator("select[name=kind] option")
     level = page.locator("input[name=level]")
 
@@ -246,6 +248,7 @@ def test_a_side_that_changes_takes_the_difference_with_it(
     assert "difference of the two" not in kinds.all_inner_texts()
     assert float(level.input_value()) > 10 * small  # an isovalue of the density again
     assert "1.96 %" in subtracted()
+    painted(page)
     # A material instead of the file, on the side that shows the difference, too.
     page.fill("[data-side=b] input[name=id]", "mp-32")
     page.locator("[data-side=b]").get_by_role("button", name="Show").press("Enter")
