@@ -127,8 +127,9 @@ def _say_what_does_not_compare(found: Sequence[Prediction]) -> list[dict[str, li
     others: list[dict[str, list[str]]] = [{} for _ in found]
     for group in comparable.at_other_volumes(crystals):
         message(comparable.remark([found[i].source for i in group], [crystals[i] for i in group]))
-        for i in group:
-            others[i] = {"energies_do_not_compare_with": [found[k].source for k in group if k != i]}
+        for i, apart in comparable.other_volumes(crystals, group).items():
+            names = dict.fromkeys(found[k].source for k in apart)
+            others[i] = {"energies_do_not_compare_with": list(names)} if names else {}
     return others
 
 

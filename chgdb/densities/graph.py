@@ -12,7 +12,7 @@ from ..density import Crystal
 #: Å; atoms farther away are no neighbours.
 REACH = 5.0
 _SAME = 0.05  # Å; an operation that takes an atom this near to another one takes it to that one
-_TOUCHING = 1e-3  # Å
+_ITSELF = 1e-3  # Å; an atom nearer to its own place than that is itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def neighbours(crystal: Crystal, atoms: np.ndarray, reach: float = REACH) -> tup
     """All atoms within `reach` Å of some atoms, in memory linear in their number: (first, second, vectors).
 
     first: (edges,) position in `atoms`, ascending. second: (edges,) atom. vectors: (edges, 3) Å, first to second.
-    Atoms at the same place are not neighbours.
+    No atom is a neighbour of itself; another atom at the same place is one.
     """
     inside = crystal.positions - np.floor(crystal.positions)
     margin = reach * np.linalg.norm(np.linalg.inv(crystal.cell), axis=0)  # in fractions of each height of the cell
@@ -104,7 +104,7 @@ def neighbours(crystal: Crystal, atoms: np.ndarray, reach: float = REACH) -> tup
         candidate = order[np.repeat(start, counts) + within]
         vectors = points[candidate] - centres[first]
         lengths = np.linalg.norm(vectors, axis=1)
-        keep = (lengths < reach) & (lengths > _TOUCHING)
+        keep = (lengths < reach) & ((lengths > _ITSELF) | (owners[candidate] != atoms[first]))
         found.append((first[keep], owners[candidate[keep]], vectors[keep]))
     first, second, vectors = (np.concatenate(part) for part in zip(*found, strict=True))
     by_first = np.argsort(first, kind="stable")

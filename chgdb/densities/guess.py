@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..density import Crystal
+from ..density import Crystal, has_sign
 from ..elements import SYMBOLS
 from ..promolecule import half_spectrum
 from .applicability import descriptors
@@ -51,8 +51,9 @@ def guess(model: DensityModel, crystal: Crystal, grid: tuple[int, int, int]) -> 
     model.check(crystal)
     _check_room(crystal)
     edges = model.graph(crystal)
-    _check_distances(crystal, edges.first, edges.second, edges.vectors)
-    coefficients = model.coefficients(crystal, edges)
+    nearest = _check_distances(crystal, edges.unique[edges.first], edges.second, edges.vectors)
+    with np.errstate(over="ignore", invalid="ignore"):  # of atoms that nearly touch; the result is looked at below
+        coefficients = model.coefficients(crystal, edges)
     whole = model.channel == "total"
     half = half_spectrum(model.prior, crystal, grid, grid)
     basis = model.configuration.basis
@@ -68,6 +69,11 @@ def guess(model: DensityModel, crystal: Crystal, grid: tuple[int, int, int]) -> 
     total = np.fft.irfftn(half, s=grid, axes=(0, 1, 2), norm="forward")
     if whole:
         total += average - total.mean()  # takes out what rounding did to the mean
+    if not np.isfinite(total).all() or (whole and has_sign(total)):
+        raise DensityModelError(
+            f"what the model says of this structure is no density; {nearest}: check the positions and the unit of the "
+            "cell"
+        )
     spread, size = float(np.sqrt(apart)) / average, float(np.sqrt(power)) / average
     error, limit = (np.nan, np.nan) if model.calibration is None else model.calibration(spread, size)
     remarks = model.domain.remarks(crystal, descriptors(crystal, edges)) if model.domain is not None else ()
@@ -90,27 +96,19 @@ def _check_room(crystal: Crystal) -> None:
         )
 
 
-def _check_distances(crystal: Crystal, first: np.ndarray, second: np.ndarray, vectors: np.ndarray) -> None:
-    """Raises `DensityModelError` that names two atoms on top of each other, if there are such."""
+def _check_distances(crystal: Crystal, first: np.ndarray, second: np.ndarray, vectors: np.ndarray) -> str:
+    """The two nearest atoms in words. Raises `DensityModelError` if two are on top of each other.
+
+    first, second: (edges,) atoms. vectors: (edges, 3) Å.
+    """
+    if not len(first):
+        return "no two atoms are near each other"
     lengths = np.linalg.norm(vectors, axis=1)
-    close = np.flatnonzero(lengths < _TOUCHING)
-    if len(close):
-        k = close[lengths[close].argmin()]
-        a, b, length = int(first[k]), int(second[k]), float(lengths[k])
-    else:
-        twice = _same_place(crystal)
-        if twice is None:
-            return
-        (a, b), length = twice, 0.0
-    raise DensityModelError(
-        f"atoms {a + 1} ({SYMBOLS[crystal.numbers[a]]}) and {b + 1} ({SYMBOLS[crystal.numbers[b]]}) are "
-        f"{length:.2g} Å apart: one of them is there twice, or the cell is in another unit"
-    )
-
-
-def _same_place(crystal: Crystal) -> tuple[int, int] | None:
-    """Two atoms at one place, which the graph does not list as neighbours. None where there are none."""
-    inside = np.rint((crystal.positions - np.floor(crystal.positions)) * 1e5).astype(np.int64) % 100_000
-    _, first, inverse = np.unique(inside, axis=0, return_index=True, return_inverse=True)
-    again = np.flatnonzero(first[inverse.ravel()] != np.arange(len(crystal)))
-    return (int(first[inverse.ravel()[again[0]]]), int(again[0])) if len(again) else None
+    k = int(lengths.argmin())
+    (a, b), length = sorted((int(first[k]), int(second[k]))), float(lengths[k])
+    one, other = (f"{atom + 1} ({SYMBOLS[crystal.numbers[atom]]})" for atom in (a, b))
+    pair = f"atoms {one} and {other}" if a != b else f"atom {one} and the same in the next cell"
+    found = f"{pair} are {length:.2g} Å apart"
+    if length < _TOUCHING:
+        raise DensityModelError(f"{found}: one of them is there twice, or the cell is in another unit")
+    return found

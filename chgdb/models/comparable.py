@@ -52,6 +52,26 @@ def at_other_volumes(crystals: Sequence[Crystal]) -> list[list[int]]:
     return result
 
 
+def other_volumes(crystals: Sequence[Crystal], group: Sequence[int]) -> dict[int, list[int]]:
+    """For each crystal of a group those at another volume: a supercell, or the same file again, does compare.
+
+    Parameters
+    ----------
+    crystals : sequence of Crystal
+    group : sequence of int
+        One of `at_other_volumes`.
+
+    Returns
+    -------
+    dict of int to list of int
+        Position -> positions, in the order of the group.
+    """
+    volumes = {i: crystals[i].volume / len(crystals[i]) for i in group}
+    return {
+        i: [k for k in group if max(volumes[i], volumes[k]) > (1 + _APART) * min(volumes[i], volumes[k])] for i in group
+    }
+
+
 def _kinds(crystals: Sequence[Crystal], members: Sequence[int]) -> list[list[int]]:
     """Positions of crystals of one formula, those of each kind together."""
     kinds: list[tuple[tuple[int, int], np.ndarray, list[int]]] = []

@@ -120,6 +120,9 @@ def test_one_crystal_at_several_volumes_is_said_not_to_compare(
     key = "energies_do_not_compare_with"
     assert [fact.get(key) for fact in result.json] == [[str(narrow)], None, [str(wide)]]
     assert "do not compare" not in predict(wide, files["silicon"]).err
+    # The same file twice compares with itself, and is one file to another.
+    twice = predict(wide, wide, narrow, "--json").json
+    assert [fact.get(key) for fact in twice] == [[str(narrow)], [str(narrow)], [str(wide)]]
 
 
 def test_structures_are_answered_and_said_to_be_estimated(

@@ -61,6 +61,16 @@ def test_it_says_what_it_is(tmp_path):
         (Crystal(np.eye(3) * 4, [[0, 0, 0]], [0]), "knows no X"),
         (Crystal(np.eye(3) * 4, [[0, 0, 0], [0.01, 0, 0]], [11, 17]), "atoms 1 (Na) and 2 (Cl) are 0.04 Å apart"),
         (Crystal(np.eye(3) * 4, [[0, 0, 0], [1, 0, -2]], [11, 11]), "atoms 1 (Na) and 2 (Na) are 0 Å apart"),
+        # Nearer than the neighbours of the graph, and across the edge of the cell.
+        (Crystal(np.eye(3) * 4, [[1e-4, 0, 0], [0, 0, 0]], [11, 11]), "atoms 1 (Na) and 2 (Na) are 0.0004 Å apart"),
+        (Crystal(np.eye(3) * 4, [[-5e-5, 0, 0], [5e-5, 0, 0]], [11, 17]), "atoms 1 (Na) and 2 (Cl) are 0.0004 Å apart"),
+        # The first atom is equal to none of those that are too near.
+        (Crystal(np.eye(3) * 6, [[0, 0, 0], [0.5, 0.5, 0.47], [0.5, 0.5, 0.53]], [11, 17, 17]), "atoms 2 (Cl) and 3"),
+        # Not on top of each other, but the network overflows.
+        (
+            Crystal([[3, 0, 0], [2.9, 0.5, 0], [0, 0.3, 9]], [[0, 0, 0], [0.25, 0.25, 0.25]], [14, 14]),
+            "(Si) and the same in the next cell are 0.51 Å apart: check the positions",
+        ),
         (Crystal(np.eye(3) * 0.3, [[0, 0, 0]], [11]), "apart: one of them is there twice, or the cell"),
         # Graphs of these would take gigabytes.
         (Crystal(np.eye(3) * 0.3, np.random.default_rng(0).random((900, 3)), [11] * 900), "are less than 0.4 Å apart"),

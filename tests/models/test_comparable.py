@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chgdb import Crystal
-from chgdb.models.comparable import at_other_volumes, remark
+from chgdb.models.comparable import at_other_volumes, other_volumes, remark
 
 _FACES = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]], float)
 _PAIR = np.array([[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -49,6 +49,9 @@ def test_a_supercell_is_the_same_crystal_at_the_same_volume() -> None:
     )
     assert at_other_volumes([small, large]) == []
     assert at_other_volumes([_salt(5.5), large]) == [[0, 1]]
+    three = [small, large, _salt(5.5)]
+    (group,) = at_other_volumes(three)
+    assert other_volumes(three, group) == {0: [2], 1: [2], 2: [0, 1]}
 
 
 def test_other_formulas_and_a_single_structure_are_no_group() -> None:
