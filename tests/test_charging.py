@@ -30,6 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of some materials of the catalog, with their charges."""
     out = tmp_path_factory.mktemp("charges") / "few.zarr"
     extract(chgdb.open(), IDS, out, predictions=True)
+    charging.add_charges(out, ["voronoi"], workers=1)  # in place of the catalog's own
     report = charging.add_charges(out, workers=1)
     assert report.divided == tuple(IDS)
     assert report.refused == ()
@@ -98,6 +99,7 @@ def test_they_are_kept_with_their_materials(store: Path, tmp_path: Path) -> None
 
 def test_stores_without_them_in_common_are_merged_without(store: Path, tmp_path: Path) -> None:
     extract(chgdb.open(), ["mp-406"], tmp_path / "other.zarr", predictions=True)
+    charging.add_charges(tmp_path / "other.zarr", ["voronoi"], workers=1)  # in place of the catalog's own
     report = curation.merge(tmp_path / "both.zarr", [store, tmp_path / "other.zarr"])
     assert any("charging.add_charges" in note for note in report.notes)
     assert chgdb.open(tmp_path / "both.zarr")["mp-149"].net_charges == {}

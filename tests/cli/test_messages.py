@@ -26,6 +26,7 @@ OTHERS = re.compile(rf"(pip install|({_OTHERS}) -)[^;]*")
 READERS = {"convert", "diff", "plot", "predict", "build", "verify", "encode", "decode", "estimate"}
 OF_PACKAGE = {
     "web/server.py": {"--port": {"web"}},
+    "charges/valence.py": {"--valence": {"charges"}},
     "formats/chgcar.py": {"--elements": READERS},
     "store/columns.py": {"--replace": {"build"}},
     "inputs/ids.py": {"-o": {"fetch"}, "--ids": {"build"}, "--id-from": {"build"}},

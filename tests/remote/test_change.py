@@ -69,7 +69,8 @@ def test_a_sound_record_of_another_version_is_not_believed(nginx: Nginx, copy: P
 
 def test_an_undamaged_chunk_of_another_version_is_not_believed(nginx: Nginx, copy: Path, served: Path):
     """Chunks end in their own CRC-32C, so all of one size have the same checksum; the digests tell them apart."""
-    sizes = {path.parent.parent.name: path.stat().st_size for path in (served / "twelve.zarr").glob("*/c/0")}
+    chunks = [path for path in (served / "twelve.zarr").glob("*/c/0") if path.is_file()]
+    sizes = {path.parent.parent.name: path.stat().st_size for path in chunks}
     first, second = next(
         (served / "twelve.zarr" / a / "c/0", served / "twelve.zarr" / b / "c/0")
         for a in sizes
