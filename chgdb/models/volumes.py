@@ -40,6 +40,8 @@ _NEAR, _POWER = 32, 8
 _ALWAYS, _LARGEST = 0.02, 0.15
 #: Share of the training materials, left out with their formula, that may be flagged.
 FLAGGED = 0.017
+#: Atoms of a primitive cell that is looked at. No training material has half as many; bands cost their cube.
+LARGEST = 200
 #: Rounds of finding the noise of each row, as in `gaussian`.
 _ROUNDS = 3
 #: What of a crystal's geometry its volume leaves as it is, by the beginnings of the names of features.
@@ -208,9 +210,10 @@ def _loaded(ensemble: Ensemble, weights: str, folder: Path) -> Volumes | None:
 
 
 def remark(ensemble: Ensemble, rows: Rows) -> str:
-    """What to say of one row that is stretched or compressed; "" of any other, and where there are no volumes."""
+    """What to say of one row that is stretched or compressed; "" of any other, of very large cells, and where there are
+    no volumes."""
     volumes, crystal = of(ensemble), rows.crystals[0]
-    if volumes is None:
+    if volumes is None or len(cells.canonical(crystal).crystal) > LARGEST:
         return ""
     apart, margin = (float(x[0]) for x in volumes.compare(rows))
     if abs(apart) <= margin:

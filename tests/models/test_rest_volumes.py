@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,14 @@ def test_the_check_is_one_line_and_off_where_there_are_no_volumes(
     assert "\n" not in found
     monkeypatch.setattr(volumes, "models_folder", lambda kind: Path("nowhere"))
     assert volumes.remark(ensemble, stretched) == ""
+
+
+def test_very_large_cells_are_not_looked_at(ensemble: Ensemble, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _rows(ensemble, _heusler(6.7))
+    places = np.random.default_rng(0).random((volumes.LARGEST + 1, 3))
+    large = Crystal(20 * np.eye(3), places, np.full(len(places), 14))
+    monkeypatch.setattr(volumes, "at_rest", lambda crystal: pytest.fail("bands of a large cell"))
+    assert volumes.remark(ensemble, replace(asked, crystals=[large])) == ""
 
 
 def test_volumes_are_kept_and_damage_is_noticed(ensemble: Ensemble, small: volumes.Volumes, tmp_path: Path) -> None:
