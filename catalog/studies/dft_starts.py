@@ -185,6 +185,9 @@ STARTS = {
 }  # fmt: skip
 
 
+_LEARNED = "+L"
+
+
 def starts_table(found: list[dict[str, Any]]) -> str:
     """Mean iterations and times of each start. A material counts if all its runs converged."""
     lines = [
@@ -195,11 +198,13 @@ def starts_table(found: list[dict[str, Any]]) -> str:
     own = np.array([f["starts"]["own"]["iterations"] for f in whole])
     seconds = np.array([f["starts"]["own"]["cpu_s"] for f in whole])
     kinds = np.array([f["kind"] for f in whole])
+    learned = [f for f in whole if any(name.endswith(_LEARNED) for name in f["starts"])]
     for name, title in STARTS.items():
-        if not all(name in f["starts"] for f in whole):
+        if name.endswith(_LEARNED) and not learned:
             continue
-        steps = np.array([f["starts"][name]["iterations"] for f in whole])
-        time = np.array([f["starts"][name]["cpu_s"] for f in whole])
+        # Where no matrix could be learned, the start is that without.
+        runs = [f["starts"].get(name) or f["starts"][name.removesuffix(_LEARNED)] for f in whole]
+        steps, time = (np.array([run[key] for run in runs]) for key in ("iterations", "cpu_s"))
         means = " | ".join(f"{steps[kinds == kind].mean():.1f}" if (kinds == kind).any() else "" for kind in KINDS)
         saved, quicker = 1 - steps.sum() / own.sum(), 1 - time.sum() / seconds.sum()
         lines.append(
@@ -207,7 +212,8 @@ def starts_table(found: list[dict[str, Any]]) -> str:
             f"{100 * (steps <= own).mean():.0f} % |"
         )
     lines += ["", f"{len(whole)} materials: {', '.join(f'{(kinds == k).sum()} {k}s' for k in KINDS)}. "
-              f"{len(found) - len(whole)} more did not converge from every start."]  # fmt: skip
+              f"{len(found) - len(whole)} more did not converge from every start. Some matrices were learned in "
+              f"{len(learned)}."]  # fmt: skip
     return "\n".join(lines)
 
 
